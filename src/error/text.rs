@@ -1,0 +1,175 @@
+//! The words of an error: verbs, objects, and reasons that say what to do.
+
+use core::fmt;
+
+use linux_raw_sys::errno as linux;
+
+use super::{Errno, ErrorKind, Object, Operation};
+
+pub(super) const fn verb(operation: Operation) -> &'static str {
+    match operation {
+        Operation::ParseGroup => "parse group",
+        Operation::ParseInterface => "parse interface",
+        Operation::ParseTtl => "parse ttl",
+        #[cfg(feature = "regex")]
+        Operation::ParsePattern => "parse pattern",
+        Operation::Open => "open",
+        Operation::Bind => "bind",
+        Operation::Join => "join",
+        Operation::Leave => "leave",
+        Operation::Configure => "set",
+        Operation::Resolve => "find",
+        Operation::Send => "send",
+        Operation::Receive => "receive",
+        Operation::Count => "read the counters",
+        Operation::Poll => "poll",
+        Operation::Register => "register",
+        Operation::Reregister => "reregister",
+        Operation::Unregister => "unregister",
+        Operation::Wake => "wake the poller",
+    }
+}
+
+pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match object {
+        Object::Nothing => Ok(()),
+        Object::Noun(noun) => write!(f, " {noun}"),
+        Object::Text(text) => match text.as_str() {
+            "" => f.write_str(" an empty text"),
+            text => write!(f, " {}", text.escape_debug()),
+        },
+        Object::Address(address) => write!(f, " {address}"),
+        Object::Group(group) => write!(f, " {group}"),
+        Object::Membership { group, interface } => write!(f, " {group} on {interface}"),
+        Object::Interface(interface) => write!(f, " interface {interface}"),
+        Object::Packet { length, group } => write!(f, " {length} bytes to {group}"),
+        Object::Number(number) => write!(f, " {number}"),
+        #[cfg(feature = "regex")]
+        Object::Message(_) => Ok(()),
+    }
+}
+
+pub(super) fn reason(
+    kind: ErrorKind,
+    operation: Operation,
+    object: &Object,
+    errno: Errno,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let text = match kind {
+        ErrorKind::Syntax => syntax(operation),
+        ErrorKind::NotMulticast => "not a multicast address (IPv4: 224.0.0.0 to 239.255.255.255, IPv6: ff00::/8)",
+        ErrorKind::PortZero => "port 0 is no port: give 1 to 65535",
+        ErrorKind::OutOfRange => "out of range: give 0 to 255",
+        ErrorKind::NoSuchInterface => "no such interface",
+        ErrorKind::InterfaceNeeded => "a link-local group exists on every link: name an interface, as eth0",
+        ErrorKind::NoAddress => "the interface has no address of this family (yet)",
+        ErrorKind::FamilyMismatch => "IPv4 and IPv6 do not mix: use one listener or sender a family",
+        ErrorKind::BoundToGroup => "this listener is bound to its one group: for several, open it with open(port)",
+        ErrorKind::PortMismatch => "this listener is bound to another port: open one listener a port",
+        ErrorKind::LimitReached => limit(operation, object, errno),
+        ErrorKind::TooLong => match object {
+            Object::Packet { length, .. } if *length <= 65_507 => "longer than the path's MTU, and not to be fragmented",
+            Object::Packet { group, .. } if group.is_ipv6() => "too long for UDP: at most 65527 bytes",
+            _ => "too long for UDP: at most 65507 bytes",
+        },
+        ErrorKind::AlreadyRegistered => "registered already: use reregister",
+        ErrorKind::NotRegistered => "not registered",
+        ErrorKind::NotPollable => "regular files and folders cannot be waited for: they are always ready",
+        ErrorKind::ReservedToken => "this token is the waker's: choose another one",
+        ErrorKind::NotUdp => "not a UDP socket",
+        ErrorKind::Unsupported => "this kernel does not support it",
+        ErrorKind::AddressInUse => "another socket holds the port without SO_REUSEADDR and SO_REUSEPORT",
+        ErrorKind::Denied => "not permitted (a firewall, a security policy, or a privilege that is missing)",
+        ErrorKind::Unreachable => "no way there: the interface is down, or there is no route (name an interface)",
+        ErrorKind::Transient => "no room right now: try again later",
+        ErrorKind::Pattern => match object {
+            #[cfg(feature = "regex")]
+            Object::Message(message) => message,
+            _ => "no regular expression",
+        },
+        ErrorKind::InvalidInput => "invalid input",
+        ErrorKind::System => match described(errno) {
+            Some(text) => text,
+            None => return write!(f, "os error {}", errno.0),
+        },
+    };
+    f.write_str(text)
+}
+
+/// What to write instead, by what could not be read.
+const fn syntax(operation: Operation) -> &'static str {
+    match operation {
+        Operation::ParseGroup => "write ADDRESS:PORT, as 239.1.2.3:5000 or [ff02::4242]:4242",
+        Operation::ParseInterface => "write a name of 1 to 15 bytes, an index, an address, or default",
+        _ => "write 0 to 255, or host, subnet, site, region, continent, unrestricted",
+    }
+}
+
+fn limit(operation: Operation, object: &Object, errno: Errno) -> &'static str {
+    match (operation, object) {
+        (Operation::Join, Object::Membership { group, .. }) if group.is_ipv4() => {
+            "group limit reached (net.ipv4.igmp_max_memberships)"
+        }
+        (Operation::Join, _) => "group limit reached (net.core.optmem_max)",
+        (Operation::Register, _) if u32::from(errno.0) == linux::ENOSPC => {
+            "too many descriptors are being polled (fs.epoll.max_user_watches)"
+        }
+        _ => "too many open file descriptors (ulimit -n)",
+    }
+}
+
+const fn described(errno: Errno) -> Option<&'static str> {
+    Some(match errno.0 as u32 {
+        linux::EBADF => "not an open file descriptor",
+        linux::EINVAL => "invalid argument",
+        linux::EIO => "input or output error",
+        linux::ENODEV => "no such device",
+        linux::EADDRNOTAVAIL => "address not available",
+        linux::ENOTSOCK => "not a socket",
+        linux::EPROTO => "unreadable answer of the kernel",
+        linux::ECONNREFUSED => "connection refused",
+        linux::ELOOP => "pollers would wait for each other in a circle",
+        _ => return None,
+    })
+}
+
+/// The kind that belongs to an errno. Where one errno means two things, the operation tells them apart.
+pub(super) const fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
+    match (operation, errno.0 as u32) {
+        (Operation::Join, linux::ENOBUFS | linux::ENOMEM) => ErrorKind::LimitReached,
+        (Operation::Register, linux::EEXIST) => ErrorKind::AlreadyRegistered,
+        (Operation::Reregister | Operation::Unregister, linux::ENOENT) => ErrorKind::NotRegistered,
+        (Operation::Register, linux::EPERM) => ErrorKind::NotPollable,
+        (_, linux::ENOSPC | linux::EMFILE | linux::ENFILE) => ErrorKind::LimitReached,
+        (Operation::Join | Operation::Leave | Operation::Resolve | Operation::Send, linux::ENODEV | linux::ENXIO) => {
+            ErrorKind::NoSuchInterface
+        }
+        (_, linux::EMSGSIZE) => ErrorKind::TooLong,
+        (_, linux::EAGAIN | linux::ENOBUFS | linux::ENOMEM) => ErrorKind::Transient,
+        (_, linux::ENETUNREACH | linux::EHOSTUNREACH | linux::ENETDOWN) => ErrorKind::Unreachable,
+        (_, linux::EPERM | linux::EACCES) => ErrorKind::Denied,
+        (_, linux::EADDRINUSE) => ErrorKind::AddressInUse,
+        (_, linux::ENOPROTOOPT | linux::ENOSYS | linux::EAFNOSUPPORT | linux::EOPNOTSUPP) => ErrorKind::Unsupported,
+        (_, linux::ENOTSOCK) => ErrorKind::NotUdp,
+        _ => ErrorKind::System,
+    }
+}
+
+#[cfg(feature = "std")]
+pub(super) const fn io_kind(kind: ErrorKind) -> std::io::ErrorKind {
+    use std::io::ErrorKind as Io;
+    match kind {
+        ErrorKind::NoSuchInterface | ErrorKind::NotRegistered => Io::NotFound,
+        ErrorKind::AlreadyRegistered => Io::AlreadyExists,
+        ErrorKind::NoAddress => Io::AddrNotAvailable,
+        ErrorKind::AddressInUse => Io::AddrInUse,
+        ErrorKind::Transient => Io::WouldBlock,
+        ErrorKind::Unreachable => Io::NetworkUnreachable,
+        ErrorKind::Denied => Io::PermissionDenied,
+        ErrorKind::Unsupported => Io::Unsupported,
+        ErrorKind::LimitReached => Io::QuotaExceeded,
+        ErrorKind::System => Io::Other,
+        _ => Io::InvalidInput,
+    }
+}

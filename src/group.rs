@@ -1,0 +1,295 @@
+//! Where packets go and come from: groups, interfaces, scopes, and memberships.
+//!
+//! Everything here is a plain value that can be parsed, printed, compared and copied; nothing here talks to the kernel.
+
+mod interface;
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::num::NonZeroU16;
+use core::str::FromStr;
+
+pub use interface::{Interface, Name};
+
+use crate::error::{Error, ErrorKind, Excerpt, Object, Operation, Result};
+
+/// A multicast group and the UDP port on which it is sent: an address of 224.0.0.0/4 or ff00::/8, and a port of 1 to 65535.
+///
+/// Parsed from and printed as `239.1.2.3:5000` or `[ff02::4242]:4242`. The interface is not part of it: see
+/// [`Membership::on`] and [`SendOptions::interface`](crate::SendOptions::interface).
+///
+/// ```
+/// # use multicast::Group;
+/// let group: Group = "239.1.2.3:5000".parse()?;
+/// assert_eq!(group.port(), 5000);
+/// assert_eq!(Group::DEFAULT.to_string(), "224.0.42.42:4242");
+/// # Ok::<(), multicast::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Group {
+    address: IpAddr,
+    port: NonZeroU16,
+}
+
+impl Group {
+    /// The documented default, 224.0.42.42:4242.
+    pub const DEFAULT: Self = match NonZeroU16::new(4242) {
+        Some(port) => Self { address: IpAddr::V4(Ipv4Addr::new(224, 0, 42, 42)), port },
+        None => unreachable!(),
+    };
+
+    /// A group of this address and port.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotMulticast`] where the address is no multicast address, [`ErrorKind::PortZero`] for port 0.
+    pub fn new(address: impl Into<IpAddr>, port: u16) -> Result<Self> {
+        let address = address.into();
+        Self::checked(address, port).map_err(|kind| Error::new(Operation::ParseGroup, Object::Address(address), kind))
+    }
+
+    fn checked(address: IpAddr, port: u16) -> core::result::Result<Self, ErrorKind> {
+        if !address.is_multicast() {
+            return Err(ErrorKind::NotMulticast);
+        }
+        let port = NonZeroU16::new(port).ok_or(ErrorKind::PortZero)?;
+        Ok(Self { address, port })
+    }
+
+    /// The address of the group.
+    #[must_use]
+    pub const fn address(self) -> IpAddr {
+        self.address
+    }
+
+    /// The UDP port.
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        self.port.get()
+    }
+
+    /// Whether the address is an IPv4 address.
+    #[must_use]
+    pub const fn is_ipv4(self) -> bool {
+        self.address.is_ipv4()
+    }
+
+    /// Whether the address is an IPv6 address.
+    #[must_use]
+    pub const fn is_ipv6(self) -> bool {
+        self.address.is_ipv6()
+    }
+
+    /// The address family.
+    #[must_use]
+    pub const fn family(self) -> Family {
+        match self.address {
+            IpAddr::V4(_) => Family::V4,
+            IpAddr::V6(_) => Family::V6,
+        }
+    }
+
+    /// Whether the group exists once on every link, so that only an interface makes it unambiguous: IPv6 groups of
+    /// interface-local or link-local scope (`ff01::/16`, `ff02::/16`; RFC 4291, section 2.7).
+    #[must_use]
+    pub const fn is_link_local(self) -> bool {
+        matches!(self.address, IpAddr::V6(address) if matches!(address.segments()[0] & 0x000f, 1 | 2))
+    }
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl From<Group> for SocketAddr {
+    fn from(group: Group) -> Self {
+        Self::new(group.address, group.port())
+    }
+}
+
+impl TryFrom<SocketAddr> for Group {
+    type Error = Error;
+
+    fn try_from(address: SocketAddr) -> Result<Self> {
+        Self::new(address.ip(), address.port())
+    }
+}
+
+impl FromStr for Group {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parsed = match text.parse::<SocketAddr>() {
+            // A scope belongs to the membership, not to the group: dropping it in silence would join another link.
+            Ok(SocketAddr::V6(address)) if address.scope_id() != 0 => Err(ErrorKind::Syntax),
+            Ok(address) => Self::checked(address.ip(), address.port()),
+            Err(_) => Err(ErrorKind::Syntax),
+        };
+        parsed.map_err(|kind| Error::new(Operation::ParseGroup, Object::Text(Excerpt::new(text)), kind))
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::from(*self).fmt(f)
+    }
+}
+
+/// The address family of a listener: one of the two, never both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// How far packets go: the time to live (IPv4) or hop limit (IPv6), 0 to 255. Every router on the way takes one off.
+///
+/// Parsed from a number or the name of a scope, in lower case; printed as the number.
+///
+/// ```
+/// # use multicast::Ttl;
+/// assert_eq!("site".parse::<Ttl>()?, Ttl::SITE);
+/// assert_eq!("7".parse::<Ttl>()?.get(), 7);
+/// assert!("256".parse::<Ttl>().is_err());
+/// # Ok::<(), multicast::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ttl(u8);
+
+impl Ttl {
+    /// Same host: 0.
+    pub const HOST: Self = Self(0);
+    /// Same subnet: 1, the default.
+    pub const SUBNET: Self = Self(1);
+    /// Same site: 32.
+    pub const SITE: Self = Self(32);
+    /// Same region: 64.
+    pub const REGION: Self = Self(64);
+    /// Same continent: 128.
+    pub const CONTINENT: Self = Self(128);
+    /// Unrestricted: 255.
+    pub const UNRESTRICTED: Self = Self(255);
+
+    const NAMES: [(&'static str, Self); 6] = [
+        ("host", Self::HOST),
+        ("subnet", Self::SUBNET),
+        ("site", Self::SITE),
+        ("region", Self::REGION),
+        ("continent", Self::CONTINENT),
+        ("unrestricted", Self::UNRESTRICTED),
+    ];
+
+    /// A time to live of `hops` routers.
+    #[must_use]
+    pub const fn new(hops: u8) -> Self {
+        Self(hops)
+    }
+
+    /// The number, 0 to 255.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl Default for Ttl {
+    fn default() -> Self {
+        Self::SUBNET
+    }
+}
+
+impl From<u8> for Ttl {
+    fn from(hops: u8) -> Self {
+        Self(hops)
+    }
+}
+
+impl TryFrom<i64> for Ttl {
+    type Error = Error;
+
+    /// # Errors
+    /// [`ErrorKind::OutOfRange`] for anything but 0 to 255.
+    fn try_from(hops: i64) -> Result<Self> {
+        u8::try_from(hops)
+            .map(Self)
+            .map_err(|_| Error::new(Operation::ParseTtl, Object::Number(hops), ErrorKind::OutOfRange))
+    }
+}
+
+impl FromStr for Ttl {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if let Some((_, ttl)) = Self::NAMES.iter().find(|(name, _)| *name == text) {
+            return Ok(*ttl);
+        }
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u8>().ok().filter(|_| is_number).map(Self).ok_or_else(|| {
+            let kind = if is_number { ErrorKind::OutOfRange } else { ErrorKind::Syntax };
+            Error::new(Operation::ParseTtl, Object::Text(Excerpt::new(text)), kind)
+        })
+    }
+}
+
+impl fmt::Display for Ttl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a listener is to be a member of: a group, on an interface.
+///
+/// ```
+/// # use multicast::{Group, Interface, Membership};
+/// let membership = Membership::any("239.1.2.3:5000".parse()?).on("eth0".parse()?);
+/// assert_eq!(membership.to_string(), "239.1.2.3:5000 on eth0");
+/// # Ok::<(), multicast::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Membership {
+    group: Group,
+    interface: Interface,
+}
+
+impl Membership {
+    /// Packets to `group` from any source, on the interface that the routing table names for the group.
+    #[must_use]
+    pub const fn any(group: Group) -> Self {
+        Self { group, interface: Interface::Default }
+    }
+
+    /// The same on another interface.
+    #[must_use]
+    pub const fn on(self, interface: Interface) -> Self {
+        Self { group: self.group, interface }
+    }
+
+    /// The group.
+    #[must_use]
+    pub const fn group(&self) -> Group {
+        self.group
+    }
+
+    /// The interface.
+    #[must_use]
+    pub const fn interface(&self) -> Interface {
+        self.interface
+    }
+
+    /// As what an error names it.
+    pub(crate) const fn object(&self) -> Object {
+        Object::Membership { group: self.group.address, interface: self.interface }
+    }
+}
+
+impl fmt::Display for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.group, self.interface)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Network interfaces, as a user names them.
+
+use core::fmt;
+use core::net::IpAddr;
+use core::num::NonZeroU32;
+use core::str::FromStr;
+
+use crate::error::{Error, ErrorKind, Excerpt, Object, Operation, Result};
+
+/// A network interface, as the user names it. The kernel is asked which one that is when a membership is joined, or a
+/// multicaster is made.
+///
+/// Parsed and printed as: digits for an index, an IP address for an address, `default`, anything else for a name. `all` is
+/// reserved and cannot be parsed yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Interface {
+    /// The one that the routing table names for the group.
+    #[default]
+    Default,
+    /// The one of this index (`if_nametoindex(3)`, `ip link`).
+    Index(NonZeroU32),
+    /// The one of this name.
+    Name(Name),
+    /// The one that has this address.
+    Address(IpAddr),
+}
+
+impl Interface {
+    /// The loopback interface, `lo`: packets do not leave the machine.
+    pub const LOOPBACK: Self = Self::Name(Name::LOOPBACK);
+}
+
+impl From<Name> for Interface {
+    fn from(name: Name) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl From<NonZeroU32> for Interface {
+    fn from(index: NonZeroU32) -> Self {
+        Self::Index(index)
+    }
+}
+
+impl From<IpAddr> for Interface {
+    fn from(address: IpAddr) -> Self {
+        Self::Address(address)
+    }
+}
+
+impl FromStr for Interface {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let refused = || Error::new(Operation::ParseInterface, Object::Text(Excerpt::new(text)), ErrorKind::Syntax);
+        if text == "default" {
+            return Ok(Self::Default);
+        }
+        if text == "all" {
+            return Err(refused());
+        }
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return text.parse().map(Self::Index).map_err(|_| refused());
+        }
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Address(address));
+        }
+        Name::new(text).map(Self::Name)
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Index(index) => index.fmt(f),
+            Self::Name(name) => name.fmt(f),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+/// The name of an interface, as the kernel allows it: 1 to 15 bytes, no blank, no `/`, no `:`, and neither `.` nor `..`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Name {
+    /// The name, and zeros behind it: at least one, as C wants it (`IFNAMSIZ` is 16).
+    bytes: [u8; Self::CAPACITY],
+}
+
+impl Name {
+    const CAPACITY: usize = linux_raw_sys::net::IFNAMSIZ as usize;
+    const LOOPBACK: Self = Self { bytes: *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0" };
+
+    /// The interface of this name, whether there is one or not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Syntax`] where the kernel would not let an interface be called so.
+    pub fn new(name: &str) -> Result<Self> {
+        let refused = || Error::new(Operation::ParseInterface, Object::Text(Excerpt::new(name)), ErrorKind::Syntax);
+        // The rule of the kernel's dev_valid_name(), whose isspace() takes Latin-1's no-break space for a blank too.
+        let allowed = |byte: u8| !matches!(byte, 0 | b'/' | b':' | b' ' | 0x09..=0x0d | 0xa0);
+        if matches!(name, "" | "." | "..") || name.len() >= Self::CAPACITY || !name.bytes().all(allowed) {
+            return Err(refused());
+        }
+        let mut bytes = [0; Self::CAPACITY];
+        for (to, from) in bytes.iter_mut().zip(name.bytes()) {
+            *to = from;
+        }
+        Ok(Self { bytes })
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let length = self.bytes.iter().position(|byte| *byte == 0).unwrap_or(Self::CAPACITY);
+        self.bytes.get(..length).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("")
+    }
+
+    /// The name with at least one zero behind it.
+    pub(crate) const fn as_c_bytes(&self) -> &[u8; Self::CAPACITY] {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Name {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::new(text)
+    }
+}
