@@ -17,7 +17,7 @@ use crate::group::{Group, Interface};
 pub type Result<T> = core::result::Result<T, Error>;
 
 /// An error number of the kernel, 1 to 4095.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Errno(pub(crate) u16);
 
 impl Errno {
@@ -26,9 +26,6 @@ impl Errno {
     pub(crate) const NO_BUFFERS: Self = Self(linux::ENOBUFS as u16);
     pub(crate) const IN_USE: Self = Self(linux::EADDRINUSE as u16);
     pub(crate) const NOT_AVAILABLE: Self = Self(linux::EADDRNOTAVAIL as u16);
-    pub(crate) const EXISTS: Self = Self(linux::EEXIST as u16);
-    pub(crate) const NO_ENTRY: Self = Self(linux::ENOENT as u16);
-    pub(crate) const INVALID: Self = Self(linux::EINVAL as u16);
     pub(crate) const PROTOCOL: Self = Self(linux::EPROTO as u16);
 }
 
@@ -132,7 +129,6 @@ pub(crate) enum Object {
         group: IpAddr,
         interface: Interface,
     },
-    Interface(Interface),
     Packet {
         length: u32,
         group: Group,

@@ -41,7 +41,6 @@ pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result
         Object::Address(address) => write!(f, " {address}"),
         Object::Group(group) => write!(f, " {group}"),
         Object::Membership { group, interface } => write!(f, " {group} on {interface}"),
-        Object::Interface(interface) => write!(f, " interface {interface}"),
         Object::Packet { length, group } => write!(f, " {length} bytes to {group}"),
         Object::Number(number) => write!(f, " {number}"),
         #[cfg(feature = "regex")]

@@ -1,1 +1,23 @@
+use std::string::ToString;
+
 use super::*;
+
+#[test]
+fn the_default_group_is_the_documented_one() {
+    assert_eq!(Group::DEFAULT.to_string(), "224.0.42.42:4242");
+    assert_eq!(Group::default(), Group::DEFAULT);
+}
+
+#[test]
+fn link_local_groups_are_told_from_wider_ones() {
+    for (text, expected) in [
+        ("[ff01::1]:1", true),
+        ("[ff02::1]:1", true),
+        ("[ff12::1]:1", true),
+        ("[ff05::1]:1", false),
+        ("[ff3e::1]:1", false),
+        ("224.0.0.1:1", false),
+    ] {
+        assert_eq!(text.parse::<Group>().unwrap().is_link_local(), expected, "{text}");
+    }
+}

@@ -1,0 +1,366 @@
+//! Receiving: a [`Receiver`] reads into any buffer, a [`Listener`] brings its own of a fixed size.
+//!
+//! No packet comes through that was not sent to a group that this very listener joined, on an interface on which it joined it.
+//! Where the kernel cannot be told so, each packet's destination is looked at (the *guard*).
+
+mod options;
+
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+use core::num::NonZeroU32;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+
+pub use options::ListenOptions;
+
+use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
+use crate::filter::{Always, Filter};
+use crate::group::{Group, Membership};
+use crate::packet::{Packet, Received};
+use crate::socket::{Datagram, Socket, family_of};
+
+/// How many packets one call to `recv` refuses at most, before it says [`Received::Paused`].
+const BUDGET: u32 = 64;
+
+/// What a listener did with what the kernel brought, since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Packets that were handed out.
+    pub received: u64,
+    /// Packets that the filter refused.
+    pub rejected: u64,
+    /// Packets, of those handed out or refused, that were longer than the buffer.
+    pub truncated: u64,
+    /// Datagrams that were sent to the same port and that nobody here had asked for: unicast, broadcast, other groups, other
+    /// interfaces. They are refused before the filter, and count as nothing else.
+    pub foreign: u64,
+    /// Datagrams that the kernel dropped, because the receive buffer was full or the checksum wrong (`SO_MEMINFO`, exact at any
+    /// time). It begins again at 0 after 2^32. `None` on kernels before 4.12, which cannot tell.
+    pub dropped: Option<u64>,
+}
+
+/// A bound socket with a filter and counters, and no buffer: it reads into any slice.
+///
+/// Made by [`ListenOptions::bind_receiver`] or [`ListenOptions::open_receiver`]; [`Listener`] is the same with a buffer of its
+/// own. Dropping it leaves all groups and closes the socket.
+#[derive(Debug)]
+pub struct Receiver<F = Always> {
+    socket: Socket,
+    filter: F,
+    /// The one group that it is bound to.
+    bound: Option<Group>,
+    guard: Guard,
+    received: u64,
+    rejected: u64,
+    truncated: u64,
+    foreign: u64,
+}
+
+/// Whether each datagram's destination and interface must be looked at.
+#[derive(Clone, Copy, Debug)]
+enum Guard {
+    /// The kernel lets through what was joined, and nothing else.
+    Kernel,
+    /// The socket's own memberships are asked for; the last answer is remembered.
+    Asks { last_admitted: Option<(IpAddr, NonZeroU32)> },
+}
+
+impl Guard {
+    /// A socket that is bound to an IPv4 group gets just that group, and with `IP_MULTICAST_ALL` off only on the interfaces on
+    /// which it joined. On the wildcard address unicast comes, too; and the option's IPv6 twin is blind for interfaces.
+    fn for_address(bound: &SocketAddr) -> Self {
+        match bound {
+            SocketAddr::V4(bound) if bound.ip().is_multicast() => Self::Kernel,
+            _ => Self::Asks { last_admitted: None },
+        }
+    }
+}
+
+impl<F: Filter> Receiver<F> {
+    fn new(socket: Socket, filter: F, bound: &SocketAddr, group: Option<Group>) -> Result<Self> {
+        let guard = Guard::for_address(bound);
+        if matches!(guard, Guard::Asks { .. }) {
+            socket.want_packet_info(family_of(bound))?;
+        }
+        Ok(Self { socket, filter, bound: group, guard, received: 0, rejected: 0, truncated: 0, foreign: 0 })
+    }
+
+    /// Receives one packet into `buffer`, which should be as long as the longest packet that is expected (`recvfrom(2)`,
+    /// `recvmsg(2)`). It never blocks.
+    ///
+    /// Packets that the filter refuses are read, counted and passed over, 64 in one call at most.
+    ///
+    /// # Errors
+    /// What the kernel reports of the socket. Nothing is lost by an error; call again.
+    #[inline]
+    pub fn recv_into<'b>(&mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
+        for _ in 0..BUDGET {
+            let datagram = match self.next(buffer) {
+                Ok(Some(datagram)) => datagram,
+                Ok(None) | Err(Errno::INTERRUPTED) => continue,
+                Err(Errno::WOULD_BLOCK) => return Ok(Received::Empty),
+                Err(errno) => return Err(Error::system(Operation::Receive, Object::Nothing, errno)),
+            };
+            let (Some(source), Some(payload)) = (datagram.source, buffer.get(..datagram.length.min(buffer.len()))) else {
+                continue;
+            };
+            let accepted = self.filter.accepts(payload, source);
+            // None of the counters can reach its end: at a packet a nanosecond that takes 584 years.
+            self.truncated = self.truncated.wrapping_add(u64::from(datagram.length > payload.len()));
+            if accepted {
+                self.received = self.received.wrapping_add(1);
+                let length = payload.len();
+                let payload = buffer.get(..length).unwrap_or(&[]);
+                return Ok(Received::Packet(Packet::new(payload, source, datagram.length as u32)));
+            }
+            self.rejected = self.rejected.wrapping_add(1);
+        }
+        Ok(Received::Paused)
+    }
+
+    /// The next datagram that is meant for this listener; `None` where it was not.
+    #[inline(always)]
+    fn next(&mut self, buffer: &mut [u8]) -> core::result::Result<Option<Datagram>, Errno> {
+        match self.guard {
+            Guard::Kernel => self.socket.recv(buffer).map(Some),
+            Guard::Asks { last_admitted } => self.next_guarded(buffer, last_admitted),
+        }
+    }
+
+    fn next_guarded(
+        &mut self,
+        buffer: &mut [u8],
+        last_admitted: Option<(IpAddr, NonZeroU32)>,
+    ) -> core::result::Result<Option<Datagram>, Errno> {
+        let (datagram, info) = self.socket.recv_with_info(buffer)?;
+        let arrival = info.and_then(|info| Some((info.destination, NonZeroU32::new(info.interface)?)));
+        if let Some((destination, interface)) = arrival {
+            if arrival == last_admitted {
+                return Ok(Some(datagram));
+            }
+            if destination.is_multicast() && self.socket.is_member(destination, interface) {
+                self.guard = Guard::Asks { last_admitted: arrival };
+                return Ok(Some(datagram));
+            }
+        }
+        self.foreign = self.foreign.wrapping_add(1);
+        Ok(None)
+    }
+
+    /// Joins a group on an interface (`MCAST_JOIN_GROUP`, `ip(7)`). To have joined it before is fine.
+    ///
+    /// A listener that is bound to one group can join that group on further interfaces. One that was opened on a port joins any
+    /// group of that port and of its family.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BoundToGroup`], [`ErrorKind::PortMismatch`] and [`ErrorKind::FamilyMismatch`] where its packets would never
+    /// arrive; [`ErrorKind::NoSuchInterface`]; [`ErrorKind::Unreachable`] where no interface was named and there is no route;
+    /// [`ErrorKind::InterfaceNeeded`] for a link-local group without an interface; [`ErrorKind::LimitReached`].
+    #[doc(alias = "MCAST_JOIN_GROUP")]
+    #[doc(alias = "IP_ADD_MEMBERSHIP")]
+    pub fn join(&mut self, membership: &Membership) -> Result<()> {
+        self.check(membership, Operation::Join)?;
+        self.socket.join(membership)
+    }
+
+    /// Leaves a group on an interface (`MCAST_LEAVE_GROUP`, `ip(7)`). Not to be a member is fine.
+    ///
+    /// Packets that the kernel had queued before may still come, but on a listener with a wildcard or IPv6 address.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    #[doc(alias = "MCAST_LEAVE_GROUP")]
+    #[doc(alias = "IP_DROP_MEMBERSHIP")]
+    pub fn leave(&mut self, membership: &Membership) -> Result<()> {
+        self.check(membership, Operation::Leave)?;
+        if let Guard::Asks { last_admitted } = &mut self.guard {
+            *last_admitted = None;
+        }
+        self.socket.leave(membership)
+    }
+
+    fn check(&self, membership: &Membership, operation: Operation) -> Result<()> {
+        let refused = |kind| Err(Error::new(operation, membership.object(), kind));
+        if self.bound.is_some_and(|bound| bound != membership.group()) {
+            return refused(ErrorKind::BoundToGroup);
+        }
+        let local = self.local_addr()?;
+        if family_of(&local) != membership.group().family() {
+            return refused(ErrorKind::FamilyMismatch);
+        }
+        if local.port() != membership.group().port() {
+            return refused(ErrorKind::PortMismatch);
+        }
+        Ok(())
+    }
+
+    /// The filter.
+    pub const fn filter(&self) -> &F {
+        &self.filter
+    }
+
+    /// The filter, to be changed.
+    pub const fn filter_mut(&mut self) -> &mut F {
+        &mut self.filter
+    }
+}
+
+impl<F> Receiver<F> {
+    /// What became of the packets so far: one system call (`getsockopt(2)`).
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters {
+            received: self.received,
+            rejected: self.rejected,
+            truncated: self.truncated,
+            foreign: self.foreign,
+            dropped: self.socket.dropped().map(u64::from),
+        }
+    }
+
+    /// The address that it is bound to (`getsockname(2)`): the group, or the wildcard address, and the port.
+    ///
+    /// # Errors
+    /// What the kernel reports.
+    pub fn local_addr(&self) -> Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The size of the receive buffer in bytes that the kernel granted (`SO_RCVBUF`, `socket(7)`). The kernel counts its own
+    /// bookkeeping with it, so it reports twice of what was asked for; a packet of 64 bytes takes 832 of it.
+    ///
+    /// # Errors
+    /// What the kernel reports.
+    #[doc(alias = "SO_RCVBUF")]
+    pub fn receive_buffer(&self) -> Result<usize> {
+        self.socket.receive_buffer()
+    }
+}
+
+impl<F> AsFd for Receiver<F> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Gives the socket away: bound, joined, non-blocking.
+impl<F> From<Receiver<F>> for OwnedFd {
+    fn from(receiver: Receiver<F>) -> Self {
+        receiver.socket.into()
+    }
+}
+
+/// Takes over a bound UDP socket, with the memberships that it has: from a supervisor that opened it, say.
+///
+/// # Errors
+/// [`ErrorKind::NotUdp`].
+impl TryFrom<OwnedFd> for Receiver {
+    type Error = Error;
+
+    fn try_from(fd: OwnedFd) -> Result<Self> {
+        let (socket, address) = Socket::adopt(fd)?;
+        Self::new(socket, Always, &address, Group::try_from(address).ok())
+    }
+}
+
+/// A [`Receiver`] with a buffer of `MTU` bytes, 1 to 65,535: the longest packet that is received whole. The default is the
+/// documented 4,096; 1,472 is what an Ethernet frame carries over IPv4 without fragments.
+///
+/// It lives wherever it is put, and allocates nothing. Dropping it leaves all groups and closes the socket.
+pub struct Listener<const MTU: usize = 4096, F = Always> {
+    receiver: Receiver<F>,
+    /// Always full: what lies in it is overwritten by each packet. A short type for its length keeps the listener small.
+    buffer: heapless::Vec<u8, MTU, u16>,
+}
+
+impl<const MTU: usize> Listener<MTU> {
+    /// Listens to one group: all packets that are sent to it, on the membership's interface.
+    ///
+    /// # Errors
+    /// As [`ListenOptions::bind`].
+    pub fn bind(membership: Membership) -> Result<Self> {
+        ListenOptions::new().bind(membership)
+    }
+}
+
+impl<const MTU: usize, F: Filter> Listener<MTU, F> {
+    fn from_receiver(receiver: Receiver<F>) -> Self {
+        const { assert!(MTU >= 1 && MTU <= u16::MAX as usize, "a listener's MTU is 1 to 65,535 bytes") };
+        let mut buffer = heapless::Vec::new();
+        // It is as long as it can be: there is no other length to refuse.
+        let _ = buffer.resize(MTU, 0);
+        Self { receiver, buffer }
+    }
+
+    /// Receives one packet, which is lent until the next call. It never blocks.
+    ///
+    /// Packets that the filter refuses are read, counted and passed over, 64 in one call at most.
+    ///
+    /// ```no_run
+    /// # use multicast::{Group, Listener, Membership, Received};
+    /// # let mut listener = <Listener>::bind(Membership::any(Group::DEFAULT))?;
+    /// while let Received::Packet(packet) = listener.recv()? {
+    ///     println!("{}: {} bytes", packet.source(), packet.payload().len());
+    /// }
+    /// # Ok::<(), multicast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Receiver::recv_into`].
+    // An inherent method and no `Iterator`: the packet is lent, and an iterator's items must outlive its `next`.
+    #[inline]
+    pub fn recv(&mut self) -> Result<Received<'_>> {
+        self.receiver.recv_into(&mut self.buffer)
+    }
+}
+
+impl<const MTU: usize, F> core::ops::Deref for Listener<MTU, F> {
+    type Target = Receiver<F>;
+
+    fn deref(&self) -> &Receiver<F> {
+        &self.receiver
+    }
+}
+
+impl<const MTU: usize, F> core::ops::DerefMut for Listener<MTU, F> {
+    fn deref_mut(&mut self) -> &mut Receiver<F> {
+        &mut self.receiver
+    }
+}
+
+impl<const MTU: usize, F> AsFd for Listener<MTU, F> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.receiver.as_fd()
+    }
+}
+
+impl<const MTU: usize, F: fmt::Debug> fmt::Debug for Listener<MTU, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("receiver", &self.receiver).finish_non_exhaustive()
+    }
+}
+
+impl<const MTU: usize, F> From<Listener<MTU, F>> for OwnedFd {
+    fn from(listener: Listener<MTU, F>) -> Self {
+        listener.receiver.into()
+    }
+}
+
+impl<const MTU: usize> TryFrom<OwnedFd> for Listener<MTU> {
+    type Error = Error;
+
+    fn try_from(fd: OwnedFd) -> Result<Self> {
+        Receiver::try_from(fd).map(Self::from_receiver)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_its_buffer_and_little_more() {
+        assert!(size_of::<Listener<1500>>() <= 1600, "{}", size_of::<Listener<1500>>());
+    }
+}

@@ -1,0 +1,123 @@
+//! How a listener is made.
+
+use core::net::SocketAddr;
+
+use super::{Listener, Receiver};
+use crate::error::{Object, Result};
+use crate::filter::{Always, By, Filter, by};
+use crate::group::{Family, Membership};
+use crate::socket::{Socket, wildcard};
+
+/// Options for a listener; the last call makes it.
+///
+/// ```no_run
+/// # use multicast::{ListenOptions, Membership, filter::Prefix};
+/// # let membership = Membership::any(multicast::Group::DEFAULT);
+/// let listener = ListenOptions::new().filter(Prefix(b"NOTIFY ")).receive_buffer(1 << 20).bind::<1500>(membership)?;
+/// # Ok::<(), multicast::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[must_use]
+pub struct ListenOptions<F = Always> {
+    filter: F,
+    receive_buffer: Option<usize>,
+}
+
+impl ListenOptions {
+    /// No filter, and the system's receive buffer.
+    pub const fn new() -> Self {
+        Self { filter: Always, receive_buffer: None }
+    }
+}
+
+impl<F: Filter> ListenOptions<F> {
+    /// Hands out only packets that this filter accepts. It takes the place of the filter before.
+    pub fn filter<G: Filter>(self, filter: G) -> ListenOptions<G> {
+        ListenOptions { filter, receive_buffer: self.receive_buffer }
+    }
+
+    /// Hands out only packets for which the closure, given payload and sender, is true.
+    pub fn filter_fn<C: FnMut(&[u8], SocketAddr) -> bool>(self, closure: C) -> ListenOptions<By<C>> {
+        self.filter(by(closure))
+    }
+
+    /// Hands out only packets that match a regular expression, from their first byte on: see
+    /// [`Regex`](crate::filter::Regex).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Pattern`](crate::ErrorKind::Pattern), with a sentence that says what is wrong.
+    #[cfg(feature = "regex")]
+    pub fn pattern(self, pattern: &str) -> Result<ListenOptions<crate::filter::Regex>> {
+        Ok(self.filter(crate::filter::Regex::new(pattern)?))
+    }
+
+    /// Asks for a receive buffer of this many bytes (`SO_RCVBUFFORCE`, else `SO_RCVBUF`; `socket(7)`).
+    ///
+    /// Without `CAP_NET_ADMIN` the kernel caps it in silence at `net.core.rmem_max`:
+    /// [`Receiver::receive_buffer`] tells what was granted.
+    #[doc(alias = "SO_RCVBUF")]
+    pub const fn receive_buffer(mut self, bytes: usize) -> Self {
+        self.receive_buffer = Some(bytes);
+        self
+    }
+
+    /// Makes a listener that is bound to the one group of `membership`, and joins it.
+    ///
+    /// # Errors
+    /// As [`Receiver::join`]; [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) where another socket holds the port
+    /// and does not share it.
+    pub fn bind<const MTU: usize>(self, membership: Membership) -> Result<Listener<MTU, F>> {
+        self.bind_receiver(membership, MTU).map(Listener::from_receiver)
+    }
+
+    /// The same without a buffer: packets of up to `mtu` bytes will be read into the caller's.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn bind_receiver(self, membership: Membership, mtu: usize) -> Result<Receiver<F>> {
+        let group = membership.group();
+        // An address of link scope binds the socket to one interface for good, so that it could never be joined on another
+        // one: the guard keeps other groups out instead.
+        let address = if group.is_link_local() { wildcard(group.family(), group.port()) } else { SocketAddr::from(group) };
+        let mut receiver = self.receiver(address, Object::Group(group), Some(group), mtu)?;
+        receiver.join(&membership)?;
+        Ok(receiver)
+    }
+
+    /// Makes a listener that is bound to a port alone, 1 to 65,535, and joins no group yet: then [`join`](Receiver::join) any
+    /// groups of that port. Port 0 lets the kernel choose one.
+    ///
+    /// It looks at each packet's destination, which a listener to one IPv4 group need not do.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) where another socket holds the port and does not share it.
+    pub fn open<const MTU: usize>(self, port: u16, family: Family) -> Result<Listener<MTU, F>> {
+        self.open_receiver(port, family, MTU).map(Listener::from_receiver)
+    }
+
+    /// The same without a buffer: packets of up to `mtu` bytes will be read into the caller's.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_receiver(self, port: u16, family: Family, mtu: usize) -> Result<Receiver<F>> {
+        self.receiver(wildcard(family, port), Object::Number(i64::from(port)), None, mtu)
+    }
+
+    fn receiver(
+        mut self,
+        address: SocketAddr,
+        object: Object,
+        group: Option<crate::group::Group>,
+        mtu: usize,
+    ) -> Result<Receiver<F>> {
+        self.filter.prepare(mtu);
+        let socket = Socket::listening(crate::socket::family_of(&address))?;
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_receive_buffer(bytes)?;
+        }
+        // All is set before the socket is bound, so that nothing slips in that was not meant to.
+        let receiver = Receiver::new(socket, self.filter, &address, group)?;
+        receiver.socket.bind(address, object)?;
+        Ok(receiver)
+    }
+}

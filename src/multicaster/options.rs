@@ -1,0 +1,110 @@
+//! How a multicaster is made.
+
+use super::Multicaster;
+use crate::error::Result;
+use crate::group::{Group, Interface, Ttl};
+use crate::socket::Socket;
+
+/// Options for a multicaster; the last call, [`packets`](Self::packets) or [`batches`](Self::batches), makes it.
+///
+/// Not set: TTL 1, the interface that the routing table names, and copies for listeners on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct SendOptions {
+    ttl: Ttl,
+    interface: Interface,
+    loopback: bool,
+    traffic_class: Option<u8>,
+    send_buffer: Option<usize>,
+}
+
+impl Default for SendOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SendOptions {
+    /// The defaults.
+    pub const fn new() -> Self {
+        Self { ttl: Ttl::SUBNET, interface: Interface::Default, loopback: true, traffic_class: None, send_buffer: None }
+    }
+
+    /// How far packets go (`IP_MULTICAST_TTL`, `ip(7)`; `IPV6_MULTICAST_HOPS`, `ipv6(7)`).
+    #[doc(alias = "IP_MULTICAST_TTL")]
+    pub const fn ttl(mut self, ttl: Ttl) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// The interface that packets leave on (`IP_MULTICAST_IF`, `ip(7)`; `IPV6_MULTICAST_IF`, `ipv6(7)`). It is looked up once,
+    /// when the multicaster is made.
+    #[doc(alias = "IP_MULTICAST_IF")]
+    pub const fn interface(mut self, interface: Interface) -> Self {
+        self.interface = interface;
+        self
+    }
+
+    /// Whether listeners on this machine get a copy (`IP_MULTICAST_LOOP`, `ip(7)`). On Linux it is the sender who decides this.
+    #[doc(alias = "IP_MULTICAST_LOOP")]
+    pub const fn loopback(mut self, on: bool) -> Self {
+        self.loopback = on;
+        self
+    }
+
+    /// The traffic class of packets: DSCP in the upper six bits, ECN in the lower two (`IP_TOS`, `ip(7)`; `IPV6_TCLASS`,
+    /// `ipv6(7)`; RFC 2474).
+    #[doc(alias = "IP_TOS")]
+    #[doc(alias = "IPV6_TCLASS")]
+    pub const fn traffic_class(mut self, class: u8) -> Self {
+        self.traffic_class = Some(class);
+        self
+    }
+
+    /// Asks for a send buffer of this many bytes (`SO_SNDBUFFORCE`, else `SO_SNDBUF`; `socket(7)`), which the kernel caps in
+    /// silence at `net.core.wmem_max` without `CAP_NET_ADMIN`.
+    #[doc(alias = "SO_SNDBUF")]
+    pub const fn send_buffer(mut self, bytes: usize) -> Self {
+        self.send_buffer = Some(bytes);
+        self
+    }
+
+    /// Makes a multicaster that sends each item of `packets` to `group` as one packet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) where there is no route and no interface was named;
+    /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface);
+    /// [`ErrorKind::NoAddress`](crate::ErrorKind::NoAddress) where the interface has no IPv4 address, so that packets would
+    /// leave without a source; [`ErrorKind::InterfaceNeeded`](crate::ErrorKind::InterfaceNeeded) for an IPv6 link-local group
+    /// without an interface.
+    pub fn packets<P>(self, group: Group, packets: P) -> Result<Multicaster<P::IntoIter>>
+    where
+        P: IntoIterator,
+        P::Item: AsRef<[u8]>,
+    {
+        self.batches::<1, P>(group, packets)
+    }
+
+    /// The same, holding up to `BATCH` items at once, 1 to 64.
+    ///
+    /// # Errors
+    /// As [`packets`](Self::packets).
+    pub fn batches<const BATCH: usize, P>(self, group: Group, packets: P) -> Result<Multicaster<P::IntoIter, BATCH>>
+    where
+        P: IntoIterator,
+        P::Item: AsRef<[u8]>,
+    {
+        const { assert!(BATCH >= 1 && BATCH <= 64, "a batch is 1 to 64 packets") };
+        let family = group.family();
+        let (socket, to) = Socket::sending(group, self.interface)?;
+        socket.set_ttl(family, self.ttl)?;
+        socket.set_loopback(family, self.loopback)?;
+        if let Some(class) = self.traffic_class {
+            socket.set_traffic_class(family, class)?;
+        }
+        if let Some(bytes) = self.send_buffer {
+            socket.set_send_buffer(bytes)?;
+        }
+        Ok(Multicaster::new(socket, group, to, packets.into_iter()))
+    }
+}

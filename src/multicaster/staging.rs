@@ -1,0 +1,55 @@
+//! What to send next, and what was taken: the part of a multicaster that knows no socket, so that it can be tested and fuzzed
+//! without one.
+
+use heapless::Deque;
+
+/// An iterator, and the items that were pulled from it and not sent yet, in their order.
+pub(crate) struct Staging<I: Iterator, const BATCH: usize> {
+    items: I,
+    staged: Deque<I::Item, BATCH>,
+    /// The iterator has said that it is at its end, and is not asked again.
+    exhausted: bool,
+}
+
+impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
+    pub(crate) const fn new(items: I) -> Self {
+        Self { items, staged: Deque::new(), exhausted: false }
+    }
+
+    /// Pulls items until the batch is full: at least one if there is one, and beyond it only what the iterator has promised, since
+    /// the next call could wait.
+    #[inline]
+    pub(crate) fn fill(&mut self) {
+        while !self.exhausted && !self.staged.is_full() {
+            if !self.staged.is_empty() && self.items.size_hint().0 == 0 {
+                return;
+            }
+            match self.items.next() {
+                Some(item) => {
+                    // There is room: the loop's condition says so.
+                    let _ = self.staged.push_back(item);
+                }
+                None => self.exhausted = true,
+            }
+        }
+    }
+
+    /// The item to send next.
+    #[inline]
+    pub(crate) fn front(&self) -> Option<&I::Item> {
+        self.staged.front()
+    }
+
+    /// Takes the item that is next away: it was sent, or is given up.
+    #[inline]
+    pub(crate) fn sent(&mut self) -> Option<I::Item> {
+        self.staged.pop_front()
+    }
+
+    pub(crate) fn into_parts(self) -> (I, impl Iterator<Item = I::Item>) {
+        (self.items, self.staged.into_iter())
+    }
+}
+
+#[cfg(test)]
+mod tests;

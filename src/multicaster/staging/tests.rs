@@ -1,0 +1,68 @@
+use core::cell::Cell;
+use std::vec::Vec;
+
+use super::*;
+
+/// Counts how often it is asked, and promises nothing.
+fn unpromising<'a>(asked: &'a Cell<u32>, items: core::ops::Range<u32>) -> impl Iterator<Item = u32> + 'a {
+    let mut items = items;
+    core::iter::from_fn(move || {
+        asked.set(asked.get() + 1);
+        items.next()
+    })
+}
+
+#[test]
+fn items_leave_in_their_order_and_none_is_lost() {
+    let mut staging = Staging::<_, 4>::new(0..10);
+    let mut sent = Vec::new();
+    loop {
+        staging.fill();
+        let Some(item) = staging.front().copied() else { break };
+        assert_eq!(staging.sent(), Some(item));
+        sent.push(item);
+    }
+    assert_eq!(sent, (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_promising_iterator_fills_the_batch_and_no_more() {
+    let mut staging = Staging::<_, 4>::new(0..10);
+    staging.fill();
+    let (rest, staged) = staging.into_parts();
+    assert_eq!(staged.collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert_eq!(rest, 4..10);
+}
+
+#[test]
+fn an_iterator_that_promises_nothing_is_asked_for_one_item_alone() {
+    let asked = Cell::new(0);
+    let mut staging = Staging::<_, 8>::new(unpromising(&asked, 0..3));
+    staging.fill();
+    staging.fill();
+    assert_eq!(asked.get(), 1, "a second question could wait while the first item does");
+    assert_eq!(staging.sent(), Some(0));
+    staging.fill();
+    assert_eq!(asked.get(), 2);
+}
+
+#[test]
+fn an_iterator_at_its_end_is_not_asked_again() {
+    let asked = Cell::new(0);
+    let mut staging = Staging::<_, 2>::new(unpromising(&asked, 0..0));
+    staging.fill();
+    staging.fill();
+    assert_eq!(asked.get(), 1);
+    assert_eq!(staging.front(), None);
+    assert_eq!(staging.sent(), None);
+}
+
+#[test]
+fn items_that_were_pulled_are_handed_back_in_their_order() {
+    let mut staging = Staging::<_, 4>::new(0..6);
+    staging.fill();
+    staging.sent();
+    staging.fill();
+    let (rest, staged) = staging.into_parts();
+    assert_eq!(staged.chain(rest).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+}

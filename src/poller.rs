@@ -1,0 +1,207 @@
+//! Waiting: a [`Poller`] on epoll that calls nobody back. It returns events; the caller routes them by [`Token`].
+
+mod event;
+mod waker;
+
+use core::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, epoll};
+use rustix::fd::{AsFd, BorrowedFd};
+
+pub use event::{Event, Events, Interest, Iter, Token};
+pub use waker::Waker;
+
+use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
+use crate::sys::{self, Fd};
+
+/// Waits for many file descriptors at once (`epoll(7)`).
+///
+/// ```no_run
+/// # use multicast::{Events, Group, Interest, Listener, Membership, Poller, Received, Token};
+/// let poller = Poller::new()?;
+/// let mut listener = Listener::<1500>::bind(Membership::any(Group::DEFAULT))?;
+/// poller.register(&listener, Token(7), Interest::READABLE)?;
+///
+/// let mut events = Events::<16>::new();
+/// loop {
+///     for event in poller.poll(&mut events, None)? {
+///         if event.token() == Token(7) {
+///             while let Received::Packet(packet) = listener.recv()? {
+///                 println!("{:?}", packet.payload());
+///             }
+///         }
+///     }
+/// }
+/// # Ok::<(), multicast::Error>(())
+/// ```
+///
+/// It is a file descriptor itself, readable while something that it waits for is ready: register it with another poller, or with
+/// any runtime.
+#[derive(Debug)]
+pub struct Poller {
+    epoll: Fd,
+    /// An eventfd, registered edge-triggered: each wake is an edge, so that it is never read, and never fills in earnest.
+    waker: Fd,
+}
+
+impl Poller {
+    /// A poller that waits for nothing but its waker yet (`epoll_create1(2)`, `eventfd(2)`; both close-on-exec).
+    ///
+    /// # Errors
+    /// [`ErrorKind::LimitReached`] where the process has too many descriptors open.
+    #[doc(alias = "epoll_create1")]
+    pub fn new() -> Result<Self> {
+        let failed = |errno| Error::system(Operation::Open, Object::Noun("a poller"), errno);
+        let poller = Self { epoll: sys::epoll_create().map_err(failed)?, waker: sys::eventfd().map_err(failed)? };
+        epoll::add(
+            &poller.epoll,
+            &poller.waker,
+            epoll::EventData::new_u64(event::WAKER),
+            epoll::EventFlags::IN | epoll::EventFlags::ET,
+        )
+        .map_err(|errno| failed(errno.into()))?;
+        Ok(poller)
+    }
+
+    /// Waits for `source` from now on (`epoll_ctl(2)`, `EPOLL_CTL_ADD`). Events of it carry `token`.
+    ///
+    /// Unregister it before it is closed: while another descriptor of the same open file lives, its events would keep coming.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyRegistered`]; [`ErrorKind::NotPollable`] for regular files and folders;
+    /// [`ErrorKind::ReservedToken`] for `Token(u64::MAX)`; [`ErrorKind::LimitReached`].
+    #[doc(alias = "epoll_ctl")]
+    pub fn register(&self, source: &impl AsFd, token: Token, interest: Interest) -> Result<()> {
+        let data = data(token, Operation::Register)?;
+        ctl(Operation::Register, epoll::add(&self.epoll, source, data, interest.flags()))
+    }
+
+    /// Waits for `source` with another token or interest from now on, and arms it again if it was one-shot (`epoll_ctl(2)`,
+    /// `EPOLL_CTL_MOD`).
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotRegistered`]; [`ErrorKind::ReservedToken`].
+    pub fn reregister(&self, source: &impl AsFd, token: Token, interest: Interest) -> Result<()> {
+        let data = data(token, Operation::Reregister)?;
+        ctl(Operation::Reregister, epoll::modify(&self.epoll, source, data, interest.flags()))
+    }
+
+    /// Waits for `source` no more (`epoll_ctl(2)`, `EPOLL_CTL_DEL`).
+    ///
+    /// An event that is in a batch already is still delivered, with its token: a caller that gives tokens a second life must
+    /// expect it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotRegistered`].
+    pub fn unregister(&self, source: &impl AsFd) -> Result<()> {
+        ctl(Operation::Unregister, epoll::delete(&self.epoll, source))
+    }
+
+    /// Waits until something is ready, for `timeout` at most, and returns what is (`epoll_wait(2)`).
+    ///
+    /// `None` waits without end, [`Duration::ZERO`] not at all; the timeout is kept to the microsecond, not rounded to
+    /// milliseconds. It may return without any event: at the time-out, after a [`Waker`] woke it
+    /// ([`Events::woken`]), or when a signal interrupted it.
+    ///
+    /// Of more than `N` that are ready, the rest comes first at the next call. The events borrow `events` alone, so the loop's
+    /// body may register and unregister.
+    ///
+    /// # Errors
+    /// What the kernel reports; with a poller that was made by [`new`](Self::new), nothing.
+    #[doc(alias = "epoll_wait")]
+    pub fn poll<'e, const N: usize>(
+        &self,
+        events: &'e mut Events<N>,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<Iter<'e>> {
+        events.clear();
+        match self.wait(events, timeout.into()) {
+            Ok(()) | Err(Errno::INTERRUPTED) => Ok(events.iter()),
+            Err(errno) => Err(Error::system(Operation::Poll, Object::Nothing, errno)),
+        }
+    }
+
+    fn wait<const N: usize>(&self, events: &mut Events<N>, timeout: Option<Duration>) -> core::result::Result<(), Errno> {
+        let milliseconds = match timeout {
+            None => None,
+            Some(timeout) => match whole_milliseconds(timeout) {
+                Some(milliseconds) => Some(milliseconds),
+                // epoll_wait counts in milliseconds, and its successor is missing on older kernels: ppoll waits on the epoll
+                // descriptor itself.
+                None => {
+                    let mut descriptors = [PollFd::new(&self.epoll, PollFlags::IN)];
+                    let ready = rustix::event::poll(&mut descriptors, Some(&timespec(timeout)))?;
+                    if ready == 0 {
+                        return Ok(());
+                    }
+                    Some(Timespec { tv_sec: 0, tv_nsec: 0 })
+                }
+            },
+        };
+        events.fill(|list| {
+            let count = epoll::wait(&self.epoll, list, milliseconds.as_ref())?;
+            Ok(count)
+        })
+    }
+
+    /// A handle that wakes this poller from any thread. It keeps working, without effect, after the poller is gone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LimitReached`] where the process has too many descriptors open.
+    pub fn waker(&self) -> Result<Waker> {
+        Waker::new(&self.waker)
+    }
+}
+
+impl AsFd for Poller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+fn data(token: Token, operation: Operation) -> Result<epoll::EventData> {
+    if token.0 == event::WAKER {
+        return Err(Error::new(operation, Object::Noun("a file descriptor"), ErrorKind::ReservedToken));
+    }
+    Ok(epoll::EventData::new_u64(token.0))
+}
+
+fn ctl(operation: Operation, result: rustix::io::Result<()>) -> Result<()> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(errno) => Err(Error::system(operation, Object::Noun("a file descriptor"), errno.into())),
+    }
+}
+
+/// The timeout, if `epoll_wait` can count it: whole milliseconds, as many as an `int` holds.
+fn whole_milliseconds(timeout: Duration) -> Option<Timespec> {
+    let fits = timeout.subsec_nanos().is_multiple_of(1_000_000) && timeout.as_millis() <= i32::MAX as u128;
+    fits.then(|| timespec(timeout))
+}
+
+fn timespec(timeout: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(timeout.subsec_nanos()) as _,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn poller_and_events_are_small() {
+        assert!(size_of::<Poller>() <= 16, "{}", size_of::<Poller>());
+        assert!(size_of::<Events<16>>() <= 272, "{}", size_of::<Events<16>>());
+    }
+
+    #[test]
+    fn only_whole_milliseconds_go_to_epoll() {
+        assert!(whole_milliseconds(Duration::ZERO).is_some());
+        assert!(whole_milliseconds(Duration::from_millis(1500)).is_some());
+        assert!(whole_milliseconds(Duration::from_micros(1500)).is_none());
+        assert!(whole_milliseconds(Duration::MAX).is_none());
+        assert!(whole_milliseconds(Duration::from_millis(1 << 31)).is_none());
+    }
+}

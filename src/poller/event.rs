@@ -1,0 +1,195 @@
+//! What a poller is asked for, and what it answers.
+
+use core::fmt;
+use core::ops::BitOr;
+
+use rustix::event::epoll;
+
+use crate::error::Errno;
+
+/// The token of the poller's own waker, as epoll carries it.
+pub(super) const WAKER: u64 = u64::MAX;
+
+/// What an event carries to tell whose it is: any number but `u64::MAX`, which is the waker's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// What to wait for on a file descriptor.
+///
+/// Level-triggered: an event comes at each poll for as long as it is so. [`edge`](Self::edge) and [`oneshot`](Self::oneshot)
+/// change that. Errors and hang-ups are always reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use]
+pub struct Interest(epoll::EventFlags);
+
+impl Interest {
+    /// Something can be read: `EPOLLIN` and `EPOLLPRI`.
+    #[doc(alias = "EPOLLIN")]
+    #[doc(alias = "EPOLLPRI")]
+    pub const READABLE: Self = Self(epoll::EventFlags::IN.union(epoll::EventFlags::PRI));
+    /// Something can be written: `EPOLLOUT`.
+    #[doc(alias = "EPOLLOUT")]
+    pub const WRITABLE: Self = Self(epoll::EventFlags::OUT);
+
+    /// One event when it becomes so, and none while it stays so (`EPOLLET`): read or write until nothing more goes.
+    #[doc(alias = "EPOLLET")]
+    pub const fn edge(self) -> Self {
+        Self(self.0.union(epoll::EventFlags::ET))
+    }
+
+    /// One event, and then none until [`Poller::reregister`](crate::Poller::reregister) (`EPOLLONESHOT`).
+    #[doc(alias = "EPOLLONESHOT")]
+    pub const fn oneshot(self) -> Self {
+        Self(self.0.union(epoll::EventFlags::ONESHOT))
+    }
+
+    pub(super) const fn flags(self) -> epoll::EventFlags {
+        self.0
+    }
+}
+
+impl BitOr for Interest {
+    type Output = Self;
+
+    /// Both.
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// A file descriptor is ready.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    token: Token,
+    flags: epoll::EventFlags,
+}
+
+impl Event {
+    /// The token with which it was registered.
+    #[must_use]
+    pub const fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Something can be read (`EPOLLIN`, `EPOLLPRI`).
+    #[must_use]
+    pub const fn is_readable(&self) -> bool {
+        self.flags.intersects(epoll::EventFlags::IN.union(epoll::EventFlags::PRI))
+    }
+
+    /// Something can be written (`EPOLLOUT`).
+    #[must_use]
+    pub const fn is_writable(&self) -> bool {
+        self.flags.contains(epoll::EventFlags::OUT)
+    }
+
+    /// An error is pending (`EPOLLERR`): the next read or write reports it.
+    #[must_use]
+    pub const fn is_error(&self) -> bool {
+        self.flags.contains(epoll::EventFlags::ERR)
+    }
+
+    /// The other side is gone (`EPOLLHUP`), as of a pipe; there may be something to read yet.
+    #[must_use]
+    pub const fn is_hang_up(&self) -> bool {
+        self.flags.contains(epoll::EventFlags::HUP)
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event").field("token", &self.token.0).field("flags", &self.flags).finish()
+    }
+}
+
+/// Room for the events of one poll, `N` at most; 16 take 272 bytes at most.
+pub struct Events<const N: usize> {
+    list: [epoll::Event; N],
+    count: usize,
+    woken: bool,
+}
+
+impl<const N: usize> Events<N> {
+    const NONE: epoll::Event = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(WAKER) };
+
+    /// Room, and no events yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        const { assert!(N >= 1, "a poll needs room for one event at least") };
+        Self { list: [Self::NONE; N], count: 0, woken: false }
+    }
+
+    /// The events of the last poll.
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_> {
+        Iter { list: self.list.get(..self.count).unwrap_or(&[]).iter() }
+    }
+
+    /// Whether a [`Waker`](crate::Waker) woke the last poll.
+    #[must_use]
+    pub const fn woken(&self) -> bool {
+        self.woken
+    }
+
+    pub(super) const fn clear(&mut self) {
+        self.count = 0;
+        self.woken = false;
+    }
+
+    pub(super) fn fill(&mut self, wait: impl FnOnce(&mut [epoll::Event]) -> Result<usize, Errno>) -> Result<(), Errno> {
+        self.count = wait(&mut self.list)?.min(N);
+        self.woken = self.list.iter().take(self.count).any(is_wake);
+        Ok(())
+    }
+}
+
+fn is_wake(event: &epoll::Event) -> bool {
+    // A copy: the structure is packed, so that its fields cannot be borrowed.
+    let data = event.data;
+    data.u64() == WAKER
+}
+
+impl<const N: usize> Default for Events<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> fmt::Debug for Events<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("woken", &self.woken).field("events", &self.iter()).finish()
+    }
+}
+
+impl<'e, const N: usize> IntoIterator for &'e Events<N> {
+    type Item = Event;
+    type IntoIter = Iter<'e>;
+
+    fn into_iter(self) -> Iter<'e> {
+        self.iter()
+    }
+}
+
+/// The events of a poll.
+#[derive(Clone)]
+pub struct Iter<'e> {
+    list: core::slice::Iter<'e, epoll::Event>,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        let event = self.list.find(|event| !is_wake(event))?;
+        let (flags, data) = (event.flags, event.data);
+        Some(Event { token: Token(data.u64()), flags })
+    }
+}
+
+impl core::iter::FusedIterator for Iter<'_> {}
+
+impl fmt::Debug for Iter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}

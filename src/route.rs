@@ -1,0 +1,152 @@
+//! Which interface, and which address of ours: an [`Interface`] resolved by asking the kernel over rtnetlink
+//! (`rtnetlink(7)`).
+//!
+//! The kernel decides: for a group it names the route's interface and the source address that it would choose itself, so that
+//! we never guess. Questions and answers are small; only the search for an address reads a list.
+
+pub(crate) mod netlink;
+
+use core::net::IpAddr;
+use core::num::NonZeroU32;
+
+use linux_raw_sys::net::AF_NETLINK;
+use rustix::net::SendFlags;
+
+use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
+use crate::group::{Group, Interface, Name};
+use crate::sys::{self, Address, Fd};
+use netlink::{Answer, Question};
+
+/// What one read of an answer needs: the kernel writes lists in pieces of at most this (`NLMSG_GOODSIZE`).
+const PIECE: usize = 8192;
+/// How many pieces of a list are read at most: some 100,000 addresses.
+const PIECES: usize = 1000;
+
+/// The way to a group: the interface's index, and the source address that packets will have where the kernel named one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) interface: NonZeroU32,
+    pub(crate) source: Option<IpAddr>,
+}
+
+/// The index of the interface that is meant for `group`. `operation` is what an error says was tried.
+pub(crate) fn index(group: Group, interface: Interface, operation: Operation) -> Result<NonZeroU32> {
+    let object = Object::Membership { group: group.address(), interface };
+    let found = match interface {
+        Interface::Index(index) => Ok(Some(index)),
+        Interface::Name(name) => by_name(&name).map(Some),
+        Interface::Address(address) => {
+            find_address(address.is_ipv4(), |_, its| its == address).map(|found| found.map(|(index, _)| index))
+        }
+        // A group that exists on every link: the routing table's choice would be a matter of luck.
+        Interface::Default if group.is_link_local() => {
+            return Err(Error::new(operation, object, ErrorKind::InterfaceNeeded));
+        }
+        Interface::Default => by_route(group.address(), None).map(|route| Some(route.interface)),
+    };
+    match found {
+        Ok(Some(index)) => Ok(index),
+        Ok(None) => Err(Error::new(operation, object, ErrorKind::NoSuchInterface)),
+        Err(errno) => Err(Error::system(operation, object, errno)),
+    }
+}
+
+/// The way that packets to `group` are to take.
+///
+/// # Errors
+/// [`ErrorKind::NoAddress`] where IPv4 packets would leave from an interface that has no address.
+pub(crate) fn egress(group: Group, interface: Interface) -> Result<Route> {
+    let index = index(group, interface, Operation::Send)?;
+    let source = match (group.address(), interface) {
+        // IPv6 chooses the source for each packet by RFC 6724, and needs no route for that: the index is all.
+        (IpAddr::V6(_), _) => return Ok(Route { interface: index, source: None }),
+        (_, Interface::Address(address @ IpAddr::V4(_))) => Ok(Some(address)),
+        _ => match by_route(group.address(), Some(index)) {
+            // The route names no source where the interface's addresses do not reach beyond this host, as those of `lo`.
+            Ok(Route { source: None, .. }) => {
+                find_address(true, |interface, _| interface == index).map(|found| found.map(|(_, address)| address))
+            }
+            other => other.map(|route| route.source),
+        },
+    };
+    let object = Object::Membership { group: group.address(), interface };
+    match source {
+        Ok(Some(source)) => Ok(Route { interface: index, source: Some(source) }),
+        Ok(None) => Err(Error::new(Operation::Send, object, ErrorKind::NoAddress)),
+        Err(errno) => Err(Error::system(Operation::Send, object, errno)),
+    }
+}
+
+/// The index of the interface of this name.
+fn by_name(name: &Name) -> core::result::Result<NonZeroU32, Errno> {
+    let mut found = None;
+    // The answer is long, but what we want stands at its beginning; the rest may be cut off.
+    ask::<512>(&Question::link(name), |answer| {
+        if let Answer::Link { interface } = answer {
+            found = NonZeroU32::new(interface);
+        }
+        found.is_some()
+    })?;
+    found.ok_or(Errno::PROTOCOL)
+}
+
+/// The first address, in the kernel's order, that is wanted; with the index of its interface.
+fn find_address(
+    of_ipv4: bool,
+    is_wanted: impl Fn(NonZeroU32, IpAddr) -> bool,
+) -> core::result::Result<Option<(NonZeroU32, IpAddr)>, Errno> {
+    let mut found = None;
+    ask::<PIECE>(&Question::addresses(of_ipv4), |answer| {
+        if let Answer::Address { interface, address: Some(address) } = answer {
+            found = NonZeroU32::new(interface)
+                .filter(|interface| is_wanted(*interface, address))
+                .map(|interface| (interface, address));
+        }
+        found.is_some()
+    })?;
+    Ok(found)
+}
+
+/// The way that the kernel would choose to `group`, on this interface or on any.
+fn by_route(group: IpAddr, interface: Option<NonZeroU32>) -> core::result::Result<Route, Errno> {
+    let mut found = None;
+    ask::<512>(&Question::route(group, interface), |answer| {
+        if let Answer::Route { interface: Some(interface), source } = answer {
+            let source = source.filter(|address| !address.is_unspecified());
+            found = NonZeroU32::new(interface).map(|interface| Route { interface, source });
+        }
+        found.is_some()
+    })?;
+    found.ok_or(Errno::PROTOCOL)
+}
+
+/// Asks the kernel, and hands each answer to `is_enough` until it says so or there are no more.
+fn ask<const ROOM: usize>(
+    question: &Question,
+    mut is_enough: impl FnMut(Answer) -> bool,
+) -> core::result::Result<(), Errno> {
+    let socket: Fd = sys::socket(AF_NETLINK, linux_raw_sys::net::SOCK_DGRAM, linux_raw_sys::netlink::NETLINK_ROUTE)?;
+    // An unconnected netlink socket sends to port 0: the kernel, which answers before the call returns.
+    rustix::net::send(&socket, question.as_bytes(), SendFlags::empty())?;
+    let mut buffer = [0; ROOM];
+    for _ in 0..PIECES {
+        let mut from = Address::EMPTY;
+        let length = match sys::recvfrom(&socket, &mut buffer, &mut from) {
+            Err(Errno::INTERRUPTED) => continue,
+            other => other?,
+        };
+        if from.netlink_port() != 0 {
+            continue;
+        }
+        let piece = buffer.get(..length).unwrap_or(&buffer);
+        for answer in netlink::answers(piece) {
+            match answer {
+                Answer::Failed(errno) => return Err(errno),
+                Answer::Done => return Ok(()),
+                answer if is_enough(answer) => return Ok(()),
+                _ => {}
+            }
+        }
+    }
+    Err(Errno::PROTOCOL)
+}

@@ -1,0 +1,121 @@
+use std::vec::Vec;
+
+use super::*;
+
+fn message(kind: u16, body: &[u8]) -> Vec<u8> {
+    let mut bytes = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend([0; 10]);
+    bytes.extend(body);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+fn attribute_bytes(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = ((value.len() + 4) as u16).to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+fn route_message(interface: u32, source: [u8; 4]) -> Vec<u8> {
+    let mut body = [0; size_of::<rtmsg>()].to_vec();
+    body.extend(attribute_bytes(ROUTE_TO, &[239, 1, 2, 3]));
+    body.extend(attribute_bytes(ROUTE_INTERFACE, &interface.to_ne_bytes()));
+    body.extend(attribute_bytes(ROUTE_SOURCE, &source));
+    message(NEW_ROUTE, &body)
+}
+
+fn all(bytes: &[u8]) -> Vec<Answer> {
+    answers(bytes).collect()
+}
+
+#[test]
+fn every_question_is_whole_and_states_its_length() {
+    let name = Name::new("abcdefghijklmno").unwrap();
+    let v6 = "ff05::1".parse().unwrap();
+    for (question, length) in [
+        (Question::link(&name), 16 + 16 + 4 + 16),
+        (Question::addresses(true), 16 + 8),
+        (Question::route([239, 1, 2, 3].into(), None), 16 + 12 + 8),
+        (Question::route(v6, NonZeroU32::new(7)), 16 + 12 + 20 + 8),
+    ] {
+        let bytes = question.as_bytes();
+        assert_eq!(bytes.len(), length);
+        assert_eq!(number(bytes), Some(length as u32));
+    }
+}
+
+#[test]
+fn a_question_for_a_route_names_the_whole_address() {
+    assert_eq!(Question::route([239, 1, 2, 3].into(), None).as_bytes()[17], 32);
+    assert_eq!(Question::route("ff05::1".parse().unwrap(), None).as_bytes()[17], 128);
+}
+
+#[test]
+fn a_route_names_interface_and_source() {
+    let expected = Answer::Route { interface: Some(4), source: Some([10, 0, 0, 1].into()) };
+    assert_eq!(all(&route_message(4, [10, 0, 0, 1])), [expected]);
+}
+
+#[test]
+fn an_address_is_the_local_one_where_there_is_a_peer() {
+    let mut body = [2, 24, 0, 0].to_vec();
+    body.extend(3_u32.to_ne_bytes());
+    body.extend(attribute_bytes(ADDRESS_PEER, &[10, 0, 0, 2]));
+    body.extend(attribute_bytes(ADDRESS_LOCAL, &[10, 0, 0, 1]));
+    let expected = Answer::Address { interface: 3, address: Some([10, 0, 0, 1].into()) };
+    assert_eq!(all(&message(NEW_ADDRESS, &body)), [expected]);
+}
+
+#[test]
+fn a_refusal_gives_its_errno_and_an_acknowledgement_none() {
+    let refusal = message(FAILED, &(-19_i32).to_ne_bytes());
+    assert_eq!(all(&refusal), [Answer::Failed(Errno(19))]);
+    assert_eq!(all(&message(FAILED, &0_i32.to_ne_bytes())), [Answer::Done]);
+    assert_eq!(all(&message(DONE, &0_i32.to_ne_bytes())), [Answer::Done]);
+}
+
+#[test]
+fn several_messages_in_one_piece_come_in_order_and_strangers_are_told() {
+    let mut bytes = message(99, &[1, 2, 3]);
+    bytes.extend(route_message(4, [10, 0, 0, 1]));
+    bytes.extend(message(DONE, &[0; 4]));
+    let answers = all(&bytes);
+    assert_eq!(answers[0], Answer::Other);
+    assert!(matches!(answers[1], Answer::Route { interface: Some(4), .. }));
+    assert_eq!(answers[2..], [Answer::Done]);
+}
+
+#[test]
+fn a_link_that_is_cut_off_behind_its_index_is_read() {
+    let mut body = [0; 4].to_vec();
+    body.extend(5_u32.to_ne_bytes());
+    body.extend([0; 2000]);
+    let bytes = message(NEW_LINK, &body);
+    assert_eq!(all(&bytes[..512]), [Answer::Link { interface: 5 }]);
+}
+
+#[test]
+fn bytes_that_are_cut_off_anywhere_do_no_harm() {
+    let whole = route_message(4, [10, 0, 0, 1]);
+    for length in 0..whole.len() {
+        let found = all(&whole[..length]);
+        assert!(found.len() <= 1, "cut at {length}");
+    }
+}
+
+#[test]
+fn lengths_that_cannot_be_end_the_list() {
+    for claimed in [0_u32, 1, 15, u32::MAX] {
+        let mut bytes = route_message(4, [10, 0, 0, 1]);
+        bytes.extend(route_message(5, [10, 0, 0, 1]));
+        bytes[..4].copy_from_slice(&claimed.to_ne_bytes());
+        assert!(all(&bytes).len() <= 1, "claimed {claimed}");
+    }
+    let mut body = [0; size_of::<rtmsg>()].to_vec();
+    body.extend([0; 8]);
+    let expected = Answer::Route { interface: None, source: None };
+    assert_eq!(all(&message(NEW_ROUTE, &body)), [expected], "an attribute of length 0");
+}

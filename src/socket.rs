@@ -1,0 +1,273 @@
+//! One datagram socket, safe: opened, configured, bound, joined, and read from or sent on.
+//!
+//! What the kernel does by default and nobody wants is turned off here: see [`Socket::listening`] and [`Socket::sending`].
+
+mod membership;
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use linux_raw_sys::net as linux;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::net::{SendFlags, sockopt};
+
+use crate::cmsg::{PACKET_INFO_SPACE, PacketInfo};
+use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
+use crate::group::{Family, Group, Interface, Ttl};
+use crate::route;
+use crate::sys::{self, Address, Fd, SK_MEMINFO_DROPS, SK_MEMINFO_VARS};
+
+/// The option levels (`ip(7)`, `ipv6(7)`), as the calls want them.
+const IP: u32 = linux::IPPROTO_IP as u32;
+const IPV6: u32 = linux::IPPROTO_IPV6 as u32;
+const UDP: u32 = linux::IPPROTO_UDP as u32;
+const SOCKET: u32 = linux::SOL_SOCKET;
+
+/// One UDP socket, close-on-exec and non-blocking.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    fd: Fd,
+}
+
+/// A datagram that was received into a buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Datagram {
+    /// The true length, of which the buffer holds what fits.
+    pub(crate) length: usize,
+    /// Where it came from.
+    pub(crate) source: Option<SocketAddr>,
+}
+
+impl Socket {
+    fn open(family: Family) -> Result<Self> {
+        let (domain, noun) = match family {
+            Family::V4 => (linux::AF_INET, "an IPv4 socket"),
+            Family::V6 => (linux::AF_INET6, "an IPv6 socket"),
+        };
+        match sys::socket(domain, linux::SOCK_DGRAM, UDP) {
+            Ok(fd) => Ok(Self { fd }),
+            Err(errno) => Err(Error::system(Operation::Open, Object::Noun(noun), errno)),
+        }
+    }
+
+    /// A socket to listen on, not bound yet: it shares its port with every other socket that shares, and hears no group but
+    /// those that it joins itself.
+    pub(crate) fn listening(family: Family) -> Result<Self> {
+        let socket = Self::open(family)?;
+        // Each of the two alone would be refused beside a socket that has only the other one.
+        socket.set(SOCKET, linux::SO_REUSEADDR, "SO_REUSEADDR", 1)?;
+        socket.set(SOCKET, linux::SO_REUSEPORT, "SO_REUSEPORT", 1)?;
+        if family == Family::V6 {
+            socket.set(IPV6, linux::IPV6_V6ONLY, "IPV6_V6ONLY", 1)?;
+        }
+        socket.hear_only_own_groups(family)?;
+        Ok(socket)
+    }
+
+    /// Turns off what Linux does by default: to deliver the groups that any other socket of the machine joined.
+    fn hear_only_own_groups(&self, family: Family) -> Result<()> {
+        match family {
+            Family::V4 => self.set(IP, linux::IP_MULTICAST_ALL, "IP_MULTICAST_ALL", 0),
+            // Kernels before 4.20 lack it. The guard of IPv6 listeners refuses foreign groups there, at the cost of a look.
+            Family::V6 => match self.set(IPV6, linux::IPV6_MULTICAST_ALL, "IPV6_MULTICAST_ALL", 0) {
+                Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+                result => result,
+            },
+        }
+    }
+
+    /// A socket that sends to `group` by way of `interface`; with it, the address to send to.
+    pub(crate) fn sending(group: Group, interface: Interface) -> Result<(Self, SocketAddr)> {
+        let route = route::egress(group, interface)?;
+        let socket = Self::open(group.family())?;
+        let index = route.interface.get();
+        let mut to = SocketAddr::from(group);
+        match &mut to {
+            SocketAddr::V4(_) => {
+                // Both: by the index alone packets could leave with the source 0.0.0.0, by the address alone on another
+                // interface that has it too.
+                let source = match route.source {
+                    Some(IpAddr::V4(source)) => source,
+                    _ => Ipv4Addr::UNSPECIFIED,
+                };
+                let set = sockopt::set_ip_multicast_if_with_ifindex(&socket, &Ipv4Addr::UNSPECIFIED, &source, index);
+                configured("IP_MULTICAST_IF", set)?;
+                // Without it the kernel drops what its queue does not hold, and says that all went well.
+                socket.set(IP, linux::IP_RECVERR, "IP_RECVERR", 1)?;
+            }
+            SocketAddr::V6(to) => {
+                configured("IPV6_MULTICAST_IF", sockopt::set_ipv6_multicast_if(&socket, index))?;
+                socket.set(IPV6, linux::IPV6_RECVERR, "IPV6_RECVERR", 1)?;
+                if group.is_link_local() {
+                    to.set_scope_id(index);
+                }
+            }
+        }
+        Ok((socket, to))
+    }
+
+    pub(crate) fn set_ttl(&self, family: Family, ttl: Ttl) -> Result<()> {
+        let hops = u32::from(ttl.get());
+        match family {
+            Family::V4 => configured("IP_MULTICAST_TTL", sockopt::set_ip_multicast_ttl(self, hops)),
+            Family::V6 => configured("IPV6_MULTICAST_HOPS", sockopt::set_ipv6_multicast_hops(self, hops)),
+        }
+    }
+
+    pub(crate) fn set_loopback(&self, family: Family, on: bool) -> Result<()> {
+        match family {
+            Family::V4 => configured("IP_MULTICAST_LOOP", sockopt::set_ip_multicast_loop(self, on)),
+            Family::V6 => configured("IPV6_MULTICAST_LOOP", sockopt::set_ipv6_multicast_loop(self, on)),
+        }
+    }
+
+    pub(crate) fn set_traffic_class(&self, family: Family, class: u8) -> Result<()> {
+        match family {
+            Family::V4 => configured("IP_TOS", sockopt::set_ip_tos(self, class)),
+            Family::V6 => configured("IPV6_TCLASS", sockopt::set_ipv6_tclass(self, u32::from(class))),
+        }
+    }
+
+    /// Asks for a receive buffer of this many bytes: past the limit of the system where we may, up to it where not.
+    pub(crate) fn set_receive_buffer(&self, bytes: usize) -> Result<()> {
+        self.set_buffer(bytes, linux::SO_RCVBUFFORCE, linux::SO_RCVBUF, "SO_RCVBUF")
+    }
+
+    /// The same for the send buffer.
+    pub(crate) fn set_send_buffer(&self, bytes: usize) -> Result<()> {
+        self.set_buffer(bytes, linux::SO_SNDBUFFORCE, linux::SO_SNDBUF, "SO_SNDBUF")
+    }
+
+    fn set_buffer(&self, bytes: usize, forced: u32, plain: u32, called: &'static str) -> Result<()> {
+        // The kernel doubles it in an `int`.
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(i32::MAX.cast_unsigned() / 2);
+        match sys::setsockopt_int(&self.fd, SOCKET, forced, bytes) {
+            Ok(()) => Ok(()),
+            Err(_) => self.set(SOCKET, plain, called, bytes),
+        }
+    }
+
+    /// The size of the receive buffer in bytes, as the kernel counts it: twice what was asked for, with its own bookkeeping in it.
+    pub(crate) fn receive_buffer(&self) -> Result<usize> {
+        match sys::getsockopt_int(&self.fd, SOCKET, linux::SO_RCVBUF) {
+            Ok(bytes) => Ok(bytes as usize),
+            Err(errno) => Err(Error::system(Operation::Count, Object::Nothing, errno)),
+        }
+    }
+
+    /// `bind(2)`; `object` is what an error names.
+    pub(crate) fn bind(&self, address: SocketAddr, object: Object) -> Result<()> {
+        match rustix::net::bind(self, &address) {
+            Ok(()) => Ok(()),
+            Err(errno) => Err(Error::system(Operation::Bind, object, errno.into())),
+        }
+    }
+
+    /// Asks for where each datagram was sent to and where it came in, which [`recv_with_info`](Self::recv_with_info) reads.
+    pub(crate) fn want_packet_info(&self, family: Family) -> Result<()> {
+        match family {
+            Family::V4 => self.set(IP, linux::IP_PKTINFO, "IP_PKTINFO", 1),
+            Family::V6 => self.set(IPV6, linux::IPV6_RECVPKTINFO, "IPV6_RECVPKTINFO", 1),
+        }
+    }
+
+    /// The hot receive.
+    #[inline(always)]
+    pub(crate) fn recv(&self, buffer: &mut [u8]) -> core::result::Result<Datagram, Errno> {
+        let mut source = Address::EMPTY;
+        let length = sys::recvfrom(&self.fd, buffer, &mut source)?;
+        Ok(Datagram { length, source: source.decode() })
+    }
+
+    /// The receive of listeners that must look at where each datagram was sent to and where it came in.
+    pub(crate) fn recv_with_info(&self, buffer: &mut [u8]) -> core::result::Result<(Datagram, Option<PacketInfo>), Errno> {
+        let mut source = Address::EMPTY;
+        let mut control = Control([0; PACKET_INFO_SPACE]);
+        let message = sys::recvmsg(&self.fd, buffer, &mut source, &mut control.0)?;
+        let info = control.0.get(..message.control).and_then(PacketInfo::find);
+        Ok((Datagram { length: message.length, source: source.decode() }, info))
+    }
+
+    /// The hot send: `sendto(2)`.
+    #[inline]
+    pub(crate) fn send(&self, payload: &[u8], to: &SocketAddr) -> core::result::Result<(), Errno> {
+        rustix::net::sendto(self, payload, SendFlags::DONTWAIT, to)?;
+        Ok(())
+    }
+
+    /// How many datagrams the kernel dropped because there was no room or because their checksum was wrong; `None` before
+    /// Linux 4.12.
+    pub(crate) fn dropped(&self) -> Option<u32> {
+        let mut words = [0; SK_MEMINFO_VARS * 4];
+        let length = sys::getsockopt(&self.fd, SOCKET, linux::SO_MEMINFO, &mut words).ok()?;
+        let word = words.get(..length)?.chunks_exact(4).nth(SK_MEMINFO_DROPS)?;
+        word.first_chunk::<4>().map(|bytes| u32::from_ne_bytes(*bytes))
+    }
+
+    pub(crate) fn local_addr(&self) -> Result<SocketAddr> {
+        let failed = |errno| Error::system(Operation::Resolve, Object::Noun("the local address"), errno);
+        let address = sys::getsockname(&self.fd).map_err(failed)?;
+        address.decode().ok_or_else(|| failed(Errno::PROTOCOL))
+    }
+
+    /// Takes over a bound UDP socket that somebody else opened; with it, its address.
+    ///
+    /// It is made non-blocking, and hears no group any more but those that it has joined.
+    pub(crate) fn adopt(fd: OwnedFd) -> Result<(Self, SocketAddr)> {
+        let failed = |kind| Error::new(Operation::Open, Object::Noun("a received descriptor"), kind);
+        let socket = Self { fd: Fd::from(fd) };
+        match sys::getsockopt_int(&socket.fd, SOCKET, linux::SO_PROTOCOL) {
+            Ok(UDP) => {}
+            _ => return Err(failed(ErrorKind::NotUdp)),
+        }
+        let address = sys::getsockname(&socket.fd).ok().and_then(|address| address.decode());
+        let address = address.ok_or_else(|| failed(ErrorKind::NotUdp))?;
+        configured("O_NONBLOCK", rustix::io::ioctl_fionbio(&socket, true))?;
+        socket.hear_only_own_groups(family_of(&address))?;
+        Ok((socket, address))
+    }
+
+    fn set(&self, level: u32, name: u32, called: &'static str, value: u32) -> Result<()> {
+        match sys::setsockopt_int(&self.fd, level, name, value) {
+            Ok(()) => Ok(()),
+            Err(errno) => Err(Error::system(Operation::Configure, Object::Noun(called), errno)),
+        }
+    }
+}
+
+/// Control messages begin at multiples of a word.
+#[repr(C, align(8))]
+struct Control([u8; PACKET_INFO_SPACE]);
+
+fn configured(called: &'static str, result: rustix::io::Result<()>) -> Result<()> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(errno) => Err(Error::system(Operation::Configure, Object::Noun(called), errno.into())),
+    }
+}
+
+pub(crate) const fn family_of(address: &SocketAddr) -> Family {
+    match address {
+        SocketAddr::V4(_) => Family::V4,
+        SocketAddr::V6(_) => Family::V6,
+    }
+}
+
+/// The wildcard address of a family, with a port.
+pub(crate) const fn wildcard(family: Family, port: u16) -> SocketAddr {
+    match family {
+        Family::V4 => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port),
+        Family::V6 => SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port),
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<Socket> for OwnedFd {
+    fn from(socket: Socket) -> Self {
+        socket.fd.into()
+    }
+}

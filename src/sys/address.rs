@@ -1,0 +1,75 @@
+//! Socket addresses as the kernel reads and writes them (`ip(7)`, `ipv6(7)`), in safe code.
+
+use core::ffi::c_void;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+use linux_raw_sys::net::{AF_INET, AF_INET6};
+
+/// Room for a `sockaddr_in` or a `sockaddr_in6`.
+#[repr(C, align(4))]
+#[derive(Clone, Copy)]
+pub(crate) struct Address {
+    bytes: [u8; Self::CAPACITY],
+}
+
+impl Address {
+    /// The size of a `sockaddr_in6`, the longer of the two.
+    pub(super) const CAPACITY: usize = 28;
+    /// Family 0, `AF_UNSPEC`.
+    pub(crate) const EMPTY: Self = Self { bytes: [0; Self::CAPACITY] };
+
+    #[inline]
+    pub(super) const fn as_mut_ptr(&mut self) -> *mut c_void {
+        self.bytes.as_mut_ptr().cast()
+    }
+
+    /// An address alone, with port 0: what the `MCAST_*` options want.
+    pub(crate) fn of(address: IpAddr) -> Self {
+        let mut bytes = [0; Self::CAPACITY];
+        let family = match address {
+            IpAddr::V4(address) => {
+                put(&mut bytes, 4, &address.octets());
+                AF_INET
+            }
+            IpAddr::V6(address) => {
+                put(&mut bytes, 8, &address.octets());
+                AF_INET6
+            }
+        };
+        put(&mut bytes, 0, &(family as u16).to_ne_bytes());
+        Self { bytes }
+    }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8; Self::CAPACITY] {
+        &self.bytes
+    }
+
+    /// The first four bytes of a `sockaddr_nl` are family and padding, the next four the sender's port id: 0 is the kernel.
+    pub(crate) const fn netlink_port(&self) -> u32 {
+        let [_, _, _, _, a, b, c, d, ..] = self.bytes;
+        u32::from_ne_bytes([a, b, c, d])
+    }
+
+    /// The address as a value, or `None` where its family is neither IPv4 nor IPv6.
+    #[inline]
+    pub(crate) const fn decode(&self) -> Option<SocketAddr> {
+        let [family_0, family_1, port_0, port_1, a, b, c, d, rest @ ..] = self.bytes;
+        let port = u16::from_be_bytes([port_0, port_1]);
+        match u16::from_ne_bytes([family_0, family_1]) as u32 {
+            AF_INET => Some(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), port))),
+            AF_INET6 => {
+                let [address @ .., s, t, u, v] = rest;
+                let (flow, scope) = (u32::from_be_bytes([a, b, c, d]), u32::from_ne_bytes([s, t, u, v]));
+                Some(SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::from_bits(u128::from_be_bytes(address)), port, flow, scope)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Puts `part` into `bytes` from `offset` on, as far as it fits.
+pub(crate) fn put(bytes: &mut [u8], offset: usize, part: &[u8]) {
+    for (to, from) in bytes.iter_mut().skip(offset).zip(part) {
+        *to = *from;
+    }
+}

@@ -1,0 +1,73 @@
+//! A file descriptor that we own, without the panics of `OwnedFd` on targets without `std`.
+
+use core::fmt;
+use core::mem::ManuallyDrop;
+
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+
+use crate::error::Errno;
+
+/// A file descriptor that is closed when it is dropped.
+///
+/// It holds a `BorrowedFd`, since that is what rustix wants to see, and since making one anew for each call would bring its
+/// assertion along.
+pub(crate) struct Fd {
+    /// Open until `drop`: nobody else closes it. Lent for no longer than `self`.
+    open: BorrowedFd<'static>,
+}
+
+impl Fd {
+    /// # Safety
+    /// `raw` is what a system call that makes a descriptor returned on success, and nobody else owns it.
+    pub(super) unsafe fn own(raw: usize) -> Self {
+        // Descriptors are numbers up to `c_int::MAX`; masking tells the compiler that it is never -1.
+        let raw = (raw & i32::MAX as usize) as i32;
+        // SAFETY: it is not -1, and stays open until we close it in `drop`.
+        Self { open: unsafe { BorrowedFd::borrow_raw(raw) } }
+    }
+
+    #[inline]
+    pub(super) fn raw(&self) -> i32 {
+        self.open.as_raw_fd()
+    }
+
+    /// A second descriptor for the same open file, close-on-exec.
+    pub(crate) fn try_clone(&self) -> Result<Self, Errno> {
+        let copy = rustix::io::fcntl_dupfd_cloexec(self, 0)?;
+        Ok(Self::from(copy))
+    }
+}
+
+impl AsFd for Fd {
+    #[inline]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.open
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor is ours, and is used no more.
+        unsafe { rustix::io::close(self.raw()) };
+    }
+}
+
+impl From<OwnedFd> for Fd {
+    fn from(fd: OwnedFd) -> Self {
+        // SAFETY: a descriptor that was owned is open, and now it is ours.
+        unsafe { Self::own(fd.into_raw_fd().unsigned_abs() as usize) }
+    }
+}
+
+impl From<Fd> for OwnedFd {
+    fn from(fd: Fd) -> Self {
+        // SAFETY: it is open and ours, and `ManuallyDrop` keeps us from closing what is now the caller's.
+        unsafe { Self::from_raw_fd(ManuallyDrop::new(fd).raw()) }
+    }
+}
+
+impl fmt::Debug for Fd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.raw().fmt(f)
+    }
+}
