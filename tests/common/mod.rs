@@ -1,0 +1,141 @@
+//! What the tests share. Everything here stays on `lo`.
+
+// Each test file compiles its own copy and uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use multicast::filter::Filter;
+use multicast::{Events, Group, Interest, Interface, Listener, Membership, Poller, Received, SendOptions, Token};
+
+/// The interface of all tests: packets do not leave the machine.
+pub const LO: Interface = Interface::LOOPBACK;
+
+/// How long a test waits for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a test waits for what must not come.
+pub const QUIET: Duration = Duration::from_millis(150);
+
+/// A port that nobody uses at the moment.
+pub fn free_port() -> u16 {
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Two numbers that no other test has: one of the process, one counted.
+fn unique() -> (u16, u16) {
+    static COUNT: AtomicU16 = AtomicU16::new(1);
+    (std::process::id() as u16, COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// An IPv4 group, with a port, that no other test uses.
+pub fn unique_group() -> Group {
+    let (process, count) = unique();
+    let [a, b] = process.to_be_bytes();
+    Group::new(Ipv4Addr::new(239, a, b, count as u8), free_port()).unwrap()
+}
+
+/// An IPv6 group of link-local (2), site-local (5) or another scope, that no other test uses.
+pub fn unique_v6_group(scope: u16) -> Group {
+    let (process, count) = unique();
+    Group::new(Ipv6Addr::new(0xff00 | scope, 0, 0, 0, 0, 0, process, count), free_port()).unwrap()
+}
+
+/// A membership in the group, on `lo`.
+pub fn on_lo(group: Group) -> Membership {
+    Membership::any(group).on(LO)
+}
+
+/// Options to send on `lo`.
+pub fn send_on_lo() -> SendOptions {
+    SendOptions::new().interface(LO)
+}
+
+/// Sends these packets to the group on `lo`.
+pub fn send_all<P: IntoIterator<Item: AsRef<[u8]>>>(group: Group, packets: P) {
+    let mut caster = send_on_lo().packets(group, packets).unwrap();
+    while caster.step().unwrap() != multicast::Progress::Done {}
+}
+
+/// The payload of the next packet, or `None` where none comes in this time.
+pub fn next_within<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>, time: Duration) -> Option<Vec<u8>> {
+    let poller = Poller::new().unwrap();
+    poller.register(&*listener, Token(0), Interest::READABLE).unwrap();
+    let mut events = Events::<1>::new();
+    let end = Instant::now() + time;
+    loop {
+        match listener.recv().unwrap() {
+            Received::Packet(packet) => return Some(packet.payload().to_vec()),
+            Received::Paused => continue,
+            Received::Empty => {}
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        poller.poll(&mut events, left).unwrap();
+    }
+}
+
+/// The payload of the next packet, which must come.
+pub fn expect_packet<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>) -> Vec<u8> {
+    next_within(listener, PATIENCE).expect("a packet")
+}
+
+/// Nothing must come for a while.
+pub fn assert_quiet<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>) {
+    assert_eq!(next_within(listener, QUIET), None);
+}
+
+/// A Python program that we talk with by lines. It is ended when it is dropped.
+pub struct Python {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Python {
+    /// Starts it. It should print a line when it is ready: see [`Self::line`].
+    pub fn start(program: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new("python3")
+            .args(["-u", "-c", program])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 is needed for the tests against peers: install it");
+        let input = child.stdin.take().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Self { child, input, output }
+    }
+
+    /// The next line that it prints, without its end.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "the Python peer ended too early");
+        line.trim_end().to_owned()
+    }
+
+    /// Writes it a line.
+    pub fn say(&mut self, line: &str) {
+        writeln!(self.input, "{line}").unwrap();
+        self.input.flush().unwrap();
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Refuses to run where packets could leave the machine: for tests that use the default route.
+pub fn require_private_network() {
+    let network = std::env::var("MULTICAST_TEST_NETWORK");
+    assert_eq!(network.as_deref(), Ok("private"), "this test needs a network of its own: run `make test`");
+}
