@@ -94,27 +94,34 @@ unsafe fn syscall(number: u32, [a, b, c, d, e, f]: [usize; 6]) -> isize {
 
 /// Makes a function of each line: a system call's number, its arguments, and a 0 for each register that it leaves unused.
 macro_rules! system_calls {
-    ($($name:ident = $number:ident($($argument:ident: $kind:ty),* $(; $($unused:literal),*)?);)*) => {$(
+    ($($name:ident = $number:path => ($($argument:ident: $kind:ty),* $(; $($unused:literal),*)?);)*) => {$(
         /// # Safety
         /// What the man page of the system call demands of its arguments.
         #[inline(always)]
         pub(super) unsafe fn $name($($argument: $kind),*) -> isize {
             // SAFETY: the caller vouches for the arguments; the number is that of this call.
-            unsafe { syscall(number::$number, [$($argument as usize,)* $($($unused),*)?]) }
+            unsafe { syscall($number, [$($argument as usize,)* $($($unused),*)?]) }
         }
     )*};
 }
 
+/// Where files have 64-bit offsets only by the newer call, that is the one.
+#[cfg(target_pointer_width = "32")]
+const FCNTL: u32 = number::__NR_fcntl64;
+#[cfg(target_pointer_width = "64")]
+const FCNTL: u32 = number::__NR_fcntl;
+
 system_calls! {
-    socket = __NR_socket(domain: c_int, kind: c_int, protocol: c_int; 0, 0, 0);
-    epoll_create1 = __NR_epoll_create1(flags: c_int; 0, 0, 0, 0, 0);
-    eventfd2 = __NR_eventfd2(count: c_uint, flags: c_int; 0, 0, 0, 0);
-    setsockopt = __NR_setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, length: c_uint; 0);
-    getsockopt = __NR_getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut c_uint; 0);
-    getsockname = __NR_getsockname(fd: c_int, address: *mut c_void, length: *mut c_uint; 0, 0, 0);
-    recvfrom = __NR_recvfrom(
+    socket = number::__NR_socket => (domain: c_int, kind: c_int, protocol: c_int; 0, 0, 0);
+    epoll_create1 = number::__NR_epoll_create1 => (flags: c_int; 0, 0, 0, 0, 0);
+    fcntl = FCNTL => (fd: c_int, command: c_int, argument: c_int; 0, 0, 0);
+    eventfd2 = number::__NR_eventfd2 => (count: c_uint, flags: c_int; 0, 0, 0, 0);
+    setsockopt = number::__NR_setsockopt => (fd: c_int, level: c_int, name: c_int, value: *const c_void, length: c_uint; 0);
+    getsockopt = number::__NR_getsockopt => (fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut c_uint; 0);
+    getsockname = number::__NR_getsockname => (fd: c_int, address: *mut c_void, length: *mut c_uint; 0, 0, 0);
+    recvfrom = number::__NR_recvfrom => (
         fd: c_int, buffer: *mut c_void, length: usize, flags: c_int, address: *mut c_void, address_length: *mut c_uint
     );
-    recvmsg = __NR_recvmsg(fd: c_int, message: *mut msghdr, flags: c_int; 0, 0, 0);
-    write = __NR_write(fd: c_int, buffer: *const c_void, length: usize; 0, 0, 0);
+    recvmsg = number::__NR_recvmsg => (fd: c_int, message: *mut msghdr, flags: c_int; 0, 0, 0);
+    write = number::__NR_write => (fd: c_int, buffer: *const c_void, length: usize; 0, 0, 0);
 }

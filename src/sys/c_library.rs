@@ -13,6 +13,7 @@ mod symbol {
         pub(super) fn __errno_location() -> *mut c_int;
         pub(super) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
         pub(super) fn epoll_create1(flags: c_int) -> c_int;
+        pub(super) fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
         pub(super) fn eventfd(count: c_uint, flags: c_int) -> c_int;
         pub(super) fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, length: c_uint) -> c_int;
         pub(super) fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut c_uint) -> c_int;
@@ -54,6 +55,7 @@ macro_rules! functions {
 functions! {
     socket = socket(domain: c_int, kind: c_int, protocol: c_int);
     epoll_create1 = epoll_create1(flags: c_int);
+    fcntl = fcntl(fd: c_int, command: c_int, argument: c_int);
     eventfd2 = eventfd(count: c_uint, flags: c_int);
     setsockopt = setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, length: c_uint);
     getsockopt = getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut c_uint);

@@ -20,7 +20,7 @@ mod call;
 
 use core::ffi::{c_int, c_uint, c_void};
 
-use linux_raw_sys::general::{EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, O_CLOEXEC, O_NONBLOCK, iovec};
+use linux_raw_sys::general::{EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, F_DUPFD_CLOEXEC, O_CLOEXEC, O_NONBLOCK, iovec};
 use linux_raw_sys::net::{MSG_DONTWAIT, MSG_TRUNC, msghdr};
 
 pub(crate) use address::{Address, put};
@@ -64,6 +64,14 @@ pub(crate) fn epoll_create() -> Result<Fd, Errno> {
 pub(crate) fn eventfd() -> Result<Fd, Errno> {
     // SAFETY: no pointer is passed.
     let returned = unsafe { call::eventfd2(0, (EFD_CLOEXEC | EFD_NONBLOCK) as c_int) };
+    // SAFETY: where the call succeeded, it made this descriptor, and nobody else has it.
+    checked(returned).map(|raw| unsafe { Fd::own(raw) })
+}
+
+/// `fcntl(2)`, `F_DUPFD_CLOEXEC`: a second descriptor for the same open file, close-on-exec.
+pub(crate) fn duplicate(fd: &Fd) -> Result<Fd, Errno> {
+    // SAFETY: no pointer is passed.
+    let returned = unsafe { call::fcntl(fd.raw(), F_DUPFD_CLOEXEC as c_int, 0) };
     // SAFETY: where the call succeeded, it made this descriptor, and nobody else has it.
     checked(returned).map(|raw| unsafe { Fd::own(raw) })
 }
