@@ -26,6 +26,10 @@ impl Errno {
     pub(crate) const NO_BUFFERS: Self = Self(linux::ENOBUFS as u16);
     pub(crate) const IN_USE: Self = Self(linux::EADDRINUSE as u16);
     pub(crate) const NOT_AVAILABLE: Self = Self(linux::EADDRNOTAVAIL as u16);
+    pub(crate) const INVALID: Self = Self(linux::EINVAL as u16);
+    pub(crate) const IO: Self = Self(linux::EIO as u16);
+    pub(crate) const NO_OPTION: Self = Self(linux::ENOPROTOOPT as u16);
+    pub(crate) const TOO_LONG: Self = Self(linux::EMSGSIZE as u16);
     pub(crate) const PROTOCOL: Self = Self(linux::EPROTO as u16);
 }
 
@@ -86,8 +90,8 @@ pub enum ErrorKind {
     NotUdp,
     /// The pattern is no regular expression of the supported syntax.
     Pattern,
-    /// What was asked for makes no sense in this state; the message says why.
-    InvalidInput,
+    /// A number that must be 1 at least is 0.
+    Zero,
     /// Anything else that the kernel said; [`Error::raw_os_error`] tells what.
     System,
 }

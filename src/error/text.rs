@@ -87,7 +87,7 @@ pub(super) fn reason(
             Object::Message(message) => message,
             _ => "no regular expression",
         },
-        ErrorKind::InvalidInput => "invalid input",
+        ErrorKind::Zero => "it must be 1 at least",
         ErrorKind::System => match described(errno) {
             Some(text) => text,
             None => return write!(f, "os error {}", errno.0),

@@ -123,5 +123,7 @@ system_calls! {
         fd: c_int, buffer: *mut c_void, length: usize, flags: c_int, address: *mut c_void, address_length: *mut c_uint
     );
     recvmsg = number::__NR_recvmsg => (fd: c_int, message: *mut msghdr, flags: c_int; 0, 0, 0);
+    sendmsg = number::__NR_sendmsg => (fd: c_int, message: *mut msghdr, flags: c_int; 0, 0, 0);
+    clock_gettime = number::__NR_clock_gettime => (clock: c_int, time: *mut c_void; 0, 0, 0, 0);
     write = number::__NR_write => (fd: c_int, buffer: *const c_void, length: usize; 0, 0, 0);
 }

@@ -27,6 +27,7 @@ mod symbol {
             address_length: *mut c_uint,
         ) -> isize;
         pub(super) fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> isize;
+        pub(super) fn sendmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> isize;
         pub(super) fn write(fd: c_int, buffer: *const c_void, length: usize) -> isize;
     }
 }
@@ -64,5 +65,6 @@ functions! {
         fd: c_int, buffer: *mut c_void, length: usize, flags: c_int, address: *mut c_void, address_length: *mut c_uint
     );
     recvmsg = recvmsg(fd: c_int, message: *mut msghdr, flags: c_int);
+    sendmsg = sendmsg(fd: c_int, message: *mut msghdr, flags: c_int);
     write = write(fd: c_int, buffer: *const c_void, length: usize);
 }
