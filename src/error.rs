@@ -134,6 +134,7 @@ pub(crate) enum Object {
         group: Group,
     },
     Number(i64),
+    Port(u16),
     #[cfg(feature = "regex")]
     Message(std::boxed::Box<str>),
 }

@@ -22,6 +22,17 @@ const IPV6: u32 = linux::IPPROTO_IPV6 as u32;
 const UDP: u32 = linux::IPPROTO_UDP as u32;
 const SOCKET: u32 = linux::SOL_SOCKET;
 
+/// Options that an adopted socket must not have: those whose control messages come before the packet information and would take
+/// its room, and the one that hands out several datagrams as one.
+const UNWANTED: [(u32, u32); 6] = [
+    (SOCKET, linux::SO_TIMESTAMP_OLD),
+    (SOCKET, linux::SO_TIMESTAMPING_OLD),
+    (SOCKET, linux::SO_RXQ_OVFL),
+    (SOCKET, linux::SO_RCVMARK),
+    (SOCKET, linux::SO_RCVPRIORITY),
+    (UDP, sys::UDP_GRO),
+];
+
 /// One UDP socket, close-on-exec and non-blocking.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -211,7 +222,8 @@ impl Socket {
 
     /// Takes over a bound UDP socket that somebody else opened; with it, its address.
     ///
-    /// It is made non-blocking, and hears no group any more but those that it has joined.
+    /// It is made non-blocking, and hears no group any more but those that it has joined. Options of its former owner that would
+    /// change what a packet is, or hide where it was sent to, are turned off.
     pub(crate) fn adopt(fd: OwnedFd) -> Result<(Self, SocketAddr)> {
         let failed = |kind| Error::new(Operation::Open, Object::Noun("a received descriptor"), kind);
         let socket = Self { fd: Fd::from(fd) };
@@ -223,6 +235,10 @@ impl Socket {
         let address = address.ok_or_else(|| failed(ErrorKind::NotUdp))?;
         configured("O_NONBLOCK", rustix::io::ioctl_fionbio(&socket, true))?;
         socket.hear_only_own_groups(family_of(&address))?;
+        for (level, name) in UNWANTED {
+            // A kernel that does not know an option has not turned it on.
+            let _ = sys::setsockopt_int(&socket.fd, level, name, 0);
+        }
         Ok((socket, address))
     }
 

@@ -43,6 +43,7 @@ pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result
         Object::Membership { group, interface } => write!(f, " {group} on {interface}"),
         Object::Packet { length, group } => write!(f, " {length} bytes to {group}"),
         Object::Number(number) => write!(f, " {number}"),
+        Object::Port(port) => write!(f, " port {port}"),
         #[cfg(feature = "regex")]
         Object::Message(_) => Ok(()),
     }
@@ -107,14 +108,14 @@ const fn syntax(operation: Operation) -> &'static str {
 
 fn limit(operation: Operation, object: &Object, errno: Errno) -> &'static str {
     match (operation, object) {
+        // First: joining opens a descriptor too, to find the interface.
+        _ if matches!(u32::from(errno.0), linux::EMFILE | linux::ENFILE) => "too many open file descriptors (ulimit -n)",
         (Operation::Join, Object::Membership { group, .. }) if group.is_ipv4() => {
             "group limit reached (net.ipv4.igmp_max_memberships)"
         }
         (Operation::Join, _) => "group limit reached (net.core.optmem_max)",
-        (Operation::Register, _) if u32::from(errno.0) == linux::ENOSPC => {
-            "too many descriptors are being polled (fs.epoll.max_user_watches)"
-        }
-        _ => "too many open file descriptors (ulimit -n)",
+        (Operation::Register, _) => "too many descriptors are being polled (fs.epoll.max_user_watches)",
+        _ => "no room left",
     }
 }
 

@@ -100,7 +100,7 @@ impl<F: Filter> ListenOptions<F> {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_receiver(self, port: u16, family: Family, mtu: usize) -> Result<Receiver<F>> {
-        self.receiver(wildcard(family, port), Object::Number(i64::from(port)), None, mtu)
+        self.receiver(wildcard(family, port), Object::Port(port), None, mtu)
     }
 
     fn receiver(

@@ -32,6 +32,8 @@ use crate::error::Errno;
 pub(crate) const SK_MEMINFO_VARS: usize = 9;
 /// The word that counts the datagrams that the socket dropped, likewise.
 pub(crate) const SK_MEMINFO_DROPS: usize = 8;
+/// The option of datagrams that the kernel puts together, likewise; from `linux/udp.h`.
+pub(crate) const UDP_GRO: u32 = 104;
 
 /// What a system call returned: a number, or an errno where it is -4095 to -1.
 #[inline]
