@@ -5,6 +5,7 @@ use core::fmt;
 use linux_raw_sys::errno as linux;
 
 use super::{Errno, ErrorKind, Object, Operation};
+use crate::group::Interface;
 
 pub(super) const fn verb(operation: Operation) -> &'static str {
     match operation {
@@ -36,10 +37,14 @@ pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result
         Object::Noun(noun) => write!(f, " {noun}"),
         Object::Text(text) => match text.as_str() {
             "" => f.write_str(" an empty text"),
-            text => write!(f, " {}", text.escape_debug()),
+            kept => write!(f, " {}{}", kept.escape_debug(), if text.is_cut { "..." } else { "" }),
         },
         Object::Address(address) => write!(f, " {address}"),
         Object::Group(group) => write!(f, " {group}"),
+        // The kernel allows almost any byte in a name; a terminal or a log file must not obey it.
+        Object::Membership { group, interface: Interface::Name(name) } => {
+            write!(f, " {group} on {}", name.as_str().escape_debug())
+        }
         Object::Membership { group, interface } => write!(f, " {group} on {interface}"),
         Object::Packet { length, group } => write!(f, " {length} bytes to {group}"),
         Object::Number(number) => write!(f, " {number}"),
@@ -101,7 +106,7 @@ pub(super) fn reason(
 const fn syntax(operation: Operation) -> &'static str {
     match operation {
         Operation::ParseGroup => "write ADDRESS:PORT, as 239.1.2.3:5000 or [ff02::4242]:4242",
-        Operation::ParseInterface => "write a name of 1 to 15 bytes, an index, an address, or default",
+        Operation::ParseInterface => "write a name of 1 to 15 bytes, an index from 1 on, an address, or default",
         _ => "write 0 to 255, or host, subnet, site, region, continent, unrestricted",
     }
 }

@@ -20,7 +20,9 @@ mod call;
 
 use core::ffi::{c_int, c_uint, c_void};
 
-use linux_raw_sys::general::{EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, F_DUPFD_CLOEXEC, O_CLOEXEC, O_NONBLOCK, iovec};
+use linux_raw_sys::general::{
+    EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, F_DUPFD_CLOEXEC, O_CLOEXEC, O_NONBLOCK, epoll_event, iovec,
+};
 use linux_raw_sys::net::{MSG_DONTWAIT, MSG_TRUNC, msghdr};
 
 pub(crate) use address::{Address, put};
@@ -60,6 +62,18 @@ pub(crate) fn epoll_create() -> Result<Fd, Errno> {
     let returned = unsafe { call::epoll_create1(EPOLL_CLOEXEC as c_int) };
     // SAFETY: where the call succeeded, it made this descriptor, and nobody else has it.
     checked(returned).map(|raw| unsafe { Fd::own(raw) })
+}
+
+/// `epoll_wait(2)`: how many events were written to the beginning of `events`. -1 milliseconds is without end.
+///
+/// rustix's event could hold a pointer, and with it could neither be sent to another thread nor shared.
+pub(crate) fn epoll_wait(fd: &Fd, events: &mut [epoll_event], milliseconds: i32) -> Result<usize, Errno> {
+    let room = i32::try_from(events.len()).unwrap_or(i32::MAX);
+    // SAFETY: `events` points to at least `maxevents` structures that may be written, and any bytes are valid for one; the
+    // kernel keeps no pointer. `sigmask` is null, which leaves the signal mask alone: the call is then epoll_wait, which newer
+    // processors lack.
+    let returned = unsafe { call::epoll_pwait(fd.raw(), events.as_mut_ptr(), room, milliseconds, core::ptr::null()) };
+    checked(returned)
 }
 
 /// `eventfd(2)` with a count of 0, close-on-exec and non-blocking.
