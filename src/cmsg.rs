@@ -22,9 +22,8 @@ pub(crate) const UDP_GRO: u32 = 104;
 /// The size of a `cmsghdr` on this processor, and what follows it is aligned to.
 const HEADER: usize = Layout::NATIVE.header();
 /// Room for all that we ask for: packet information (20 bytes), hop limit, traffic class and segment size (4 each), and a time
-/// stamp (16), each with a header and rounded up to whole words; and as much again for what the former owner of an adopted socket
-/// asked for.
-pub(crate) const SPACE: usize = 2 * (5 * HEADER + 24 + 3 * 8 + 16);
+/// stamp (16), each with a header and rounded up to whole words.
+pub(crate) const SPACE: usize = 5 * HEADER + 24 + 3 * 8 + 16;
 
 /// How a processor lays out control messages.
 #[derive(Clone, Copy, Debug)]

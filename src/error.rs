@@ -138,6 +138,7 @@ pub(crate) enum Object {
         group: Group,
     },
     Number(i64),
+    Port(u16),
     #[cfg(feature = "regex")]
     Message(std::boxed::Box<str>),
 }
@@ -235,6 +236,7 @@ impl From<Error> for std::io::Error {
 pub(crate) struct Excerpt {
     bytes: [u8; Self::CAPACITY],
     length: u8,
+    is_cut: bool,
 }
 
 impl Excerpt {
@@ -252,7 +254,7 @@ impl Excerpt {
         for (to, from) in bytes.iter_mut().zip(kept.bytes()) {
             *to = from;
         }
-        Self { bytes, length: kept.len() as u8 }
+        Self { bytes, length: kept.len() as u8, is_cut: kept.len() < text.len() }
     }
 
     fn as_str(&self) -> &str {

@@ -11,7 +11,7 @@ use linux_raw_sys::net as linux;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{SendFlags, sockopt};
 
-use crate::cmsg::{self, Arrival, Layout};
+use crate::cmsg::{self, Arrival, Layout, UDP_GRO};
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Family, Group, Interface, Ttl};
 use crate::route;
@@ -25,6 +25,16 @@ const SOCKET: u32 = linux::SOL_SOCKET;
 
 /// More errors than a socket's memory can hold.
 const QUEUED_ERRORS: u32 = 1000;
+/// Options that an adopted socket must not have: those whose control messages come before the packet information and would take
+/// its room, and the one that hands out several datagrams as one.
+const UNWANTED: [(u32, u32); 6] = [
+    (SOCKET, linux::SO_TIMESTAMP_OLD),
+    (SOCKET, linux::SO_TIMESTAMPING_OLD),
+    (SOCKET, linux::SO_RXQ_OVFL),
+    (SOCKET, linux::SO_RCVMARK),
+    (SOCKET, linux::SO_RCVPRIORITY),
+    (UDP, UDP_GRO),
+];
 
 /// One UDP socket, close-on-exec and non-blocking.
 #[derive(Debug)]
@@ -205,7 +215,7 @@ impl Socket {
 
     /// Lets the kernel put datagrams of one sender together (`UDP_GRO`, `udp(7)`, Linux 5.0).
     pub(crate) fn want_coalesced(&self) -> Result<()> {
-        self.set(UDP, cmsg::UDP_GRO, "UDP_GRO", 1)
+        self.set(UDP, UDP_GRO, "UDP_GRO", 1)
     }
 
     /// The hot receive.
@@ -275,7 +285,8 @@ impl Socket {
 
     /// Takes over a bound UDP socket that somebody else opened; with it, its address.
     ///
-    /// It is made non-blocking, and hears no group any more but those that it has joined.
+    /// It is made non-blocking, and hears no group any more but those that it has joined. Options of its former owner that would
+    /// change what a packet is, or hide where it was sent to, are turned off.
     pub(crate) fn adopt(fd: OwnedFd) -> Result<(Self, SocketAddr)> {
         let failed = |kind| Error::new(Operation::Open, Object::Noun("a received descriptor"), kind);
         let socket = Self { fd: Fd::from(fd) };
@@ -287,8 +298,10 @@ impl Socket {
         let address = address.ok_or_else(|| failed(ErrorKind::NotUdp))?;
         configured("O_NONBLOCK", rustix::io::ioctl_fionbio(&socket, true))?;
         socket.hear_only_own_groups(family_of(&address))?;
-        // Several packets in one read would be lost in a buffer for one. Kernels that do not know it do not do it.
-        let _ = sys::setsockopt_int(&socket.fd, UDP, cmsg::UDP_GRO, 0);
+        for (level, name) in UNWANTED {
+            // A kernel that does not know an option has not turned it on.
+            let _ = sys::setsockopt_int(&socket.fd, level, name, 0);
+        }
         Ok((socket, address))
     }
 

@@ -127,7 +127,7 @@ impl<F: Filter> ListenOptions<F> {
     }
 
     pub(super) fn opened(self, port: u16, family: Family, mtu: usize, is_coalesced: bool) -> Result<Receiver<F>> {
-        self.receiver(wildcard(family, port), Object::Number(i64::from(port)), None, mtu, is_coalesced)
+        self.receiver(wildcard(family, port), Object::Port(port), None, mtu, is_coalesced)
     }
 
     fn receiver(

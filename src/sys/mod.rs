@@ -25,7 +25,7 @@ use core::time::Duration;
 
 use linux_raw_sys::general::{
     __kernel_old_timespec, CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, F_DUPFD_CLOEXEC, O_CLOEXEC,
-    O_NONBLOCK, iovec,
+    O_NONBLOCK, epoll_event, iovec,
 };
 use linux_raw_sys::net::{MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, cmsghdr, msghdr};
 
@@ -38,7 +38,6 @@ use crate::error::Errno;
 pub(crate) const SK_MEMINFO_VARS: usize = 9;
 /// The word that counts the datagrams that the socket dropped, likewise.
 pub(crate) const SK_MEMINFO_DROPS: usize = 8;
-
 /// How many segments one datagram may have at most, on every kernel that knows them. From `linux/udp.h`.
 pub(crate) const SEGMENTS: usize = 64;
 /// The control message that tells their size. Missing in the generated bindings; from `linux/udp.h`.
@@ -70,6 +69,18 @@ pub(crate) fn epoll_create() -> Result<Fd, Errno> {
     let returned = unsafe { call::epoll_create1(EPOLL_CLOEXEC as c_int) };
     // SAFETY: where the call succeeded, it made this descriptor, and nobody else has it.
     checked(returned).map(|raw| unsafe { Fd::own(raw) })
+}
+
+/// `epoll_wait(2)`: how many events were written to the beginning of `events`. -1 milliseconds is without end.
+///
+/// rustix's event could hold a pointer, and with it could neither be sent to another thread nor shared.
+pub(crate) fn epoll_wait(fd: &Fd, events: &mut [epoll_event], milliseconds: i32) -> Result<usize, Errno> {
+    let room = i32::try_from(events.len()).unwrap_or(i32::MAX);
+    // SAFETY: `events` points to at least `maxevents` structures that may be written, and any bytes are valid for one; the
+    // kernel keeps no pointer. `sigmask` is null, which leaves the signal mask alone: the call is then epoll_wait, which newer
+    // processors lack.
+    let returned = unsafe { call::epoll_pwait(fd.raw(), events.as_mut_ptr(), room, milliseconds, core::ptr::null()) };
+    checked(returned)
 }
 
 /// `eventfd(2)` with a count of 0, close-on-exec and non-blocking.
