@@ -118,6 +118,8 @@ pub(crate) enum Operation {
     Reregister,
     Unregister,
     Wake,
+    /// What a user of the crate did: the object says it all.
+    Custom,
 }
 
 /// What it was done to.
@@ -139,7 +141,7 @@ pub(crate) enum Object {
     },
     Number(i64),
     Port(u16),
-    #[cfg(feature = "regex")]
+    #[cfg(feature = "std")]
     Message(std::boxed::Box<str>),
 }
 
@@ -180,6 +182,18 @@ impl Error {
         }
     }
 
+    /// An error of the caller's own, as a handler returns it: `sentence` is all that it prints.
+    ///
+    /// ```
+    /// # use multicast::{Error, ErrorKind};
+    /// let error = Error::custom(ErrorKind::InvalidInput, "read the packet: its checksum is wrong");
+    /// assert_eq!(error.to_string(), "read the packet: its checksum is wrong");
+    /// ```
+    #[must_use]
+    pub const fn custom(kind: ErrorKind, sentence: &'static str) -> Self {
+        Self::new(Operation::Custom, Object::Noun(sentence), kind)
+    }
+
     pub(crate) const fn new(operation: Operation, object: Object, kind: ErrorKind) -> Self {
         Self { object, operation, kind, errno: 0 }
     }
@@ -200,6 +214,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if matches!(self.operation, Operation::Custom) {
+            return text::custom(&self.object, self.kind, Errno(self.errno), f);
+        }
         f.write_str(text::verb(self.operation))?;
         text::object(&self.object, f)?;
         f.write_str(": ")?;
@@ -228,6 +245,22 @@ impl From<Error> for std::io::Error {
             Some(errno) => Self::from_raw_os_error(errno),
             None => Self::new(text::io_kind(error.kind), error),
         }
+    }
+}
+
+/// Keeps the errno where there is one, else the text; an [`Error`] inside comes out again as it was. So a handler that reads from a
+/// `std::net::UdpSocket` can use `?`.
+#[cfg(feature = "std")]
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        // The kernel's are 1 to 4095.
+        if let Some(errno) = error.raw_os_error().and_then(|errno| u16::try_from(errno).ok()) {
+            return Self::system(Operation::Custom, Object::Nothing, Errno(errno));
+        }
+        error.downcast::<Self>().unwrap_or_else(|error| {
+            let message = std::string::ToString::to_string(&error).into_boxed_str();
+            Self::new(Operation::Custom, Object::Message(message), text::kind_of_io(error.kind()))
+        })
     }
 }
 
@@ -275,6 +308,21 @@ mod tests {
     #[test]
     fn an_error_fits_into_48_bytes() {
         assert!(size_of::<Error>() <= 48, "{}", size_of::<Error>());
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn an_error_of_std_keeps_its_errno_or_its_text() {
+        use std::io;
+        use std::string::ToString;
+
+        let refused = Error::from(io::Error::from_raw_os_error(linux::ECONNREFUSED as i32));
+        assert_eq!(refused.raw_os_error(), Some(linux::ECONNREFUSED as i32));
+        assert_eq!(refused.to_string(), "connection refused");
+        let worded = Error::from(io::Error::new(io::ErrorKind::InvalidInput, "no such colour"));
+        assert_eq!((worded.to_string().as_str(), worded.kind()), ("no such colour", ErrorKind::InvalidInput));
+        let own = Error::custom(ErrorKind::NotRegistered, "gone");
+        assert_eq!(Error::from(io::Error::from(own.clone())), own);
     }
 
     #[test]

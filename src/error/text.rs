@@ -28,6 +28,7 @@ pub(super) const fn verb(operation: Operation) -> &'static str {
         Operation::Reregister => "reregister",
         Operation::Unregister => "unregister",
         Operation::Wake => "wake the poller",
+        Operation::Custom => "",
     }
 }
 
@@ -49,8 +50,18 @@ pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result
         Object::Packet { length, group } => write!(f, " {length} bytes to {group}"),
         Object::Number(number) => write!(f, " {number}"),
         Object::Port(port) => write!(f, " port {port}"),
-        #[cfg(feature = "regex")]
+        #[cfg(feature = "std")]
         Object::Message(_) => Ok(()),
+    }
+}
+
+/// The whole text of an error that this crate did not make: its own sentence, else what the kernel's errno means.
+pub(super) fn custom(object: &Object, kind: ErrorKind, errno: Errno, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match object {
+        Object::Noun(sentence) => f.write_str(sentence),
+        #[cfg(feature = "std")]
+        Object::Message(sentence) => f.write_str(sentence),
+        _ => reason(kind, Operation::Custom, object, errno, f),
     }
 }
 
@@ -157,6 +168,19 @@ pub(super) const fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
         (_, linux::EADDRINUSE) => ErrorKind::AddressInUse,
         (_, linux::ENOPROTOOPT | linux::ENOSYS | linux::EAFNOSUPPORT | linux::EOPNOTSUPP) => ErrorKind::Unsupported,
         (_, linux::ENOTSOCK) => ErrorKind::NotUdp,
+        _ => ErrorKind::System,
+    }
+}
+
+/// The kind that belongs to an error of `std` without an errno.
+#[cfg(feature = "std")]
+pub(super) const fn kind_of_io(kind: std::io::ErrorKind) -> ErrorKind {
+    use std::io::ErrorKind as Io;
+    match kind {
+        Io::InvalidInput => ErrorKind::InvalidInput,
+        Io::WouldBlock => ErrorKind::Transient,
+        Io::PermissionDenied => ErrorKind::Denied,
+        Io::Unsupported => ErrorKind::Unsupported,
         _ => ErrorKind::System,
     }
 }
