@@ -92,6 +92,8 @@ pub enum ErrorKind {
     Pattern,
     /// A number that must be 1 at least is 0.
     Zero,
+    /// What was asked for makes no sense in this state; the message says why.
+    InvalidInput,
     /// Anything else that the kernel said; [`Error::raw_os_error`] tells what.
     System,
 }

@@ -104,6 +104,7 @@ pub(super) fn reason(
             Object::Message(message) => message,
             _ => "no regular expression",
         },
+        ErrorKind::InvalidInput => "invalid input",
         ErrorKind::Zero => "it must be 1 at least",
         ErrorKind::System => match described(errno) {
             Some(text) => text,
