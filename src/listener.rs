@@ -8,6 +8,7 @@ mod options;
 
 use core::fmt;
 use core::net::SocketAddr;
+use core::num::{NonZeroU32, NonZeroU64};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -38,6 +39,8 @@ pub struct Counters {
     pub foreign: u64,
     /// Datagrams that the kernel dropped, because the receive buffer was full or the checksum wrong (`SO_MEMINFO`, exact at any
     /// time). It begins again at 0 after 2^32. `None` on kernels before 4.12, which cannot tell.
+    ///
+    /// On a [`CoalescingListener`] packets that came together are lost together, and count as one here.
     pub dropped: Option<u64>,
 }
 
@@ -112,7 +115,8 @@ impl<F: Filter> Receiver<F> {
     /// Packets that the filter refuses are read, counted and passed over, 64 in one call at most.
     ///
     /// # Errors
-    /// What the kernel reports of the socket. Nothing is lost by an error; call again.
+    /// What the kernel reports of the socket. Nothing is lost by an error; call again. [`ErrorKind::InvalidInput`] where it is the
+    /// receiver of a [`CoalescingListener`], which alone can tell its packets apart.
     #[inline]
     pub fn recv_into<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
         for _ in 0..BUDGET {
@@ -120,7 +124,7 @@ impl<F: Filter> Receiver<F> {
                 Ok(Some(datagram)) => datagram,
                 Ok(None) | Err(Errno::INTERRUPTED) => continue,
                 Err(Errno::WOULD_BLOCK) => return Ok(Received::Empty),
-                Err(errno) => return Err(receive_error(errno)),
+                Err(errno) => return Err(self.receive_error(errno)),
             };
             let Some(payload) = buffer.get(..datagram.length.min(buffer.len())) else { continue };
             if self.accepts(payload, datagram.length, datagram.source) {
@@ -158,6 +162,9 @@ impl<F: Filter> Receiver<F> {
         if self.look == Look::NOTHING {
             return self.socket.recv(buffer).map(Some);
         }
+        if self.look.is_coalesced {
+            return Err(Errno::INVALID);
+        }
         self.next_looked_at(buffer).map(|datagram| datagram.map(|(datagram, _)| datagram))
     }
 
@@ -165,7 +172,7 @@ impl<F: Filter> Receiver<F> {
     fn next_looked_at(&mut self, buffer: &mut [u8]) -> core::result::Result<Option<(Datagram, Option<u32>)>, Errno> {
         let (datagram, arrival) = self.socket.recv_with_arrival(buffer)?;
         if self.look.is_guarded && !self.admits(&arrival.metadata) {
-            self.foreign = self.foreign.wrapping_add(1);
+            self.foreign = self.foreign.wrapping_add(packets_in(datagram.length, arrival.segment));
             return Ok(None);
         }
         self.last = arrival.metadata;
@@ -182,6 +189,17 @@ impl<F: Filter> Receiver<F> {
         }
         let is_bound_elsewhere = self.one_group && self.last.destination != arrival.destination;
         !is_bound_elsewhere && destination.is_multicast() && self.socket.is_member(destination, interface)
+    }
+
+    #[cold]
+    fn receive_error(&self, errno: Errno) -> Error {
+        if self.look.is_coalesced && errno == Errno::INVALID {
+            return Error::custom(
+                ErrorKind::InvalidInput,
+                "receive: packets that were put together come by the listener's recv()",
+            );
+        }
+        Error::system(Operation::Receive, Object::Nothing, errno)
     }
 
     /// Joins a group on an interface (`MCAST_JOIN_GROUP`, `ip(7)`). To have joined it before is fine.
@@ -300,9 +318,11 @@ impl TryFrom<OwnedFd> for Receiver {
     }
 }
 
-#[cold]
-fn receive_error(errno: Errno) -> Error {
-    Error::system(Operation::Receive, Object::Nothing, errno)
+/// How many packets a datagram of this length is made of.
+fn packets_in(length: usize, segment: Option<u32>) -> u64 {
+    let others =
+        segment.and_then(NonZeroU32::new).map_or(0, |size| (length as u64).saturating_sub(1) / NonZeroU64::from(size));
+    others.saturating_add(1)
 }
 
 /// A [`Receiver`] with a buffer of `MTU` bytes, 1 to 65,535: the longest packet that is received whole. The default is the
@@ -403,5 +423,16 @@ mod tests {
     #[test]
     fn a_listener_is_its_buffer_and_little_more() {
         assert!(size_of::<Listener<1500>>() <= 1600, "{}", size_of::<Listener<1500>>());
+        assert!(size_of::<Receiver>() <= 96, "{}", size_of::<Receiver>());
+        assert!(size_of::<CoalescingListener<'_>>() <= 176, "{}", size_of::<CoalescingListener<'_>>());
+    }
+
+    #[test]
+    fn packets_in_a_datagram_are_counted_with_the_shorter_last_one() {
+        assert_eq!(packets_in(0, None), 1);
+        assert_eq!(packets_in(0, Some(5)), 1);
+        assert_eq!(packets_in(10, Some(5)), 2);
+        assert_eq!(packets_in(11, Some(5)), 3);
+        assert_eq!(packets_in(11, Some(0)), 1);
     }
 }

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::{BUDGET, ListenOptions, Receiver, receive_error};
+use super::{BUDGET, ListenOptions, Receiver};
 use crate::error::{Errno, Result};
 use crate::filter::{Always, Filter};
 use crate::group::{Family, Membership};
@@ -104,14 +104,18 @@ impl<'b, F: Filter> CoalescingListener<'b, F> {
     /// Receives one packet, which is lent until the next call. It never blocks. Filter, MTU and counters see packets as they were
     /// sent, not as the kernel put them together.
     ///
-    /// Packets that the filter refuses are counted and passed over, 64 in one call at most.
+    /// Packets that the filter refuses are counted and passed over, 64 in one call at most, and those that came together with the
+    /// last of them.
     ///
     /// # Errors
     /// As [`Receiver::recv_into`].
     pub fn recv(&mut self) -> Result<Received<'_>> {
-        for _ in 0..BUDGET {
+        let mut budget = BUDGET;
+        loop {
             let rest = match self.rest.take() {
                 Some(rest) => rest,
+                // Never while packets wait in our own buffer, of which a poller does not know.
+                None if budget == 0 => return Ok(Received::Paused),
                 None => match self.receiver.next_looked_at(self.buffer) {
                     Ok(Some((datagram, segment))) => {
                         let end = datagram.length.min(COALESCING_BUFFER);
@@ -119,11 +123,15 @@ impl<'b, F: Filter> CoalescingListener<'b, F> {
                         let segment = segment.filter(|size| *size > 0).map_or(end, |size| size as usize);
                         Rest { source: datagram.source, next: 0, end, segment }
                     }
-                    Ok(None) | Err(Errno::INTERRUPTED) => continue,
+                    Ok(None) | Err(Errno::INTERRUPTED) => {
+                        budget = budget.saturating_sub(1);
+                        continue;
+                    }
                     Err(Errno::WOULD_BLOCK) => return Ok(Received::Empty),
-                    Err(errno) => return Err(receive_error(errno)),
+                    Err(errno) => return Err(self.receiver.receive_error(errno)),
                 },
             };
+            budget = budget.saturating_sub(1);
             let (begin, end, after) = rest.split();
             self.rest = after;
             let length = end.saturating_sub(begin);
@@ -134,7 +142,6 @@ impl<'b, F: Filter> CoalescingListener<'b, F> {
                 return Ok(Received::Packet(self.receiver.packet(payload, length, rest.source)));
             }
         }
-        Ok(Received::Paused)
     }
 }
 

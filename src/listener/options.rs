@@ -74,7 +74,15 @@ impl<F: Filter> ListenOptions<F> {
     /// Lets the kernel put packets of one sender together and hand them over in one call (`UDP_GRO`, `udp(7)`, Linux 5.0), which
     /// is many times cheaper where the sender does the same. Packets still come out one by one.
     ///
-    /// The buffer is the caller's, so that its 64 KiB never travel by value: a `static`, a `Box`, or a local variable.
+    /// The buffer is the caller's, so that its 64 KiB never travel by value: a `static`, a `Box`, or a local variable. One that is
+    /// too short for the longest datagram would lose packets, and does not compile:
+    ///
+    /// ```compile_fail,E0308
+    /// # use multicast::{Group, ListenOptions, Membership};
+    /// let mut buffer = [0; 4096];
+    /// let listener = ListenOptions::new().coalesce(&mut buffer).bind(Membership::any(Group::DEFAULT))?;
+    /// # Ok::<(), multicast::Error>(())
+    /// ```
     #[doc(alias = "UDP_GRO")]
     pub const fn coalesce(self, buffer: &mut [u8; COALESCING_BUFFER]) -> CoalescingOptions<'_, F> {
         CoalescingOptions::new(self, buffer)

@@ -5,6 +5,7 @@
 
 pub mod link;
 pub mod peer;
+pub mod segments;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
