@@ -158,6 +158,8 @@ where
             Err(Errno::TOO_LONG | Errno::INVALID) => self.segments.refused(run.size),
             // A device that cannot compute checksums.
             Err(Errno::IO | Errno::NO_OPTION) => self.segments.unsupported(),
+            // A device's queue may have room for one packet, and never for so many: the first one tells.
+            Err(Errno::NO_BUFFERS | Errno::INTERRUPTED) => return ControlFlow::Continue(1),
             Err(errno) => return ControlFlow::Break(self.refused(errno)),
         }
         self.socket.forget_errors();
@@ -178,7 +180,6 @@ where
         match errno {
             Errno::WOULD_BLOCK => Ok(Progress::Blocked),
             Errno::NO_BUFFERS => Ok(Progress::Wait(BACK_OFF)),
-            Errno::INTERRUPTED => Ok(Progress::Wait(Duration::ZERO)),
             _ => {
                 // The kernel queues some refusals, too, and would report the socket as erroneous until they are read.
                 self.socket.forget_errors();

@@ -15,7 +15,7 @@ use crate::cmsg::{self, Arrival, Layout, UDP_GRO};
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Family, Group, Interface, Ttl};
 use crate::route;
-use crate::sys::{self, Address, Fd, SK_MEMINFO_DROPS, SK_MEMINFO_VARS};
+use crate::sys::{self, Address, Fd, SK_MEMINFO_DROPS, SK_MEMINFO_VARS, UDP_SEGMENT};
 
 /// The option levels (`ip(7)`, `ipv6(7)`), as the calls want them.
 const IP: u32 = linux::IPPROTO_IP as u32;
@@ -254,6 +254,11 @@ impl Socket {
         to: &SocketAddr,
     ) -> core::result::Result<(), Errno> {
         sys::send_segments(&self.fd, parts, segment, to)
+    }
+
+    /// Whether the kernel cuts segments. One that does not would pass over the control message, and send all parts as one datagram.
+    pub(crate) fn can_segment(&self) -> bool {
+        sys::getsockopt_int(&self.fd, UDP, UDP_SEGMENT).is_ok()
     }
 
     /// Forgets the errors that are queued, so that the socket is not reported as erroneous any more. Bounded: more than these can

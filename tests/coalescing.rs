@@ -126,7 +126,7 @@ fn filter_mtu_and_counters_see_a_packet_each() {
 fn the_filter_gets_each_payload_cut_at_the_mtu_and_its_sender() {
     let group = unique_group();
     let (mut buffer, mut seen) = (buffer(), Vec::new());
-    let note = by(|payload: &[u8], source: std::net::SocketAddr| {
+    let note = by(|payload: &[u8], source: core::net::SocketAddr| {
         seen.push((payload.len(), source.port()));
         false
     });

@@ -146,7 +146,11 @@ impl SendOptions {
         if self.mtu_discover {
             socket.discover_mtu(family)?;
         }
-        let (segments, staging) = (Segments::new(), Staging::new(packets.into_iter()));
+        let mut segments = Segments::new();
+        if BATCH > 1 && !socket.can_segment() {
+            segments.unsupported();
+        }
+        let staging = Staging::new(packets.into_iter());
         Ok(Multicaster { socket, group, scope, rate, segments, staging })
     }
 }

@@ -40,8 +40,8 @@ pub(crate) const SK_MEMINFO_VARS: usize = 9;
 pub(crate) const SK_MEMINFO_DROPS: usize = 8;
 /// How many segments one datagram may have at most, on every kernel that knows them. From `linux/udp.h`.
 pub(crate) const SEGMENTS: usize = 64;
-/// The control message that tells their size. Missing in the generated bindings; from `linux/udp.h`.
-const UDP_SEGMENT: u32 = 103;
+/// The control message, and option, that tells their size. Missing in the generated bindings; from `linux/udp.h`.
+pub(crate) const UDP_SEGMENT: u32 = 103;
 const UDP: u32 = linux_raw_sys::net::IPPROTO_UDP as u32;
 
 /// What a system call returned: a number, or an errno where it is -4095 to -1.

@@ -5,6 +5,7 @@
 
 pub mod link;
 pub mod peer;
+pub mod refusing;
 pub mod segments;
 
 use std::io::{BufRead, BufReader, Write};

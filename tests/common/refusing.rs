@@ -1,0 +1,54 @@
+//! A kernel that refuses what this one does: the test runs again in a process of its own, under a filter (`seccomp(2)`) that makes
+//! chosen system calls fail. So older kernels, and devices that nobody has at hand, can be tested.
+
+// Each test file compiles its own copy and uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+
+use std::process::Command;
+
+/// Installs the filter for itself, which needs no privilege, and becomes the program.
+const LAUNCHER: &str = r#"
+import ctypes, os, struct, sys
+names = ("sendto", "sendmsg", "setsockopt", "getsockopt")
+generic = (206, 211, 208, 209)
+calls = dict(zip(names, {"x86_64": (44, 46, 54, 55), "aarch64": generic, "riscv64": generic}[os.uname().machine]))
+LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
+code = []
+def when(rule):
+    call, errno, *words = rule.split(":")
+    checks = [(0, calls[call])] + [(16 + 8 * int(word[0]), int(word[2:])) for word in words]
+    for at, (offset, value) in enumerate(checks):
+        # Where it differs: past the other checks and the refusal.
+        code.extend([(LOAD, 0, 0, offset), (EQUAL, 0, 2 * (len(checks) - at - 1) + 1, value)])
+    code.append((RETURN, 0, 0, 0x00050000 | int(errno)))
+for rule in sys.argv[1].split(","):
+    when(rule)
+code.append((RETURN, 0, 0, 0x7fff0000))
+instructions = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in code))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code), ctypes.addressof(instructions)))
+prctl = ctypes.CDLL(None, use_errno=True).prctl
+for arguments in ((38, 1, 0, 0, 0), (22, 2, ctypes.addressof(program), 0, 0)):  # PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP
+    assert prctl(*map(ctypes.c_ulong, arguments)) == 0, os.strerror(ctypes.get_errno())
+os.execv(sys.argv[2], sys.argv[2:])
+"#;
+
+const MARK: &str = "MULTICAST_TEST_REFUSED";
+
+/// Runs the test of this name once for each set of rules, and returns the rules in that run, `None` outside of it.
+///
+/// A rule is CALL:ERRNO, with :NUMBER=VALUE for each argument, counted from 0, that must have a value; a set is joined by commas.
+pub fn refusing(test: &str, sets: &[&str]) -> Option<String> {
+    if let Ok(rules) = std::env::var(MARK) {
+        return Some(rules);
+    }
+    for rules in sets {
+        let mut command = Command::new("python3");
+        command.args(["-c", LAUNCHER, rules]).arg(std::env::current_exe().unwrap());
+        let output = command.args(["--exact", test, "--nocapture"]).env(MARK, rules).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        // A name that no test has would pass, too.
+        let is_passed = output.status.success() && text.contains("1 passed");
+        assert!(is_passed, "with {rules}:\n{text}{}", String::from_utf8_lossy(&output.stderr));
+    }
+    None
+}

@@ -1,0 +1,185 @@
+//! What we do where the kernel refuses: devices without segmentation, older kernels, full queues.
+
+mod common;
+
+use core::time::Duration;
+
+use common::refusing::refusing;
+use common::segments::{assert_same, numbered};
+use common::{on_lo, send_all, send_on_lo, unique_group};
+use multicast::{COALESCING_BUFFER, ErrorKind, Family, ListenOptions, Listener, Progress, Received};
+
+/// Sends everything in batches of three, and gives how many left at each step; the listener must have got all in its order.
+fn steps(packets: &[Vec<u8>]) -> Vec<usize> {
+    let group = unique_group();
+    let mut listener = Listener::<200>::bind(on_lo(group)).unwrap();
+    let mut caster = send_on_lo().batches::<3, _>(group, packets).unwrap();
+    let mut steps = Vec::new();
+    loop {
+        match caster.step().unwrap() {
+            Progress::Sent(count) => steps.push(count),
+            Progress::Done => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut seen = Vec::new();
+    while let Received::Packet(packet) = listener.recv().unwrap() {
+        seen.push(packet.payload().to_vec());
+    }
+    assert_same(&seen, packets);
+    steps
+}
+
+fn of_sizes(sizes: &[usize]) -> Vec<Vec<u8>> {
+    sizes.iter().enumerate().map(|(number, size)| vec![number as u8; *size]).collect()
+}
+
+#[test]
+fn a_device_that_cannot_segment_is_not_asked_twice() {
+    // EIO and ENOPROTOOPT.
+    let sets = ["sendmsg:5", "sendmsg:92"];
+    if refusing("a_device_that_cannot_segment_is_not_asked_twice", &sets).is_some() {
+        // The refused batch leaves singly at once; after it nothing is tried in one call.
+        assert_eq!(steps(&of_sizes(&[100, 100, 100, 100, 100, 50, 50])), [3, 1, 1, 1, 1]);
+    }
+}
+
+#[test]
+fn a_size_that_the_kernel_does_not_segment_is_remembered() {
+    // EMSGSIZE and EINVAL.
+    let sets = ["sendmsg:90", "sendmsg:22"];
+    if refusing("a_size_that_the_kernel_does_not_segment_is_remembered", &sets).is_some() {
+        // 100 is refused once, and not tried again; 99 is; then it is the limit.
+        assert_eq!(steps(&of_sizes(&[100, 100, 100, 100, 100, 99, 99, 98, 99, 99])), [3, 1, 1, 3, 1, 1]);
+    }
+}
+
+#[test]
+fn a_kernel_that_knows_no_segments_is_never_given_any() {
+    // Before 4.18 the option is unknown, and the control message would be passed over: one long packet instead of three.
+    if refusing("a_kernel_that_knows_no_segments_is_never_given_any", &["getsockopt:92:1=17:2=103,sendmsg:1"]).is_some() {
+        assert_eq!(steps(&numbered(7, 10, 0)), [1; 7]);
+    }
+}
+
+#[test]
+fn a_batch_that_the_queue_has_no_room_for_leaves_singly() {
+    // ENOBUFS and EINTR.
+    let sets = ["sendmsg:105", "sendmsg:4"];
+    if refusing("a_batch_that_the_queue_has_no_room_for_leaves_singly", &sets).is_some() {
+        // Each time anew: the queue may have room the next time.
+        assert_eq!(steps(&of_sizes(&[100, 100, 100, 50])), [1; 4]);
+    }
+}
+
+#[test]
+fn a_batch_that_the_socket_has_no_room_for_waits() {
+    if refusing("a_batch_that_the_socket_has_no_room_for_waits", &["sendmsg:11"]).is_some() {
+        let packets = numbered(5, 10, 0);
+        let mut caster = send_on_lo().batches::<4, _>(unique_group(), &packets).unwrap();
+        for _ in 0..3 {
+            assert_eq!(caster.step().unwrap(), Progress::Blocked);
+            assert_eq!(caster.pending(), Some(&&packets[0]));
+        }
+        let (rest, staged) = caster.into_parts();
+        assert!(staged.chain(rest).eq(&packets), "none was lost");
+    }
+}
+
+#[test]
+fn refusals_are_told_apart_and_none_loses_the_packet() {
+    let test = "refusals_are_told_apart_and_none_loses_the_packet";
+    // By the length of the address: questions to the kernel about routes must go through.
+    let both = |errno: i32| format!("sendto:{errno}:5=16,sendmsg:{errno}");
+    let kinds = [
+        (1, ErrorKind::Denied),
+        (13, ErrorKind::Denied),
+        (101, ErrorKind::Unreachable),
+        (113, ErrorKind::Unreachable),
+        (100, ErrorKind::Unreachable),
+        (12, ErrorKind::Transient),
+        (90, ErrorKind::TooLong),
+        (19, ErrorKind::NoSuchInterface),
+    ];
+    let sets: Vec<_> = kinds.iter().map(|(errno, _)| both(*errno)).collect();
+    let sets: Vec<_> = sets.iter().map(String::as_str).collect();
+    let Some(rules) = refusing(test, &sets) else { return };
+    let (errno, kind) = kinds.into_iter().find(|(errno, _)| both(*errno) == rules).unwrap();
+    let packets = numbered(5, 10, 0);
+    let refused = |error: multicast::Error| {
+        assert_eq!((error.kind(), error.raw_os_error()), (kind, Some(errno)), "{error}");
+    };
+    let mut caster = send_on_lo().batches::<4, _>(unique_group(), &packets).unwrap();
+    for _ in 0..3 {
+        refused(caster.step().unwrap_err());
+        assert_eq!(caster.pending(), Some(&&packets[0]));
+    }
+    // The way on: the packet is given back, the next one is pending.
+    assert_eq!(caster.discard(), Some(&packets[0]));
+    refused(caster.step().unwrap_err());
+    let (rest, staged) = caster.into_parts();
+    assert!(staged.chain(rest).eq(&packets[1..]), "none was lost");
+}
+
+#[test]
+fn a_full_device_queue_is_waited_for() {
+    if refusing("a_full_device_queue_is_waited_for", &["sendto:105:5=16,sendmsg:105"]).is_some() {
+        let mut caster = send_on_lo().batches::<4, _>(unique_group(), numbered(5, 10, 0)).unwrap();
+        for _ in 0..3 {
+            let Progress::Wait(time) = caster.step().unwrap() else { panic!("it must wait") };
+            assert!(time >= Duration::from_micros(100), "{time:?} is to spin");
+            assert_eq!(caster.pending().map(Vec::as_slice), Some(&[0; 10][..]));
+        }
+        let (rest, staged) = caster.into_parts();
+        assert!(staged.chain(rest).eq(numbered(5, 10, 0)), "none was lost");
+    }
+}
+
+#[test]
+fn a_kernel_without_udp_gro_is_said_to_lack_it() {
+    if refusing("a_kernel_without_udp_gro_is_said_to_lack_it", &["setsockopt:92:1=17:2=104"]).is_some() {
+        let mut buffer = Box::new([0; COALESCING_BUFFER]);
+        let group = unique_group();
+        let error = ListenOptions::new().coalesce(&mut buffer).bind(on_lo(group)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert_eq!(error.to_string(), "set UDP_GRO: this kernel does not support it");
+        let error = ListenOptions::new().coalesce(&mut buffer).open(group.port(), Family::V4).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+}
+
+#[test]
+fn a_kernel_with_the_older_time_stamp_alone_tells_the_time_too() {
+    if refusing("a_kernel_with_the_older_time_stamp_alone_tells_the_time_too", &["setsockopt:92:1=1:2=64"]).is_some() {
+        let group = unique_group();
+        let mut listener = ListenOptions::new().metadata().bind::<64>(on_lo(group)).unwrap();
+        send_all(group, ["x"]);
+        let Received::Packet(packet) = listener.recv().unwrap() else { panic!("no packet") };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let age = now - packet.metadata().and_then(|metadata| metadata.received_at).expect("a time");
+        assert!(age < Duration::from_secs(5), "{age:?}");
+    }
+}
+
+#[test]
+fn a_kernel_that_does_not_count_drops_says_so_by_silence() {
+    if refusing("a_kernel_that_does_not_count_drops_says_so_by_silence", &["getsockopt:92:1=1:2=55"]).is_some() {
+        let listener = Listener::<64>::bind(on_lo(unique_group())).unwrap();
+        assert_eq!(listener.counters().dropped, None);
+    }
+}
+
+#[test]
+fn a_buffer_that_may_not_be_forced_is_granted_as_far_as_allowed() {
+    // SO_RCVBUFFORCE: it takes CAP_NET_ADMIN.
+    if refusing("a_buffer_that_may_not_be_forced_is_granted_as_far_as_allowed", &["setsockopt:1:1=1:2=33"]).is_some() {
+        let limit = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse::<usize>().unwrap();
+        let granted = |bytes| {
+            let listener = ListenOptions::new().receive_buffer(bytes).bind::<64>(on_lo(unique_group())).unwrap();
+            listener.receive_buffer().unwrap()
+        };
+        assert_eq!(granted(10_000), 20_000);
+        assert_eq!(granted(limit + 1), 2 * limit);
+        assert_eq!(granted(usize::MAX), 2 * limit);
+    }
+}
