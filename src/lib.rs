@@ -75,7 +75,9 @@
 //! |---|---|---|
 //! | 3.9 | `SO_REUSEPORT`: all that is needed | listeners cannot be made |
 //! | 4.12 | `SO_MEMINFO` | [`Counters::dropped`] is `None` |
+//! | 4.18 | `UDP_SEGMENT` | [`SendOptions::batches`] sends singly |
 //! | 4.20 | `IPV6_MULTICAST_ALL` | foreign IPv6 groups wake the listener, which refuses them |
+//! | 5.0 | `UDP_GRO` | [`ListenOptions::coalesce`] is refused |
 //!
 //! The types of file descriptors come from `rustix`, and with the feature `std` are those of `std`.
 #![no_std]

@@ -83,8 +83,8 @@ where
     /// The packet that could not be sent stays the next one: calling again tries it again, [`discard`](Self::discard) drops it.
     ///
     /// [`ErrorKind::TooLong`](crate::ErrorKind::TooLong) names its length;
-    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) where the interface is down;
-    /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface) where it is gone;
+    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) where the interface is down, which may pass, or where it or its IPv4
+    /// address is gone, which takes a new multicaster: [`into_parts`](Self::into_parts) gives back what was not sent;
     /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) where a firewall forbids it.
     #[inline]
     pub fn step(&mut self) -> Result<Progress> {
@@ -154,7 +154,7 @@ where
                 }
                 return ControlFlow::Break(Ok(Progress::Sent(run.count)));
             }
-            // Longer than the link's MTU; the kernel does not fragment segments. Or a kernel that does not know them.
+            // Longer than the link's MTU: the kernel does not fragment segments. EINVAL on older kernels.
             Err(Errno::TOO_LONG | Errno::INVALID) => self.segments.refused(run.size),
             // A device that cannot compute checksums.
             Err(Errno::IO | Errno::NO_OPTION) => self.segments.unsupported(),
@@ -162,7 +162,6 @@ where
             Err(Errno::NO_BUFFERS | Errno::INTERRUPTED) => return ControlFlow::Continue(1),
             Err(errno) => return ControlFlow::Break(self.refused(errno)),
         }
-        self.socket.forget_errors();
         ControlFlow::Continue(run.count)
     }
 

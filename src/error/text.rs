@@ -5,7 +5,7 @@ use core::fmt;
 use linux_raw_sys::errno as linux;
 
 use super::{Errno, ErrorKind, Object, Operation};
-use crate::group::Interface;
+use crate::group::{Group, Interface};
 
 pub(super) const fn verb(operation: Operation) -> &'static str {
     match operation {
@@ -85,7 +85,9 @@ pub(super) fn reason(
         ErrorKind::PortMismatch => "this listener is bound to another port: open one listener a port",
         ErrorKind::LimitReached => limit(operation, object, errno),
         ErrorKind::TooLong => match object {
-            Object::Packet { length, .. } if *length <= 65_507 => "longer than the path's MTU, and not to be fragmented",
+            Object::Packet { length, group } if *length <= longest(*group) => {
+                "longer than the path's MTU, and not to be fragmented"
+            }
             Object::Packet { group, .. } if group.is_ipv6() => "too long for UDP: at most 65527 bytes",
             _ => "too long for UDP: at most 65507 bytes",
         },
@@ -112,6 +114,11 @@ pub(super) fn reason(
         },
     };
     f.write_str(text)
+}
+
+/// The most bytes that UDP carries (RFC 768): an IPv4 packet holds its header with them, an IPv6 packet does not count its own.
+const fn longest(group: Group) -> u32 {
+    if group.is_ipv6() { 65_527 } else { 65_507 }
 }
 
 /// What to write instead, by what could not be read.

@@ -120,6 +120,9 @@ impl SendOptions {
     /// (`UDP_SEGMENT`, `udp(7)`, Linux 4.18), which is many times cheaper; on the wire they are what they would be otherwise. Where
     /// kernel or device cannot do it, they leave singly.
     ///
+    /// Not for a link with a traffic shaper whose bucket is smaller than a batch (`tc-tbf(8)`): it cuts batches itself, drops what its
+    /// queue has no room for, and reports that all went well. Packets that are sent singly are refused there, and so not lost.
+    ///
     /// # Errors
     /// As [`packets`](Self::packets).
     pub fn batches<const BATCH: usize, P>(self, group: Group, packets: P) -> Result<Multicaster<P::IntoIter, BATCH>>

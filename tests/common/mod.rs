@@ -25,9 +25,18 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a test waits for what must not come.
 pub const QUIET: Duration = Duration::from_millis(150);
 
-/// A port that nobody uses at the moment.
+/// A port that nobody uses at the moment, and that the kernel gives to nobody who did not ask for it (`ip_local_port_range`): else a
+/// sender of another test could get it in between.
 pub fn free_port() -> u16 {
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 20_000;
+    loop {
+        let (process, count) = unique();
+        let port = FIRST + process.wrapping_mul(61).wrapping_add(count) % COUNT;
+        if UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Two numbers that no other test has: one of the process, one counted.
@@ -157,6 +166,11 @@ pub fn lo_is_in(group: Group) -> bool {
 
 /// Waits until it is so.
 pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    wait_until_mut(what, is_so);
+}
+
+/// The same for a question that changes something.
+pub fn wait_until_mut(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < end, "waited in vain until {what}");
