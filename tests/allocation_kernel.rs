@@ -1,0 +1,113 @@
+//! No packet takes memory from the heap: coalesced, with metadata, in batches, and at a rate. The allocator counts, for each thread
+//! on its own.
+
+mod common;
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::cell::Cell;
+use core::time::Duration;
+use std::alloc::System;
+
+use common::{on_lo, send_on_lo, unique_group};
+use multicast::{COALESCING_BUFFER, Family, ListenOptions, Progress, Received};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is ending has no counter any more.
+    let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; counting neither allocates nor unwinds.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as promised by the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as promised by the caller.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as promised by the caller.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as promised by the caller.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations_in(work: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn batches_and_coalescing_take_nothing_from_the_heap_from_the_first_call_on() {
+    let group = unique_group();
+    let mut buffer = [0; COALESCING_BUFFER];
+    let packets = [[7_u8; 100]; 128];
+    let taken = allocations_in(|| {
+        let options = ListenOptions::new().filter_fn(|payload, _| payload.len() == 100).metadata();
+        let mut listener = options.coalesce(&mut buffer).bind(on_lo(group)).unwrap();
+        let mut caster = send_on_lo().rate(1000, 1000).batches::<64, _>(group, &packets).unwrap();
+        let mut received = 0;
+        while let Progress::Sent(_) = caster.step_at(Duration::from_secs(1)).unwrap() {
+            while let Received::Packet(packet) = listener.recv().unwrap() {
+                assert!(packet.metadata().is_some());
+                received += 1;
+            }
+        }
+        assert_eq!(received, 128);
+    });
+    assert_eq!(taken, 0);
+}
+
+#[test]
+fn refused_batches_and_errors_take_nothing_from_the_heap() {
+    let (first, second) = ([0; 40_000], [1; 40_000]);
+    let packets: [&[u8]; 3] = [&first, &second, &[0; 65_508]];
+    let taken = allocations_in(|| {
+        let mut caster = send_on_lo().batches::<64, _>(unique_group(), packets).unwrap();
+        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        caster.step().unwrap_err();
+        caster.forget_errors();
+        assert!(caster.discard().is_some());
+    });
+    assert_eq!(taken, 0);
+}
+
+#[test]
+fn metadata_takes_nothing_from_the_heap() {
+    let group = unique_group();
+    let taken = allocations_in(|| {
+        let options = ListenOptions::new().metadata();
+        let mut bound = options.bind::<100>(on_lo(group)).unwrap();
+        let mut opened = options.open::<100>(group.port(), Family::V4).unwrap();
+        opened.join(&on_lo(group)).unwrap();
+        let mut caster = send_on_lo().packets(group, ["one", "two"]).unwrap();
+        while let Progress::Sent(_) = caster.step().unwrap() {
+            for listener in [&mut bound, &mut opened] {
+                assert!(listener.recv().unwrap().packet().unwrap().metadata().is_some());
+            }
+        }
+    });
+    assert_eq!(taken, 0);
+}
