@@ -2,9 +2,7 @@
 
 mod common;
 
-use core::net::SocketAddr;
 use core::time::Duration;
-use std::net::UdpSocket;
 use std::thread::sleep;
 
 use common::link::{Pair, named, run};
@@ -134,18 +132,20 @@ fn the_longest_packets_of_ipv6_are_longer_than_those_of_ipv4() {
     }
 }
 
+// Without the feature the descriptors are not those of std.
+#[cfg(feature = "std")]
 #[test]
 fn errors_that_the_kernel_queued_are_forgotten_on_request() {
     let pair = Pair::new();
     for (group, whole) in groups().into_iter().zip(WHOLE) {
         let mut caster = options(&pair).mtu_discover().batches::<4, _>(group, vec![vec![1; 10]]).unwrap();
         // By a second handle to the same socket, so that nobody forgets the refusal.
-        let handle = UdpSocket::from(caster.as_fd().try_clone_to_owned().unwrap());
+        let handle = std::net::UdpSocket::from(caster.as_fd().try_clone_to_owned().unwrap());
         let (poller, mut events_of) = (Poller::new().unwrap(), Events::<1>::new());
         poller.register(&caster, Token(0), Interest::WRITABLE).unwrap();
         let mut is_error = || poller.poll(&mut events_of, Duration::ZERO).unwrap().any(|event| event.is_error());
         for _ in 0..3 {
-            handle.send_to(&vec![0; whole + 1], SocketAddr::from(group)).unwrap_err();
+            handle.send_to(&vec![0; whole + 1], core::net::SocketAddr::from(group)).unwrap_err();
         }
         assert!(is_error() && is_error(), "it is reported again and again");
         caster.forget_errors();

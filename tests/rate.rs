@@ -2,8 +2,8 @@
 
 mod common;
 
+use core::iter;
 use core::time::Duration;
-use std::iter;
 use std::time::Instant;
 
 use common::{on_lo, send_on_lo, unique_group};
