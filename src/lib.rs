@@ -97,6 +97,8 @@ compile_error!("multicast is for Linux only: it is built on epoll, rtnetlink and
 extern crate std;
 
 mod cmsg;
+#[cfg(feature = "std")]
+pub mod compat;
 mod error;
 pub mod filter;
 mod group;
