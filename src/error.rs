@@ -26,6 +26,10 @@ impl Errno {
     pub(crate) const NO_BUFFERS: Self = Self(linux::ENOBUFS as u16);
     pub(crate) const IN_USE: Self = Self(linux::EADDRINUSE as u16);
     pub(crate) const NOT_AVAILABLE: Self = Self(linux::EADDRNOTAVAIL as u16);
+    pub(crate) const INVALID: Self = Self(linux::EINVAL as u16);
+    pub(crate) const IO: Self = Self(linux::EIO as u16);
+    pub(crate) const NO_OPTION: Self = Self(linux::ENOPROTOOPT as u16);
+    pub(crate) const TOO_LONG: Self = Self(linux::EMSGSIZE as u16);
     pub(crate) const PROTOCOL: Self = Self(linux::EPROTO as u16);
 }
 
@@ -86,6 +90,8 @@ pub enum ErrorKind {
     NotUdp,
     /// The pattern is no regular expression of the supported syntax.
     Pattern,
+    /// A number that must be 1 at least is 0.
+    Zero,
     /// What was asked for makes no sense in this state; the message says why.
     InvalidInput,
     /// Anything else that the kernel said; [`Error::raw_os_error`] tells what.
@@ -136,6 +142,7 @@ pub(crate) enum Object {
         group: Group,
     },
     Number(i64),
+    Port(u16),
     #[cfg(feature = "std")]
     Message(std::boxed::Box<str>),
 }
@@ -264,6 +271,7 @@ impl From<std::io::Error> for Error {
 pub(crate) struct Excerpt {
     bytes: [u8; Self::CAPACITY],
     length: u8,
+    is_cut: bool,
 }
 
 impl Excerpt {
@@ -281,7 +289,7 @@ impl Excerpt {
         for (to, from) in bytes.iter_mut().zip(kept.bytes()) {
             *to = from;
         }
-        Self { bytes, length: kept.len() as u8 }
+        Self { bytes, length: kept.len() as u8, is_cut: kept.len() < text.len() }
     }
 
     fn as_str(&self) -> &str {

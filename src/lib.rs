@@ -112,8 +112,8 @@ mod sys;
 
 pub use error::{Error, ErrorKind, Result};
 pub use group::{Family, Group, Interface, Membership, Name, Ttl};
-pub use listener::{Counters, ListenOptions, Listener, Receiver};
+pub use listener::{COALESCING_BUFFER, CoalescingListener, CoalescingOptions, Counters, ListenOptions, Listener, Receiver};
 pub use multicaster::{Multicaster, Progress, SendOptions};
-pub use packet::{Packet, Received};
+pub use packet::{Metadata, Packet, Received};
 pub use poller::{Event, Events, Interest, Iter, Poller, Token, Waker};
 pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -3,20 +3,21 @@
 //! No packet comes through that was not sent to a group that this very listener joined, on an interface on which it joined it.
 //! Where the kernel cannot be told so, each packet's destination is looked at (the *guard*).
 
+mod coalescing;
 mod options;
 
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
-use core::num::NonZeroU32;
+use core::net::SocketAddr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
+pub use coalescing::{COALESCING_BUFFER, CoalescingListener, CoalescingOptions};
 pub use options::ListenOptions;
 
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::{Always, Filter};
 use crate::group::{Group, Membership};
-use crate::packet::{Packet, Received};
+use crate::packet::{Metadata, Packet, Received};
 use crate::socket::{Datagram, Socket, family_of};
 
 /// How many packets one call to `recv` refuses at most, before it says [`Received::Paused`].
@@ -48,42 +49,61 @@ pub struct Counters {
 pub struct Receiver<F = Always> {
     socket: Socket,
     filter: F,
-    /// The one group that it is bound to.
-    bound: Option<Group>,
-    guard: Guard,
+    look: Look,
+    /// Bound to one group, whose address `last` holds from the beginning: no other destination is ever admitted.
+    one_group: bool,
+    /// How the last admitted packet came in.
+    last: Metadata,
     received: u64,
     rejected: u64,
     truncated: u64,
     foreign: u64,
 }
 
-/// Whether each datagram's destination and interface must be looked at.
-#[derive(Clone, Copy, Debug)]
-enum Guard {
-    /// The kernel lets through what was joined, and nothing else.
-    Kernel,
-    /// The socket's own memberships are asked for; the last answer is remembered.
-    Asks { last_admitted: Option<(IpAddr, NonZeroU32)> },
-}
-
-impl Guard {
+/// What is looked at beside the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look {
+    /// Destination and interface of each datagram, since the kernel would let through what was not joined: the guard.
+    ///
     /// A socket that is bound to an IPv4 group gets just that group, and with `IP_MULTICAST_ALL` off only on the interfaces on
     /// which it joined. On the wildcard address unicast comes, too; and the option's IPv6 twin is blind for interfaces.
-    fn for_address(bound: &SocketAddr) -> Self {
-        match bound {
-            SocketAddr::V4(bound) if bound.ip().is_multicast() => Self::Kernel,
-            _ => Self::Asks { last_admitted: None },
-        }
-    }
+    is_guarded: bool,
+    /// All that the kernel tells, for the caller.
+    wants_metadata: bool,
+    /// Datagrams may be several packets that the kernel put together.
+    is_coalesced: bool,
+}
+
+impl Look {
+    /// Nothing but payload and source: the fast path.
+    const NOTHING: Self = Self { is_guarded: false, wants_metadata: false, is_coalesced: false };
 }
 
 impl<F: Filter> Receiver<F> {
-    fn new(socket: Socket, filter: F, bound: &SocketAddr, group: Option<Group>) -> Result<Self> {
-        let guard = Guard::for_address(bound);
-        if matches!(guard, Guard::Asks { .. }) {
-            socket.want_packet_info(family_of(bound))?;
+    fn new(socket: Socket, filter: F, bound: &SocketAddr, group: Option<Group>, wanted: Look) -> Result<Self> {
+        let is_own_group_only = matches!(bound, SocketAddr::V4(bound) if bound.ip().is_multicast());
+        let look = Look { is_guarded: !is_own_group_only, ..wanted };
+        let family = family_of(bound);
+        if look.wants_metadata {
+            socket.want_metadata(family)?;
+        } else if look.is_guarded {
+            socket.want_packet_info(family)?;
         }
-        Ok(Self { socket, filter, bound: group, guard, received: 0, rejected: 0, truncated: 0, foreign: 0 })
+        if look.is_coalesced {
+            socket.want_coalesced()?;
+        }
+        let last = Metadata { destination: group.map(Group::address), ..Metadata::default() };
+        Ok(Self {
+            socket,
+            filter,
+            look,
+            one_group: group.is_some(),
+            last,
+            received: 0,
+            rejected: 0,
+            truncated: 0,
+            foreign: 0,
+        })
     }
 
     /// Receives one packet into `buffer`, which should be as long as the longest packet that is expected (`recvfrom(2)`,
@@ -94,58 +114,74 @@ impl<F: Filter> Receiver<F> {
     /// # Errors
     /// What the kernel reports of the socket. Nothing is lost by an error; call again.
     #[inline]
-    pub fn recv_into<'b>(&mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
+    pub fn recv_into<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
         for _ in 0..BUDGET {
             let datagram = match self.next(buffer) {
                 Ok(Some(datagram)) => datagram,
                 Ok(None) | Err(Errno::INTERRUPTED) => continue,
                 Err(Errno::WOULD_BLOCK) => return Ok(Received::Empty),
-                Err(errno) => return Err(Error::system(Operation::Receive, Object::Nothing, errno)),
+                Err(errno) => return Err(receive_error(errno)),
             };
-            let (Some(source), Some(payload)) = (datagram.source, buffer.get(..datagram.length.min(buffer.len()))) else {
-                continue;
-            };
-            let accepted = self.filter.accepts(payload, source);
-            // None of the counters can reach its end: at a packet a nanosecond that takes 584 years.
-            self.truncated = self.truncated.wrapping_add(u64::from(datagram.length > payload.len()));
-            if accepted {
-                self.received = self.received.wrapping_add(1);
+            let Some(payload) = buffer.get(..datagram.length.min(buffer.len())) else { continue };
+            if self.accepts(payload, datagram.length, datagram.source) {
                 let length = payload.len();
                 let payload = buffer.get(..length).unwrap_or(&[]);
-                return Ok(Received::Packet(Packet::new(payload, source, datagram.length as u32)));
+                return Ok(Received::Packet(self.packet(payload, datagram.length, datagram.source)));
             }
-            self.rejected = self.rejected.wrapping_add(1);
         }
         Ok(Received::Paused)
+    }
+
+    /// Asks the filter, and counts.
+    #[inline(always)]
+    fn accepts(&mut self, payload: &[u8], length: usize, source: SocketAddr) -> bool {
+        let accepted = self.filter.accepts(payload, source);
+        // None of the counters can reach its end: at a packet a nanosecond that takes 584 years.
+        self.truncated = self.truncated.wrapping_add(u64::from(length > payload.len()));
+        if accepted {
+            self.received = self.received.wrapping_add(1);
+        } else {
+            self.rejected = self.rejected.wrapping_add(1);
+        }
+        accepted
+    }
+
+    #[inline(always)]
+    const fn packet<'b>(&'b self, payload: &'b [u8], length: usize, source: SocketAddr) -> Packet<'b> {
+        let metadata = if self.look.wants_metadata { Some(&self.last) } else { None };
+        Packet::new(payload, source, length as u32, metadata)
     }
 
     /// The next datagram that is meant for this listener; `None` where it was not.
     #[inline(always)]
     fn next(&mut self, buffer: &mut [u8]) -> core::result::Result<Option<Datagram>, Errno> {
-        match self.guard {
-            Guard::Kernel => self.socket.recv(buffer).map(Some),
-            Guard::Asks { last_admitted } => self.next_guarded(buffer, last_admitted),
+        if self.look == Look::NOTHING {
+            return self.socket.recv(buffer).map(Some);
         }
+        self.next_looked_at(buffer).map(|datagram| datagram.map(|(datagram, _)| datagram))
     }
 
-    fn next_guarded(
-        &mut self,
-        buffer: &mut [u8],
-        last_admitted: Option<(IpAddr, NonZeroU32)>,
-    ) -> core::result::Result<Option<Datagram>, Errno> {
-        let (datagram, info) = self.socket.recv_with_info(buffer)?;
-        let arrival = info.and_then(|info| Some((info.destination, NonZeroU32::new(info.interface)?)));
-        if let Some((destination, interface)) = arrival {
-            if arrival == last_admitted {
-                return Ok(Some(datagram));
-            }
-            if destination.is_multicast() && self.socket.is_member(destination, interface) {
-                self.guard = Guard::Asks { last_admitted: arrival };
-                return Ok(Some(datagram));
-            }
+    /// The same by the longer way; with it, the size of the packets that it is made of.
+    fn next_looked_at(&mut self, buffer: &mut [u8]) -> core::result::Result<Option<(Datagram, Option<u32>)>, Errno> {
+        let (datagram, arrival) = self.socket.recv_with_arrival(buffer)?;
+        if self.look.is_guarded && !self.admits(&arrival.metadata) {
+            self.foreign = self.foreign.wrapping_add(1);
+            return Ok(None);
         }
-        self.foreign = self.foreign.wrapping_add(1);
-        Ok(None)
+        self.last = arrival.metadata;
+        Ok(Some((datagram, arrival.segment)))
+    }
+
+    /// Whether this very socket is a member of the group on the interface. The kernel knows; its last answer is remembered.
+    fn admits(&self, arrival: &Metadata) -> bool {
+        let (Some(destination), Some(interface)) = (arrival.destination, arrival.interface) else {
+            return false;
+        };
+        if self.last.interface == arrival.interface && self.last.destination == arrival.destination {
+            return true;
+        }
+        let is_bound_elsewhere = self.one_group && self.last.destination != arrival.destination;
+        !is_bound_elsewhere && destination.is_multicast() && self.socket.is_member(destination, interface)
     }
 
     /// Joins a group on an interface (`MCAST_JOIN_GROUP`, `ip(7)`). To have joined it before is fine.
@@ -174,22 +210,22 @@ impl<F: Filter> Receiver<F> {
     #[doc(alias = "IP_DROP_MEMBERSHIP")]
     pub fn leave(&mut self, membership: &Membership) -> Result<()> {
         self.check(membership, Operation::Leave)?;
-        if let Guard::Asks { last_admitted } = &mut self.guard {
-            *last_admitted = None;
-        }
+        // The remembered answer may be about to change.
+        self.last.interface = None;
         self.socket.leave(membership)
     }
 
     fn check(&self, membership: &Membership, operation: Operation) -> Result<()> {
         let refused = |kind| Err(Error::new(operation, membership.object(), kind));
-        if self.bound.is_some_and(|bound| bound != membership.group()) {
+        let group = membership.group();
+        let local = self.local_addr()?;
+        if self.one_group && (self.last.destination, local.port()) != (Some(group.address()), group.port()) {
             return refused(ErrorKind::BoundToGroup);
         }
-        let local = self.local_addr()?;
-        if family_of(&local) != membership.group().family() {
+        if family_of(&local) != group.family() {
             return refused(ErrorKind::FamilyMismatch);
         }
-        if local.port() != membership.group().port() {
+        if local.port() != group.port() {
             return refused(ErrorKind::PortMismatch);
         }
         Ok(())
@@ -260,8 +296,13 @@ impl TryFrom<OwnedFd> for Receiver {
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
         let (socket, address) = Socket::adopt(fd)?;
-        Self::new(socket, Always, &address, Group::try_from(address).ok())
+        Self::new(socket, Always, &address, Group::try_from(address).ok(), Look::NOTHING)
     }
+}
+
+#[cold]
+fn receive_error(errno: Errno) -> Error {
+    Error::system(Operation::Receive, Object::Nothing, errno)
 }
 
 /// A [`Receiver`] with a buffer of `MTU` bytes, 1 to 65,535: the longest packet that is received whole. The default is the

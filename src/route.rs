@@ -61,19 +61,36 @@ pub(crate) fn egress(group: Group, interface: Interface) -> Result<Route> {
         // IPv6 chooses the source for each packet by RFC 6724, and needs no route for that: the index is all.
         (IpAddr::V6(_), _) => return Ok(Route { interface: index, source: None }),
         (_, Interface::Address(address @ IpAddr::V4(_))) => Ok(Some(address)),
-        _ => match by_route(group.address(), Some(index)) {
-            // The route names no source where the interface's addresses do not reach beyond this host, as those of `lo`.
-            Ok(Route { source: None, .. }) => {
-                find_address(true, |interface, _| interface == index).map(|found| found.map(|(_, address)| address))
-            }
-            other => other.map(|route| route.source),
-        },
+        (_, Interface::Default) => source_by_route(group.address(), index),
+        _ => source_on(group.address(), index),
     };
     let object = Object::Membership { group: group.address(), interface };
     match source {
         Ok(Some(source)) => Ok(Route { interface: index, source: Some(source) }),
         Ok(None) => Err(Error::new(Operation::Send, object, ErrorKind::NoAddress)),
         Err(errno) => Err(Error::system(Operation::Send, object, errno)),
+    }
+}
+
+/// The source address that the routing table names for the group, if it still leads to this interface; else one of the
+/// interface's own.
+fn source_by_route(group: IpAddr, interface: NonZeroU32) -> core::result::Result<Option<IpAddr>, Errno> {
+    match by_route(group, None) {
+        Ok(Route { interface: found, source: Some(source) }) if found == interface => Ok(Some(source)),
+        _ => source_on(group, interface),
+    }
+}
+
+/// The source address for packets that leave on an interface which the user named: one of its own, or none.
+///
+/// Of several the kernel's choice is taken. But where the interface has none, or none that reaches beyond this host (as `lo`),
+/// the kernel borrows one from another interface, and answers to it would go there.
+fn source_on(group: IpAddr, interface: NonZeroU32) -> core::result::Result<Option<IpAddr>, Errno> {
+    let chosen = by_route(group, Some(interface))?.source;
+    let address = |found: Option<(NonZeroU32, IpAddr)>| found.map(|(_, address)| address);
+    match address(find_address(true, |its_interface, its| its_interface == interface && Some(its) == chosen)?) {
+        Some(chosen) => Ok(Some(chosen)),
+        None => find_address(true, |its_interface, _| its_interface == interface).map(address),
     }
 }
 

@@ -5,6 +5,7 @@ use core::fmt;
 use linux_raw_sys::errno as linux;
 
 use super::{Errno, ErrorKind, Object, Operation};
+use crate::group::Interface;
 
 pub(super) const fn verb(operation: Operation) -> &'static str {
     match operation {
@@ -37,13 +38,18 @@ pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result
         Object::Noun(noun) => write!(f, " {noun}"),
         Object::Text(text) => match text.as_str() {
             "" => f.write_str(" an empty text"),
-            text => write!(f, " {}", text.escape_debug()),
+            kept => write!(f, " {}{}", kept.escape_debug(), if text.is_cut { "..." } else { "" }),
         },
         Object::Address(address) => write!(f, " {address}"),
         Object::Group(group) => write!(f, " {group}"),
+        // The kernel allows almost any byte in a name; a terminal or a log file must not obey it.
+        Object::Membership { group, interface: Interface::Name(name) } => {
+            write!(f, " {group} on {}", name.as_str().escape_debug())
+        }
         Object::Membership { group, interface } => write!(f, " {group} on {interface}"),
         Object::Packet { length, group } => write!(f, " {length} bytes to {group}"),
         Object::Number(number) => write!(f, " {number}"),
+        Object::Port(port) => write!(f, " port {port}"),
         #[cfg(feature = "std")]
         Object::Message(_) => Ok(()),
     }
@@ -99,6 +105,7 @@ pub(super) fn reason(
             _ => "no regular expression",
         },
         ErrorKind::InvalidInput => "invalid input",
+        ErrorKind::Zero => "it must be 1 at least",
         ErrorKind::System => match described(errno) {
             Some(text) => text,
             None => return write!(f, "os error {}", errno.0),
@@ -111,21 +118,21 @@ pub(super) fn reason(
 const fn syntax(operation: Operation) -> &'static str {
     match operation {
         Operation::ParseGroup => "write ADDRESS:PORT, as 239.1.2.3:5000 or [ff02::4242]:4242",
-        Operation::ParseInterface => "write a name of 1 to 15 bytes, an index, an address, or default",
+        Operation::ParseInterface => "write a name of 1 to 15 bytes, an index from 1 on, an address, or default",
         _ => "write 0 to 255, or host, subnet, site, region, continent, unrestricted",
     }
 }
 
 fn limit(operation: Operation, object: &Object, errno: Errno) -> &'static str {
     match (operation, object) {
+        // First: joining opens a descriptor too, to find the interface.
+        _ if matches!(u32::from(errno.0), linux::EMFILE | linux::ENFILE) => "too many open file descriptors (ulimit -n)",
         (Operation::Join, Object::Membership { group, .. }) if group.is_ipv4() => {
             "group limit reached (net.ipv4.igmp_max_memberships)"
         }
         (Operation::Join, _) => "group limit reached (net.core.optmem_max)",
-        (Operation::Register, _) if u32::from(errno.0) == linux::ENOSPC => {
-            "too many descriptors are being polled (fs.epoll.max_user_watches)"
-        }
-        _ => "too many open file descriptors (ulimit -n)",
+        (Operation::Register, _) => "too many descriptors are being polled (fs.epoll.max_user_watches)",
+        _ => "no room left",
     }
 }
 

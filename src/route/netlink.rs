@@ -167,8 +167,12 @@ fn answer(kind: u16, body: &[u8]) -> Option<Answer> {
             })
         }
         FAILED => {
-            let errno = number(body)?.cast_signed().unsigned_abs();
-            Some(if errno == 0 { Answer::Done } else { Answer::Failed(Errno(errno as u16)) })
+            Some(match number(body)?.cast_signed() {
+                0 => Answer::Done,
+                errno @ -4095..=-1 => Answer::Failed(Errno(errno.unsigned_abs() as u16)),
+                // A refusal all the same; cut to 16 bits it could read as errno 0, which is none.
+                _ => Answer::Failed(Errno::PROTOCOL),
+            })
         }
         DONE => Some(Answer::Done),
         _ => None,

@@ -40,6 +40,16 @@ impl Address {
         Self { bytes }
     }
 
+    /// Address, port, and for IPv6 the scope: what `sendmsg` wants.
+    pub(super) fn to(address: &SocketAddr) -> Self {
+        let mut encoded = Self::of(address.ip());
+        put(&mut encoded.bytes, 2, &address.port().to_be_bytes());
+        if let SocketAddr::V6(address) = address {
+            put(&mut encoded.bytes, 24, &address.scope_id().to_ne_bytes());
+        }
+        encoded
+    }
+
     pub(crate) const fn as_bytes(&self) -> &[u8; Self::CAPACITY] {
         &self.bytes
     }

@@ -4,7 +4,7 @@
 use core::arch::asm;
 use core::ffi::{c_int, c_uint, c_void};
 
-use linux_raw_sys::general as number;
+use linux_raw_sys::general::{self as number, epoll_event};
 use linux_raw_sys::net::msghdr;
 
 /// One system call of up to six arguments.
@@ -115,6 +115,9 @@ system_calls! {
     socket = number::__NR_socket => (domain: c_int, kind: c_int, protocol: c_int; 0, 0, 0);
     epoll_create1 = number::__NR_epoll_create1 => (flags: c_int; 0, 0, 0, 0, 0);
     fcntl = FCNTL => (fd: c_int, command: c_int, argument: c_int; 0, 0, 0);
+    epoll_pwait = number::__NR_epoll_pwait => (
+        fd: c_int, events: *mut epoll_event, room: c_int, milliseconds: c_int, mask: *const c_void; 0
+    );
     eventfd2 = number::__NR_eventfd2 => (count: c_uint, flags: c_int; 0, 0, 0, 0);
     setsockopt = number::__NR_setsockopt => (fd: c_int, level: c_int, name: c_int, value: *const c_void, length: c_uint; 0);
     getsockopt = number::__NR_getsockopt => (fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut c_uint; 0);
@@ -123,5 +126,7 @@ system_calls! {
         fd: c_int, buffer: *mut c_void, length: usize, flags: c_int, address: *mut c_void, address_length: *mut c_uint
     );
     recvmsg = number::__NR_recvmsg => (fd: c_int, message: *mut msghdr, flags: c_int; 0, 0, 0);
+    sendmsg = number::__NR_sendmsg => (fd: c_int, message: *mut msghdr, flags: c_int; 0, 0, 0);
+    clock_gettime = number::__NR_clock_gettime => (clock: c_int, time: *mut c_void; 0, 0, 0, 0);
     write = number::__NR_write => (fd: c_int, buffer: *const c_void, length: usize; 0, 0, 0);
 }

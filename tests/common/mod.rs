@@ -3,6 +3,9 @@
 // Each test file compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod link;
+pub mod peer;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -138,4 +141,23 @@ impl Drop for Python {
 pub fn require_private_network() {
     let network = std::env::var("MULTICAST_TEST_NETWORK");
     assert_eq!(network.as_deref(), Ok("private"), "this test needs a network of its own: run `make test`");
+}
+
+/// Whether any socket of this network is a member of the IPv4 group on `lo`, as the kernel lists it.
+pub fn lo_is_in(group: Group) -> bool {
+    let std::net::IpAddr::V4(address) = group.address() else { panic!("{group} is not of IPv4") };
+    let wanted = format!("{:08X}", u32::from_ne_bytes(address.octets()));
+    let list = std::fs::read_to_string("/proc/net/igmp").unwrap();
+    // An interface's line begins with its index; its groups follow, each indented.
+    let mut of_lo = list.lines().skip_while(|line| !line.contains("\tlo ")).skip(1);
+    of_lo.by_ref().take_while(|line| line.starts_with('\t')).any(|line| line.trim_start().starts_with(&wanted))
+}
+
+/// Waits until it is so.
+pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

@@ -78,6 +78,15 @@ fn a_refusal_gives_its_errno_and_an_acknowledgement_none() {
 }
 
 #[test]
+fn a_refusal_with_a_number_that_is_no_errno_is_an_unreadable_answer() {
+    for number in [1, 35_537, -4096, -65_536, i32::MIN, i32::MAX] {
+        let refusal = message(FAILED, &number.to_ne_bytes());
+        assert_eq!(all(&refusal), [Answer::Failed(Errno::PROTOCOL)], "{number}");
+    }
+    assert_eq!(all(&message(FAILED, &(-4095_i32).to_ne_bytes())), [Answer::Failed(Errno(4095))]);
+}
+
+#[test]
 fn several_messages_in_one_piece_come_in_order_and_strangers_are_told() {
     let mut bytes = message(99, &[1, 2, 3]);
     bytes.extend(route_message(4, [10, 0, 0, 1]));

@@ -1,0 +1,150 @@
+//! Sockets that come from elsewhere, and sockets that are given away.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::process::{Command, Stdio};
+
+use common::{assert_quiet, expect_packet, lo_is_in, on_lo, send_all, unique_group};
+use multicast::{AsFd, ErrorKind, Group, Listener, OwnedFd, Received, Receiver};
+
+/// A socket of the standard library: bound to the wildcard address, blocking, and a member of the group on `lo`.
+fn joined_by_std(group: Group) -> UdpSocket {
+    let std::net::IpAddr::V4(address) = group.address() else { panic!("{group} is not of IPv4") };
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, group.port())).unwrap();
+    socket.join_multicast_v4(&address, &Ipv4Addr::LOCALHOST).unwrap();
+    socket
+}
+
+#[test]
+fn an_adopted_socket_keeps_its_memberships_and_hears_nothing_else() {
+    let group = unique_group();
+    let socket = joined_by_std(group);
+    let mut listener = Listener::<64>::try_from(OwnedFd::from(socket)).unwrap();
+    // It was blocking, and must be no more.
+    assert_eq!(listener.recv().unwrap(), Received::Empty);
+    send_all(group, ["joined before it was ours"]);
+    assert_eq!(expect_packet(&mut listener), b"joined before it was ours");
+    // Unicast came through before: not any more.
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().send_to(b"unicast", (Ipv4Addr::LOCALHOST, group.port())).unwrap();
+    assert_quiet(&mut listener);
+    assert_eq!(listener.counters().foreign, 1);
+}
+
+#[test]
+fn an_adopted_socket_joins_and_leaves_as_any_other() {
+    let group = unique_group();
+    let mut listener = Listener::<64>::try_from(OwnedFd::from(joined_by_std(group))).unwrap();
+    let second = Group::new(unique_group().address(), group.port()).unwrap();
+    listener.join(&on_lo(second)).unwrap();
+    send_all(second, ["second"]);
+    assert_eq!(expect_packet(&mut listener), b"second");
+    assert_eq!(listener.join(&on_lo(unique_group())).unwrap_err().kind(), ErrorKind::PortMismatch);
+    listener.leave(&on_lo(group)).unwrap();
+    assert!(!lo_is_in(group));
+    send_all(group, ["left"]);
+    assert_quiet(&mut listener);
+}
+
+#[test]
+fn a_socket_that_was_bound_to_a_group_is_a_listener_of_that_group() {
+    let group = unique_group();
+    let std::net::IpAddr::V4(address) = group.address() else { unreachable!() };
+    let socket = UdpSocket::bind(SocketAddr::from(group)).unwrap();
+    socket.join_multicast_v4(&address, &Ipv4Addr::LOCALHOST).unwrap();
+    let mut receiver = Receiver::try_from(OwnedFd::from(socket)).unwrap();
+    let other = Group::new(unique_group().address(), group.port()).unwrap();
+    assert_eq!(receiver.join(&on_lo(other)).unwrap_err().kind(), ErrorKind::BoundToGroup);
+    receiver.join(&on_lo(group)).unwrap();
+    send_all(group, ["heard"]);
+    let mut buffer = [0; 16];
+    assert_eq!(receiver.recv_into(&mut buffer).unwrap().packet().unwrap().payload(), b"heard");
+}
+
+/// What a supervisor does: opens a socket with options of its own taste, makes it the standard input, and becomes the program.
+const SUPERVISOR: &str = r#"
+import os, socket, struct, sys
+group, port = sys.argv[1], int(sys.argv[2])
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", port))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + socket.inet_aton("127.0.0.1"))
+s.setsockopt(socket.SOL_SOCKET, 29, 1)  # SO_TIMESTAMP
+s.setsockopt(socket.SOL_SOCKET, 37, 24)  # SO_TIMESTAMPING
+s.setsockopt(socket.SOL_SOCKET, 40, 1)  # SO_RXQ_OVFL
+s.setsockopt(socket.IPPROTO_UDP, 104, 1)  # UDP_GRO
+os.dup2(s.fileno(), 0)
+os.execv(sys.argv[3], sys.argv[3:])
+"#;
+
+#[test]
+fn options_of_its_former_owner_neither_hide_nor_join_packets() {
+    // The test is both: the one that starts the supervisor, and the program that the supervisor becomes.
+    if std::env::var_os("MULTICAST_TEST_ADOPTS").is_some() {
+        let fd = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+        let mut listener = Listener::<64>::try_from(fd).unwrap();
+        println!("adopted");
+        println!("got {}", String::from_utf8(expect_packet(&mut listener)).unwrap());
+        println!("got {}", String::from_utf8(expect_packet(&mut listener)).unwrap());
+        return;
+    }
+    let group = unique_group();
+    let mut child = Command::new("python3")
+        .args(["-c", SUPERVISOR, &group.address().to_string(), &group.port().to_string()])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "options_of_its_former_owner_neither_hide_nor_join_packets", "--nocapture"])
+        .env("MULTICAST_TEST_ADOPTS", "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 is needed for this test: install it");
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.ends_with("adopted")));
+    send_all(group, ["one", "two"]);
+    assert_eq!(lines.next().unwrap(), "got one");
+    assert_eq!(lines.next().unwrap(), "got two");
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn what_is_no_udp_socket_is_refused() {
+    let said = "open a received descriptor: not a UDP socket";
+    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (pipe, _writer) = std::io::pipe().unwrap();
+    let unix = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let all: [OwnedFd; 4] = [tcp.into(), pipe.into(), unix.into(), file.into()];
+    for fd in all {
+        let error = <Listener>::try_from(fd).unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::NotUdp, said));
+    }
+}
+
+#[test]
+fn a_listener_gives_its_socket_away_joined_and_open() {
+    let group = unique_group();
+    let listener = Listener::<64>::bind(on_lo(group)).unwrap();
+    let socket = UdpSocket::from(OwnedFd::from(listener));
+    assert!(lo_is_in(group));
+    assert_eq!(socket.local_addr().unwrap(), SocketAddr::from(group));
+    let mut buffer = [0; 64];
+    assert_eq!(socket.recv(&mut buffer).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    send_all(group, ["to its new owner"]);
+    let length = socket.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"to its new owner");
+    let mut back = Listener::<64>::try_from(OwnedFd::from(socket)).unwrap();
+    send_all(group, ["and back"]);
+    assert_eq!(expect_packet(&mut back), b"and back");
+    drop(back);
+    assert!(!lo_is_in(group));
+}
+
+#[test]
+fn a_multicaster_gives_its_socket_away_with_its_options() {
+    let group = unique_group();
+    let mut listener = Listener::<64>::bind(on_lo(group)).unwrap();
+    let caster = common::send_on_lo().packets(group, ["never sent"]).unwrap();
+    let socket = UdpSocket::from(OwnedFd::from(caster));
+    socket.send_to(b"by its new owner", SocketAddr::from(group)).unwrap();
+    assert_eq!(expect_packet(&mut listener), b"by its new owner");
+    assert_quiet(&mut listener);
+}
