@@ -1,5 +1,6 @@
 //! The documented API: `MulticastListener`, `Multicaster`, and pollers of one's own.
 #![cfg(feature = "std")]
+#![allow(clippy::std_instead_of_core)]
 
 mod common;
 mod compat_help;

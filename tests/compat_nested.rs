@@ -1,5 +1,6 @@
 //! The documented API: what a handler may do from inside.
 #![cfg(feature = "std")]
+#![allow(clippy::std_instead_of_core)]
 
 mod common;
 mod compat_help;
@@ -8,11 +9,10 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, unique_group};
-use compat_help::{BREAK, GO_ON, Log, On, cpu_time, drain, from, noting, pipe, readable_pipe, to};
+use compat_help::{BREAK, GO_ON, Later, Log, On, cpu_time, drain, from, noting, pipe, readable_pipe, to};
 use multicast::compat::{
     Flags, ListenOptions, MulticastListener, Packets, Poller, listen_with, poll, register, run, sendto_with, unregister,
 };
@@ -75,18 +75,18 @@ fn a_nested_poll_of_an_edge_triggered_handler_waits_too() {
 #[test]
 fn a_nested_poll_after_unregistering_oneself_waits_too() {
     let (here, _there) = readable_pipe();
-    let own: Rc<RefCell<Option<Box<dyn FnOnce()>>>> = Rc::default();
-    let leave = Rc::clone(&own);
+    let own = Later::new();
+    let leave = own.clone();
     let handle = register(
         On::read(here, move |_| {
-            leave.take().expect("called once")();
+            leave.call();
             expect_a_nap(|| assert_eq!(poll(NAP).unwrap(), 0));
             Ok(GO_ON)
         }),
         Flags::NONE,
     )
     .unwrap();
-    *own.borrow_mut() = Some(Box::new(move || drop(unregister(&handle).unwrap())));
+    own.set(move || drop(unregister(&handle).unwrap()));
     assert_eq!(poll(PATIENCE).unwrap(), 1);
     assert_eq!(poll(Duration::ZERO).unwrap(), 0);
 }
@@ -241,15 +241,15 @@ fn a_filter_may_call_the_api() {
 fn a_listener_that_unregisters_itself_gets_no_further_packet() {
     let group = unique_group();
     let log = Log::new();
-    let own: Rc<RefCell<Option<Box<dyn Fn()>>>> = Rc::default();
-    let (note, leave) = (log.clone(), Rc::clone(&own));
+    let own = Later::new();
+    let (note, leave) = (log.clone(), own.clone());
     let handler = move |packet: &[u8], _: SocketAddr| {
         note.add(packet.to_vec());
-        leave.borrow().as_ref().unwrap()();
+        leave.call();
         GO_ON
     };
     let handle = MulticastListener::new(handler, from(group)).unwrap();
-    *own.borrow_mut() = Some(Box::new(move || assert!(unregister(&handle).unwrap().is_none())));
+    own.set(move || assert!(unregister(&handle).unwrap().is_none()));
     sendto_with(["one", "two", "three"], to(group)).unwrap();
     run(None, Duration::ZERO).unwrap();
     assert_eq!(log.take(), [b"one"]);

@@ -1,5 +1,6 @@
 //! The documented API: what a poller does with handlers.
 #![cfg(feature = "std")]
+#![allow(clippy::std_instead_of_core)]
 
 mod common;
 mod compat_help;
@@ -15,7 +16,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, QUIET};
-use compat_help::{BREAK, Dropped, GO_ON, Log, On, drain, pipe, readable_pipe};
+use compat_help::{BREAK, Dropped, GO_ON, Later, Log, On, drain, pipe, readable_pipe};
 use multicast::compat::{Flags, Handle, Handler, Poller, poll, rearm, register, unregister};
 use multicast::{Error, ErrorKind, Result};
 
@@ -162,18 +163,18 @@ fn oneshot_is_one_call_until_it_is_armed_again() {
 fn oneshot_can_be_armed_from_inside() {
     let (here, _there) = readable_pipe();
     let log = Log::new();
-    let own: Rc<RefCell<Option<Box<dyn Fn()>>>> = Rc::default();
-    let (note, arm) = (log.clone(), Rc::clone(&own));
+    let own = Later::new();
+    let (note, arm) = (log.clone(), own.clone());
     let handle = register(
         On::read(here, move |_| {
             note.add(());
-            arm.borrow().as_ref().unwrap()();
+            arm.call();
             Ok(GO_ON)
         }),
         Flags::ONESHOT,
     )
     .unwrap();
-    *own.borrow_mut() = Some(Box::new(move || rearm(&handle).unwrap()));
+    own.set(move || rearm(&handle).unwrap());
     for _ in 0..3 {
         poll(Duration::ZERO).unwrap();
     }
@@ -220,12 +221,13 @@ fn unregister_gives_the_object_back_and_drops_its_events() {
 fn a_handler_that_unregisters_itself_is_dropped_when_its_call_returns() {
     let (here, _there) = readable_pipe();
     let (log, drops) = (Log::new(), Log::new());
-    let own: Rc<RefCell<Option<Box<dyn Fn() -> bool>>>> = Rc::default();
-    let (note, leave, last) = (log.clone(), Rc::clone(&own), Dropped(drops.clone()));
+    let own = Later::new();
+    let (note, leave, last) = (log.clone(), own.clone(), Dropped(drops.clone()));
     let handle = register(
         On::read(here, move |_| {
             let _kept = &last;
-            note.add(leave.borrow().as_ref().unwrap()());
+            leave.call();
+            note.add(());
             assert_eq!(last.0.len(), 0, "it still runs");
             Ok(GO_ON)
         }),
@@ -233,10 +235,9 @@ fn a_handler_that_unregisters_itself_is_dropped_when_its_call_returns() {
     )
     .unwrap();
     let mine = handle.clone();
-    *own.borrow_mut() = Some(Box::new(move || unregister(&mine).unwrap().is_none()));
+    own.set(move || assert!(unregister(&mine).unwrap().is_none(), "it runs"));
     assert_eq!(poll(PATIENCE).unwrap(), 1);
-    assert_eq!(log.take(), [true]);
-    assert_eq!(drops.len(), 1);
+    assert_eq!((log.len(), drops.len()), (1, 1));
     assert!(!handle.is_registered());
     assert_eq!(poll(Duration::ZERO).unwrap(), 0);
 }
@@ -246,31 +247,31 @@ fn a_handler_that_unregisters_itself_is_dropped_when_its_call_returns() {
 fn a_stale_event_never_reaches_a_new_handler() {
     let poller = Poller::new().unwrap();
     let log = Log::new();
-    let others: Rc<RefCell<Vec<Box<dyn Fn()>>>> = Rc::default();
+    let others = [Later::new(), Later::new()];
     let quiet = Rc::new(RefCell::new(Vec::new()));
     let mut ends = Vec::new();
     for index in 0..2_usize {
         let (here, there) = readable_pipe();
         ends.push(there);
-        let (note, list) = (log.clone(), Rc::clone(&others));
+        let (note, other) = (log.clone(), others[1 - index].clone());
         let handle = poller
             .register(
                 On::read(here, move |stream| {
                     drain(stream);
                     note.add(index);
-                    list.borrow()[1 - index]();
+                    other.call();
                     Ok(GO_ON)
                 }),
                 Flags::NONE,
             )
             .unwrap();
         let (poller, kept) = (poller.clone(), Rc::clone(&quiet));
-        others.borrow_mut().push(Box::new(move || {
+        others[index].set(move || {
             assert!(poller.unregister(&handle).unwrap().is_some(), "the other one was not called yet");
             let (here, there) = pipe();
             kept.borrow_mut().push(there);
             poller.register(On::read(here, |_| panic!("an event of its predecessor")), Flags::NONE).unwrap();
-        }));
+        });
     }
     assert_eq!(poller.poll(PATIENCE).unwrap(), 1);
     assert_eq!(poller.poll(Duration::ZERO).unwrap(), 0);
@@ -332,7 +333,7 @@ fn break_drops_the_handler() {
 fn an_error_ends_its_handler_alone() {
     let poller = Poller::new().unwrap();
     let log = Log::new();
-    let mut kept: Vec<(UnixStream, Box<dyn Fn() -> bool>)> = Vec::new();
+    let mut kept = Vec::new();
     for _ in 0..3 {
         let (here, there) = readable_pipe();
         let note = log.clone();
@@ -349,12 +350,12 @@ fn an_error_ends_its_handler_alone() {
                 Flags::NONE,
             )
             .unwrap();
-        kept.push((there, Box::new(move || handle.is_registered())));
+        kept.push((there, handle));
     }
     let error = poller.poll(PATIENCE).unwrap_err();
     assert_eq!(error.to_string(), "it does not like this");
     assert_eq!(log.len(), 1, "at once");
-    assert_eq!(kept.iter().filter(|(_, is_registered)| is_registered()).count(), 2);
+    assert_eq!(kept.iter().filter(|(_, handle)| handle.is_registered()).count(), 2);
     assert_eq!(poller.poll(PATIENCE).unwrap(), 2);
     assert_eq!(poller.poll(Duration::ZERO).unwrap(), 0);
 }

@@ -1,5 +1,6 @@
 //! The documented API: `run`, and what ends it.
 #![cfg(feature = "std")]
+#![allow(clippy::std_instead_of_core)]
 
 mod common;
 mod compat_help;

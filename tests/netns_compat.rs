@@ -1,5 +1,6 @@
 //! The documented API without arguments, and into links that are slower than we are: in a private network only.
 #![cfg(feature = "std")]
+#![allow(clippy::std_instead_of_core)]
 
 mod common;
 mod compat_help;

@@ -15,7 +15,7 @@ use super::turn;
 use crate::filter::{Always, Filter};
 use crate::{AsFd, BorrowedFd, Error, ErrorKind, OwnedFd, Packet, Received, Receiver, Result};
 
-/// What [`listen`](super::listen) gives: the packets of a group, one for each poll.
+/// What [`listen`](fn@super::listen) gives: the packets of a group, one for each poll.
 ///
 /// [`next`](Self::next) hands out what a [`poll`](super::Poller::poll) has granted: after each packet, poll again. Nothing is lost
 /// in between, as long as the kernel's buffer has room.
@@ -38,7 +38,7 @@ pub struct Packets<F = Always> {
 }
 
 impl<F: Filter> Packets<F> {
-    /// Joins the group of the options. [`listen`](super::listen) is the same with the defaults.
+    /// Joins the group of the options. [`listen`](fn@super::listen) is the same with the defaults.
     ///
     /// # Errors
     /// As [`MulticastListener::new`](super::MulticastListener::new).
@@ -96,7 +96,7 @@ impl<F: fmt::Debug> fmt::Debug for Packets<F> {
     }
 }
 
-/// See [`listen_with`](super::listen_with).
+/// See [`listen_with`](fn@super::listen_with).
 pub(super) fn listen_with<F: Filter>(
     mut handler: impl FnMut(&[u8], SocketAddr) -> ControlFlow<()>,
     mut options: ListenOptions<F>,

@@ -16,7 +16,7 @@
 //! | `_defaultPoller` | [`default_poller`], one for each thread |
 //! | `sendto(packets, ip, port, ttl)` | [`sendto`], [`sendto_with`] |
 //! | `Multicaster(ip, port, ttl)` | [`Multicaster::new`] |
-//! | `listen()`, `next()` | [`listen`], [`Packets::new`], [`Packets::next`] |
+//! | `listen()`, `next()` | [`listen`](fn@listen), [`Packets::new`], [`Packets::next`] |
 //! | `listen(packet_handler, ip, port, mtu, limit)` | [`listen_with`] |
 //! | `MulticastListener(filter, ip, port, mtu)` | [`MulticastListener::new`] |
 //! | `handle_packet(packet, addr)` | [`PacketHandler::handle_packet`] |
@@ -24,7 +24,7 @@
 //! | `register(fd, flags)`, `unregister(fd)` | [`register`], [`unregister`], [`Flags`] |
 //! | `handle_read()`, `handle_write()` | [`Handler`] |
 //! | `poll(timeout)`, `loop(timeout, interval)`, `polling` | [`poll`], [`run`], [`polling`] |
-//! | `polling = False` | [`stop`]; a [`Stopper`] from another thread |
+//! | `polling = False` | [`stop`](fn@stop); a [`Stopper`] from another thread |
 //! | `Poller()` | [`Poller`], and `.poller(&poller)` of the options |
 //!
 //! # What to know

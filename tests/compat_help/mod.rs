@@ -140,3 +140,26 @@ pub fn cpu_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
+
+/// A function that a handler calls and that is made after it: for what needs the handler's own handle.
+pub struct Later(Rc<RefCell<Box<dyn Fn()>>>);
+
+impl Later {
+    pub fn new() -> Self {
+        Self(Rc::new(RefCell::new(Box::new(|| panic!("not made yet")))))
+    }
+
+    pub fn set(&self, function: impl Fn() + 'static) {
+        *self.0.borrow_mut() = Box::new(function);
+    }
+
+    pub fn call(&self) {
+        self.0.borrow()();
+    }
+}
+
+impl Clone for Later {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
