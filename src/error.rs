@@ -79,7 +79,7 @@ pub enum ErrorKind {
     TooLong,
     /// The kernel is short of room for now: the same call may succeed later.
     Transient,
-    /// There is no way to the group: no route, or the interface is down.
+    /// There is no way to the group: no route, or the interface is down or gone.
     Unreachable,
     /// The kernel or a firewall does not allow it.
     Denied,

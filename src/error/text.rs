@@ -111,7 +111,7 @@ pub(super) fn reason(
         ErrorKind::Unsupported => "this kernel does not support it",
         ErrorKind::AddressInUse => "another socket holds the port without SO_REUSEADDR and SO_REUSEPORT",
         ErrorKind::Denied => "not permitted (a firewall, a security policy, or a privilege that is missing)",
-        ErrorKind::Unreachable => "no way there: the interface is down, or there is no route (name an interface)",
+        ErrorKind::Unreachable => "no way there: the interface is down or gone, or there is no route (name an interface)",
         ErrorKind::Transient => "no room right now: try again later",
         ErrorKind::Pattern => match object {
             #[cfg(feature = "regex")]
