@@ -82,8 +82,8 @@ impl<const N: usize> Memberships<N> {
         let mut result = Ok(());
         if let Some(place) = self.entries.iter().position(|entry| entry.membership == *membership) {
             let Entry { membership, joined } = self.entries.swap_remove(place);
-            for index in joined {
-                let left = listener.leave(&membership.on(Interface::Index(index)));
+            for index in &joined {
+                let left = listener.leave(&membership.on(Interface::Index(*index)));
                 applied.left = applied.left.saturating_add(1);
                 result = result.and(left);
             }
@@ -153,8 +153,8 @@ impl Entry {
                     is_too_many |= !wanted.contains(&index) && wanted.push(index).is_err();
                     Ok(())
                 })?;
-                for index in wanted {
-                    self.join(index, listener, applied)?;
+                for index in &wanted {
+                    self.join(*index, listener, applied)?;
                 }
                 match is_too_many {
                     true => Err(Error::new(Operation::Join, self.membership.object(), ErrorKind::LimitReached)),
