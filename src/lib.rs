@@ -36,6 +36,7 @@
 //! | [`Listener`], [`Receiver`] | receiving: with a buffer of a fixed size, or into the caller's |
 //! | [`Multicaster`] | sending: a state machine that pulls from an iterator |
 //! | [`Poller`] | waiting for any file descriptors at once |
+//! | [`Links`], [`Memberships`] | interfaces that come and go, and memberships that survive it |
 //! | [`compat`] | the documented handle-based API with its default poller |
 //!
 //! ```text
@@ -102,6 +103,7 @@ pub mod compat;
 mod error;
 pub mod filter;
 mod group;
+mod links;
 mod listener;
 mod multicaster;
 mod packet;
@@ -112,6 +114,7 @@ mod sys;
 
 pub use error::{Error, ErrorKind, Result};
 pub use group::{Family, Group, Interface, Membership, Name, Ttl};
+pub use links::{Applied, Change, Link, Links, Memberships};
 pub use listener::{COALESCING_BUFFER, CoalescingListener, CoalescingOptions, Counters, ListenOptions, Listener, Receiver};
 pub use multicaster::{Multicaster, Progress, SendOptions};
 pub use packet::{Metadata, Packet, Received};

@@ -83,8 +83,8 @@ where
     /// The packet that could not be sent stays the next one: calling again tries it again, [`discard`](Self::discard) drops it.
     ///
     /// [`ErrorKind::TooLong`](crate::ErrorKind::TooLong) names its length;
-    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) where the interface is down;
-    /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface) where it is gone;
+    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) where the interface is down or gone;
+    /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface) where the kernel tells that it is gone;
     /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) where a firewall forbids it.
     #[inline]
     pub fn step(&mut self) -> Result<Progress> {

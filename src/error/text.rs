@@ -18,6 +18,9 @@ pub(super) const fn verb(operation: Operation) -> &'static str {
         Operation::Bind => "bind",
         Operation::Join => "join",
         Operation::Leave => "leave",
+        Operation::Block => "block a source of",
+        Operation::Unblock => "unblock a source of",
+        Operation::Watch => "watch the interfaces",
         Operation::Configure => "set",
         Operation::Resolve => "find",
         Operation::Send => "send",
@@ -83,6 +86,17 @@ pub(super) fn reason(
         ErrorKind::FamilyMismatch => "IPv4 and IPv6 do not mix: use one listener or sender a family",
         ErrorKind::BoundToGroup => "this listener is bound to its one group: for several, open it with open(port)",
         ErrorKind::PortMismatch => "this listener is bound to another port: open one listener a port",
+        ErrorKind::SourceLimitReached => match object {
+            Object::Membership { group, .. } if group.is_ipv6() => {
+                "source limit of the group reached (net.ipv6.mld_max_msf, net.core.optmem_max)"
+            }
+            _ => "source limit of the group reached (net.ipv4.igmp_max_msf)",
+        },
+        ErrorKind::MixedSources => {
+            "one listener hears a group on an interface either from any source or from named ones: leave it first, or open another listener"
+        }
+        ErrorKind::NotJoined => "the group is not joined there",
+        ErrorKind::OneInterface => "packets leave on one interface: make a multicaster for each",
         ErrorKind::LimitReached => limit(operation, object, errno),
         ErrorKind::TooLong => match object {
             Object::Packet { length, .. } if *length <= 65_507 => "longer than the path's MTU, and not to be fragmented",
@@ -97,7 +111,7 @@ pub(super) fn reason(
         ErrorKind::Unsupported => "this kernel does not support it",
         ErrorKind::AddressInUse => "another socket holds the port without SO_REUSEADDR and SO_REUSEPORT",
         ErrorKind::Denied => "not permitted (a firewall, a security policy, or a privilege that is missing)",
-        ErrorKind::Unreachable => "no way there: the interface is down, or there is no route (name an interface)",
+        ErrorKind::Unreachable => "no way there: the interface is down or gone, or there is no route (name an interface)",
         ErrorKind::Transient => "no room right now: try again later",
         ErrorKind::Pattern => match object {
             #[cfg(feature = "regex")]
@@ -198,7 +212,7 @@ pub(super) const fn io_kind(kind: ErrorKind) -> std::io::ErrorKind {
         ErrorKind::Unreachable => Io::NetworkUnreachable,
         ErrorKind::Denied => Io::PermissionDenied,
         ErrorKind::Unsupported => Io::Unsupported,
-        ErrorKind::LimitReached => Io::QuotaExceeded,
+        ErrorKind::LimitReached | ErrorKind::SourceLimitReached => Io::QuotaExceeded,
         ErrorKind::System => Io::Other,
         _ => Io::InvalidInput,
     }
