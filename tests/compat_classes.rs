@@ -7,10 +7,10 @@ mod compat_help;
 
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{PATIENCE, expect_packet, on_lo, send_all, unique_group};
-use compat_help::{BREAK, GO_ON, Log, from, noting, to};
+use compat_help::{BREAK, GO_ON, Log, cpu_time, from, noting, to};
 use multicast::compat::{
     Handle, MulticastListener, Multicaster, PacketHandler, Poller, default_poller, poll, run, sendto_with, unregister,
 };
@@ -103,6 +103,20 @@ fn a_packet_that_is_too_long_ends_its_multicaster() {
     let handle = Multicaster::new([vec![0; 65_508]], to(group)).unwrap();
     assert_eq!(run(None, Duration::ZERO).unwrap_err().kind(), ErrorKind::TooLong);
     assert!(!handle.is_registered());
+}
+
+#[test]
+fn a_rate_is_kept_without_using_the_processor() {
+    let group = unique_group();
+    let mut listener = <Listener>::bind(on_lo(group)).unwrap();
+    Multicaster::new((0..11).map(|i| i.to_string()), to(group).rate(100, 1)).unwrap();
+    let (start, cpu) = (Instant::now(), cpu_time());
+    run(None, Duration::ZERO).unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(95), "{:?}", start.elapsed());
+    assert!(cpu_time() - cpu < Duration::from_millis(30), "{:?}", cpu_time() - cpu);
+    for i in 0..11 {
+        assert_eq!(expect_packet(&mut listener), i.to_string().as_bytes());
+    }
 }
 
 #[test]

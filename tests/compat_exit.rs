@@ -55,7 +55,7 @@ fn handlers_that_live_until_their_thread_ends_are_dropped() {
     })
     .join()
     .unwrap();
-    assert_eq!(receiver.recv().unwrap(), "dropped");
+    assert_eq!(receiver.recv_timeout(common::PATIENCE), Ok("dropped"));
 }
 
 /// Each of them would keep the poller alive.
@@ -72,7 +72,7 @@ fn handlers_that_hold_their_own_poller_are_dropped_too() {
     })
     .join()
     .unwrap();
-    assert_eq!(receiver.recv().unwrap(), "dropped");
+    assert_eq!(receiver.recv_timeout(common::PATIENCE), Ok("dropped"));
 }
 
 #[test]

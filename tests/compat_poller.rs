@@ -360,6 +360,33 @@ fn an_error_ends_its_handler_alone() {
     assert_eq!(poller.poll(Duration::ZERO).unwrap(), 0);
 }
 
+/// Both are ready in one batch. The one that is called first fails; what the other one was to read is gone before the next poll.
+#[test]
+fn events_that_an_error_left_over_are_not_told_when_they_are_void() {
+    let poller = Poller::new().unwrap();
+    let log = Log::new();
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let (here, there) = readable_pipe();
+        let (note, reader) = (log.clone(), here.try_clone().unwrap());
+        let call = move |_: &UnixStream| {
+            note.add(());
+            Err(std::io::Error::other("too early").into())
+        };
+        kept.push((poller.register(On::read(here, call), Flags::NONE).unwrap(), reader, there));
+    }
+    poller.poll(PATIENCE).unwrap_err();
+    for (_, reader, _) in &kept {
+        drain(reader);
+    }
+    assert_eq!(poller.poll(Duration::ZERO).unwrap(), 0);
+    assert_eq!(log.len(), 1);
+    kept.retain(|(handle, ..)| handle.is_registered());
+    kept[0].2.write_all(b"x").unwrap();
+    poller.poll(PATIENCE).unwrap_err();
+    assert_eq!(log.len(), 2);
+}
+
 #[test]
 fn a_panic_in_a_handler_leaves_the_poller_usable() {
     let poller = Poller::new().unwrap();

@@ -95,6 +95,20 @@ impl SendOptions {
         self
     }
 
+    /// No more than so many packets a second, and `burst` of them at once: see [`SendOptions::rate`](crate::SendOptions::rate) of the
+    /// core.
+    pub const fn rate(mut self, packets_per_second: u32, burst: u32) -> Self {
+        self.core = self.core.rate(packets_per_second, burst);
+        self
+    }
+
+    /// Refuses packets that would be sent in fragments: see [`SendOptions::mtu_discover`](crate::SendOptions::mtu_discover) of the
+    /// core.
+    pub const fn mtu_discover(mut self) -> Self {
+        self.core = self.core.mtu_discover();
+        self
+    }
+
     /// The poller that a multicaster goes to. [`sendto_with`](super::sendto_with) needs none.
     pub fn poller(mut self, poller: &Poller) -> Self {
         self.poller = Some(poller.clone());
