@@ -104,16 +104,21 @@ fn cut(packet: &[u8]) -> &[u8] {
 const SOURCE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4242);
 
 fuzz_target!(|input: Input| {
+    let prefix = cut(&input.prefix);
+    let literal: String = prefix.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+    let mut literal = Regex::new(&literal).expect("escaped bytes are a pattern");
     for packet in &input.packets {
-        let expected = packet.starts_with(&input.prefix);
-        assert_eq!(Prefix(&input.prefix).accepts(packet, SOURCE), expected);
-        assert_eq!(by(|payload, _| payload.starts_with(&input.prefix)).accepts(packet, SOURCE), expected);
+        let expected = packet.starts_with(prefix);
+        assert_eq!(Prefix(prefix).accepts(packet, SOURCE), expected);
+        assert_eq!(by(|payload, _| payload.starts_with(prefix)).accepts(packet, SOURCE), expected);
+        assert_eq!(literal.accepts(packet, SOURCE), expected, "a pattern of these bytes");
     }
 
     let fresh = match Regex::new(&input.pattern.text()) {
         Ok(regex) => regex,
         Err(error) => {
-            assert!(!error.to_string().is_empty());
+            let text = error.to_string();
+            assert!(!text.is_empty() && !text.chars().any(char::is_control), "{text:?}");
             return;
         }
     };
