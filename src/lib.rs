@@ -80,6 +80,8 @@
 //!
 //! The types of file descriptors come from `rustix`, and with the feature `std` are those of `std`.
 #![no_std]
+// Here and not in Cargo.toml, where they would hold for tests and examples, too.
+#![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_core)]
 #![cfg_attr(
     not(test),
     deny(

@@ -1,7 +1,7 @@
 //! What the tests share. Everything here stays on `lo`.
 
 // Each test file compiles its own copy and uses a part of it.
-#![allow(dead_code, unreachable_pub, clippy::std_instead_of_core)]
+#![allow(dead_code, unreachable_pub)]
 
 pub mod link;
 pub mod peer;
