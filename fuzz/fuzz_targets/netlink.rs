@@ -140,7 +140,7 @@ impl Message {
             Self::Error { number: number @ -4095..0 } => ("failed", Some(number.unsigned_abs()), None),
             // The kernel never says so. It is a failure all the same.
             Self::Error { .. } => return None,
-            Self::Other { kind: 2 | 3 | 16 | 20 | 24, .. } => return None,
+            Self::Other { kind: 2 | 3 | 16 | 17 | 20 | 21 | 24 | 25, .. } => return None,
             Self::Other { .. } => ("other", None, None),
         })
     }
