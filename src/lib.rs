@@ -80,6 +80,8 @@
 //!
 //! The types of file descriptors come from `rustix`, and with the feature `std` are those of `std`.
 #![no_std]
+// Here and not in Cargo.toml, where they would hold for tests and examples, too.
+#![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_core)]
 #![cfg_attr(
     not(test),
     deny(
@@ -102,6 +104,9 @@ mod cmsg;
 pub mod compat;
 mod error;
 pub mod filter;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod links;
 mod listener;

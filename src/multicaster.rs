@@ -5,7 +5,7 @@
 
 mod options;
 mod rate;
-mod segments;
+pub(crate) mod segments;
 pub(crate) mod staging;
 
 use core::fmt;

@@ -1,6 +1,5 @@
 //! The command line `mcast`: usage, the demo, and what a hostile shell can do to it.
 #![cfg(feature = "regex")]
-#![allow(clippy::std_instead_of_core, reason = "tests have std")]
 
 mod common;
 mod mcast;

@@ -1,6 +1,5 @@
 //! `mcast listen`, with packets of our own on `lo`.
 #![cfg(feature = "regex")]
-#![allow(clippy::std_instead_of_core, reason = "tests have std")]
 
 mod common;
 mod mcast;

@@ -1,6 +1,5 @@
 //! `mcast send`, with listeners of our own, and Python's, on `lo`.
 #![cfg(feature = "regex")]
-#![allow(clippy::std_instead_of_core, reason = "tests have std")]
 
 mod common;
 mod mcast;

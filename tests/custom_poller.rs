@@ -1,6 +1,5 @@
 //! The example `custom_poller`: four sources, one poller.
 #![cfg(feature = "std")]
-#![allow(clippy::std_instead_of_core, reason = "tests have std")]
 
 mod common;
 mod mcast;

@@ -1,6 +1,5 @@
 //! `mcast` where links come and go: in a private network namespace alone, with links that the tests make themselves.
 #![cfg(feature = "regex")]
-#![allow(clippy::std_instead_of_core, reason = "tests have std")]
 
 mod common;
 mod mcast;

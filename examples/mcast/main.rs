@@ -3,8 +3,6 @@
 //! `demo.rs` is the place to begin reading: a listener, a multicaster and one poller. `listen.rs` and `send.rs` are the two
 //! tools; the other files are what every tool needs: arguments, lines in, lines out, signals and time-outs.
 
-#![allow(clippy::std_instead_of_core, reason = "a program has std")]
-
 mod arguments;
 mod demo;
 mod input;

@@ -120,7 +120,7 @@ pub(super) fn reason(
         },
         ErrorKind::InvalidInput => "invalid input",
         ErrorKind::Zero => "it must be 1 at least",
-        ErrorKind::System => match described(errno) {
+        ErrorKind::System => match described(operation, errno) {
             Some(text) => text,
             None => return write!(f, "os error {}", errno.0),
         },
@@ -150,8 +150,9 @@ fn limit(operation: Operation, object: &Object, errno: Errno) -> &'static str {
     }
 }
 
-const fn described(errno: Errno) -> Option<&'static str> {
+const fn described(operation: Operation, errno: Errno) -> Option<&'static str> {
     Some(match errno.0 as u32 {
+        linux::EINVAL if matches!(operation, Operation::Register) => "a poller cannot wait for itself",
         linux::EBADF => "not an open file descriptor",
         linux::EINVAL => "invalid argument",
         linux::EIO => "input or output error",
@@ -160,7 +161,7 @@ const fn described(errno: Errno) -> Option<&'static str> {
         linux::ENOTSOCK => "not a socket",
         linux::EPROTO => "unreadable answer of the kernel",
         linux::ECONNREFUSED => "connection refused",
-        linux::ELOOP => "pollers would wait for each other in a circle",
+        linux::ELOOP => "pollers would wait for each other in a circle, or be nested too deep",
         _ => return None,
     })
 }
