@@ -7,8 +7,6 @@
 //! It stays on `lo`, so that it runs on any machine. Without `.interface(..)` the routing table would choose, and other machines
 //! would hear it: `listen()` and `sendto(["one", "two"])`.
 
-#![allow(clippy::std_instead_of_core)]
-
 use std::time::Duration;
 
 use multicast::Interface;

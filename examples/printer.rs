@@ -7,8 +7,6 @@
 //! It stays on `lo`, so that it runs on any machine. Without `.interface(..)` the routing table would choose, and other machines
 //! would hear it: `MulticastListener::new(Printer, ListenOptions::new())` and `sendto("test")`.
 
-#![allow(clippy::std_instead_of_core)]
-
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::Duration;

@@ -1,6 +1,5 @@
 //! The documented API: nothing is allocated for a packet.
 #![cfg(feature = "std")]
-#![allow(clippy::std_instead_of_core)]
 
 mod common;
 mod compat_help;

@@ -1,6 +1,5 @@
 //! The documented API: what becomes of handlers when their thread ends.
 #![cfg(feature = "std")]
-#![allow(clippy::std_instead_of_core)]
 
 mod common;
 mod compat_help;

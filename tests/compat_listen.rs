@@ -1,6 +1,5 @@
 //! The documented API: `listen`, packets one by one, and `listen_with`, packets by a function.
 #![cfg(feature = "std")]
-#![allow(clippy::std_instead_of_core)]
 
 mod common;
 mod compat_help;

@@ -1,6 +1,5 @@
 //! The documented API: what a handler may do from inside.
 #![cfg(feature = "std")]
-#![allow(clippy::std_instead_of_core)]
 
 mod common;
 mod compat_help;

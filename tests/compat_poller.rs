@@ -1,6 +1,5 @@
 //! The documented API: what a poller does with handlers.
 #![cfg(feature = "std")]
-#![allow(clippy::std_instead_of_core)]
 
 mod common;
 mod compat_help;

@@ -1,7 +1,7 @@
 //! The documented API: `sendto`, and what is one packet and what is many.
 #![cfg(feature = "std")]
 // What a user may write is tried, be it needless.
-#![allow(clippy::needless_borrows_for_generic_args, clippy::std_instead_of_core, clippy::useless_vec)]
+#![allow(clippy::needless_borrows_for_generic_args, clippy::useless_vec)]
 
 mod common;
 mod compat_help;

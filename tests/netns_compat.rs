@@ -1,6 +1,5 @@
 //! The documented API without arguments, and into links that are slower than we are: in a private network only.
 #![cfg(feature = "std")]
-#![allow(clippy::std_instead_of_core)]
 
 mod common;
 mod compat_help;
@@ -194,4 +193,21 @@ fn copies_for_this_machine_can_be_turned_off() {
     sendto_with("here", options).unwrap();
     poll(PATIENCE).unwrap();
     assert_eq!(here.next().unwrap().unwrap().payload(), b"here");
+}
+
+#[test]
+fn ipv6_groups_are_groups() {
+    common::require_private_network();
+    for scope in [2, 5] {
+        let (group, log) = (common::unique_v6_group(scope), Log::new());
+        let note = log.clone();
+        let handler = move |packet: &[u8], source: SocketAddr| {
+            note.add((packet.to_vec(), source.is_ipv6()));
+            BREAK
+        };
+        MulticastListener::new(handler, compat_help::from(group)).unwrap();
+        sendto_with("test", compat_help::to(group)).unwrap();
+        run(None, Duration::ZERO).unwrap();
+        assert_eq!(log.take(), [(b"test".to_vec(), true)]);
+    }
 }
