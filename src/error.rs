@@ -162,7 +162,7 @@ pub(crate) enum Object {
 /// What went wrong: what was tried, on what, and why.
 ///
 /// `Display` gives one line for people, `OPERATION OBJECT: REASON`. [`kind`](Self::kind) and
-/// [`raw_os_error`](Self::raw_os_error) are for programs. With the feature `std` it turns into a [`std::io::Error`] of the same
+/// [`raw_os_error`](Self::raw_os_error) are for programs. With the feature `std` it turns into a `std::io::Error` of the same
 /// kind and errno.
 ///
 /// ```

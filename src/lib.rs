@@ -37,7 +37,7 @@
 //! | [`Multicaster`] | sending: a state machine that pulls from an iterator |
 //! | [`Poller`] | waiting for any file descriptors at once |
 //! | [`Links`], [`Memberships`] | interfaces that come and go, and memberships that survive it |
-//! | [`compat`] | the documented handle-based API with its default poller |
+//! | `compat` | the documented handle-based API with its default poller |
 //!
 //! ```text
 //! receive   datagram -> kernel -> socket -> receiver -> filter -> packet -> you
@@ -66,8 +66,8 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `std` (default) | [`compat`]; [`Error`] into `std::io::Error`; filters in a `Box` |
-//! | `regex` (default) | [`filter::Regex`] and [`ListenOptions::pattern`]; needs `std` |
+//! | `std` (default) | `compat`; [`Error`] into `std::io::Error`; filters in a `Box` |
+//! | `regex` (default) | `filter::Regex` and `ListenOptions::pattern`; needs `std` |
 //!
 //! Without features the crate is `no_std`, without `alloc`.
 //!

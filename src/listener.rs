@@ -197,7 +197,7 @@ impl<F: Filter> Receiver<F> {
     /// [`ErrorKind::SourceLimitReached`]; [`ErrorKind::MixedSources`] where the group was joined there in the other way, from any
     /// source or from named ones: the kernel would turn the one into the other.
     ///
-    /// On [`Interface::All`] those interfaces that it could join before an error stay joined. Interfaces that appear later, and
+    /// On [`Interface::All`](crate::Interface::All) those interfaces that it could join before an error stay joined. Interfaces that appear later, and
     /// those that are made anew, are the business of [`Memberships`](crate::Memberships).
     #[doc(alias = "MCAST_JOIN_GROUP")]
     #[doc(alias = "MCAST_JOIN_SOURCE_GROUP")]
