@@ -17,7 +17,7 @@ use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::{Always, Filter};
 use crate::group::{Group, Membership};
 use crate::packet::{Packet, Received};
-use crate::socket::{Datagram, Socket, family_of};
+use crate::socket::{Datagram, Sharing, Socket, family_of};
 
 /// How many packets one call to `recv` refuses at most, before it says [`Received::Paused`].
 const BUDGET: u32 = 64;
@@ -72,9 +72,11 @@ impl Guard {
     fn for_address(bound: &SocketAddr) -> Self {
         match bound {
             SocketAddr::V4(bound) if bound.ip().is_multicast() => Self::Kernel,
-            _ => Self::Asks { last_admitted: None },
+            _ => Self::ASKS,
         }
     }
+
+    const ASKS: Self = Self::Asks { last_admitted: None };
 }
 
 impl<F: Filter> Receiver<F> {
@@ -84,6 +86,15 @@ impl<F: Filter> Receiver<F> {
             socket.want_packet_info(family_of(bound))?;
         }
         Ok(Self { socket, filter, bound: group, guard, received: 0, rejected: 0, truncated: 0, foreign: 0 })
+    }
+
+    /// Looks at each packet's destination from now on, if the kernel may bring what others joined.
+    fn guard_against(&mut self, sharing: Sharing, address: &SocketAddr) -> Result<()> {
+        if sharing == Sharing::Distribution && matches!(self.guard, Guard::Kernel) {
+            self.socket.want_packet_info(family_of(address))?;
+            self.guard = Guard::ASKS;
+        }
+        Ok(())
     }
 
     /// Receives one packet into `buffer`, which should be as long as the longest packet that is expected (`recvfrom(2)`,
@@ -259,8 +270,10 @@ impl TryFrom<OwnedFd> for Receiver {
     type Error = Error;
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
-        let (socket, address) = Socket::adopt(fd)?;
-        Self::new(socket, Always, &address, Group::try_from(address).ok())
+        let (socket, address, sharing) = Socket::adopt(fd)?;
+        let mut receiver = Self::new(socket, Always, &address, Group::try_from(address).ok())?;
+        receiver.guard_against(sharing, &address)?;
+        Ok(receiver)
     }
 }
 

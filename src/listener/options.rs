@@ -116,8 +116,9 @@ impl<F: Filter> ListenOptions<F> {
             socket.set_receive_buffer(bytes)?;
         }
         // All is set before the socket is bound, so that nothing slips in that was not meant to.
-        let receiver = Receiver::new(socket, self.filter, &address, group)?;
-        receiver.socket.bind(address, object)?;
+        let mut receiver = Receiver::new(socket, self.filter, &address, group)?;
+        let sharing = receiver.socket.bind(address, object)?;
+        receiver.guard_against(sharing, &address)?;
         Ok(receiver)
     }
 }
