@@ -96,10 +96,14 @@ where
                 }
                 Err(Errno::INTERRUPTED) => {}
                 // What went before is told first; the refusal comes again at the next call, if it lasts.
-                Err(_) if sent > 0 => break,
+                Err(Errno::WOULD_BLOCK | Errno::NO_BUFFERS) if sent > 0 => break,
                 Err(Errno::WOULD_BLOCK) => return Ok(Progress::Blocked),
                 Err(Errno::NO_BUFFERS) => return Ok(Progress::Wait(BACK_OFF)),
                 Err(errno) => {
+                    self.socket.clear_errors();
+                    if sent > 0 {
+                        break;
+                    }
                     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
                     return Err(Error::system(Operation::Send, Object::Packet { length, group: self.group }, errno));
                 }

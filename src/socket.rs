@@ -230,6 +230,18 @@ impl Socket {
         Ok(())
     }
 
+    /// Throws away the kernel's records of refused packets, which `IP_RECVERR` brings (`ip(7)`): the caller has the error, and
+    /// for as long as a record lies there a poller reports the socket again and again.
+    #[cold]
+    pub(crate) fn clear_errors(&self) {
+        // Each refused packet leaves one; the bound is for those that a peer could send us meanwhile.
+        for _ in 0..64 {
+            if sys::take_error_record(&self.fd).is_err() {
+                return;
+            }
+        }
+    }
+
     /// How many datagrams the kernel dropped because there was no room or because their checksum was wrong; `None` before
     /// Linux 4.12.
     pub(crate) fn dropped(&self) -> Option<u32> {

@@ -21,7 +21,7 @@ mod call;
 use core::ffi::{c_int, c_uint, c_void};
 
 use linux_raw_sys::general::{EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, O_CLOEXEC, O_NONBLOCK, iovec};
-use linux_raw_sys::net::{MSG_DONTWAIT, MSG_TRUNC, msghdr};
+use linux_raw_sys::net::{MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, msghdr};
 
 pub(crate) use address::{Address, put};
 pub(crate) use fd::Fd;
@@ -129,6 +129,22 @@ pub(crate) fn recvfrom(fd: &Fd, buffer: &mut [u8], source: &mut Address) -> Resu
         )
     };
     checked(returned)
+}
+
+/// `recvfrom(2)` of one record of the socket's error queue, which is thrown away.
+pub(crate) fn take_error_record(fd: &Fd) -> Result<(), Errno> {
+    // SAFETY: `buf` has a length of 0 and is not written to; `src_addr` and `addrlen` may be null, and nothing is written then.
+    let returned = unsafe {
+        call::recvfrom(
+            fd.raw(),
+            core::ptr::null_mut(),
+            0,
+            (MSG_DONTWAIT | MSG_ERRQUEUE) as c_int,
+            core::ptr::null_mut(),
+            core::ptr::null_mut(),
+        )
+    };
+    checked(returned).map(drop)
 }
 
 /// What [`recvmsg`] brought, beside the bytes.
