@@ -30,7 +30,9 @@ pub enum Progress {
     Sent(usize),
     /// The socket's send buffer is full (`EAGAIN`): call again when the multicaster is writable.
     Blocked,
-    /// The device's queue is full (`ENOBUFS`), or it is too early: call again after this time.
+    /// The device's queue is full (`ENOBUFS`), or it is too early: call again after this time. The packet did not leave. But
+    /// listeners on this machine that joined on that interface got their copy, and get another one with the next try:
+    /// [`SendOptions::loopback`] turns their copies off.
     Wait(Duration),
     /// The iterator is at its end and all that it gave is sent.
     Done,
@@ -80,8 +82,7 @@ where
     /// The packet that could not be sent stays the next one: calling again tries it again, [`discard`](Self::discard) drops it.
     ///
     /// [`ErrorKind::TooLong`](crate::ErrorKind::TooLong) names its length;
-    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) where the interface is down;
-    /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface) where it is gone;
+    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) where the interface is down or gone;
     /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) where a firewall forbids it.
     #[inline]
     pub fn step(&mut self) -> Result<Progress> {
