@@ -1,59 +1,118 @@
-//! Control messages out of bytes (`cmsg(3)`): where a packet was sent to, and where it came in.
+//! Control messages out of bytes (`cmsg(3)`): what the kernel tells of a datagram beside its payload.
 //!
-//! Pure and safe: no pointer, no cast, and no trust in the lengths that the bytes claim.
+//! Pure and safe: no pointer, no cast, and no trust in the lengths that the bytes claim. Word size and byte order are arguments, so
+//! that those of every processor can be tested on any.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::num::NonZeroU32;
+use core::time::Duration;
 
-use linux_raw_sys::net::{IP_PKTINFO, IPPROTO_IP, IPPROTO_IPV6, IPV6_PKTINFO};
+use linux_raw_sys::net as linux;
 
-/// The size of a word of the kernel's: control messages begin at multiples of it.
-const WORD: usize = size_of::<usize>();
-/// The size of a `cmsghdr`: length (a word), level and type.
-const HEADER: usize = WORD + 8;
-/// Room for the longest packet information, an `in6_pktinfo`, with its header.
-pub(crate) const PACKET_INFO_SPACE: usize = HEADER + 24;
+use crate::packet::Metadata;
 
-/// Where a packet was sent to, and the index of the interface that it came in on (`ip(7)`, `ipv6(7)`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PacketInfo {
-    pub(crate) destination: IpAddr,
-    pub(crate) interface: u32,
+/// The option levels, as control messages carry them.
+const IP: u32 = linux::IPPROTO_IP as u32;
+const IPV6: u32 = linux::IPPROTO_IPV6 as u32;
+const UDP: u32 = linux::IPPROTO_UDP as u32;
+/// The option of UDP that tells the size of the segments of a coalesced datagram. Missing in the generated bindings; from
+/// `linux/udp.h`.
+pub(crate) const UDP_GRO: u32 = 104;
+
+/// The size of a `cmsghdr` on this processor, and what follows it is aligned to.
+const HEADER: usize = Layout::NATIVE.header();
+/// Room for all that we ask for: packet information (20 bytes), hop limit, traffic class and segment size (4 each), and a time
+/// stamp (16), each with a header and rounded up to whole words.
+pub(crate) const SPACE: usize = 5 * HEADER + 24 + 3 * 8 + 16;
+
+/// How a processor lays out control messages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    /// The size of a word in bytes, 4 or 8: of the length, and what messages are aligned to.
+    pub(crate) word: usize,
+    pub(crate) big_endian: bool,
 }
 
-impl PacketInfo {
-    /// The packet information among these control messages, if it is there.
-    pub(crate) fn find(control: &[u8]) -> Option<Self> {
-        messages(control).find_map(|message| match (message.level, message.kind) {
-            (IPPROTO_IP_LEVEL, IP_PKTINFO) => Self::v4(message.data),
-            (IPPROTO_IPV6_LEVEL, IPV6_PKTINFO) => Self::v6(message.data),
-            _ => None,
-        })
+impl Layout {
+    /// The layout of the processor that this runs on.
+    pub(crate) const NATIVE: Self = Self { word: size_of::<usize>(), big_endian: cfg!(target_endian = "big") };
+
+    /// Length (a word), level, type.
+    const fn header(self) -> usize {
+        self.word.saturating_add(8)
     }
 
-    /// `struct in_pktinfo`: interface, our own address, destination.
-    fn v4(data: &[u8]) -> Option<Self> {
-        let (interface, rest) = data.split_first_chunk::<4>()?;
-        let (_own, rest) = rest.split_first_chunk::<4>()?;
-        let destination = rest.first_chunk::<4>()?;
-        Some(Self {
-            destination: IpAddr::V4(Ipv4Addr::from_bits(u32::from_be_bytes(*destination))),
-            interface: u32::from_ne_bytes(*interface),
-        })
+    /// The number in the first 4 or 8 bytes.
+    fn number(self, bytes: &[u8], size: usize) -> Option<u64> {
+        let bytes = bytes.get(..size)?;
+        let shifted = |number: u64, byte: &u8| (number << 8) | u64::from(*byte);
+        Some(if self.big_endian { bytes.iter().fold(0, shifted) } else { bytes.iter().rev().fold(0, shifted) })
     }
 
-    /// `struct in6_pktinfo`: destination, interface.
-    fn v6(data: &[u8]) -> Option<Self> {
-        let (destination, rest) = data.split_first_chunk::<16>()?;
-        let interface = rest.first_chunk::<4>()?;
-        Some(Self {
-            destination: IpAddr::V6(Ipv6Addr::from_bits(u128::from_be_bytes(*destination))),
-            interface: u32::from_ne_bytes(*interface),
-        })
+    fn int(self, bytes: &[u8]) -> Option<u32> {
+        self.number(bytes, 4).map(|number| number as u32)
     }
 }
 
-const IPPROTO_IP_LEVEL: u32 = IPPROTO_IP as u32;
-const IPPROTO_IPV6_LEVEL: u32 = IPPROTO_IPV6 as u32;
+/// What the control messages of one datagram say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    pub(crate) metadata: Metadata,
+    /// The size of the packets that the kernel put together into this datagram; the last may be shorter.
+    pub(crate) segment: Option<u32>,
+}
+
+impl Arrival {
+    /// Reads what is known; what is missing, unknown or cut off stays absent.
+    pub(crate) fn read(control: &[u8], layout: Layout) -> Self {
+        let mut arrival = Self::default();
+        for message in messages(control, layout) {
+            arrival.add(message, layout);
+        }
+        arrival
+    }
+
+    fn add(&mut self, Message { level, kind, data }: Message<'_>, layout: Layout) {
+        let metadata = &mut self.metadata;
+        match (level, kind) {
+            // struct in_pktinfo: interface, our own address, destination (ip(7)).
+            (IP, linux::IP_PKTINFO) => {
+                metadata.interface = layout.int(data).and_then(NonZeroU32::new);
+                metadata.destination = data
+                    .get(8..)
+                    .and_then(|rest| rest.first_chunk::<4>())
+                    .map(|octets| IpAddr::V4(Ipv4Addr::from_bits(u32::from_be_bytes(*octets))));
+            }
+            // struct in6_pktinfo: destination, interface (ipv6(7)).
+            (IPV6, linux::IPV6_PKTINFO) => {
+                metadata.interface = data.get(16..).and_then(|rest| layout.int(rest)).and_then(NonZeroU32::new);
+                metadata.destination =
+                    data.first_chunk::<16>().map(|octets| IpAddr::V6(Ipv6Addr::from_bits(u128::from_be_bytes(*octets))));
+            }
+            (IP, linux::IP_TTL) | (IPV6, linux::IPV6_HOPLIMIT) => {
+                metadata.hop_limit = layout.int(data).map(|hops| hops as u8);
+            }
+            // A single byte for IPv4, an int for IPv6.
+            (IP, linux::IP_TOS) => metadata.traffic_class = data.first().copied(),
+            (IPV6, linux::IPV6_TCLASS) => metadata.traffic_class = layout.int(data).map(|class| class as u8),
+            (linux::SOL_SOCKET, linux::SO_TIMESTAMPNS_OLD | linux::SO_TIMESTAMPNS_NEW) => {
+                metadata.received_at = time(data, layout);
+            }
+            (UDP, UDP_GRO) => self.segment = layout.int(data),
+            _ => {}
+        }
+    }
+}
+
+/// Seconds and nanoseconds since 1970, in two words of 8 bytes or, on older 32-bit kernels, of 4.
+fn time(data: &[u8], layout: Layout) -> Option<Duration> {
+    let size = if data.len() >= 16 { 8 } else { 4 };
+    let seconds = layout.number(data, size)?;
+    let nanoseconds = layout.number(data.get(size..)?, size)?;
+    // Less than a second always; Duration::new would carry, and panic where it cannot.
+    let nanoseconds = u32::try_from(nanoseconds).ok().filter(|nanoseconds| *nanoseconds < 1_000_000_000)?;
+    Some(Duration::new(seconds, nanoseconds))
+}
 
 /// One control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,76 +123,17 @@ pub(crate) struct Message<'a> {
 }
 
 /// The control messages in these bytes. It ends where a header is cut off or claims a length that cannot be.
-pub(crate) fn messages(control: &[u8]) -> impl Iterator<Item = Message<'_>> {
+pub(crate) fn messages(control: &[u8], layout: Layout) -> impl Iterator<Item = Message<'_>> {
     let mut rest = control;
     core::iter::from_fn(move || {
-        let (length, after) = rest.split_first_chunk::<WORD>()?;
-        let (level, after) = after.split_first_chunk::<4>()?;
-        let (kind, _) = after.split_first_chunk::<4>()?;
-        let length = usize::from_ne_bytes(*length);
-        let data = rest.get(HEADER..length)?;
-        rest = length.checked_next_multiple_of(WORD).and_then(|next| rest.get(next..)).unwrap_or(&[]);
-        Some(Message { level: u32::from_ne_bytes(*level), kind: u32::from_ne_bytes(*kind), data })
+        let length = usize::try_from(layout.number(rest, layout.word)?).ok()?;
+        let level = layout.int(rest.get(layout.word..)?)?;
+        let kind = layout.int(rest.get(layout.word.saturating_add(4)..)?)?;
+        let data = rest.get(layout.header()..length)?;
+        rest = length.checked_next_multiple_of(layout.word).and_then(|next| rest.get(next..)).unwrap_or(&[]);
+        Some(Message { level, kind, data })
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use std::vec::Vec;
-
-    use super::*;
-
-    fn message(level: u32, kind: u32, data: &[u8]) -> Vec<u8> {
-        let mut bytes = (HEADER + data.len()).to_ne_bytes().to_vec();
-        bytes.extend(level.to_ne_bytes());
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(data);
-        bytes.resize(bytes.len().next_multiple_of(WORD), 0);
-        bytes
-    }
-
-    fn v4_info(interface: u32) -> Vec<u8> {
-        let mut data = interface.to_ne_bytes().to_vec();
-        data.extend([127, 0, 0, 1, 239, 1, 2, 3]);
-        message(0, 8, &data)
-    }
-
-    #[test]
-    fn packet_information_of_both_families_is_read() {
-        let expected = PacketInfo { destination: [239, 1, 2, 3].into(), interface: 7 };
-        assert_eq!(PacketInfo::find(&v4_info(7)), Some(expected));
-
-        let address = "ff02::4242".parse::<Ipv6Addr>().unwrap();
-        let mut data = address.octets().to_vec();
-        data.extend(9_u32.to_ne_bytes());
-        let expected = PacketInfo { destination: address.into(), interface: 9 };
-        assert_eq!(PacketInfo::find(&message(41, 50, &data)), Some(expected));
-    }
-
-    #[test]
-    fn other_messages_before_it_are_passed_over() {
-        let mut bytes = message(0, 2, &64_u32.to_ne_bytes());
-        bytes.extend(message(1, 35, &[0; 16]));
-        bytes.extend(v4_info(3));
-        assert_eq!(messages(&bytes).count(), 3);
-        assert_eq!(PacketInfo::find(&bytes).unwrap().interface, 3);
-    }
-
-    #[test]
-    fn bytes_that_are_cut_off_anywhere_give_nothing_and_do_no_harm() {
-        let whole = v4_info(3);
-        let needed = HEADER + 12;
-        for length in 0..whole.len() {
-            assert_eq!(PacketInfo::find(&whole[..length]).is_some(), length >= needed, "cut at {length}");
-        }
-    }
-
-    #[test]
-    fn lengths_that_cannot_be_end_the_list() {
-        for claimed in [0, 1, HEADER - 1, usize::MAX, usize::MAX - 3] {
-            let mut bytes = v4_info(3);
-            bytes[..WORD].copy_from_slice(&claimed.to_ne_bytes());
-            assert_eq!(messages(&bytes).count(), 0, "claimed {claimed}");
-        }
-    }
-}
+mod tests;

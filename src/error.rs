@@ -26,6 +26,11 @@ impl Errno {
     pub(crate) const NO_BUFFERS: Self = Self(linux::ENOBUFS as u16);
     pub(crate) const IN_USE: Self = Self(linux::EADDRINUSE as u16);
     pub(crate) const NOT_AVAILABLE: Self = Self(linux::EADDRNOTAVAIL as u16);
+    pub(crate) const NO_MEMORY: Self = Self(linux::ENOMEM as u16);
+    pub(crate) const INVALID: Self = Self(linux::EINVAL as u16);
+    pub(crate) const IO: Self = Self(linux::EIO as u16);
+    pub(crate) const NO_OPTION: Self = Self(linux::ENOPROTOOPT as u16);
+    pub(crate) const TOO_LONG: Self = Self(linux::EMSGSIZE as u16);
     pub(crate) const PROTOCOL: Self = Self(linux::EPROTO as u16);
 }
 
@@ -62,11 +67,19 @@ pub enum ErrorKind {
     PortMismatch,
     /// A limit of the kernel was reached; the message names the setting that raises it.
     LimitReached,
+    /// A limit of the kernel on the sources of one group was reached; the message names the setting that raises it.
+    SourceLimitReached,
+    /// A group cannot be joined both from any source and from named ones by one listener on one interface.
+    MixedSources,
+    /// The group is not joined on the interface.
+    NotJoined,
+    /// Packets leave on one interface: [`Interface::All`] is for listening.
+    OneInterface,
     /// A packet is longer than UDP, or than the path, can carry.
     TooLong,
     /// The kernel is short of room for now: the same call may succeed later.
     Transient,
-    /// There is no way to the group: no route, or the interface is down.
+    /// There is no way to the group: no route, or the interface is down or gone.
     Unreachable,
     /// The kernel or a firewall does not allow it.
     Denied,
@@ -86,6 +99,8 @@ pub enum ErrorKind {
     NotUdp,
     /// The pattern is no regular expression of the supported syntax.
     Pattern,
+    /// A number that must be 1 at least is 0.
+    Zero,
     /// What was asked for makes no sense in this state; the message says why.
     InvalidInput,
     /// Anything else that the kernel said; [`Error::raw_os_error`] tells what.
@@ -104,6 +119,9 @@ pub(crate) enum Operation {
     Bind,
     Join,
     Leave,
+    Block,
+    Unblock,
+    Watch,
     Configure,
     Resolve,
     Send,
@@ -114,6 +132,8 @@ pub(crate) enum Operation {
     Reregister,
     Unregister,
     Wake,
+    /// What a user of the crate did: the object says it all.
+    Custom,
 }
 
 /// What it was done to.
@@ -135,7 +155,7 @@ pub(crate) enum Object {
     },
     Number(i64),
     Port(u16),
-    #[cfg(feature = "regex")]
+    #[cfg(feature = "std")]
     Message(std::boxed::Box<str>),
 }
 
@@ -158,6 +178,8 @@ pub struct Error {
     kind: ErrorKind,
     /// 0 where the kernel said nothing.
     errno: u16,
+    /// The limit that was reached, 0 where it is not known.
+    limit: u32,
 }
 
 impl Error {
@@ -176,14 +198,32 @@ impl Error {
         }
     }
 
+    /// An error of the caller's own, as a handler returns it: `sentence` is all that it prints.
+    ///
+    /// ```
+    /// # use multicast::{Error, ErrorKind};
+    /// let error = Error::custom(ErrorKind::InvalidInput, "read the packet: its checksum is wrong");
+    /// assert_eq!(error.to_string(), "read the packet: its checksum is wrong");
+    /// ```
+    #[must_use]
+    pub const fn custom(kind: ErrorKind, sentence: &'static str) -> Self {
+        Self::new(Operation::Custom, Object::Noun(sentence), kind)
+    }
+
     pub(crate) const fn new(operation: Operation, object: Object, kind: ErrorKind) -> Self {
-        Self { object, operation, kind, errno: 0 }
+        Self { object, operation, kind, errno: 0, limit: 0 }
     }
 
     /// An error that the kernel reported, with the kind that belongs to its errno.
     #[cold]
     pub(crate) const fn system(operation: Operation, object: Object, errno: Errno) -> Self {
-        Self { object, operation, kind: text::kind_of(operation, errno), errno: errno.0 }
+        Self { object, operation, kind: text::kind_of(operation, errno), errno: errno.0, limit: 0 }
+    }
+
+    /// A limit of the kernel that was reached, with what it is set to.
+    #[cold]
+    pub(crate) const fn limit(operation: Operation, object: Object, kind: ErrorKind, errno: Errno, limit: u32) -> Self {
+        Self { object, operation, kind, errno: errno.0, limit }
     }
 
     /// A pattern that is no regular expression, with the sentence that says why.
@@ -196,10 +236,17 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if matches!(self.operation, Operation::Custom) {
+            return text::custom(&self.object, self.kind, Errno(self.errno), f);
+        }
         f.write_str(text::verb(self.operation))?;
         text::object(&self.object, f)?;
         f.write_str(": ")?;
-        text::reason(self.kind, self.operation, &self.object, Errno(self.errno), f)
+        text::reason(self.kind, self.operation, &self.object, Errno(self.errno), f)?;
+        match self.limit {
+            0 => Ok(()),
+            limit => write!(f, ", set to {limit}"),
+        }
     }
 }
 
@@ -227,11 +274,28 @@ impl From<Error> for std::io::Error {
     }
 }
 
+/// Keeps the errno where there is one, else the text; an [`Error`] inside comes out again as it was. So a handler that reads from a
+/// `std::net::UdpSocket` can use `?`.
+#[cfg(feature = "std")]
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        // The kernel's are 1 to 4095.
+        if let Some(errno) = error.raw_os_error().and_then(|errno| u16::try_from(errno).ok()) {
+            return Self::system(Operation::Custom, Object::Nothing, Errno(errno));
+        }
+        error.downcast::<Self>().unwrap_or_else(|error| {
+            let message = std::string::ToString::to_string(&error).into_boxed_str();
+            Self::new(Operation::Custom, Object::Message(message), text::kind_of_io(error.kind()))
+        })
+    }
+}
+
 /// The beginning of a text that a user gave, kept without a heap.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Excerpt {
     bytes: [u8; Self::CAPACITY],
     length: u8,
+    is_cut: bool,
 }
 
 impl Excerpt {
@@ -249,7 +313,7 @@ impl Excerpt {
         for (to, from) in bytes.iter_mut().zip(kept.bytes()) {
             *to = from;
         }
-        Self { bytes, length: kept.len() as u8 }
+        Self { bytes, length: kept.len() as u8, is_cut: kept.len() < text.len() }
     }
 
     fn as_str(&self) -> &str {
@@ -270,6 +334,21 @@ mod tests {
     #[test]
     fn an_error_fits_into_48_bytes() {
         assert!(size_of::<Error>() <= 48, "{}", size_of::<Error>());
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn an_error_of_std_keeps_its_errno_or_its_text() {
+        use std::io;
+        use std::string::ToString;
+
+        let refused = Error::from(io::Error::from_raw_os_error(linux::ECONNREFUSED as i32));
+        assert_eq!(refused.raw_os_error(), Some(linux::ECONNREFUSED as i32));
+        assert_eq!(refused.to_string(), "connection refused");
+        let worded = Error::from(io::Error::new(io::ErrorKind::InvalidInput, "no such colour"));
+        assert_eq!((worded.to_string().as_str(), worded.kind()), ("no such colour", ErrorKind::InvalidInput));
+        let own = Error::custom(ErrorKind::NotRegistered, "gone");
+        assert_eq!(Error::from(io::Error::from(own.clone())), own);
     }
 
     #[test]

@@ -253,19 +253,29 @@ impl fmt::Display for Ttl {
 pub struct Membership {
     group: Group,
     interface: Interface,
+    source: Option<IpAddr>,
 }
 
 impl Membership {
     /// Packets to `group` from any source, on the interface that the routing table names for the group.
     #[must_use]
     pub const fn any(group: Group) -> Self {
-        Self { group, interface: Interface::Default }
+        Self { group, interface: Interface::Default, source: None }
+    }
+
+    /// Packets to `group` from this source alone (source-specific multicast, RFC 4607), on the interface that the routing table
+    /// names for the group. Several sources are several memberships.
+    ///
+    /// On one listener and interface a group is joined either from any source or from named ones.
+    #[must_use]
+    pub const fn source(group: Group, source: IpAddr) -> Self {
+        Self { group, interface: Interface::Default, source: Some(source) }
     }
 
     /// The same on another interface.
     #[must_use]
     pub const fn on(self, interface: Interface) -> Self {
-        Self { group: self.group, interface }
+        Self { interface, ..self }
     }
 
     /// The group.
@@ -280,6 +290,12 @@ impl Membership {
         self.interface
     }
 
+    /// The source that is listened to alone; `None` for any source.
+    #[must_use]
+    pub const fn only_source(&self) -> Option<IpAddr> {
+        self.source
+    }
+
     /// As what an error names it.
     pub(crate) const fn object(&self) -> Object {
         Object::Membership { group: self.group.address, interface: self.interface }
@@ -288,7 +304,11 @@ impl Membership {
 
 impl fmt::Display for Membership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {}", self.group, self.interface)
+        write!(f, "{}", self.group)?;
+        if let Some(source) = self.source {
+            write!(f, " from {source}")?;
+        }
+        write!(f, " on {}", self.interface)
     }
 }
 

@@ -3,6 +3,7 @@
 //! No packet comes through that was not sent to a group that this very listener joined, on an interface on which it joined it.
 //! Where the kernel cannot be told so, each packet's destination is looked at (the *guard*).
 
+mod coalescing;
 mod options;
 
 use core::fmt;
@@ -11,12 +12,13 @@ use core::num::NonZeroU32;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
+pub use coalescing::{COALESCING_BUFFER, CoalescingListener, CoalescingOptions};
 pub use options::ListenOptions;
 
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::{Always, Filter};
 use crate::group::{Group, Membership};
-use crate::packet::{Packet, Received};
+use crate::packet::{Metadata, Packet, Received};
 use crate::socket::{Datagram, Sharing, Socket, family_of};
 
 /// How many packets one call to `recv` refuses at most, before it says [`Received::Paused`].
@@ -48,51 +50,70 @@ pub struct Counters {
 pub struct Receiver<F = Always> {
     socket: Socket,
     filter: F,
-    /// The one group that it is bound to.
-    bound: Option<Group>,
-    guard: Guard,
+    look: Look,
+    /// Bound to one group, whose address `last` holds from the beginning: no other destination is ever admitted.
+    one_group: bool,
+    /// How the last admitted packet came in.
+    last: Metadata,
     received: u64,
     rejected: u64,
     truncated: u64,
     foreign: u64,
 }
 
-/// Whether each datagram's destination and interface must be looked at.
-#[derive(Clone, Copy, Debug)]
-enum Guard {
-    /// The kernel lets through what was joined, and nothing else.
-    Kernel,
-    /// The socket's own memberships are asked for; the last answer is remembered.
-    Asks { last_admitted: Option<(IpAddr, NonZeroU32)> },
-}
-
-impl Guard {
+/// What is looked at beside the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look {
+    /// Destination and interface of each datagram, since the kernel would let through what was not joined: the guard.
+    ///
     /// A socket that is bound to an IPv4 group gets just that group, and with `IP_MULTICAST_ALL` off only on the interfaces on
     /// which it joined. On the wildcard address unicast comes, too; and the option's IPv6 twin is blind for interfaces.
-    fn for_address(bound: &SocketAddr) -> Self {
-        match bound {
-            SocketAddr::V4(bound) if bound.ip().is_multicast() => Self::Kernel,
-            _ => Self::ASKS,
-        }
-    }
+    is_guarded: bool,
+    /// All that the kernel tells, for the caller.
+    wants_metadata: bool,
+    /// Datagrams may be several packets that the kernel put together.
+    is_coalesced: bool,
+}
 
-    const ASKS: Self = Self::Asks { last_admitted: None };
+impl Look {
+    /// Nothing but payload and source: the fast path.
+    const NOTHING: Self = Self { is_guarded: false, wants_metadata: false, is_coalesced: false };
 }
 
 impl<F: Filter> Receiver<F> {
-    fn new(socket: Socket, filter: F, bound: &SocketAddr, group: Option<Group>) -> Result<Self> {
-        let guard = Guard::for_address(bound);
-        if matches!(guard, Guard::Asks { .. }) {
-            socket.want_packet_info(family_of(bound))?;
+    fn new(socket: Socket, filter: F, bound: &SocketAddr, group: Option<Group>, wanted: Look) -> Result<Self> {
+        let is_own_group_only = matches!(bound, SocketAddr::V4(bound) if bound.ip().is_multicast());
+        let look = Look { is_guarded: !is_own_group_only, ..wanted };
+        let family = family_of(bound);
+        if look.wants_metadata {
+            socket.want_metadata(family)?;
+        } else if look.is_guarded {
+            socket.want_packet_info(family)?;
         }
-        Ok(Self { socket, filter, bound: group, guard, received: 0, rejected: 0, truncated: 0, foreign: 0 })
+        if look.is_coalesced {
+            socket.want_coalesced()?;
+        }
+        let last = Metadata { destination: group.map(Group::address), ..Metadata::default() };
+        Ok(Self {
+            socket,
+            filter,
+            look,
+            one_group: group.is_some(),
+            last,
+            received: 0,
+            rejected: 0,
+            truncated: 0,
+            foreign: 0,
+        })
     }
 
     /// Looks at each packet's destination from now on, if the kernel may bring what others joined.
     fn guard_against(&mut self, sharing: Sharing, address: &SocketAddr) -> Result<()> {
-        if sharing == Sharing::Distribution && matches!(self.guard, Guard::Kernel) {
-            self.socket.want_packet_info(family_of(address))?;
-            self.guard = Guard::ASKS;
+        if sharing == Sharing::Distribution && !self.look.is_guarded {
+            if !self.look.wants_metadata {
+                self.socket.want_packet_info(family_of(address))?;
+            }
+            self.look.is_guarded = true;
         }
         Ok(())
     }
@@ -105,58 +126,74 @@ impl<F: Filter> Receiver<F> {
     /// # Errors
     /// What the kernel reports of the socket. Nothing is lost by an error; call again.
     #[inline]
-    pub fn recv_into<'b>(&mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
+    pub fn recv_into<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
         for _ in 0..BUDGET {
             let datagram = match self.next(buffer) {
                 Ok(Some(datagram)) => datagram,
                 Ok(None) | Err(Errno::INTERRUPTED) => continue,
                 Err(Errno::WOULD_BLOCK) => return Ok(Received::Empty),
-                Err(errno) => return Err(Error::system(Operation::Receive, Object::Nothing, errno)),
+                Err(errno) => return Err(receive_error(errno)),
             };
-            let (Some(source), Some(payload)) = (datagram.source, buffer.get(..datagram.length.min(buffer.len()))) else {
-                continue;
-            };
-            let accepted = self.filter.accepts(payload, source);
-            // None of the counters can reach its end: at a packet a nanosecond that takes 584 years.
-            self.truncated = self.truncated.wrapping_add(u64::from(datagram.length > payload.len()));
-            if accepted {
-                self.received = self.received.wrapping_add(1);
+            let Some(payload) = buffer.get(..datagram.length.min(buffer.len())) else { continue };
+            if self.accepts(payload, datagram.length, datagram.source) {
                 let length = payload.len();
                 let payload = buffer.get(..length).unwrap_or(&[]);
-                return Ok(Received::Packet(Packet::new(payload, source, datagram.length as u32)));
+                return Ok(Received::Packet(self.packet(payload, datagram.length, datagram.source)));
             }
-            self.rejected = self.rejected.wrapping_add(1);
         }
         Ok(Received::Paused)
+    }
+
+    /// Asks the filter, and counts.
+    #[inline(always)]
+    fn accepts(&mut self, payload: &[u8], length: usize, source: SocketAddr) -> bool {
+        let accepted = self.filter.accepts(payload, source);
+        // None of the counters can reach its end: at a packet a nanosecond that takes 584 years.
+        self.truncated = self.truncated.wrapping_add(u64::from(length > payload.len()));
+        if accepted {
+            self.received = self.received.wrapping_add(1);
+        } else {
+            self.rejected = self.rejected.wrapping_add(1);
+        }
+        accepted
+    }
+
+    #[inline(always)]
+    const fn packet<'b>(&'b self, payload: &'b [u8], length: usize, source: SocketAddr) -> Packet<'b> {
+        let metadata = if self.look.wants_metadata { Some(&self.last) } else { None };
+        Packet::new(payload, source, length as u32, metadata)
     }
 
     /// The next datagram that is meant for this listener; `None` where it was not.
     #[inline(always)]
     fn next(&mut self, buffer: &mut [u8]) -> core::result::Result<Option<Datagram>, Errno> {
-        match self.guard {
-            Guard::Kernel => self.socket.recv(buffer).map(Some),
-            Guard::Asks { last_admitted } => self.next_guarded(buffer, last_admitted),
+        if self.look == Look::NOTHING {
+            return self.socket.recv(buffer).map(Some);
         }
+        self.next_looked_at(buffer).map(|datagram| datagram.map(|(datagram, _)| datagram))
     }
 
-    fn next_guarded(
-        &mut self,
-        buffer: &mut [u8],
-        last_admitted: Option<(IpAddr, NonZeroU32)>,
-    ) -> core::result::Result<Option<Datagram>, Errno> {
-        let (datagram, info) = self.socket.recv_with_info(buffer)?;
-        let arrival = info.and_then(|info| Some((info.destination, NonZeroU32::new(info.interface)?)));
-        if let Some((destination, interface)) = arrival {
-            if arrival == last_admitted {
-                return Ok(Some(datagram));
-            }
-            if destination.is_multicast() && self.socket.is_member(destination, interface) {
-                self.guard = Guard::Asks { last_admitted: arrival };
-                return Ok(Some(datagram));
-            }
+    /// The same by the longer way; with it, the size of the packets that it is made of.
+    fn next_looked_at(&mut self, buffer: &mut [u8]) -> core::result::Result<Option<(Datagram, Option<u32>)>, Errno> {
+        let (datagram, arrival) = self.socket.recv_with_arrival(buffer)?;
+        if self.look.is_guarded && !self.admits(&arrival.metadata) {
+            self.foreign = self.foreign.wrapping_add(1);
+            return Ok(None);
         }
-        self.foreign = self.foreign.wrapping_add(1);
-        Ok(None)
+        self.last = arrival.metadata;
+        Ok(Some((datagram, arrival.segment)))
+    }
+
+    /// Whether this very socket is a member of the group on the interface. The kernel knows; its last answer is remembered.
+    fn admits(&self, arrival: &Metadata) -> bool {
+        let (Some(destination), Some(interface)) = (arrival.destination, arrival.interface) else {
+            return false;
+        };
+        if self.last.interface == arrival.interface && self.last.destination == arrival.destination {
+            return true;
+        }
+        let is_bound_elsewhere = self.one_group && self.last.destination != arrival.destination;
+        !is_bound_elsewhere && destination.is_multicast() && self.socket.is_member(destination, interface)
     }
 
     /// Joins a group on an interface (`MCAST_JOIN_GROUP`, `ip(7)`). To have joined it before is fine.
@@ -167,11 +204,17 @@ impl<F: Filter> Receiver<F> {
     /// # Errors
     /// [`ErrorKind::BoundToGroup`], [`ErrorKind::PortMismatch`] and [`ErrorKind::FamilyMismatch`] where its packets would never
     /// arrive; [`ErrorKind::NoSuchInterface`]; [`ErrorKind::Unreachable`] where no interface was named and there is no route;
-    /// [`ErrorKind::InterfaceNeeded`] for a link-local group without an interface; [`ErrorKind::LimitReached`].
+    /// [`ErrorKind::InterfaceNeeded`] for a link-local group without an interface; [`ErrorKind::LimitReached`] and
+    /// [`ErrorKind::SourceLimitReached`]; [`ErrorKind::MixedSources`] where the group was joined there in the other way, from any
+    /// source or from named ones: the kernel would turn the one into the other.
+    ///
+    /// On [`Interface::All`] those interfaces that it could join before an error stay joined. Interfaces that appear later, and
+    /// those that are made anew, are the business of [`Memberships`](crate::Memberships).
     #[doc(alias = "MCAST_JOIN_GROUP")]
+    #[doc(alias = "MCAST_JOIN_SOURCE_GROUP")]
     #[doc(alias = "IP_ADD_MEMBERSHIP")]
     pub fn join(&mut self, membership: &Membership) -> Result<()> {
-        self.check(membership, Operation::Join)?;
+        self.check_source(membership, membership.only_source(), Operation::Join)?;
         self.socket.join(membership)
     }
 
@@ -184,23 +227,64 @@ impl<F: Filter> Receiver<F> {
     #[doc(alias = "MCAST_LEAVE_GROUP")]
     #[doc(alias = "IP_DROP_MEMBERSHIP")]
     pub fn leave(&mut self, membership: &Membership) -> Result<()> {
-        self.check(membership, Operation::Leave)?;
-        if let Guard::Asks { last_admitted } = &mut self.guard {
-            *last_admitted = None;
-        }
+        self.check_source(membership, membership.only_source(), Operation::Leave)?;
+        // The remembered answer may be about to change.
+        self.last.interface = None;
         self.socket.leave(membership)
+    }
+
+    /// Hears this source of a group no more, though the group is joined from any source (`MCAST_BLOCK_SOURCE`, `ip(7)`). To have
+    /// blocked it before is fine.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join); [`ErrorKind::NotJoined`]; [`ErrorKind::MixedSources`] where the group was joined from named sources,
+    /// of which one is [left](Self::leave) instead; [`ErrorKind::SourceLimitReached`].
+    #[doc(alias = "MCAST_BLOCK_SOURCE")]
+    pub fn block(&mut self, membership: &Membership, source: IpAddr) -> Result<()> {
+        self.check_source(membership, Some(source), Operation::Block)?;
+        self.socket.set_blocked(membership, source, true)
+    }
+
+    /// Hears a blocked source again (`MCAST_UNBLOCK_SOURCE`, `ip(7)`). Not to have blocked it is fine.
+    ///
+    /// # Errors
+    /// As [`block`](Self::block).
+    #[doc(alias = "MCAST_UNBLOCK_SOURCE")]
+    pub fn unblock(&mut self, membership: &Membership, source: IpAddr) -> Result<()> {
+        self.check_source(membership, Some(source), Operation::Unblock)?;
+        self.socket.set_blocked(membership, source, false)
+    }
+
+    /// Joins what the membership says on the interface of this index, whichever it names.
+    pub(crate) fn join_on(&mut self, membership: &Membership, index: NonZeroU32) -> Result<()> {
+        self.check_source(membership, membership.only_source(), Operation::Join)?;
+        self.socket.join_on(membership, index)
+    }
+
+    /// Forgets the group on the interface of this index, which may exist no more.
+    pub(crate) fn forget(&mut self, membership: &Membership, index: NonZeroU32) {
+        self.last.interface = None;
+        self.socket.forget(membership, index);
+    }
+
+    fn check_source(&self, membership: &Membership, source: Option<IpAddr>, operation: Operation) -> Result<()> {
+        if source.is_some_and(|source| source.is_ipv4() != membership.group().is_ipv4()) {
+            return Err(Error::new(operation, membership.object(), ErrorKind::FamilyMismatch));
+        }
+        self.check(membership, operation)
     }
 
     fn check(&self, membership: &Membership, operation: Operation) -> Result<()> {
         let refused = |kind| Err(Error::new(operation, membership.object(), kind));
-        if self.bound.is_some_and(|bound| bound != membership.group()) {
+        let group = membership.group();
+        let local = self.local_addr()?;
+        if self.one_group && (self.last.destination, local.port()) != (Some(group.address()), group.port()) {
             return refused(ErrorKind::BoundToGroup);
         }
-        let local = self.local_addr()?;
-        if family_of(&local) != membership.group().family() {
+        if family_of(&local) != group.family() {
             return refused(ErrorKind::FamilyMismatch);
         }
-        if local.port() != membership.group().port() {
+        if local.port() != group.port() {
             return refused(ErrorKind::PortMismatch);
         }
         Ok(())
@@ -271,10 +355,15 @@ impl TryFrom<OwnedFd> for Receiver {
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
         let (socket, address, sharing) = Socket::adopt(fd)?;
-        let mut receiver = Self::new(socket, Always, &address, Group::try_from(address).ok())?;
+        let mut receiver = Self::new(socket, Always, &address, Group::try_from(address).ok(), Look::NOTHING)?;
         receiver.guard_against(sharing, &address)?;
         Ok(receiver)
     }
+}
+
+#[cold]
+fn receive_error(errno: Errno) -> Error {
+    Error::system(Operation::Receive, Object::Nothing, errno)
 }
 
 /// A [`Receiver`] with a buffer of `MTU` bytes, 1 to 65,535: the longest packet that is received whole. The default is the

@@ -4,10 +4,13 @@
 //! what was sent is kept apart from the socket, in [`staging`].
 
 mod options;
+mod rate;
+pub(crate) mod segments;
 pub(crate) mod staging;
 
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use core::ops::ControlFlow;
 use core::time::Duration;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,7 +19,9 @@ pub use options::SendOptions;
 
 use crate::error::{Errno, Error, Object, Operation, Result};
 use crate::group::Group;
-use crate::socket::Socket;
+use crate::socket::{self, Socket};
+use rate::Rate;
+use segments::Segments;
 use staging::Staging;
 
 /// How long to wait where the device's queue is full: there is no event that tells when it has room again.
@@ -62,8 +67,10 @@ pub enum Progress {
 pub struct Multicaster<I: Iterator, const BATCH: usize = 1> {
     socket: Socket,
     group: Group,
-    /// The group, with the scope id that a link-local one needs.
-    to: SocketAddr,
+    /// The scope id that a link-local group needs, else 0.
+    scope: u32,
+    rate: Option<Rate>,
+    segments: Segments,
     staging: Staging<I, BATCH>,
 }
 
@@ -72,45 +79,125 @@ where
     I: Iterator,
     I::Item: AsRef<[u8]>,
 {
-    fn new(socket: Socket, group: Group, to: SocketAddr, items: I) -> Self {
-        Self { socket, group, to, staging: Staging::new(items) }
-    }
-
-    /// Sends what can be sent at once, up to `BATCH` packets, and says how to go on (`sendto(2)`). It never blocks.
+    /// Sends what can be sent at once, up to `BATCH` packets, and says how to go on (`sendto(2)`, `sendmsg(2)`). It never blocks.
     ///
     /// # Errors
     /// The packet that could not be sent stays the next one: calling again tries it again, [`discard`](Self::discard) drops it.
     ///
     /// [`ErrorKind::TooLong`](crate::ErrorKind::TooLong) names its length;
     /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) where the interface is down or gone;
+    /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface) where the kernel tells that it is gone;
     /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) where a firewall forbids it.
     #[inline]
     pub fn step(&mut self) -> Result<Progress> {
+        let now = if self.rate.is_some() { socket::monotonic_time() } else { Duration::ZERO };
+        self.step_at(now)
+    }
+
+    /// The same with a clock of the caller's, which matters where [`SendOptions::rate`] is set: any time that does not go back.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    #[inline]
+    pub fn step_at(&mut self, now: Duration) -> Result<Progress> {
         self.staging.fill();
+        let staged = self.staging.len();
+        if staged == 0 {
+            return Ok(Progress::Done);
+        }
+        let Some(rate) = &mut self.rate else { return self.send(staged) };
+        let allowed = match rate.allowed(now, staged) {
+            Ok(allowed) => allowed,
+            Err(wait) => return Ok(Progress::Wait(wait)),
+        };
+        let progress = self.send(allowed)?;
+        if let (Progress::Sent(packets), Some(rate)) = (progress, &mut self.rate) {
+            rate.sent(now, packets);
+        }
+        Ok(progress)
+    }
+
+    /// Sends up to `most` of the staged items, of which there is one at least.
+    #[inline]
+    fn send(&mut self, most: usize) -> Result<Progress> {
+        let mut singly = 1;
+        if BATCH > 1 {
+            match self.send_run(most) {
+                ControlFlow::Break(progress) => return progress,
+                ControlFlow::Continue(packets) => singly = packets,
+            }
+        }
+        let to = self.to();
         let mut sent = 0_usize;
-        while let Some(item) = self.staging.front() {
-            let payload = item.as_ref();
-            match self.socket.send(payload, &self.to) {
+        while let Some(item) = self.staging.front().filter(|_| sent < singly) {
+            match self.socket.send(item.as_ref(), &to) {
                 Ok(()) => {
                     self.staging.sent();
                     sent = sent.saturating_add(1);
                 }
                 Err(Errno::INTERRUPTED) => {}
                 // What went before is told first; the refusal comes again at the next call, if it lasts.
-                Err(Errno::WOULD_BLOCK | Errno::NO_BUFFERS) if sent > 0 => break,
-                Err(Errno::WOULD_BLOCK) => return Ok(Progress::Blocked),
-                Err(Errno::NO_BUFFERS) => return Ok(Progress::Wait(BACK_OFF)),
-                Err(errno) => {
-                    self.socket.clear_errors();
-                    if sent > 0 {
-                        break;
-                    }
-                    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-                    return Err(Error::system(Operation::Send, Object::Packet { length, group: self.group }, errno));
-                }
+                Err(_) if sent > 0 => break,
+                Err(errno) => return self.refused(errno),
             }
         }
-        Ok(if sent > 0 { Progress::Sent(sent) } else { Progress::Done })
+        Ok(Progress::Sent(sent))
+    }
+
+    /// Sends the packets at the front that can leave in one call; or else tells how many are to be sent singly.
+    fn send_run(&mut self, most: usize) -> ControlFlow<Result<Progress>, usize> {
+        let lengths = self.staging.iter().take(most).map(|item| item.as_ref().len());
+        let Some(run) = self.segments.run(lengths) else { return ControlFlow::Continue(1) };
+        let parts = self.staging.iter().take(run.count).map(AsRef::as_ref);
+        match self.socket.send_segments(parts, run.size, &self.to()) {
+            Ok(()) => {
+                for _ in 0..run.count {
+                    self.staging.sent();
+                }
+                return ControlFlow::Break(Ok(Progress::Sent(run.count)));
+            }
+            // Longer than the link's MTU; the kernel does not fragment segments. Or a kernel that does not know them.
+            Err(Errno::TOO_LONG | Errno::INVALID) => self.segments.refused(run.size),
+            // A device that cannot compute checksums.
+            Err(Errno::IO | Errno::NO_OPTION) => self.segments.unsupported(),
+            Err(errno) => return ControlFlow::Break(self.refused(errno)),
+        }
+        self.socket.forget_errors();
+        ControlFlow::Continue(run.count)
+    }
+
+    #[inline]
+    const fn to(&self) -> SocketAddr {
+        match self.group.address() {
+            IpAddr::V4(address) => SocketAddr::V4(SocketAddrV4::new(address, self.group.port())),
+            IpAddr::V6(address) => SocketAddr::V6(SocketAddrV6::new(address, self.group.port(), 0, self.scope)),
+        }
+    }
+
+    /// What a refusal of the next packet means.
+    #[cold]
+    fn refused(&self, errno: Errno) -> Result<Progress> {
+        match errno {
+            Errno::WOULD_BLOCK => Ok(Progress::Blocked),
+            Errno::NO_BUFFERS => Ok(Progress::Wait(BACK_OFF)),
+            Errno::INTERRUPTED => Ok(Progress::Wait(Duration::ZERO)),
+            _ => {
+                // The kernel queues some refusals, too, and would report the socket as erroneous until they are read.
+                self.socket.forget_errors();
+                let length = self.staging.front().map_or(0, |item| item.as_ref().len());
+                let length = u32::try_from(length).unwrap_or(u32::MAX);
+                Err(Error::system(Operation::Send, Object::Packet { length, group: self.group }, errno))
+            }
+        }
+    }
+
+    /// Forgets what the network reported of packets that have left (the error queue, `ip(7)`): to be called on an event that
+    /// [is an error](crate::Event::is_error), which would come again and again otherwise.
+    ///
+    /// Multicast packets are hardly ever reported on: routers must not answer them.
+    #[doc(alias = "MSG_ERRQUEUE")]
+    pub fn forget_errors(&mut self) {
+        self.socket.forget_errors();
     }
 
     /// Drops the packet that is next, and gives it back: the way on behind one that is too long. `None` where none was pulled.
@@ -151,7 +238,7 @@ impl<I: Iterator, const BATCH: usize> AsFd for Multicaster<I, BATCH> {
 
 impl<I: Iterator, const BATCH: usize> fmt::Debug for Multicaster<I, BATCH> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Multicaster").field("socket", &self.socket).field("to", &self.to).finish_non_exhaustive()
+        f.debug_struct("Multicaster").field("socket", &self.socket).field("group", &self.group).finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,8 @@
-//! What a listener hands out: a received packet, lent from the listener's buffer.
+//! What a listener hands out: a received packet, lent from the listener's buffer, and what the kernel tells of it.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
+use core::num::NonZeroU32;
+use core::time::Duration;
 
 /// A received packet, lent from the buffer that it was read into: the next call to `recv` overwrites it, so take what you want
 /// to keep.
@@ -8,12 +10,13 @@ use core::net::SocketAddr;
 pub struct Packet<'a> {
     payload: &'a [u8],
     source: SocketAddr,
+    metadata: Option<&'a Metadata>,
     length: u32,
 }
 
 impl<'a> Packet<'a> {
-    pub(crate) const fn new(payload: &'a [u8], source: SocketAddr, length: u32) -> Self {
-        Self { payload, source, length }
+    pub(crate) const fn new(payload: &'a [u8], source: SocketAddr, length: u32, metadata: Option<&'a Metadata>) -> Self {
+        Self { payload, source, metadata, length }
     }
 
     /// The bytes that the sender put into the datagram, cut at the length of the buffer. It can be empty: a datagram without
@@ -40,6 +43,42 @@ impl<'a> Packet<'a> {
     #[doc(alias = "MSG_TRUNC")]
     pub const fn is_truncated(&self) -> bool {
         self.wire_length() > self.payload.len()
+    }
+
+    /// What the kernel tells of the packet beside its payload; `None` on a listener that did not ask for it with
+    /// [`ListenOptions::metadata`](crate::ListenOptions::metadata).
+    #[must_use]
+    pub const fn metadata(&self) -> Option<&'a Metadata> {
+        self.metadata
+    }
+}
+
+/// What the kernel tells of a packet beside its payload (`ip(7)`, `ipv6(7)`, `socket(7)`). Each is `None` where the kernel did not
+/// say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metadata {
+    /// The address that it was sent to: the group (`IP_PKTINFO`, `IPV6_PKTINFO`).
+    pub destination: Option<IpAddr>,
+    /// The index of the interface on which it came in (likewise).
+    pub interface: Option<NonZeroU32>,
+    /// What was left of its time to live (IPv4) or hop limit (IPv6) when it came in (`IP_TTL`, `IPV6_HOPLIMIT`).
+    pub hop_limit: Option<u8>,
+    /// Its traffic class: DSCP in the upper six bits, ECN in the lower two (`IP_TOS`, `IPV6_TCLASS`; RFC 2474, RFC 3168).
+    pub traffic_class: Option<u8>,
+    /// When the kernel received it, as the time since 1970-01-01 00:00 UTC by the system's clock, in nanoseconds
+    /// (`SO_TIMESTAMPNS`).
+    pub received_at: Option<Duration>,
+}
+
+impl Metadata {
+    /// The two bits of explicit congestion notification (RFC 3168): 0 not capable, 1 and 2 capable, 3 congestion was met.
+    #[must_use]
+    pub const fn ecn(&self) -> Option<u8> {
+        match self.traffic_class {
+            Some(class) => Some(class & 3),
+            None => None,
+        }
     }
 }
 

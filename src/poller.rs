@@ -123,9 +123,9 @@ impl Poller {
 
     fn wait<const N: usize>(&self, events: &mut Events<N>, timeout: Option<Duration>) -> core::result::Result<(), Errno> {
         let milliseconds = match timeout {
-            None => None,
+            None => -1,
             Some(timeout) => match whole_milliseconds(timeout) {
-                Some(milliseconds) => Some(milliseconds),
+                Some(milliseconds) => milliseconds,
                 // epoll_wait counts in milliseconds, and its successor is missing on older kernels: ppoll waits on the epoll
                 // descriptor itself.
                 None => {
@@ -134,14 +134,11 @@ impl Poller {
                     if ready == 0 {
                         return Ok(());
                     }
-                    Some(Timespec { tv_sec: 0, tv_nsec: 0 })
+                    0
                 }
             },
         };
-        events.fill(|list| {
-            let count = epoll::wait(&self.epoll, list, milliseconds.as_ref())?;
-            Ok(count)
-        })
+        events.fill(|list| sys::epoll_wait(&self.epoll, list, milliseconds))
     }
 
     /// A handle that wakes this poller from any thread. It keeps working, without effect, after the poller is gone.
@@ -174,9 +171,8 @@ fn ctl(operation: Operation, result: rustix::io::Result<()>) -> Result<()> {
 }
 
 /// The timeout, if `epoll_wait` can count it: whole milliseconds, as many as an `int` holds.
-fn whole_milliseconds(timeout: Duration) -> Option<Timespec> {
-    let fits = timeout.subsec_nanos().is_multiple_of(1_000_000) && timeout.as_millis() <= i32::MAX as u128;
-    fits.then(|| timespec(timeout))
+fn whole_milliseconds(timeout: Duration) -> Option<i32> {
+    if timeout.subsec_nanos().is_multiple_of(1_000_000) { i32::try_from(timeout.as_millis()).ok() } else { None }
 }
 
 fn timespec(timeout: Duration) -> Timespec {

@@ -5,12 +5,13 @@
 mod membership;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
 
 use linux_raw_sys::net as linux;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{SendFlags, sockopt};
 
-use crate::cmsg::{PACKET_INFO_SPACE, PacketInfo};
+use crate::cmsg::{self, Arrival, Layout, UDP_GRO};
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Family, Group, Interface, Ttl};
 use crate::route;
@@ -22,6 +23,8 @@ const IPV6: u32 = linux::IPPROTO_IPV6 as u32;
 const UDP: u32 = linux::IPPROTO_UDP as u32;
 const SOCKET: u32 = linux::SOL_SOCKET;
 
+/// More errors than a socket's memory can hold.
+const QUEUED_ERRORS: u32 = 1000;
 /// Options that an adopted socket must not have: those whose control messages come before the packet information and would take
 /// its room, and the one that hands out several datagrams as one.
 const UNWANTED: [(u32, u32); 6] = [
@@ -30,7 +33,7 @@ const UNWANTED: [(u32, u32); 6] = [
     (SOCKET, linux::SO_RXQ_OVFL),
     (SOCKET, linux::SO_RCVMARK),
     (SOCKET, linux::SO_RCVPRIORITY),
-    (UDP, sys::UDP_GRO),
+    (UDP, UDP_GRO),
 ];
 
 /// One UDP socket, close-on-exec and non-blocking.
@@ -54,7 +57,7 @@ pub(crate) struct Datagram {
     /// The true length, of which the buffer holds what fits.
     pub(crate) length: usize,
     /// Where it came from.
-    pub(crate) source: Option<SocketAddr>,
+    pub(crate) source: SocketAddr,
 }
 
 impl Socket {
@@ -93,14 +96,13 @@ impl Socket {
         }
     }
 
-    /// A socket that sends to `group` by way of `interface`; with it, the address to send to.
-    pub(crate) fn sending(group: Group, interface: Interface) -> Result<(Self, SocketAddr)> {
+    /// A socket that sends to `group` by way of `interface`; with it, the scope id of the group's address: 0 where it needs none.
+    pub(crate) fn sending(group: Group, interface: Interface) -> Result<(Self, u32)> {
         let route = route::egress(group, interface)?;
         let socket = Self::open(group.family())?;
         let index = route.interface.get();
-        let mut to = SocketAddr::from(group);
-        match &mut to {
-            SocketAddr::V4(_) => {
+        match group.family() {
+            Family::V4 => {
                 // Both: by the index alone packets could leave with the source 0.0.0.0, by the address alone on another
                 // interface that has it too.
                 let source = match route.source {
@@ -112,15 +114,12 @@ impl Socket {
                 // Without it the kernel drops what its queue does not hold, and says that all went well.
                 socket.set(IP, linux::IP_RECVERR, "IP_RECVERR", 1)?;
             }
-            SocketAddr::V6(to) => {
+            Family::V6 => {
                 configured("IPV6_MULTICAST_IF", sockopt::set_ipv6_multicast_if(&socket, index))?;
                 socket.set(IPV6, linux::IPV6_RECVERR, "IPV6_RECVERR", 1)?;
-                if group.is_link_local() {
-                    to.set_scope_id(index);
-                }
             }
         }
-        Ok((socket, to))
+        Ok((socket, if group.is_link_local() { index } else { 0 }))
     }
 
     pub(crate) fn set_ttl(&self, family: Family, ttl: Ttl) -> Result<()> {
@@ -142,6 +141,18 @@ impl Socket {
         match family {
             Family::V4 => configured("IP_TOS", sockopt::set_ip_tos(self, class)),
             Family::V6 => configured("IPV6_TCLASS", sockopt::set_ipv6_tclass(self, u32::from(class))),
+        }
+    }
+
+    /// Refuses datagrams that the path cannot carry whole, instead of cutting them into fragments.
+    pub(crate) fn discover_mtu(&self, family: Family) -> Result<()> {
+        match family {
+            Family::V4 => {
+                configured("IP_MTU_DISCOVER", sockopt::set_ip_mtu_discover(self, sockopt::Ipv4PathMtuDiscovery::DO))
+            }
+            Family::V6 => {
+                configured("IPV6_MTU_DISCOVER", sockopt::set_ipv6_mtu_discover(self, sockopt::Ipv6PathMtuDiscovery::DO))
+            }
         }
     }
 
@@ -198,7 +209,8 @@ impl Socket {
         }
     }
 
-    /// Asks for where each datagram was sent to and where it came in, which [`recv_with_info`](Self::recv_with_info) reads.
+    /// Asks for where each datagram was sent to and where it came in, which [`recv_with_arrival`](Self::recv_with_arrival)
+    /// reads.
     pub(crate) fn want_packet_info(&self, family: Family) -> Result<()> {
         match family {
             Family::V4 => self.set(IP, linux::IP_PKTINFO, "IP_PKTINFO", 1),
@@ -206,21 +218,48 @@ impl Socket {
         }
     }
 
+    /// Asks for all that the kernel tells of a datagram.
+    pub(crate) fn want_metadata(&self, family: Family) -> Result<()> {
+        self.want_packet_info(family)?;
+        match family {
+            Family::V4 => {
+                self.set(IP, linux::IP_RECVTTL, "IP_RECVTTL", 1)?;
+                self.set(IP, linux::IP_RECVTOS, "IP_RECVTOS", 1)?;
+            }
+            Family::V6 => {
+                self.set(IPV6, linux::IPV6_RECVHOPLIMIT, "IPV6_RECVHOPLIMIT", 1)?;
+                self.set(IPV6, linux::IPV6_RECVTCLASS, "IPV6_RECVTCLASS", 1)?;
+            }
+        }
+        // The older stamp ends in 2038 where a word has 32 bits; the newer one is missing before Linux 5.1.
+        match self.set(SOCKET, linux::SO_TIMESTAMPNS_NEW, "SO_TIMESTAMPNS", 1) {
+            Err(_) => self.set(SOCKET, linux::SO_TIMESTAMPNS_OLD, "SO_TIMESTAMPNS", 1),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Lets the kernel put datagrams of one sender together (`UDP_GRO`, `udp(7)`, Linux 5.0).
+    pub(crate) fn want_coalesced(&self) -> Result<()> {
+        self.set(UDP, UDP_GRO, "UDP_GRO", 1)
+    }
+
     /// The hot receive.
     #[inline(always)]
     pub(crate) fn recv(&self, buffer: &mut [u8]) -> core::result::Result<Datagram, Errno> {
         let mut source = Address::EMPTY;
         let length = sys::recvfrom(&self.fd, buffer, &mut source)?;
-        Ok(Datagram { length, source: source.decode() })
+        Ok(Datagram { length, source: source.decode().ok_or(Errno::PROTOCOL)? })
     }
 
-    /// The receive of listeners that must look at where each datagram was sent to and where it came in.
-    pub(crate) fn recv_with_info(&self, buffer: &mut [u8]) -> core::result::Result<(Datagram, Option<PacketInfo>), Errno> {
+    /// The receive of listeners that asked for more than the payload.
+    pub(crate) fn recv_with_arrival(&self, buffer: &mut [u8]) -> core::result::Result<(Datagram, Arrival), Errno> {
         let mut source = Address::EMPTY;
-        let mut control = Control([0; PACKET_INFO_SPACE]);
+        let mut control = Control([0; cmsg::SPACE]);
         let message = sys::recvmsg(&self.fd, buffer, &mut source, &mut control.0)?;
-        let info = control.0.get(..message.control).and_then(PacketInfo::find);
-        Ok((Datagram { length: message.length, source: source.decode() }, info))
+        let written = control.0.get(..message.control).unwrap_or(&[]);
+        let arrival = Arrival::read(written, Layout::NATIVE);
+        let source = source.decode().ok_or(Errno::PROTOCOL)?;
+        Ok((Datagram { length: message.length, source }, arrival))
     }
 
     /// The hot send: `sendto(2)`.
@@ -230,16 +269,28 @@ impl Socket {
         Ok(())
     }
 
-    /// Throws away the kernel's records of refused packets, which `IP_RECVERR` brings (`ip(7)`): the caller has the error, and
-    /// for as long as a record lies there a poller reports the socket again and again.
-    #[cold]
-    pub(crate) fn clear_errors(&self) {
-        // Each refused packet leaves one; the bound is for those that a peer could send us meanwhile.
-        for _ in 0..64 {
-            if sys::take_error_record(&self.fd).is_err() {
-                return;
+    /// Sends these parts, of which all but the last have the size of a segment, as one datagram that the kernel cuts again
+    /// (`UDP_SEGMENT`, `udp(7)`, Linux 4.18).
+    #[inline]
+    pub(crate) fn send_segments<'p>(
+        &self,
+        parts: impl Iterator<Item = &'p [u8]>,
+        segment: u16,
+        to: &SocketAddr,
+    ) -> core::result::Result<(), Errno> {
+        sys::send_segments(&self.fd, parts, segment, to)
+    }
+
+    /// Forgets the errors that are queued, so that the socket is not reported as erroneous any more. Bounded: more than these can
+    /// only come in while we do it.
+    pub(crate) fn forget_errors(&self) {
+        for _ in 0..QUEUED_ERRORS {
+            if sys::take_queued_error(&self.fd).is_err() {
+                break;
             }
         }
+        // The error that the next call would report.
+        let _ = sys::getsockopt_int(&self.fd, SOCKET, linux::SO_ERROR);
     }
 
     /// How many datagrams the kernel dropped because there was no room or because their checksum was wrong; `None` before
@@ -291,13 +342,18 @@ impl Socket {
 
 /// Control messages begin at multiples of a word.
 #[repr(C, align(8))]
-struct Control([u8; PACKET_INFO_SPACE]);
+struct Control([u8; cmsg::SPACE]);
 
 fn configured(called: &'static str, result: rustix::io::Result<()>) -> Result<()> {
     match result {
         Ok(()) => Ok(()),
         Err(errno) => Err(Error::system(Operation::Configure, Object::Noun(called), errno.into())),
     }
+}
+
+/// The time of a clock that nobody sets (`CLOCK_MONOTONIC`, `clock_gettime(2)`).
+pub(crate) fn monotonic_time() -> Duration {
+    sys::now()
 }
 
 pub(crate) const fn family_of(address: &SocketAddr) -> Family {

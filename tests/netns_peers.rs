@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use common::link::{Pair, named};
 use common::{assert_quiet, expect_packet, on_lo, peer, require_private_network, send_all, send_on_lo, unique_v6_group};
-use multicast::{ErrorKind, Group, Listener, Membership, Progress, Received, SendOptions, Ttl};
+use multicast::{ErrorKind, Listener, Membership, Progress, Received, SendOptions, Ttl};
 
 const SOCAT: &str = "socat is needed for the tests against peers: install it";
 
@@ -145,8 +145,8 @@ fn socat_and_we_understand_each_other() {
     assert_eq!(got, payload);
 
     let mut listener = Listener::<64>::bind(on_lo(group)).unwrap();
-    // The private network's route leads to `lo`.
-    let to = format!("UDP6-DATAGRAM:[{address}]:{port}");
+    // IPV6_MULTICAST_IF, which socat has no name for: `lo` is always the first interface.
+    let to = format!("UDP6-DATAGRAM:[{address}]:{port},setsockopt-int=41:17:1");
     let mut socat = Command::new("socat").args(["-u", "STDIN", &to]).stdin(Stdio::piped()).spawn().expect(SOCAT);
     std::io::Write::write_all(&mut socat.stdin.take().unwrap(), b"from socat").unwrap();
     assert!(socat.wait().unwrap().success());

@@ -5,6 +5,7 @@ use core::fmt;
 use linux_raw_sys::errno as linux;
 
 use super::{Errno, ErrorKind, Object, Operation};
+use crate::group::Interface;
 
 pub(super) const fn verb(operation: Operation) -> &'static str {
     match operation {
@@ -17,6 +18,9 @@ pub(super) const fn verb(operation: Operation) -> &'static str {
         Operation::Bind => "bind",
         Operation::Join => "join",
         Operation::Leave => "leave",
+        Operation::Block => "block a source of",
+        Operation::Unblock => "unblock a source of",
+        Operation::Watch => "watch the interfaces",
         Operation::Configure => "set",
         Operation::Resolve => "find",
         Operation::Send => "send",
@@ -27,6 +31,7 @@ pub(super) const fn verb(operation: Operation) -> &'static str {
         Operation::Reregister => "reregister",
         Operation::Unregister => "unregister",
         Operation::Wake => "wake the poller",
+        Operation::Custom => "",
     }
 }
 
@@ -36,16 +41,30 @@ pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result
         Object::Noun(noun) => write!(f, " {noun}"),
         Object::Text(text) => match text.as_str() {
             "" => f.write_str(" an empty text"),
-            text => write!(f, " {}", text.escape_debug()),
+            kept => write!(f, " {}{}", kept.escape_debug(), if text.is_cut { "..." } else { "" }),
         },
         Object::Address(address) => write!(f, " {address}"),
         Object::Group(group) => write!(f, " {group}"),
+        // The kernel allows almost any byte in a name; a terminal or a log file must not obey it.
+        Object::Membership { group, interface: Interface::Name(name) } => {
+            write!(f, " {group} on {}", name.as_str().escape_debug())
+        }
         Object::Membership { group, interface } => write!(f, " {group} on {interface}"),
         Object::Packet { length, group } => write!(f, " {length} bytes to {group}"),
         Object::Number(number) => write!(f, " {number}"),
         Object::Port(port) => write!(f, " port {port}"),
-        #[cfg(feature = "regex")]
+        #[cfg(feature = "std")]
         Object::Message(_) => Ok(()),
+    }
+}
+
+/// The whole text of an error that this crate did not make: its own sentence, else what the kernel's errno means.
+pub(super) fn custom(object: &Object, kind: ErrorKind, errno: Errno, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match object {
+        Object::Noun(sentence) => f.write_str(sentence),
+        #[cfg(feature = "std")]
+        Object::Message(sentence) => f.write_str(sentence),
+        _ => reason(kind, Operation::Custom, object, errno, f),
     }
 }
 
@@ -67,6 +86,17 @@ pub(super) fn reason(
         ErrorKind::FamilyMismatch => "IPv4 and IPv6 do not mix: use one listener or sender a family",
         ErrorKind::BoundToGroup => "this listener is bound to its one group: for several, open it with open(port)",
         ErrorKind::PortMismatch => "this listener is bound to another port: open one listener a port",
+        ErrorKind::SourceLimitReached => match object {
+            Object::Membership { group, .. } if group.is_ipv6() => {
+                "source limit of the group reached (net.ipv6.mld_max_msf, net.core.optmem_max)"
+            }
+            _ => "source limit of the group reached (net.ipv4.igmp_max_msf)",
+        },
+        ErrorKind::MixedSources => {
+            "one listener hears a group on an interface either from any source or from named ones: leave it first, or open another listener"
+        }
+        ErrorKind::NotJoined => "the group is not joined there",
+        ErrorKind::OneInterface => "packets leave on one interface: make a multicaster for each",
         ErrorKind::LimitReached => limit(operation, object, errno),
         ErrorKind::TooLong => match object {
             Object::Packet { length, .. } if *length <= 65_507 => "longer than the path's MTU, and not to be fragmented",
@@ -81,7 +111,7 @@ pub(super) fn reason(
         ErrorKind::Unsupported => "this kernel does not support it",
         ErrorKind::AddressInUse => "another socket holds the port without SO_REUSEADDR and SO_REUSEPORT",
         ErrorKind::Denied => "not permitted (a firewall, a security policy, or a privilege that is missing)",
-        ErrorKind::Unreachable => "no way there: the interface is down, or there is no route (name an interface)",
+        ErrorKind::Unreachable => "no way there: the interface is down or gone, or there is no route (name an interface)",
         ErrorKind::Transient => "no room right now: try again later",
         ErrorKind::Pattern => match object {
             #[cfg(feature = "regex")]
@@ -89,7 +119,8 @@ pub(super) fn reason(
             _ => "no regular expression",
         },
         ErrorKind::InvalidInput => "invalid input",
-        ErrorKind::System => match described(errno) {
+        ErrorKind::Zero => "it must be 1 at least",
+        ErrorKind::System => match described(operation, errno) {
             Some(text) => text,
             None => return write!(f, "os error {}", errno.0),
         },
@@ -101,7 +132,7 @@ pub(super) fn reason(
 const fn syntax(operation: Operation) -> &'static str {
     match operation {
         Operation::ParseGroup => "write ADDRESS:PORT, as 239.1.2.3:5000 or [ff02::4242]:4242",
-        Operation::ParseInterface => "write a name of 1 to 15 bytes, an index, an address, or default",
+        Operation::ParseInterface => "write a name of 1 to 15 bytes, an index from 1 on, an address, or default",
         _ => "write 0 to 255, or host, subnet, site, region, continent, unrestricted",
     }
 }
@@ -119,8 +150,9 @@ fn limit(operation: Operation, object: &Object, errno: Errno) -> &'static str {
     }
 }
 
-const fn described(errno: Errno) -> Option<&'static str> {
+const fn described(operation: Operation, errno: Errno) -> Option<&'static str> {
     Some(match errno.0 as u32 {
+        linux::EINVAL if matches!(operation, Operation::Register) => "a poller cannot wait for itself",
         linux::EBADF => "not an open file descriptor",
         linux::EINVAL => "invalid argument",
         linux::EIO => "input or output error",
@@ -129,7 +161,7 @@ const fn described(errno: Errno) -> Option<&'static str> {
         linux::ENOTSOCK => "not a socket",
         linux::EPROTO => "unreadable answer of the kernel",
         linux::ECONNREFUSED => "connection refused",
-        linux::ELOOP => "pollers would wait for each other in a circle",
+        linux::ELOOP => "pollers would wait for each other in a circle, or be nested too deep",
         _ => return None,
     })
 }
@@ -156,6 +188,19 @@ pub(super) const fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
     }
 }
 
+/// The kind that belongs to an error of `std` without an errno.
+#[cfg(feature = "std")]
+pub(super) const fn kind_of_io(kind: std::io::ErrorKind) -> ErrorKind {
+    use std::io::ErrorKind as Io;
+    match kind {
+        Io::InvalidInput => ErrorKind::InvalidInput,
+        Io::WouldBlock => ErrorKind::Transient,
+        Io::PermissionDenied => ErrorKind::Denied,
+        Io::Unsupported => ErrorKind::Unsupported,
+        _ => ErrorKind::System,
+    }
+}
+
 #[cfg(feature = "std")]
 pub(super) const fn io_kind(kind: ErrorKind) -> std::io::ErrorKind {
     use std::io::ErrorKind as Io;
@@ -168,7 +213,7 @@ pub(super) const fn io_kind(kind: ErrorKind) -> std::io::ErrorKind {
         ErrorKind::Unreachable => Io::NetworkUnreachable,
         ErrorKind::Denied => Io::PermissionDenied,
         ErrorKind::Unsupported => Io::Unsupported,
-        ErrorKind::LimitReached => Io::QuotaExceeded,
+        ErrorKind::LimitReached | ErrorKind::SourceLimitReached => Io::QuotaExceeded,
         ErrorKind::System => Io::Other,
         _ => Io::InvalidInput,
     }

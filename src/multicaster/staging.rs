@@ -40,6 +40,17 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
         self.staged.front()
     }
 
+    /// How many items are held.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.staged.len()
+    }
+
+    /// The items, in their order, the one to send next first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &I::Item> {
+        self.staged.iter()
+    }
+
     /// Takes the item that is next away: it was sent, or is given up.
     #[inline]
     pub(crate) fn sent(&mut self) -> Option<I::Item> {

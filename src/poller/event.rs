@@ -3,6 +3,7 @@
 use core::fmt;
 use core::ops::BitOr;
 
+use linux_raw_sys::general::epoll_event;
 use rustix::event::epoll;
 
 use crate::error::Errno;
@@ -104,13 +105,13 @@ impl fmt::Debug for Event {
 
 /// Room for the events of one poll, `N` at most; 16 take 272 bytes at most.
 pub struct Events<const N: usize> {
-    list: [epoll::Event; N],
+    list: [epoll_event; N],
     count: usize,
     woken: bool,
 }
 
 impl<const N: usize> Events<N> {
-    const NONE: epoll::Event = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(WAKER) };
+    const NONE: epoll_event = epoll_event { events: 0, data: WAKER };
 
     /// Room, and no events yet.
     #[must_use]
@@ -136,17 +137,15 @@ impl<const N: usize> Events<N> {
         self.woken = false;
     }
 
-    pub(super) fn fill(&mut self, wait: impl FnOnce(&mut [epoll::Event]) -> Result<usize, Errno>) -> Result<(), Errno> {
+    pub(super) fn fill(&mut self, wait: impl FnOnce(&mut [epoll_event]) -> Result<usize, Errno>) -> Result<(), Errno> {
         self.count = wait(&mut self.list)?.min(N);
         self.woken = self.list.iter().take(self.count).any(is_wake);
         Ok(())
     }
 }
 
-fn is_wake(event: &epoll::Event) -> bool {
-    // A copy: the structure is packed, so that its fields cannot be borrowed.
-    let data = event.data;
-    data.u64() == WAKER
+const fn is_wake(event: &epoll_event) -> bool {
+    event.data == WAKER
 }
 
 impl<const N: usize> Default for Events<N> {
@@ -173,7 +172,7 @@ impl<'e, const N: usize> IntoIterator for &'e Events<N> {
 /// The events of a poll.
 #[derive(Clone)]
 pub struct Iter<'e> {
-    list: core::slice::Iter<'e, epoll::Event>,
+    list: core::slice::Iter<'e, epoll_event>,
 }
 
 impl Iterator for Iter<'_> {
@@ -181,8 +180,7 @@ impl Iterator for Iter<'_> {
 
     fn next(&mut self) -> Option<Event> {
         let event = self.list.find(|event| !is_wake(event))?;
-        let (flags, data) = (event.flags, event.data);
-        Some(Event { token: Token(data.u64()), flags })
+        Some(Event { token: Token(event.data), flags: epoll::EventFlags::from_bits_retain(event.events) })
     }
 }
 

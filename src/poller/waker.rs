@@ -11,7 +11,7 @@ pub struct Waker {
 
 impl Waker {
     pub(super) fn new(eventfd: &Fd) -> Result<Self> {
-        match eventfd.try_clone() {
+        match sys::duplicate(eventfd) {
             Ok(eventfd) => Ok(Self { eventfd }),
             Err(errno) => Err(Error::system(Operation::Open, Object::Noun("a waker"), errno)),
         }

@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use linux_raw_sys::net::{AF_INET, AF_INET6};
+use linux_raw_sys::net::{AF_INET, AF_INET6, AF_NETLINK};
 
 /// Room for a `sockaddr_in` or a `sockaddr_in6`.
 #[repr(C, align(4))]
@@ -40,8 +40,27 @@ impl Address {
         Self { bytes }
     }
 
+    /// Address, port, and for IPv6 the scope: what `sendmsg` wants.
+    pub(super) fn to(address: &SocketAddr) -> Self {
+        let mut encoded = Self::of(address.ip());
+        put(&mut encoded.bytes, 2, &address.port().to_be_bytes());
+        if let SocketAddr::V6(address) = address {
+            put(&mut encoded.bytes, 24, &address.scope_id().to_ne_bytes());
+        }
+        encoded
+    }
+
     pub(crate) const fn as_bytes(&self) -> &[u8; Self::CAPACITY] {
         &self.bytes
+    }
+
+    /// The size of a `sockaddr_nl`.
+    pub(super) const NETLINK: usize = 12;
+
+    /// Makes it a `sockaddr_nl`: family, port id 0 (the kernel chooses one), groups.
+    pub(super) fn set_netlink_groups(&mut self, groups: u32) {
+        put(&mut self.bytes, 0, &(AF_NETLINK as u16).to_ne_bytes());
+        put(&mut self.bytes, 8, &groups.to_ne_bytes());
     }
 
     /// The first four bytes of a `sockaddr_nl` are family and padding, the next four the sender's port id: 0 is the kernel.

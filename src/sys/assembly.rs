@@ -4,7 +4,7 @@
 use core::arch::asm;
 use core::ffi::{c_int, c_uint, c_void};
 
-use linux_raw_sys::general as number;
+use linux_raw_sys::general::{self as number, epoll_event};
 use linux_raw_sys::net::msghdr;
 
 /// One system call of up to six arguments.
@@ -94,27 +94,42 @@ unsafe fn syscall(number: u32, [a, b, c, d, e, f]: [usize; 6]) -> isize {
 
 /// Makes a function of each line: a system call's number, its arguments, and a 0 for each register that it leaves unused.
 macro_rules! system_calls {
-    ($($name:ident = $number:ident($($argument:ident: $kind:ty),* $(; $($unused:literal),*)?);)*) => {$(
+    ($($name:ident = $number:path => ($($argument:ident: $kind:ty),* $(; $($unused:literal),*)?);)*) => {$(
         /// # Safety
         /// What the man page of the system call demands of its arguments.
         #[inline(always)]
         pub(super) unsafe fn $name($($argument: $kind),*) -> isize {
             // SAFETY: the caller vouches for the arguments; the number is that of this call.
-            unsafe { syscall(number::$number, [$($argument as usize,)* $($($unused),*)?]) }
+            unsafe { syscall($number, [$($argument as usize,)* $($($unused),*)?]) }
         }
     )*};
 }
 
+/// Where files have 64-bit offsets only by the newer call, that is the one.
+#[cfg(target_pointer_width = "32")]
+const FCNTL: u32 = number::__NR_fcntl64;
+#[cfg(target_pointer_width = "64")]
+const FCNTL: u32 = number::__NR_fcntl;
+
 system_calls! {
-    socket = __NR_socket(domain: c_int, kind: c_int, protocol: c_int; 0, 0, 0);
-    epoll_create1 = __NR_epoll_create1(flags: c_int; 0, 0, 0, 0, 0);
-    eventfd2 = __NR_eventfd2(count: c_uint, flags: c_int; 0, 0, 0, 0);
-    setsockopt = __NR_setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, length: c_uint; 0);
-    getsockopt = __NR_getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut c_uint; 0);
-    getsockname = __NR_getsockname(fd: c_int, address: *mut c_void, length: *mut c_uint; 0, 0, 0);
-    recvfrom = __NR_recvfrom(
+    socket = number::__NR_socket => (domain: c_int, kind: c_int, protocol: c_int; 0, 0, 0);
+    epoll_create1 = number::__NR_epoll_create1 => (flags: c_int; 0, 0, 0, 0, 0);
+    fcntl = FCNTL => (fd: c_int, command: c_int, argument: c_int; 0, 0, 0);
+    epoll_pwait = number::__NR_epoll_pwait => (
+        fd: c_int, events: *mut epoll_event, room: c_int, milliseconds: c_int, mask: *const c_void; 0
+    );
+    eventfd2 = number::__NR_eventfd2 => (count: c_uint, flags: c_int; 0, 0, 0, 0);
+    setsockopt = number::__NR_setsockopt => (fd: c_int, level: c_int, name: c_int, value: *const c_void, length: c_uint; 0);
+    getsockopt = number::__NR_getsockopt => (fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut c_uint; 0);
+    getsockname = number::__NR_getsockname => (fd: c_int, address: *mut c_void, length: *mut c_uint; 0, 0, 0);
+    recvfrom = number::__NR_recvfrom => (
         fd: c_int, buffer: *mut c_void, length: usize, flags: c_int, address: *mut c_void, address_length: *mut c_uint
     );
-    recvmsg = __NR_recvmsg(fd: c_int, message: *mut msghdr, flags: c_int; 0, 0, 0);
-    write = __NR_write(fd: c_int, buffer: *const c_void, length: usize; 0, 0, 0);
+    recvmsg = number::__NR_recvmsg => (fd: c_int, message: *mut msghdr, flags: c_int; 0, 0, 0);
+    openat = number::__NR_openat => (folder: c_int, path: *const c_void, flags: c_int, mode: c_uint; 0, 0);
+    read = number::__NR_read => (fd: c_int, buffer: *mut c_void, length: usize; 0, 0, 0);
+    bind = number::__NR_bind => (fd: c_int, address: *const c_void, length: c_uint; 0, 0, 0);
+    sendmsg = number::__NR_sendmsg => (fd: c_int, message: *mut msghdr, flags: c_int; 0, 0, 0);
+    clock_gettime = number::__NR_clock_gettime => (clock: c_int, time: *mut c_void; 0, 0, 0, 0);
+    write = number::__NR_write => (fd: c_int, buffer: *const c_void, length: usize; 0, 0, 0);
 }

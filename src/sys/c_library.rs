@@ -3,16 +3,25 @@
 
 use core::ffi::{c_int, c_uint, c_void};
 
+use linux_raw_sys::general::epoll_event;
 use linux_raw_sys::net::msghdr;
 
 /// The C library's functions of these names, with its own types of the same size.
 mod symbol {
-    use super::{c_int, c_uint, c_void, msghdr};
+    use super::{c_int, c_uint, c_void, epoll_event, msghdr};
 
     unsafe extern "C" {
         pub(super) fn __errno_location() -> *mut c_int;
         pub(super) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
         pub(super) fn epoll_create1(flags: c_int) -> c_int;
+        pub(super) fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
+        pub(super) fn epoll_pwait(
+            fd: c_int,
+            events: *mut epoll_event,
+            room: c_int,
+            milliseconds: c_int,
+            mask: *const c_void,
+        ) -> c_int;
         pub(super) fn eventfd(count: c_uint, flags: c_int) -> c_int;
         pub(super) fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, length: c_uint) -> c_int;
         pub(super) fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut c_uint) -> c_int;
@@ -26,6 +35,10 @@ mod symbol {
             address_length: *mut c_uint,
         ) -> isize;
         pub(super) fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> isize;
+        pub(super) fn openat(folder: c_int, path: *const c_void, flags: c_int, ...) -> c_int;
+        pub(super) fn read(fd: c_int, buffer: *mut c_void, length: usize) -> isize;
+        pub(super) fn bind(fd: c_int, address: *const c_void, length: c_uint) -> c_int;
+        pub(super) fn sendmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> isize;
         pub(super) fn write(fd: c_int, buffer: *const c_void, length: usize) -> isize;
     }
 }
@@ -54,6 +67,8 @@ macro_rules! functions {
 functions! {
     socket = socket(domain: c_int, kind: c_int, protocol: c_int);
     epoll_create1 = epoll_create1(flags: c_int);
+    fcntl = fcntl(fd: c_int, command: c_int, argument: c_int);
+    epoll_pwait = epoll_pwait(fd: c_int, events: *mut epoll_event, room: c_int, milliseconds: c_int, mask: *const c_void);
     eventfd2 = eventfd(count: c_uint, flags: c_int);
     setsockopt = setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, length: c_uint);
     getsockopt = getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut c_uint);
@@ -62,5 +77,9 @@ functions! {
         fd: c_int, buffer: *mut c_void, length: usize, flags: c_int, address: *mut c_void, address_length: *mut c_uint
     );
     recvmsg = recvmsg(fd: c_int, message: *mut msghdr, flags: c_int);
+    openat = openat(folder: c_int, path: *const c_void, flags: c_int, mode: c_uint);
+    read = read(fd: c_int, buffer: *mut c_void, length: usize);
+    bind = bind(fd: c_int, address: *const c_void, length: c_uint);
+    sendmsg = sendmsg(fd: c_int, message: *mut msghdr, flags: c_int);
     write = write(fd: c_int, buffer: *const c_void, length: usize);
 }

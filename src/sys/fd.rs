@@ -5,8 +5,6 @@ use core::mem::ManuallyDrop;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
-use crate::error::Errno;
-
 /// A file descriptor that is closed when it is dropped.
 ///
 /// It holds a `BorrowedFd`, since that is what rustix wants to see, and since making one anew for each call would bring its
@@ -29,12 +27,6 @@ impl Fd {
     #[inline]
     pub(super) fn raw(&self) -> i32 {
         self.open.as_raw_fd()
-    }
-
-    /// A second descriptor for the same open file, close-on-exec.
-    pub(crate) fn try_clone(&self) -> Result<Self, Errno> {
-        let copy = rustix::io::fcntl_dupfd_cloexec(self, 0)?;
-        Ok(Self::from(copy))
     }
 }
 

@@ -18,10 +18,16 @@ mod call;
 #[path = "c_library.rs"]
 mod call;
 
-use core::ffi::{c_int, c_uint, c_void};
+use core::ffi::{CStr, c_int, c_uint, c_void};
+use core::net::SocketAddr;
+use core::ptr::null_mut;
+use core::time::Duration;
 
-use linux_raw_sys::general::{EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, O_CLOEXEC, O_NONBLOCK, iovec};
-use linux_raw_sys::net::{MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, msghdr};
+use linux_raw_sys::general::{
+    __kernel_old_timespec, AT_FDCWD, CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, F_DUPFD_CLOEXEC, O_CLOEXEC,
+    O_NONBLOCK, O_RDONLY, epoll_event, iovec,
+};
+use linux_raw_sys::net::{MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, cmsghdr, msghdr};
 
 pub(crate) use address::{Address, put};
 pub(crate) use fd::Fd;
@@ -32,8 +38,11 @@ use crate::error::Errno;
 pub(crate) const SK_MEMINFO_VARS: usize = 9;
 /// The word that counts the datagrams that the socket dropped, likewise.
 pub(crate) const SK_MEMINFO_DROPS: usize = 8;
-/// The option of datagrams that the kernel puts together, likewise; from `linux/udp.h`.
-pub(crate) const UDP_GRO: u32 = 104;
+/// How many segments one datagram may have at most, on every kernel that knows them. From `linux/udp.h`.
+pub(crate) const SEGMENTS: usize = 64;
+/// The control message that tells their size. Missing in the generated bindings; from `linux/udp.h`.
+const UDP_SEGMENT: u32 = 103;
+const UDP: u32 = linux_raw_sys::net::IPPROTO_UDP as u32;
 
 /// What a system call returned: a number, or an errno where it is -4095 to -1.
 #[inline]
@@ -62,10 +71,30 @@ pub(crate) fn epoll_create() -> Result<Fd, Errno> {
     checked(returned).map(|raw| unsafe { Fd::own(raw) })
 }
 
+/// `epoll_wait(2)`: how many events were written to the beginning of `events`. -1 milliseconds is without end.
+///
+/// rustix's event could hold a pointer, and with it could neither be sent to another thread nor shared.
+pub(crate) fn epoll_wait(fd: &Fd, events: &mut [epoll_event], milliseconds: i32) -> Result<usize, Errno> {
+    let room = i32::try_from(events.len()).unwrap_or(i32::MAX);
+    // SAFETY: `events` points to at least `maxevents` structures that may be written, and any bytes are valid for one; the
+    // kernel keeps no pointer. `sigmask` is null, which leaves the signal mask alone: the call is then epoll_wait, which newer
+    // processors lack.
+    let returned = unsafe { call::epoll_pwait(fd.raw(), events.as_mut_ptr(), room, milliseconds, core::ptr::null()) };
+    checked(returned)
+}
+
 /// `eventfd(2)` with a count of 0, close-on-exec and non-blocking.
 pub(crate) fn eventfd() -> Result<Fd, Errno> {
     // SAFETY: no pointer is passed.
     let returned = unsafe { call::eventfd2(0, (EFD_CLOEXEC | EFD_NONBLOCK) as c_int) };
+    // SAFETY: where the call succeeded, it made this descriptor, and nobody else has it.
+    checked(returned).map(|raw| unsafe { Fd::own(raw) })
+}
+
+/// `fcntl(2)`, `F_DUPFD_CLOEXEC`: a second descriptor for the same open file, close-on-exec.
+pub(crate) fn duplicate(fd: &Fd) -> Result<Fd, Errno> {
+    // SAFETY: no pointer is passed.
+    let returned = unsafe { call::fcntl(fd.raw(), F_DUPFD_CLOEXEC as c_int, 0) };
     // SAFETY: where the call succeeded, it made this descriptor, and nobody else has it.
     checked(returned).map(|raw| unsafe { Fd::own(raw) })
 }
@@ -131,22 +160,6 @@ pub(crate) fn recvfrom(fd: &Fd, buffer: &mut [u8], source: &mut Address) -> Resu
     checked(returned)
 }
 
-/// `recvfrom(2)` of one record of the socket's error queue, which is thrown away.
-pub(crate) fn take_error_record(fd: &Fd) -> Result<(), Errno> {
-    // SAFETY: `buf` has a length of 0 and is not written to; `src_addr` and `addrlen` may be null, and nothing is written then.
-    let returned = unsafe {
-        call::recvfrom(
-            fd.raw(),
-            core::ptr::null_mut(),
-            0,
-            (MSG_DONTWAIT | MSG_ERRQUEUE) as c_int,
-            core::ptr::null_mut(),
-            core::ptr::null_mut(),
-        )
-    };
-    checked(returned).map(drop)
-}
-
 /// What [`recvmsg`] brought, beside the bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message {
@@ -172,6 +185,99 @@ pub(crate) fn recvmsg(fd: &Fd, buffer: &mut [u8], source: &mut Address, control:
     // exclusive borrow that it was made from (`msg_iov` with 1), and all outlive the call.
     let returned = unsafe { call::recvmsg(fd.raw(), &raw mut header, (MSG_DONTWAIT | MSG_TRUNC) as c_int) };
     checked(returned).map(|length| Message { length, control: control.len().min(header.msg_controllen) })
+}
+
+/// `recvmsg(2)` of the error queue (`MSG_ERRQUEUE`, `ip(7)`), never blocking: takes one error off, and forgets what it said.
+pub(crate) fn take_queued_error(fd: &Fd) -> Result<(), Errno> {
+    let mut header = msghdr {
+        msg_name: null_mut(),
+        msg_namelen: 0,
+        msg_iov: null_mut(),
+        msg_iovlen: 0,
+        msg_control: null_mut(),
+        msg_controllen: 0,
+        msg_flags: 0,
+    };
+    // SAFETY: `msg` points to an initialised `msghdr` that may be written; all its lengths are 0, so that its null pointers are
+    // not followed.
+    let returned = unsafe { call::recvmsg(fd.raw(), &raw mut header, (MSG_DONTWAIT | MSG_ERRQUEUE) as c_int) };
+    checked(returned).map(drop)
+}
+
+/// `sendmsg(2)`, never blocking: the parts in one datagram, which the kernel cuts into segments of this size.
+pub(crate) fn send_segments<'p>(
+    fd: &Fd,
+    parts: impl Iterator<Item = &'p [u8]>,
+    segment: u16,
+    to: &SocketAddr,
+) -> Result<(), Errno> {
+    let mut to = Address::to(to);
+    let mut gathered = [const { iovec { iov_base: null_mut(), iov_len: 0 } }; SEGMENTS];
+    let mut count = 0_usize;
+    for (place, part) in gathered.iter_mut().zip(parts) {
+        // The kernel only reads from it; the structure serves readv(2), too, and has no `const`.
+        *place = iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() as _ };
+        count = count.saturating_add(1);
+    }
+    let mut control = SegmentSize::new(segment);
+    let mut header = msghdr {
+        msg_name: to.as_mut_ptr(),
+        msg_namelen: Address::CAPACITY as c_int,
+        msg_iov: gathered.as_mut_ptr().cast(),
+        msg_iovlen: count,
+        msg_control: (&raw mut control).cast(),
+        msg_controllen: size_of::<SegmentSize>(),
+        msg_flags: 0,
+    };
+    // SAFETY: `msg` points to an initialised `msghdr`. `msg_iov` points to `msg_iovlen` initialised structures, each of which
+    // holds pointer and length of a slice that outlives the call; name and control go with their sizes. The kernel reads them
+    // all, and keeps no pointer.
+    let returned = unsafe { call::sendmsg(fd.raw(), &raw mut header, MSG_DONTWAIT as c_int) };
+    checked(returned).map(drop)
+}
+
+/// The control message `UDP_SEGMENT` (`udp(7)`).
+#[repr(C)]
+struct SegmentSize {
+    header: cmsghdr,
+    size: u16,
+}
+
+impl SegmentSize {
+    /// It ends behind the size, not behind the padding.
+    const LENGTH: usize = size_of::<cmsghdr>() + size_of::<u16>();
+
+    const fn new(size: u16) -> Self {
+        Self { header: cmsghdr { cmsg_len: Self::LENGTH, cmsg_level: UDP as c_int, cmsg_type: UDP_SEGMENT as c_int }, size }
+    }
+}
+
+/// `open(2)` and `read(2)`: the beginning of a file of the kernel's; gives the length of what was read.
+pub(crate) fn read_file(path: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: `pathname` points to bytes that end with a zero; the kernel keeps no pointer.
+    let returned = unsafe { call::openat(AT_FDCWD, path.as_ptr().cast(), (O_RDONLY | O_CLOEXEC) as c_int, 0) };
+    // SAFETY: where the call succeeded, it made this descriptor, and nobody else has it.
+    let fd = checked(returned).map(|raw| unsafe { Fd::own(raw) })?;
+    // SAFETY: `buf` points to `count` bytes that may be written.
+    let returned = unsafe { call::read(fd.raw(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    checked(returned)
+}
+
+/// `bind(2)` of a netlink socket to multicast groups (`netlink(7)`): the kernel tells it what changes.
+pub(crate) fn subscribe(fd: &Fd, groups: u32) -> Result<(), Errno> {
+    let mut address = Address::EMPTY;
+    address.set_netlink_groups(groups);
+    // SAFETY: `addr` points to at least `addrlen` readable bytes, which are a `sockaddr_nl`; the kernel keeps no pointer.
+    let returned = unsafe { call::bind(fd.raw(), address.as_mut_ptr(), Address::NETLINK as c_uint) };
+    checked(returned).map(drop)
+}
+
+/// `clock_gettime(2)` of the clock that no one sets (`CLOCK_MONOTONIC`).
+pub(crate) fn now() -> Duration {
+    let mut time = __kernel_old_timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `tp` points to a `timespec` that may be written, of the words that this call has.
+    let _always_0 = unsafe { call::clock_gettime(CLOCK_MONOTONIC as c_int, (&raw mut time).cast()) };
+    Duration::from_secs(time.tv_sec as u64).saturating_add(Duration::from_nanos(time.tv_nsec as u64))
 }
 
 /// `write(2)` of one count to an eventfd.

@@ -1,0 +1,39 @@
+# `make` prints what there is to make.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fuzz
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+demo: ## see it work: packets to a multicast group and back, in one process
+	@cargo run --quiet --release --example mcast -- demo
+
+test: ## run all tests, in a private network that the tests bring along
+	@sh tests/in-namespace.sh
+
+# The feature sets that a user can have: default, none, std, all. Without std there are no examples, only the library.
+lint: ## check format, lints, documentation, who imports whom, and dependencies
+	cargo fmt --check
+	@if [ -f fuzz/Cargo.toml ]; then set -x; cargo fmt --manifest-path fuzz/Cargo.toml --check; fi
+	.ci/imports --self-test
+	.ci/imports
+	.ci/dependencies
+	RUSTFLAGS="--cfg fuzzing" cargo check --all-features --target-dir target/fuzzing
+	cargo clippy --all-targets -- -D warnings
+	cargo clippy --no-default-features -- -D warnings
+	cargo clippy --no-default-features --features std --all-targets -- -D warnings
+	cargo clippy --all-features --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --no-default-features
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --no-default-features --document-private-items
+
+# For each target. 2 GB and 10 seconds are far more than any input should take.
+FUZZ_SECONDS ?= 30
+fuzz: ## fuzz each target for FUZZ_SECONDS (30); needs the toolchain `nightly`
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked
+	@targets=$$(cargo +nightly fuzz list) && [ -n "$$targets" ] && for target in $$targets; do \
+	    echo "fuzz: $$target, $(FUZZ_SECONDS) s"; \
+	    cargo +nightly fuzz run "$$target" -- \
+	        -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 || failed="$$failed $$target"; \
+	done && if [ -n "$$failed" ]; then echo "fuzz: failed:$$failed"; exit 1; fi

@@ -1,0 +1,316 @@
+//! Turns a pattern over bytes into one over the characters U+0000 to U+00FF, anchored, and fit to match without a heap.
+//!
+//! What changes on the way: bytes become characters, groups capture nothing (regex-lite's tables for captures grow with
+//! groups times states), classes are spelt out ([`Class`] says why), escapes that could leave the bytes are refused, and
+//! what the flag `x` skips is left out, so that no comment can swallow the bracket behind the pattern.
+
+use std::format;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use super::class::Class;
+use super::cursor::{Cursor, is_space};
+use super::escape::{self, Escape};
+
+/// A text that no packet holds. Matching it once makes the matcher's stack as large as it will ever be.
+pub(super) const WARM_UP: &str = "\u{100}";
+
+/// How much deeper than the pattern the rewritten one is nested: an anchor beside alternatives beside a sequence, and spare.
+pub(super) const OWN_NESTING: u32 = 8;
+
+/// A pattern over characters, not yet anchored.
+pub(super) struct Rewritten {
+    text: String,
+    /// How many ways to choose regex-lite's program will have, or some more.
+    splits: usize,
+}
+
+/// Rewrites a pattern, or says what to write instead. Not every mistake is found: the pattern alone must be compiled too.
+pub(super) fn rewrite(pattern: &[u8]) -> Result<Rewritten, String> {
+    let mut rewriter = Rewriter {
+        cursor: Cursor::new(pattern),
+        flags: Flags::default(),
+        is_ascii: pattern.is_ascii(),
+        level: Level::default(),
+        outer: Vec::new(),
+        text: String::new(),
+    };
+    rewriter.run()?;
+    Ok(Rewritten { text: rewriter.text, splits: rewriter.level.splits() })
+}
+
+impl Rewritten {
+    /// The pattern behind an anchor, and beside it what warms up the matcher. Only for patterns that compiled alone, within
+    /// a limit of size: that bounds the warm-up too.
+    ///
+    /// regex-lite follows alternatives with a stack on the heap that grows when a packet needs it. It visits each state once
+    /// a byte, so it never puts more on the stack than its program has ways to choose. Behind [`WARM_UP`] stand as many
+    /// empty alternatives, which regex-lite puts on its stack all at once.
+    pub(super) fn anchored(&self) -> String {
+        let pattern = &self.text;
+        if self.splits == 0 {
+            return format!("\\A(?:{pattern})");
+        }
+        // The choice between the warm-up and the pattern is one more. The warm-up stands first: behind a pattern that
+        // matches the empty text, as `a*` does, it would never be looked at.
+        let choices = "|".repeat(self.splits.saturating_add(1));
+        format!("\\A(?:{WARM_UP}(?:{choices})|(?:{pattern}))")
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Flags {
+    ignore_case: bool,
+    verbose: bool,
+}
+
+/// A group that is being read.
+#[derive(Default)]
+struct Level {
+    /// The flags to return to when it ends.
+    outer_flags: Flags,
+    /// Choices so far, without those of the last item, which a repetition may still multiply.
+    before: usize,
+    /// Choices in the last item.
+    last: usize,
+}
+
+impl Level {
+    const fn splits(&self) -> usize {
+        self.before.saturating_add(self.last)
+    }
+
+    const fn push(&mut self, splits: usize) {
+        self.before = self.splits();
+        self.last = splits;
+    }
+
+    /// The last item is now `copies` of itself, and some choices whether to go on.
+    const fn repeat(&mut self, copies: usize, choices: usize) {
+        self.last = self.last.saturating_mul(copies).saturating_add(choices);
+    }
+}
+
+struct Rewriter<'p> {
+    cursor: Cursor<'p>,
+    flags: Flags,
+    is_ascii: bool,
+    level: Level,
+    /// The groups around that one, outermost first.
+    outer: Vec<Level>,
+    text: String,
+}
+
+impl Rewriter<'_> {
+    fn run(&mut self) -> Result<(), String> {
+        loop {
+            self.cursor.skip_space(self.flags.verbose);
+            let Some(byte) = self.cursor.next() else { return Ok(()) };
+            match byte {
+                b'(' => self.open()?,
+                b')' => self.close(),
+                b'[' => {
+                    let class = Class::read(&mut self.cursor, self.flags.verbose, self.flags.ignore_case)?;
+                    class.write(&mut self.text);
+                    self.level.push(0);
+                }
+                b'\\' => self.escape()?,
+                b'{' => self.count()?,
+                b'|' => {
+                    self.text.push('|');
+                    self.level.push(1);
+                }
+                b'?' | b'*' | b'+' => {
+                    self.text.push(char::from(byte));
+                    // Two choices for `a*` where `a` may be empty.
+                    self.level.repeat(1, if byte == b'*' { 2 } else { 1 });
+                    self.laziness();
+                }
+                _ => {
+                    self.text.push(char::from(byte));
+                    self.level.push(0);
+                }
+            }
+        }
+    }
+
+    fn open(&mut self) -> Result<(), String> {
+        self.cursor.skip_space(self.flags.verbose);
+        if self.cursor.starts_with(b"?") {
+            refuse_group(self.cursor)?;
+        }
+        if self.cursor.eat(b"?P<") || self.cursor.eat(b"?<") {
+            self.cursor.take_while(|byte| byte != b'>');
+            self.cursor.next();
+        } else if self.cursor.eat(b"?") {
+            return self.flags();
+        }
+        self.text.push_str("(?:");
+        self.enter(self.flags);
+        Ok(())
+    }
+
+    /// Flags, from behind their `(?`: up to the end of the group around them, or for a group of their own.
+    fn flags(&mut self) -> Result<(), String> {
+        let mut flags = self.flags;
+        let mut on = true;
+        self.text.push_str("(?");
+        loop {
+            let Some(byte) = self.cursor.next() else {
+                return Err("a group without an end: write ) behind it, or \\( for the character (".to_string());
+            };
+            self.text.push(char::from(byte));
+            match byte {
+                b'-' => on = false,
+                b'i' => flags.ignore_case = on,
+                b'x' => flags.verbose = on,
+                b'm' | b's' | b'R' | b'U' | b'u' => {}
+                b')' | b':' => {
+                    if flags.verbose && !self.is_ascii {
+                        return Err(
+                            "the flag x needs a pattern of ASCII: write other characters as \\xNN, one for each byte \
+                                    of their UTF-8 form"
+                                .to_string(),
+                        );
+                    }
+                    if byte == b':' {
+                        self.enter(flags);
+                    }
+                    self.flags = flags;
+                    return Ok(());
+                }
+                b'a' | b'L' => {
+                    let letter = char::from(byte);
+                    return Err(format!("the flag {letter} is not supported: leave it out, bytes are ASCII always"));
+                }
+                _ => return Err("unknown flag in (?: the flags are i, m, s, x, R, U".to_string()),
+            }
+        }
+    }
+
+    fn enter(&mut self, flags: Flags) {
+        let level = Level { outer_flags: self.flags, ..Level::default() };
+        self.outer.push(core::mem::replace(&mut self.level, level));
+        self.flags = flags;
+    }
+
+    fn close(&mut self) {
+        self.text.push(')');
+        // One too many is left to regex-lite to refuse.
+        if let Some(outer) = self.outer.pop() {
+            let closed = core::mem::replace(&mut self.level, outer);
+            self.flags = closed.outer_flags;
+            self.level.push(closed.splits());
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), String> {
+        match escape::read(&mut self.cursor, self.flags.verbose)? {
+            Escape::Byte(byte) => self.text.push_str(&format!("\\x{byte:02X}")),
+            Escape::Class(letter) => {
+                self.text.push('\\');
+                self.text.push(char::from(letter));
+            }
+            Escape::Place(letter) => {
+                self.text.push('\\');
+                self.text.push(char::from(letter));
+                self.word_place(letter);
+            }
+        }
+        self.level.push(0);
+        Ok(())
+    }
+
+    /// The rest of `\b{start}` and the like; `\b{2}` is a repetition.
+    fn word_place(&mut self, letter: u8) {
+        let mut ahead = self.cursor;
+        if letter != b'b' || !ahead.eat(b"{") {
+            return;
+        }
+        ahead.skip_space(self.flags.verbose);
+        if ahead.peek().is_none_or(|byte| !byte.is_ascii_alphabetic() && byte != b'-') {
+            return;
+        }
+        self.cursor = ahead;
+        self.text.push('{');
+        while let Some(byte) = self.cursor.next() {
+            self.text.push(char::from(byte));
+            if byte == b'}' {
+                return;
+            }
+            self.cursor.skip_space(self.flags.verbose);
+        }
+    }
+
+    /// A repetition of a counted number, from behind its `{`.
+    fn count(&mut self) -> Result<(), String> {
+        let least = self.number()?;
+        let Some(least) = least else {
+            return Err(if self.cursor.starts_with(b",") {
+                "{,n} is not supported: write {0,n}".to_string()
+            } else {
+                "{ begins a repetition, as {2}, {2,} or {2,3}: write \\{ for the character".to_string()
+            });
+        };
+        let most = if self.cursor.eat(b",") { self.number()? } else { Some(least) };
+        if !self.cursor.eat(b"}") {
+            return Err("a repetition is written {2}, {2,} or {2,3}: write \\{ for the character {".to_string());
+        }
+        match most {
+            Some(most) => {
+                self.text.push_str(&format!("{{{least},{most}}}"));
+                self.level.repeat(most, most.saturating_sub(least));
+            }
+            None => {
+                self.text.push_str(&format!("{{{least},}}"));
+                self.level.repeat(least.max(1), 2);
+            }
+        }
+        // Here the flag `x` allows white space in between, behind other repetitions it does not.
+        self.cursor.skip_space(self.flags.verbose);
+        self.laziness();
+        Ok(())
+    }
+
+    /// Whether a repetition would rather be short has no say in whether there is a match. So all are written as lazy ones,
+    /// and a `?` that repeats in its own right, as in `(?x)a+ ?`, cannot be mistaken for their mark.
+    fn laziness(&mut self) {
+        self.cursor.eat(b"?");
+        self.text.push('?');
+    }
+
+    /// A number with white space around it, which regex-lite allows without the flag `x` too.
+    fn number(&mut self) -> Result<Option<usize>, String> {
+        let mut value = None;
+        loop {
+            self.cursor.take_while(is_space);
+            self.cursor.skip_space(self.flags.verbose);
+            let Some(digit) = self.cursor.peek().and_then(|byte| char::from(byte).to_digit(10)) else { break };
+            self.cursor.next();
+            let digit = usize::try_from(digit).unwrap_or(0);
+            value = Some(value.unwrap_or(0_usize).saturating_mul(10).saturating_add(digit));
+        }
+        Ok(value)
+    }
+}
+
+/// Groups of other dialects, at their `?`.
+fn refuse_group(cursor: Cursor<'_>) -> Result<(), String> {
+    const REFUSED: [(&str, &str); 9] = [
+        ("?=", "look-around is not supported: combine filters, as And, Or and Not"),
+        ("?!", "look-around is not supported: combine filters, as And, Or and Not"),
+        ("?<=", "look-around is not supported: combine filters, as And, Or and Not"),
+        ("?<!", "look-around is not supported: combine filters, as And, Or and Not"),
+        ("?P=", "back-references are not supported"),
+        ("?P>", "recursion is not supported"),
+        ("?>", "atomic groups are not supported: write (?:..), nothing here backtracks"),
+        ("?(", "conditions are not supported: write both cases as alternatives"),
+        ("?#", "comments in brackets are not supported: leave them out, or use the flag x and # comments"),
+    ];
+    for (start, reason) in REFUSED {
+        if cursor.starts_with(start.as_bytes()) {
+            return Err(format!("({start}: {reason}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! Receiving packets that the kernel put together, and handing them out one by one.
+
+use core::fmt;
+use core::net::SocketAddr;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::{BUDGET, ListenOptions, Receiver, receive_error};
+use crate::error::{Errno, Result};
+use crate::filter::{Always, Filter};
+use crate::group::{Family, Membership};
+use crate::packet::Received;
+
+/// The length in bytes of the buffer that coalesced packets are received into: the longest datagram there is. A shorter one would
+/// lose packets.
+pub const COALESCING_BUFFER: usize = 65_535;
+
+/// Options for a listener that lets the kernel put packets together; the last call makes it.
+#[derive(Debug)]
+#[must_use]
+pub struct CoalescingOptions<'b, F = Always> {
+    options: ListenOptions<F>,
+    buffer: &'b mut [u8; COALESCING_BUFFER],
+    mtu: usize,
+}
+
+impl<'b, F: Filter> CoalescingOptions<'b, F> {
+    pub(super) const fn new(options: ListenOptions<F>, buffer: &'b mut [u8; COALESCING_BUFFER]) -> Self {
+        Self { options, buffer, mtu: COALESCING_BUFFER }
+    }
+
+    /// Cuts packets at this many bytes. Not set: they are never cut.
+    pub const fn mtu(mut self, bytes: usize) -> Self {
+        self.mtu = bytes;
+        self
+    }
+
+    /// Makes a listener that is bound to one group: see [`ListenOptions::bind`].
+    ///
+    /// # Errors
+    /// As [`ListenOptions::bind`], and [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) before Linux 5.0.
+    pub fn bind(self, membership: Membership) -> Result<CoalescingListener<'b, F>> {
+        let receiver = self.options.bound(membership, self.mtu, true)?;
+        Ok(CoalescingListener::new(receiver, self.buffer, self.mtu))
+    }
+
+    /// Makes a listener that is bound to a port alone: see [`ListenOptions::open`].
+    ///
+    /// # Errors
+    /// As [`ListenOptions::open`], and [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) before Linux 5.0.
+    pub fn open(self, port: u16, family: Family) -> Result<CoalescingListener<'b, F>> {
+        let receiver = self.options.opened(port, family, self.mtu, true)?;
+        Ok(CoalescingListener::new(receiver, self.buffer, self.mtu))
+    }
+}
+
+/// A [`Receiver`] that takes many packets in one call, into a borrowed buffer, and hands them out one by one.
+///
+/// ```no_run
+/// # use multicast::{COALESCING_BUFFER, Group, ListenOptions, Membership, Received};
+/// let mut buffer = [0; COALESCING_BUFFER];
+/// let mut listener = ListenOptions::new().coalesce(&mut buffer).bind(Membership::any(Group::DEFAULT))?;
+/// while let Received::Packet(packet) = listener.recv()? {
+///     println!("{}: {} bytes", packet.source(), packet.payload().len());
+/// }
+/// # Ok::<(), multicast::Error>(())
+/// ```
+///
+/// Packets wait in its buffer as well as in the kernel's. So call [`recv`](Self::recv) until it says
+/// [`Empty`](Received::Empty) before you wait: a poller knows only of the kernel's.
+pub struct CoalescingListener<'b, F = Always> {
+    receiver: Receiver<F>,
+    buffer: &'b mut [u8; COALESCING_BUFFER],
+    mtu: usize,
+    /// What is left of the last datagram.
+    rest: Option<Rest>,
+}
+
+/// Packets in the buffer that were not handed out yet.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    source: SocketAddr,
+    /// Where the next packet begins, and where the last one ends.
+    next: usize,
+    end: usize,
+    /// The size of each packet but the last, which may be shorter.
+    segment: usize,
+}
+
+impl Rest {
+    /// Beginning and end of the next packet, and what is left behind it.
+    fn split(self) -> (usize, usize, Option<Self>) {
+        let end = self.next.saturating_add(self.segment).min(self.end);
+        let rest = Self { next: end, ..self };
+        (self.next, end, (end < self.end).then_some(rest))
+    }
+}
+
+impl<'b, F: Filter> CoalescingListener<'b, F> {
+    const fn new(receiver: Receiver<F>, buffer: &'b mut [u8; COALESCING_BUFFER], mtu: usize) -> Self {
+        Self { receiver, buffer, mtu, rest: None }
+    }
+
+    /// Receives one packet, which is lent until the next call. It never blocks. Filter, MTU and counters see packets as they were
+    /// sent, not as the kernel put them together.
+    ///
+    /// Packets that the filter refuses are counted and passed over, 64 in one call at most.
+    ///
+    /// # Errors
+    /// As [`Receiver::recv_into`].
+    pub fn recv(&mut self) -> Result<Received<'_>> {
+        for _ in 0..BUDGET {
+            let rest = match self.rest.take() {
+                Some(rest) => rest,
+                None => match self.receiver.next_looked_at(self.buffer) {
+                    Ok(Some((datagram, segment))) => {
+                        let end = datagram.length.min(COALESCING_BUFFER);
+                        // Absent where the datagram is one packet; 0 would never come to an end.
+                        let segment = segment.filter(|size| *size > 0).map_or(end, |size| size as usize);
+                        Rest { source: datagram.source, next: 0, end, segment }
+                    }
+                    Ok(None) | Err(Errno::INTERRUPTED) => continue,
+                    Err(Errno::WOULD_BLOCK) => return Ok(Received::Empty),
+                    Err(errno) => return Err(receive_error(errno)),
+                },
+            };
+            let (begin, end, after) = rest.split();
+            self.rest = after;
+            let length = end.saturating_sub(begin);
+            let cut = begin.saturating_add(length.min(self.mtu));
+            let Some(payload) = self.buffer.get(begin..cut) else { continue };
+            if self.receiver.accepts(payload, length, rest.source) {
+                let payload = self.buffer.get(begin..cut).unwrap_or(&[]);
+                return Ok(Received::Packet(self.receiver.packet(payload, length, rest.source)));
+            }
+        }
+        Ok(Received::Paused)
+    }
+}
+
+impl<F> core::ops::Deref for CoalescingListener<'_, F> {
+    type Target = Receiver<F>;
+
+    fn deref(&self) -> &Receiver<F> {
+        &self.receiver
+    }
+}
+
+impl<F> core::ops::DerefMut for CoalescingListener<'_, F> {
+    fn deref_mut(&mut self) -> &mut Receiver<F> {
+        &mut self.receiver
+    }
+}
+
+impl<F> AsFd for CoalescingListener<'_, F> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.receiver.as_fd()
+    }
+}
+
+/// Gives the socket away, which goes on to put packets together; those that were not handed out are dropped.
+impl<F> From<CoalescingListener<'_, F>> for OwnedFd {
+    fn from(listener: CoalescingListener<'_, F>) -> Self {
+        listener.receiver.into()
+    }
+}
+
+impl<F: fmt::Debug> fmt::Debug for CoalescingListener<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CoalescingListener")
+            .field("receiver", &self.receiver)
+            .field("mtu", &self.mtu)
+            .field("rest", &self.rest)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn sizes(end: usize, segment: usize) -> Vec<usize> {
+        let mut rest = Some(Rest { source: "127.0.0.1:1".parse().unwrap(), next: 0, end, segment });
+        let mut sizes = Vec::new();
+        while let Some(now) = rest {
+            let (begin, end, after) = now.split();
+            sizes.push(end - begin);
+            rest = after;
+        }
+        sizes
+    }
+
+    #[test]
+    fn a_datagram_is_split_into_equal_packets_and_a_shorter_last_one() {
+        assert_eq!(sizes(10, 4), [4, 4, 2]);
+        assert_eq!(sizes(8, 4), [4, 4]);
+        assert_eq!(sizes(3, 4), [3]);
+        assert_eq!(sizes(0, 4), [0], "an empty datagram is one packet");
+        assert_eq!(sizes(0, 0), [0]);
+    }
+}

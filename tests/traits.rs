@@ -1,0 +1,178 @@
+//! What the public types are: which may go to other threads, be copied, be printed; and how large they are.
+//!
+//! Most of it is checked by the compiler: a type that loses a trait, or gains one that it must not have, does not compile here.
+
+use core::error::Error as StdError;
+use core::fmt::{Debug, Display};
+use core::hash::Hash;
+use core::iter::{Empty, FusedIterator};
+use core::net::{IpAddr, SocketAddr};
+use core::panic::{RefUnwindSafe, UnwindSafe};
+use core::str::FromStr;
+
+use multicast::filter::{Always, By, Prefix};
+use multicast::{
+    AsFd, Counters, Error, ErrorKind, Event, Events, Family, Group, Interest, Interface, Iter, ListenOptions, Listener,
+    Membership, Multicaster, Name, OwnedFd, Packet, Poller, Progress, Received, Receiver, SendOptions, Token, Ttl, Waker,
+};
+
+type Closure = fn(&[u8], SocketAddr) -> bool;
+type Caster = Multicaster<Empty<&'static [u8]>>;
+
+/// Asserts, when it is compiled, that each type has all of the traits.
+macro_rules! assert_are {
+    ($traits:path $(, $more:path)*: $($kind:ty),* $(,)?) => {
+        const _: () = {
+            const fn are<T: ?Sized + $traits $(+ $more)*>() {}
+            $(are::<$kind>();)*
+        };
+    };
+}
+
+/// Asserts, when it is compiled, that none of the types has the trait: where one has, there are two answers to `of`, and the
+/// compiler cannot choose.
+macro_rules! assert_are_not {
+    ($name:path: $($kind:ty),* $(,)?) => {
+        const _: () = {
+            trait Answer<Marker> {
+                fn of() {}
+            }
+            impl<T: ?Sized> Answer<()> for T {}
+            struct HasIt;
+            impl<T: ?Sized + $name> Answer<HasIt> for T {}
+            $(let _ = <$kind as Answer<_>>::of;)*
+        };
+    };
+}
+
+// Everything may be moved to another thread and be shared, and a caught panic does not poison it.
+assert_are!(Send, Sync, Unpin, UnwindSafe, RefUnwindSafe:
+    Group, Family, Interface, Name, Ttl, Membership, Packet<'_>, Received<'_>, Error, ErrorKind, Counters, Receiver, Listener,
+    Listener<1500, Prefix<&'static [u8]>>, ListenOptions, Caster, SendOptions, Progress, Poller, Events<16>, Event, Iter<'_>,
+    Token, Interest, Waker, Always, Prefix<&'static [u8]>, By<Closure>,
+);
+
+// A filter or an iterator that must stay in its thread keeps what owns it there, too.
+assert_are_not!(Send: Listener<16, Prefix<std::rc::Rc<[u8]>>>, Multicaster<std::vec::IntoIter<std::rc::Rc<[u8]>>>);
+assert_are_not!(Sync: Listener<16, Prefix<std::rc::Rc<[u8]>>>, Multicaster<std::vec::IntoIter<std::rc::Rc<[u8]>>>);
+
+assert_are!(Debug:
+    Group, Family, Interface, Name, Ttl, Membership, Packet<'_>, Received<'_>, Error, ErrorKind, Counters, Receiver, Listener,
+    Listener<1500, Prefix<&'static [u8]>>, ListenOptions, Caster, SendOptions, Progress, Poller, Events<16>, Event, Iter<'_>,
+    Token, Interest, Waker, Always, Prefix<&'static [u8]>, By<Closure>,
+);
+
+// Plain values are copied; what owns a descriptor is not even cloned, but for the waker, whose clone can fail.
+assert_are!(Copy, Clone, PartialEq:
+    Group, Family, Interface, Name, Ttl, Membership, Packet<'_>, Received<'_>, ErrorKind, Counters, SendOptions, Progress, Event,
+    Token, Interest, Always, Prefix<&'static [u8]>,
+);
+assert_are!(Copy, Clone: ListenOptions, By<Closure>);
+assert_are!(Clone, PartialEq, Eq: Error);
+assert_are!(Clone: Iter<'_>);
+assert_are_not!(Clone: Receiver, Listener, Caster, Poller, Waker, Events<16>);
+assert_are_not!(Copy: Error, Iter<'_>);
+
+assert_are!(Eq, Hash: Group, Family, Interface, Name, Ttl, Membership, ErrorKind, Token, Interest);
+assert_are!(Ord: Group, Ttl, Token);
+assert_are!(Default: Group, Interface, Ttl, Counters, ListenOptions, SendOptions, Events<16>, Always);
+assert_are!(Display: Group, Interface, Name, Ttl, Membership, Error);
+assert_are!(FromStr<Err = Error>: Group, Interface, Name, Ttl);
+assert_are!(StdError: Error);
+assert_are!(AsFd: Poller, Receiver, Listener, Caster);
+assert_are!(Into<OwnedFd>: Receiver, Listener, Caster);
+assert_are!(TryFrom<OwnedFd, Error = Error>: Receiver, Listener);
+assert_are!(Iterator<Item = Event>, FusedIterator: Iter<'_>);
+assert_are!(IntoIterator<Item = Event>: &Events<16>);
+assert_are!(Into<SocketAddr>, TryFrom<SocketAddr, Error = Error>: Group);
+assert_are!(From<Name>, From<core::num::NonZeroU32>, From<IpAddr>: Interface);
+assert_are!(From<u8>: Ttl);
+
+#[test]
+fn sizes_stay_small() {
+    assert!(size_of::<Error>() <= 48, "{}", size_of::<Error>());
+    assert!(size_of::<multicast::Result<()>>() <= 48, "{}", size_of::<multicast::Result<()>>());
+    assert!(size_of::<Packet<'_>>() <= 64, "{}", size_of::<Packet<'_>>());
+    assert!(size_of::<Received<'_>>() <= 64, "{}", size_of::<Received<'_>>());
+    assert!(size_of::<Listener<1500>>() <= 1600, "{}", size_of::<Listener<1500>>());
+    assert!(size_of::<Poller>() <= 16, "{}", size_of::<Poller>());
+    assert!(size_of::<Events<16>>() <= 272, "{}", size_of::<Events<16>>());
+    assert!(size_of::<Waker>() <= 4, "{}", size_of::<Waker>());
+}
+
+#[test]
+fn room_for_events_can_go_to_another_thread_and_back() {
+    let poller = Poller::new().unwrap();
+    poller.waker().unwrap().wake().unwrap();
+    let mut events = Events::<2>::new();
+    std::thread::scope(|threads| {
+        threads.spawn(|| poller.poll(&mut events, core::time::Duration::ZERO).map(|_| ()).unwrap());
+    });
+    assert!(events.woken());
+}
+
+#[cfg(feature = "std")]
+mod with_std {
+    use std::io;
+
+    use super::*;
+
+    assert_are!(Into<io::Error>: Error);
+    assert_are!(AsFd: std::net::UdpSocket, std::fs::File, OwnedFd);
+
+    #[test]
+    fn an_error_without_errno_keeps_kind_and_sentence_as_an_io_error() {
+        let error = "10.0.0.1:5000".parse::<Group>().unwrap_err();
+        let sentence = error.to_string();
+        assert_eq!(error.raw_os_error(), None);
+        let error = io::Error::from(error);
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(error.raw_os_error(), None);
+        assert_eq!(error.to_string(), sentence);
+        // The whole error is still in there.
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).expect("our error");
+        assert_eq!(inner.kind(), ErrorKind::NotMulticast);
+    }
+
+    #[test]
+    fn an_error_of_the_kernel_keeps_its_errno_as_an_io_error() {
+        let poller = Poller::new().unwrap();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let error = poller.unregister(&socket).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotRegistered);
+        let errno = error.raw_os_error().expect("the kernel's");
+        let error = io::Error::from(error);
+        assert_eq!(error.raw_os_error(), Some(errno));
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_parsed_is_invalid_input_as_an_io_error() {
+        for (error, expected) in [
+            ("all".parse::<Interface>().unwrap_err(), io::ErrorKind::InvalidInput),
+            ("256".parse::<Ttl>().unwrap_err(), io::ErrorKind::InvalidInput),
+            ("224.0.0.1:0".parse::<Group>().unwrap_err(), io::ErrorKind::InvalidInput),
+        ] {
+            assert_eq!(io::Error::from(error).kind(), expected);
+        }
+    }
+}
+
+#[cfg(feature = "regex")]
+mod with_regex {
+    use multicast::filter::Regex;
+
+    use super::*;
+
+    assert_are!(Send, Sync, Unpin, Debug, Clone: Regex);
+    assert_are!(Send, Sync, Debug: Listener<1500, Regex>);
+}
+
+#[test]
+fn an_error_prints_for_people_and_for_programmers() {
+    let error = "x".parse::<Ttl>().unwrap_err();
+    let text = "parse ttl x: write 0 to 255, or host, subnet, site, region, continent, unrestricted";
+    assert_eq!(error.to_string(), text);
+    assert_eq!(format!("{error:?}"), format!("Error {{ kind: Syntax, errno: None, text: \"{text}\" }}"));
+    assert!(StdError::source(&error).is_none());
+}
