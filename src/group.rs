@@ -160,7 +160,8 @@ pub enum Family {
 pub struct Ttl(u8);
 
 impl Ttl {
-    /// Same host: 0.
+    /// Same host: 0. On any interface but `lo` Linux holds such packets back only if somebody on this host has joined the group
+    /// there, and lets them out otherwise: send on [`Interface::LOOPBACK`] what must not leave.
     pub const HOST: Self = Self(0);
     /// Same subnet: 1, the default.
     pub const SUBNET: Self = Self(1);

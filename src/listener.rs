@@ -19,7 +19,7 @@ use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::{Always, Filter};
 use crate::group::{Group, Membership};
 use crate::packet::{Metadata, Packet, Received};
-use crate::socket::{Datagram, Socket, family_of};
+use crate::socket::{Datagram, Sharing, Socket, family_of};
 
 /// How many packets one call to `recv` refuses at most, before it says [`Received::Paused`].
 const BUDGET: u32 = 64;
@@ -105,6 +105,17 @@ impl<F: Filter> Receiver<F> {
             truncated: 0,
             foreign: 0,
         })
+    }
+
+    /// Looks at each packet's destination from now on, if the kernel may bring what others joined.
+    fn guard_against(&mut self, sharing: Sharing, address: &SocketAddr) -> Result<()> {
+        if sharing == Sharing::Distribution && !self.look.is_guarded {
+            if !self.look.wants_metadata {
+                self.socket.want_packet_info(family_of(address))?;
+            }
+            self.look.is_guarded = true;
+        }
+        Ok(())
     }
 
     /// Receives one packet into `buffer`, which should be as long as the longest packet that is expected (`recvfrom(2)`,
@@ -343,8 +354,10 @@ impl TryFrom<OwnedFd> for Receiver {
     type Error = Error;
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
-        let (socket, address) = Socket::adopt(fd)?;
-        Self::new(socket, Always, &address, Group::try_from(address).ok(), Look::NOTHING)
+        let (socket, address, sharing) = Socket::adopt(fd)?;
+        let mut receiver = Self::new(socket, Always, &address, Group::try_from(address).ok(), Look::NOTHING)?;
+        receiver.guard_against(sharing, &address)?;
+        Ok(receiver)
     }
 }
 
