@@ -18,6 +18,7 @@ lint: ## check format, lints, documentation, who imports whom, and dependencies
 	.ci/imports --self-test
 	.ci/imports
 	.ci/dependencies
+	RUSTFLAGS="--cfg fuzzing" cargo check --all-features --target-dir target/fuzzing
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --no-default-features -- -D warnings
 	cargo clippy --no-default-features --features std --all-targets -- -D warnings

@@ -26,6 +26,7 @@ impl Errno {
     pub(crate) const NO_BUFFERS: Self = Self(linux::ENOBUFS as u16);
     pub(crate) const IN_USE: Self = Self(linux::EADDRINUSE as u16);
     pub(crate) const NOT_AVAILABLE: Self = Self(linux::EADDRNOTAVAIL as u16);
+    pub(crate) const NO_MEMORY: Self = Self(linux::ENOMEM as u16);
     pub(crate) const INVALID: Self = Self(linux::EINVAL as u16);
     pub(crate) const IO: Self = Self(linux::EIO as u16);
     pub(crate) const NO_OPTION: Self = Self(linux::ENOPROTOOPT as u16);
@@ -66,11 +67,19 @@ pub enum ErrorKind {
     PortMismatch,
     /// A limit of the kernel was reached; the message names the setting that raises it.
     LimitReached,
+    /// A limit of the kernel on the sources of one group was reached; the message names the setting that raises it.
+    SourceLimitReached,
+    /// A group cannot be joined both from any source and from named ones by one listener on one interface.
+    MixedSources,
+    /// The group is not joined on the interface.
+    NotJoined,
+    /// Packets leave on one interface: [`Interface::All`] is for listening.
+    OneInterface,
     /// A packet is longer than UDP, or than the path, can carry.
     TooLong,
     /// The kernel is short of room for now: the same call may succeed later.
     Transient,
-    /// There is no way to the group: no route, or the interface is down.
+    /// There is no way to the group: no route, or the interface is down or gone.
     Unreachable,
     /// The kernel or a firewall does not allow it.
     Denied,
@@ -110,6 +119,9 @@ pub(crate) enum Operation {
     Bind,
     Join,
     Leave,
+    Block,
+    Unblock,
+    Watch,
     Configure,
     Resolve,
     Send,
@@ -150,7 +162,7 @@ pub(crate) enum Object {
 /// What went wrong: what was tried, on what, and why.
 ///
 /// `Display` gives one line for people, `OPERATION OBJECT: REASON`. [`kind`](Self::kind) and
-/// [`raw_os_error`](Self::raw_os_error) are for programs. With the feature `std` it turns into a [`std::io::Error`] of the same
+/// [`raw_os_error`](Self::raw_os_error) are for programs. With the feature `std` it turns into a `std::io::Error` of the same
 /// kind and errno.
 ///
 /// ```
@@ -166,6 +178,8 @@ pub struct Error {
     kind: ErrorKind,
     /// 0 where the kernel said nothing.
     errno: u16,
+    /// The limit that was reached, 0 where it is not known.
+    limit: u32,
 }
 
 impl Error {
@@ -197,13 +211,19 @@ impl Error {
     }
 
     pub(crate) const fn new(operation: Operation, object: Object, kind: ErrorKind) -> Self {
-        Self { object, operation, kind, errno: 0 }
+        Self { object, operation, kind, errno: 0, limit: 0 }
     }
 
     /// An error that the kernel reported, with the kind that belongs to its errno.
     #[cold]
     pub(crate) const fn system(operation: Operation, object: Object, errno: Errno) -> Self {
-        Self { object, operation, kind: text::kind_of(operation, errno), errno: errno.0 }
+        Self { object, operation, kind: text::kind_of(operation, errno), errno: errno.0, limit: 0 }
+    }
+
+    /// A limit of the kernel that was reached, with what it is set to.
+    #[cold]
+    pub(crate) const fn limit(operation: Operation, object: Object, kind: ErrorKind, errno: Errno, limit: u32) -> Self {
+        Self { object, operation, kind, errno: errno.0, limit }
     }
 
     /// A pattern that is no regular expression, with the sentence that says why.
@@ -222,7 +242,11 @@ impl fmt::Display for Error {
         f.write_str(text::verb(self.operation))?;
         text::object(&self.object, f)?;
         f.write_str(": ")?;
-        text::reason(self.kind, self.operation, &self.object, Errno(self.errno), f)
+        text::reason(self.kind, self.operation, &self.object, Errno(self.errno), f)?;
+        match self.limit {
+            0 => Ok(()),
+            limit => write!(f, ", set to {limit}"),
+        }
     }
 }
 

@@ -160,7 +160,8 @@ pub enum Family {
 pub struct Ttl(u8);
 
 impl Ttl {
-    /// Same host: 0.
+    /// Same host: 0. On any interface but `lo` Linux holds such packets back only if somebody on this host has joined the group
+    /// there, and lets them out otherwise: send on [`Interface::LOOPBACK`] what must not leave.
     pub const HOST: Self = Self(0);
     /// Same subnet: 1, the default.
     pub const SUBNET: Self = Self(1);
@@ -252,19 +253,29 @@ impl fmt::Display for Ttl {
 pub struct Membership {
     group: Group,
     interface: Interface,
+    source: Option<IpAddr>,
 }
 
 impl Membership {
     /// Packets to `group` from any source, on the interface that the routing table names for the group.
     #[must_use]
     pub const fn any(group: Group) -> Self {
-        Self { group, interface: Interface::Default }
+        Self { group, interface: Interface::Default, source: None }
+    }
+
+    /// Packets to `group` from this source alone (source-specific multicast, RFC 4607), on the interface that the routing table
+    /// names for the group. Several sources are several memberships.
+    ///
+    /// On one listener and interface a group is joined either from any source or from named ones.
+    #[must_use]
+    pub const fn source(group: Group, source: IpAddr) -> Self {
+        Self { group, interface: Interface::Default, source: Some(source) }
     }
 
     /// The same on another interface.
     #[must_use]
     pub const fn on(self, interface: Interface) -> Self {
-        Self { group: self.group, interface }
+        Self { interface, ..self }
     }
 
     /// The group.
@@ -279,6 +290,12 @@ impl Membership {
         self.interface
     }
 
+    /// The source that is listened to alone; `None` for any source.
+    #[must_use]
+    pub const fn only_source(&self) -> Option<IpAddr> {
+        self.source
+    }
+
     /// As what an error names it.
     pub(crate) const fn object(&self) -> Object {
         Object::Membership { group: self.group.address, interface: self.interface }
@@ -287,7 +304,11 @@ impl Membership {
 
 impl fmt::Display for Membership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {}", self.group, self.interface)
+        write!(f, "{}", self.group)?;
+        if let Some(source) = self.source {
+            write!(f, " from {source}")?;
+        }
+        write!(f, " on {}", self.interface)
     }
 }
 

@@ -36,7 +36,8 @@
 //! | [`Listener`], [`Receiver`] | receiving: with a buffer of a fixed size, or into the caller's |
 //! | [`Multicaster`] | sending: a state machine that pulls from an iterator |
 //! | [`Poller`] | waiting for any file descriptors at once |
-//! | [`compat`] | the documented handle-based API with its default poller |
+//! | [`Links`], [`Memberships`] | interfaces that come and go, and memberships that survive it |
+//! | `compat` | the documented handle-based API with its default poller |
 //!
 //! ```text
 //! receive   datagram -> kernel -> socket -> receiver -> filter -> packet -> you
@@ -65,8 +66,8 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `std` (default) | [`compat`]; [`Error`] into `std::io::Error`; filters in a `Box` |
-//! | `regex` (default) | [`filter::Regex`] and [`ListenOptions::pattern`]; needs `std` |
+//! | `std` (default) | `compat`; [`Error`] into `std::io::Error`; filters in a `Box` |
+//! | `regex` (default) | `filter::Regex` and `ListenOptions::pattern`; needs `std` |
 //!
 //! Without features the crate is `no_std`, without `alloc`.
 //!
@@ -81,6 +82,8 @@
 //!
 //! The types of file descriptors come from `rustix`, and with the feature `std` are those of `std`.
 #![no_std]
+// Here and not in Cargo.toml, where they would hold for tests and examples, too.
+#![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_core)]
 #![cfg_attr(
     not(test),
     deny(
@@ -99,9 +102,15 @@ compile_error!("multicast is for Linux only: it is built on epoll, rtnetlink and
 extern crate std;
 
 mod cmsg;
+#[cfg(feature = "std")]
+pub mod compat;
 mod error;
 pub mod filter;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
+mod links;
 mod listener;
 mod multicaster;
 mod packet;
@@ -112,6 +121,7 @@ mod sys;
 
 pub use error::{Error, ErrorKind, Result};
 pub use group::{Family, Group, Interface, Membership, Name, Ttl};
+pub use links::{Applied, Change, Link, Links, Memberships};
 pub use listener::{COALESCING_BUFFER, CoalescingListener, CoalescingOptions, Counters, ListenOptions, Listener, Receiver};
 pub use multicaster::{Multicaster, Progress, SendOptions};
 pub use packet::{Metadata, Packet, Received};

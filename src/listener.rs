@@ -7,7 +7,7 @@ mod coalescing;
 mod options;
 
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::num::{NonZeroU32, NonZeroU64};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,7 +19,7 @@ use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::{Always, Filter};
 use crate::group::{Group, Membership};
 use crate::packet::{Metadata, Packet, Received};
-use crate::socket::{Datagram, Socket, family_of};
+use crate::socket::{Datagram, Sharing, Socket, family_of};
 
 /// How many packets one call to `recv` refuses at most, before it says [`Received::Paused`].
 const BUDGET: u32 = 64;
@@ -107,6 +107,17 @@ impl<F: Filter> Receiver<F> {
             truncated: 0,
             foreign: 0,
         })
+    }
+
+    /// Looks at each packet's destination from now on, if the kernel may bring what others joined.
+    fn guard_against(&mut self, sharing: Sharing, address: &SocketAddr) -> Result<()> {
+        if sharing == Sharing::Distribution && !self.look.is_guarded {
+            if !self.look.wants_metadata {
+                self.socket.want_packet_info(family_of(address))?;
+            }
+            self.look.is_guarded = true;
+        }
+        Ok(())
     }
 
     /// Receives one packet into `buffer`, which should be as long as the longest packet that is expected (`recvfrom(2)`,
@@ -210,11 +221,17 @@ impl<F: Filter> Receiver<F> {
     /// # Errors
     /// [`ErrorKind::BoundToGroup`], [`ErrorKind::PortMismatch`] and [`ErrorKind::FamilyMismatch`] where its packets would never
     /// arrive; [`ErrorKind::NoSuchInterface`]; [`ErrorKind::Unreachable`] where no interface was named and there is no route;
-    /// [`ErrorKind::InterfaceNeeded`] for a link-local group without an interface; [`ErrorKind::LimitReached`].
+    /// [`ErrorKind::InterfaceNeeded`] for a link-local group without an interface; [`ErrorKind::LimitReached`] and
+    /// [`ErrorKind::SourceLimitReached`]; [`ErrorKind::MixedSources`] where the group was joined there in the other way, from any
+    /// source or from named ones: the kernel would turn the one into the other.
+    ///
+    /// On [`Interface::All`](crate::Interface::All) those interfaces that it could join before an error stay joined. Interfaces that appear later, and
+    /// those that are made anew, are the business of [`Memberships`](crate::Memberships).
     #[doc(alias = "MCAST_JOIN_GROUP")]
+    #[doc(alias = "MCAST_JOIN_SOURCE_GROUP")]
     #[doc(alias = "IP_ADD_MEMBERSHIP")]
     pub fn join(&mut self, membership: &Membership) -> Result<()> {
-        self.check(membership, Operation::Join)?;
+        self.check_source(membership, membership.only_source(), Operation::Join)?;
         self.socket.join(membership)
     }
 
@@ -227,10 +244,51 @@ impl<F: Filter> Receiver<F> {
     #[doc(alias = "MCAST_LEAVE_GROUP")]
     #[doc(alias = "IP_DROP_MEMBERSHIP")]
     pub fn leave(&mut self, membership: &Membership) -> Result<()> {
-        self.check(membership, Operation::Leave)?;
+        self.check_source(membership, membership.only_source(), Operation::Leave)?;
         // The remembered answer may be about to change.
         self.last.interface = None;
         self.socket.leave(membership)
+    }
+
+    /// Hears this source of a group no more, though the group is joined from any source (`MCAST_BLOCK_SOURCE`, `ip(7)`). To have
+    /// blocked it before is fine.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join); [`ErrorKind::NotJoined`]; [`ErrorKind::MixedSources`] where the group was joined from named sources,
+    /// of which one is [left](Self::leave) instead; [`ErrorKind::SourceLimitReached`].
+    #[doc(alias = "MCAST_BLOCK_SOURCE")]
+    pub fn block(&mut self, membership: &Membership, source: IpAddr) -> Result<()> {
+        self.check_source(membership, Some(source), Operation::Block)?;
+        self.socket.set_blocked(membership, source, true)
+    }
+
+    /// Hears a blocked source again (`MCAST_UNBLOCK_SOURCE`, `ip(7)`). Not to have blocked it is fine.
+    ///
+    /// # Errors
+    /// As [`block`](Self::block).
+    #[doc(alias = "MCAST_UNBLOCK_SOURCE")]
+    pub fn unblock(&mut self, membership: &Membership, source: IpAddr) -> Result<()> {
+        self.check_source(membership, Some(source), Operation::Unblock)?;
+        self.socket.set_blocked(membership, source, false)
+    }
+
+    /// Joins what the membership says on the interface of this index, whichever it names.
+    pub(crate) fn join_on(&mut self, membership: &Membership, index: NonZeroU32) -> Result<()> {
+        self.check_source(membership, membership.only_source(), Operation::Join)?;
+        self.socket.join_on(membership, index)
+    }
+
+    /// Forgets the group on the interface of this index, which may exist no more.
+    pub(crate) fn forget(&mut self, membership: &Membership, index: NonZeroU32) {
+        self.last.interface = None;
+        self.socket.forget(membership, index);
+    }
+
+    fn check_source(&self, membership: &Membership, source: Option<IpAddr>, operation: Operation) -> Result<()> {
+        if source.is_some_and(|source| source.is_ipv4() != membership.group().is_ipv4()) {
+            return Err(Error::new(operation, membership.object(), ErrorKind::FamilyMismatch));
+        }
+        self.check(membership, operation)
     }
 
     fn check(&self, membership: &Membership, operation: Operation) -> Result<()> {
@@ -313,8 +371,10 @@ impl TryFrom<OwnedFd> for Receiver {
     type Error = Error;
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
-        let (socket, address) = Socket::adopt(fd)?;
-        Self::new(socket, Always, &address, Group::try_from(address).ok(), Look::NOTHING)
+        let (socket, address, sharing) = Socket::adopt(fd)?;
+        let mut receiver = Self::new(socket, Always, &address, Group::try_from(address).ok(), Look::NOTHING)?;
+        receiver.guard_against(sharing, &address)?;
+        Ok(receiver)
     }
 }
 

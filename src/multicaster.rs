@@ -5,7 +5,7 @@
 
 mod options;
 mod rate;
-mod segments;
+pub(crate) mod segments;
 pub(crate) mod staging;
 
 use core::fmt;
@@ -35,7 +35,9 @@ pub enum Progress {
     Sent(usize),
     /// The socket's send buffer is full (`EAGAIN`): call again when the multicaster is writable.
     Blocked,
-    /// The device's queue is full (`ENOBUFS`), or it is too early: call again after this time.
+    /// The device's queue is full (`ENOBUFS`), or it is too early: call again after this time. The packet did not leave. But
+    /// listeners on this machine that joined on that interface got their copy, and get another one with the next try:
+    /// [`SendOptions::loopback`] turns their copies off.
     Wait(Duration),
     /// The iterator is at its end and all that it gave is sent.
     Done,

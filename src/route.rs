@@ -19,8 +19,12 @@ use netlink::{Answer, Question};
 
 /// What one read of an answer needs: the kernel writes lists in pieces of at most this (`NLMSG_GOODSIZE`).
 const PIECE: usize = 8192;
+const UP_AND_MULTICAST: u32 =
+    linux_raw_sys::net::net_device_flags::IFF_UP as u32 | linux_raw_sys::net::net_device_flags::IFF_MULTICAST as u32;
 /// How many pieces of a list are read at most: some 100,000 addresses.
 const PIECES: usize = 1000;
+/// How often a list is asked for that changes while it is read.
+const ATTEMPTS: u32 = 10;
 
 /// The way to a group: the interface's index, and the source address that packets will have where the kernel named one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +47,38 @@ pub(crate) fn index(group: Group, interface: Interface, operation: Operation) ->
             return Err(Error::new(operation, object, ErrorKind::InterfaceNeeded));
         }
         Interface::Default => by_route(group.address(), None).map(|route| Some(route.interface)),
+        Interface::All => return Err(Error::new(operation, object, ErrorKind::OneInterface)),
     };
     match found {
         Ok(Some(index)) => Ok(index),
         Ok(None) => Err(Error::new(operation, object, ErrorKind::NoSuchInterface)),
         Err(errno) => Err(Error::system(operation, object, errno)),
     }
+}
+
+/// The interfaces that [`Interface::All`] means at the moment, to be called with each one's index. Ends early where `each` fails.
+pub(crate) fn each_multicast_interface(operation: Operation, mut each: impl FnMut(NonZeroU32) -> Result<()>) -> Result<()> {
+    let mut result = Ok(());
+    let asked = ask::<PIECE>(&Question::links(), |answer| {
+        if let Answer::Link { interface, flags, .. } = answer {
+            if flags & UP_AND_MULTICAST == UP_AND_MULTICAST {
+                result = NonZeroU32::new(interface).map_or(Ok(()), &mut each);
+            }
+        }
+        result.is_err()
+    });
+    asked.map_err(|errno| Error::system(operation, Object::Noun("interfaces"), errno))?;
+    result
+}
+
+/// Whether there is an interface of this index.
+pub(crate) fn exists(index: NonZeroU32) -> bool {
+    let mut found = false;
+    let asked = ask::<512>(&Question::link_of(index), |answer| {
+        found = matches!(answer, Answer::Link { .. });
+        found
+    });
+    asked.is_ok() && found
 }
 
 /// The way that packets to `group` are to take.
@@ -99,7 +129,7 @@ fn by_name(name: &Name) -> core::result::Result<NonZeroU32, Errno> {
     let mut found = None;
     // The answer is long, but what we want stands at its beginning; the rest may be cut off.
     ask::<512>(&Question::link(name), |answer| {
-        if let Answer::Link { interface } = answer {
+        if let Answer::Link { interface, .. } = answer {
             found = NonZeroU32::new(interface);
         }
         found.is_some()
@@ -114,7 +144,7 @@ fn find_address(
 ) -> core::result::Result<Option<(NonZeroU32, IpAddr)>, Errno> {
     let mut found = None;
     ask::<PIECE>(&Question::addresses(of_ipv4), |answer| {
-        if let Answer::Address { interface, address: Some(address) } = answer {
+        if let Answer::Address { interface, address: Some(address), .. } = answer {
             found = NonZeroU32::new(interface)
                 .filter(|interface| is_wanted(*interface, address))
                 .map(|interface| (interface, address));
@@ -137,10 +167,25 @@ fn by_route(group: IpAddr, interface: Option<NonZeroU32>) -> core::result::Resul
     found.ok_or(Errno::PROTOCOL)
 }
 
-/// Asks the kernel, and hands each answer to `is_enough` until it says so or there are no more.
+/// Asks the kernel, and hands each answer to `is_enough` until it says so or there are no more. A list that changes while it is
+/// read is asked for again: some answers may come twice.
 fn ask<const ROOM: usize>(
     question: &Question,
     mut is_enough: impl FnMut(Answer) -> bool,
+) -> core::result::Result<(), Errno> {
+    let mut result = Err(Errno::INTERRUPTED);
+    for _ in 0..ATTEMPTS {
+        result = ask_once::<ROOM>(question, &mut is_enough);
+        if result != Err(Errno::INTERRUPTED) {
+            break;
+        }
+    }
+    result
+}
+
+fn ask_once<const ROOM: usize>(
+    question: &Question,
+    is_enough: &mut impl FnMut(Answer) -> bool,
 ) -> core::result::Result<(), Errno> {
     let socket: Fd = sys::socket(AF_NETLINK, linux_raw_sys::net::SOCK_DGRAM, linux_raw_sys::netlink::NETLINK_ROUTE)?;
     // An unconnected netlink socket sends to port 0: the kernel, which answers before the call returns.
@@ -159,6 +204,7 @@ fn ask<const ROOM: usize>(
         for answer in netlink::answers(piece) {
             match answer {
                 Answer::Failed(errno) => return Err(errno),
+                Answer::Interrupted => return Err(Errno::INTERRUPTED),
                 Answer::Done => return Ok(()),
                 answer if is_enough(answer) => return Ok(()),
                 _ => {}

@@ -42,6 +42,15 @@ pub(crate) struct Socket {
     fd: Fd,
 }
 
+/// How a socket shares its port with the others that are bound to the same address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// Each gets what it joined.
+    Everything,
+    /// The kernel may give it what another one joined.
+    Distribution,
+}
+
 /// A datagram that was received into a buffer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Datagram {
@@ -67,9 +76,7 @@ impl Socket {
     /// those that it joins itself.
     pub(crate) fn listening(family: Family) -> Result<Self> {
         let socket = Self::open(family)?;
-        // Each of the two alone would be refused beside a socket that has only the other one.
         socket.set(SOCKET, linux::SO_REUSEADDR, "SO_REUSEADDR", 1)?;
-        socket.set(SOCKET, linux::SO_REUSEPORT, "SO_REUSEPORT", 1)?;
         if family == Family::V6 {
             socket.set(IPV6, linux::IPV6_V6ONLY, "IPV6_V6ONLY", 1)?;
         }
@@ -176,11 +183,29 @@ impl Socket {
         }
     }
 
-    /// `bind(2)`; `object` is what an error names.
-    pub(crate) fn bind(&self, address: SocketAddr, object: Object) -> Result<()> {
-        match rustix::net::bind(self, &address) {
-            Ok(()) => Ok(()),
-            Err(errno) => Err(Error::system(Operation::Bind, object, errno.into())),
+    /// `bind(2)`; `object` is what an error names. Says how the port is shared.
+    pub(crate) fn bind(&self, address: SocketAddr, object: Object) -> Result<Sharing> {
+        let bind = || rustix::net::bind(self, &address).map_err(Errno::from);
+        let bound = match bind() {
+            // A socket that has SO_REUSEPORT alone, and not SO_REUSEADDR, shares with its like only.
+            Err(Errno::IN_USE) => {
+                self.set(SOCKET, linux::SO_REUSEPORT, "SO_REUSEPORT", 1)?;
+                bind().and_then(|()| self.leave_distribution())
+            }
+            other => other.map(|()| Sharing::Everything),
+        };
+        bound.map_err(|errno| Error::system(Operation::Bind, object, errno))
+    }
+
+    /// Keeps the kernel from giving packets of ours to another socket.
+    ///
+    /// Since Linux 6.6 an IPv4 multicast packet that one socket alone is to get, and that came over a real link, goes to any of
+    /// those that share the address by SO_REUSEPORT: to one that has not joined, and not to the one that has. With the option
+    /// off our packets stay ours, but those of the others may still come here.
+    fn leave_distribution(&self) -> core::result::Result<Sharing, Errno> {
+        match sys::getsockopt_int(&self.fd, SOCKET, linux::SO_REUSEPORT)? {
+            0 => Ok(Sharing::Everything),
+            _ => sys::setsockopt_int(&self.fd, SOCKET, linux::SO_REUSEPORT, 0).map(|()| Sharing::Distribution),
         }
     }
 
@@ -292,7 +317,7 @@ impl Socket {
     ///
     /// It is made non-blocking, and hears no group any more but those that it has joined. Options of its former owner that would
     /// change what a packet is, or hide where it was sent to, are turned off.
-    pub(crate) fn adopt(fd: OwnedFd) -> Result<(Self, SocketAddr)> {
+    pub(crate) fn adopt(fd: OwnedFd) -> Result<(Self, SocketAddr, Sharing)> {
         let failed = |kind| Error::new(Operation::Open, Object::Noun("a received descriptor"), kind);
         let socket = Self { fd: Fd::from(fd) };
         match sys::getsockopt_int(&socket.fd, SOCKET, linux::SO_PROTOCOL) {
@@ -307,7 +332,9 @@ impl Socket {
             // A kernel that does not know an option has not turned it on.
             let _ = sys::setsockopt_int(&socket.fd, level, name, 0);
         }
-        Ok((socket, address))
+        let sharing = socket.leave_distribution();
+        let sharing = sharing.map_err(|errno| Error::system(Operation::Configure, Object::Noun("SO_REUSEPORT"), errno))?;
+        Ok((socket, address, sharing))
     }
 
     fn set(&self, level: u32, name: u32, called: &'static str, value: u32) -> Result<()> {

@@ -16,9 +16,10 @@ if [ "${1-}" = --inside ]; then
     ip link set lo up
     # With a source, as the route of a real link has one: else packets come from 0.0.0.0.
     ip route add 224.0.0.0/4 dev lo src 127.0.0.1
-    # `local`, not `multicast`: over lo the kernel turns every other kind into one that discards, and does not say so.
+    # `local`, not `multicast`: over lo the kernel turns every other kind into one that discards, and does not say so. Metric 1:
+    # links that tests make bring a route of metric 256.
     if [ -e /proc/net/if_inet6 ]; then
-        ip -6 route add local ff00::/8 dev lo table local
+        ip -6 route add local ff00::/8 dev lo table local metric 1
     fi
     MULTICAST_TEST_NETWORK=private
     export MULTICAST_TEST_NETWORK

@@ -175,7 +175,7 @@ fn the_limit_of_groups_is_an_error_that_names_the_setting() {
     let error = listener.join(&on_lo(one_too_many)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LimitReached);
     let said = format!("join {} on lo: group limit reached (net.ipv4.igmp_max_memberships)", one_too_many.address());
-    assert_eq!(error.to_string(), said);
+    assert_eq!(error.to_string(), format!("{said}, set to {limit}"));
     // One that it has already is no new one; and one left makes room.
     listener.join(&on_lo(group(1))).unwrap();
     listener.leave(&on_lo(group(1))).unwrap();

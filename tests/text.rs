@@ -1,10 +1,10 @@
 //! Texts in and out: groups, interfaces, names and scopes, parsed and printed; and what must be refused, with the words that it is
 //! refused with.
 
+use core::fmt::{Debug, Display};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::num::NonZeroU32;
-use std::fmt::Display;
-use std::str::FromStr;
+use core::str::FromStr;
 
 use multicast::{Error, ErrorKind, Family, Group, Interface, ListenOptions, Membership, Name, Ttl};
 use proptest::collection::vec;
@@ -19,7 +19,7 @@ const TTL_RANGE: &str = "out of range: give 0 to 255";
 
 /// The text must be refused as this kind of error, with just these words.
 #[track_caller]
-fn assert_refused<T: FromStr<Err = Error> + std::fmt::Debug>(text: &str, kind: ErrorKind, words: &str) {
+fn assert_refused<T: FromStr<Err = Error> + Debug>(text: &str, kind: ErrorKind, words: &str) {
     let error = text.parse::<T>().expect_err(text);
     assert_eq!(error.to_string(), words);
     assert_eq!(error.kind(), kind, "{words}");
@@ -222,7 +222,7 @@ fn group_addresses() -> impl Strategy<Value = IpAddr> {
 }
 
 /// Parses it or refuses it; what is parsed prints as something that is the same again, and what is refused, is in one clean line.
-fn parses_or_says_why<T: FromStr<Err = Error> + Display + PartialEq + std::fmt::Debug>(text: &str, begin: &str) {
+fn parses_or_says_why<T: FromStr<Err = Error> + Display + PartialEq + Debug>(text: &str, begin: &str) {
     match text.parse::<T>() {
         Ok(value) => {
             let printed = value.to_string();

@@ -18,6 +18,9 @@ pub(super) const fn verb(operation: Operation) -> &'static str {
         Operation::Bind => "bind",
         Operation::Join => "join",
         Operation::Leave => "leave",
+        Operation::Block => "block a source of",
+        Operation::Unblock => "unblock a source of",
+        Operation::Watch => "watch the interfaces",
         Operation::Configure => "set",
         Operation::Resolve => "find",
         Operation::Send => "send",
@@ -83,6 +86,17 @@ pub(super) fn reason(
         ErrorKind::FamilyMismatch => "IPv4 and IPv6 do not mix: use one listener or sender a family",
         ErrorKind::BoundToGroup => "this listener is bound to its one group: for several, open it with open(port)",
         ErrorKind::PortMismatch => "this listener is bound to another port: open one listener a port",
+        ErrorKind::SourceLimitReached => match object {
+            Object::Membership { group, .. } if group.is_ipv6() => {
+                "source limit of the group reached (net.ipv6.mld_max_msf, net.core.optmem_max)"
+            }
+            _ => "source limit of the group reached (net.ipv4.igmp_max_msf)",
+        },
+        ErrorKind::MixedSources => {
+            "one listener hears a group on an interface either from any source or from named ones: leave it first, or open another listener"
+        }
+        ErrorKind::NotJoined => "the group is not joined there",
+        ErrorKind::OneInterface => "packets leave on one interface: make a multicaster for each",
         ErrorKind::LimitReached => limit(operation, object, errno),
         ErrorKind::TooLong => match object {
             Object::Packet { length, group } if *length <= longest(*group) => {
@@ -99,7 +113,7 @@ pub(super) fn reason(
         ErrorKind::Unsupported => "this kernel does not support it",
         ErrorKind::AddressInUse => "another socket holds the port without SO_REUSEADDR and SO_REUSEPORT",
         ErrorKind::Denied => "not permitted (a firewall, a security policy, or a privilege that is missing)",
-        ErrorKind::Unreachable => "no way there: the interface is down, or there is no route (name an interface)",
+        ErrorKind::Unreachable => "no way there: the interface is down or gone, or there is no route (name an interface)",
         ErrorKind::Transient => "no room right now: try again later",
         ErrorKind::Pattern => match object {
             #[cfg(feature = "regex")]
@@ -108,7 +122,7 @@ pub(super) fn reason(
         },
         ErrorKind::InvalidInput => "invalid input",
         ErrorKind::Zero => "it must be 1 at least",
-        ErrorKind::System => match described(errno) {
+        ErrorKind::System => match described(operation, errno) {
             Some(text) => text,
             None => return write!(f, "os error {}", errno.0),
         },
@@ -143,8 +157,9 @@ fn limit(operation: Operation, object: &Object, errno: Errno) -> &'static str {
     }
 }
 
-const fn described(errno: Errno) -> Option<&'static str> {
+const fn described(operation: Operation, errno: Errno) -> Option<&'static str> {
     Some(match errno.0 as u32 {
+        linux::EINVAL if matches!(operation, Operation::Register) => "a poller cannot wait for itself",
         linux::EBADF => "not an open file descriptor",
         linux::EINVAL => "invalid argument",
         linux::EIO => "input or output error",
@@ -153,7 +168,7 @@ const fn described(errno: Errno) -> Option<&'static str> {
         linux::ENOTSOCK => "not a socket",
         linux::EPROTO => "unreadable answer of the kernel",
         linux::ECONNREFUSED => "connection refused",
-        linux::ELOOP => "pollers would wait for each other in a circle",
+        linux::ELOOP => "pollers would wait for each other in a circle, or be nested too deep",
         _ => return None,
     })
 }
@@ -205,7 +220,7 @@ pub(super) const fn io_kind(kind: ErrorKind) -> std::io::ErrorKind {
         ErrorKind::Unreachable => Io::NetworkUnreachable,
         ErrorKind::Denied => Io::PermissionDenied,
         ErrorKind::Unsupported => Io::Unsupported,
-        ErrorKind::LimitReached => Io::QuotaExceeded,
+        ErrorKind::LimitReached | ErrorKind::SourceLimitReached => Io::QuotaExceeded,
         ErrorKind::System => Io::Other,
         _ => Io::InvalidInput,
     }

@@ -10,14 +10,16 @@ use crate::error::{Error, ErrorKind, Excerpt, Object, Operation, Result};
 /// A network interface, as the user names it. The kernel is asked which one that is when a membership is joined, or a
 /// multicaster is made.
 ///
-/// Parsed and printed as: digits for an index, an IP address for an address, `default`, anything else for a name. `all` is
-/// reserved and cannot be parsed yet.
+/// Parsed and printed as: digits for an index, an IP address for an address, `default`, `all`, anything else for a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Interface {
     /// The one that the routing table names for the group.
     #[default]
     Default,
+    /// For listening: every interface that is up and capable of multicast (`IFF_MULTICAST`, which `lo` is not). A packet comes once
+    /// for each of them that it arrives on. Sending takes one multicaster an interface.
+    All,
     /// The one of this index (`if_nametoindex(3)`, `ip link`).
     Index(NonZeroU32),
     /// The one of this name.
@@ -58,7 +60,7 @@ impl FromStr for Interface {
             return Ok(Self::Default);
         }
         if text == "all" {
-            return Err(refused());
+            return Ok(Self::All);
         }
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return text.parse().map(Self::Index).map_err(|_| refused());
@@ -74,6 +76,7 @@ impl fmt::Display for Interface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::All => f.write_str("all"),
             Self::Index(index) => index.fmt(f),
             Self::Name(name) => name.fmt(f),
             Self::Address(address) => address.fmt(f),
@@ -108,6 +111,12 @@ impl Name {
             *to = from;
         }
         Ok(Self { bytes })
+    }
+
+    /// A name as the kernel writes it, with zeros behind it or not; `None` where it is none, or not UTF-8.
+    pub(crate) fn from_c_bytes(name: &[u8]) -> Option<Self> {
+        let name = name.split(|byte| *byte == 0).next()?;
+        core::str::from_utf8(name).ok().and_then(|name| Self::new(name).ok())
     }
 
     /// The name as text.

@@ -153,8 +153,9 @@ impl<F: Filter> ListenOptions<F> {
         }
         let wanted = Look { wants_metadata: self.metadata, is_coalesced, ..Look::NOTHING };
         // All is set before the socket is bound, so that nothing slips in that was not meant to.
-        let receiver = Receiver::new(socket, self.filter, &address, group, wanted)?;
-        receiver.socket.bind(address, object)?;
+        let mut receiver = Receiver::new(socket, self.filter, &address, group, wanted)?;
+        let sharing = receiver.socket.bind(address, object)?;
+        receiver.guard_against(sharing, &address)?;
         Ok(receiver)
     }
 }

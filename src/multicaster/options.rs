@@ -84,7 +84,7 @@ impl SendOptions {
         self
     }
 
-    /// Refuses packets that are longer than the path carries whole, with [`ErrorKind::TooLong`](crate::ErrorKind::TooLong),
+    /// Refuses packets that are longer than the path carries whole, with [`ErrorKind::TooLong`],
     /// instead of sending them in fragments (`IP_PMTUDISC_DO`, `ip(7)`).
     #[doc(alias = "IP_MTU_DISCOVER")]
     pub const fn mtu_discover(mut self) -> Self {
@@ -102,11 +102,11 @@ impl SendOptions {
     /// Makes a multicaster that sends each item of `packets` to `group` as one packet.
     ///
     /// # Errors
-    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) where there is no route and no interface was named;
-    /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface);
-    /// [`ErrorKind::Zero`](crate::ErrorKind::Zero) for a rate or a burst of 0;
-    /// [`ErrorKind::NoAddress`](crate::ErrorKind::NoAddress) where the interface has no IPv4 address, so that packets would
-    /// leave without a source; [`ErrorKind::InterfaceNeeded`](crate::ErrorKind::InterfaceNeeded) for an IPv6 link-local group
+    /// [`ErrorKind::Unreachable`] where there is no route and no interface was named;
+    /// [`ErrorKind::NoSuchInterface`];
+    /// [`ErrorKind::Zero`] for a rate or a burst of 0;
+    /// [`ErrorKind::NoAddress`] where the interface has no IPv4 address, so that packets would
+    /// leave without a source; [`ErrorKind::InterfaceNeeded`] for an IPv6 link-local group
     /// without an interface.
     pub fn packets<P>(self, group: Group, packets: P) -> Result<Multicaster<P::IntoIter>>
     where

@@ -5,7 +5,7 @@ use core::num::NonZeroU32;
 
 use linux_raw_sys::net::{AF_INET, AF_INET6};
 use linux_raw_sys::netlink::{
-    self, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, ifaddrmsg, ifinfomsg, nlmsghdr, rtmsg,
+    self, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, ifaddrmsg, ifinfomsg, nlmsghdr, rtmsg,
 };
 
 use crate::error::Errno;
@@ -21,6 +21,9 @@ const GET_ROUTE: u16 = netlink::RTM_GETROUTE as u16;
 const NEW_LINK: u16 = netlink::RTM_NEWLINK as u16;
 const NEW_ADDRESS: u16 = netlink::RTM_NEWADDR as u16;
 const NEW_ROUTE: u16 = netlink::RTM_NEWROUTE as u16;
+const DELETED_LINK: u16 = netlink::RTM_DELLINK as u16;
+const DELETED_ADDRESS: u16 = netlink::RTM_DELADDR as u16;
+const DELETED_ROUTE: u16 = netlink::RTM_DELROUTE as u16;
 const FAILED: u16 = NLMSG_ERROR as u16;
 const DONE: u16 = NLMSG_DONE as u16;
 
@@ -40,6 +43,19 @@ impl Question {
     /// Which interface has this name?
     pub(crate) fn link(name: &Name) -> Self {
         Self::new(GET_LINK, 0, 0, size_of::<ifinfomsg>()).with(LINK_NAME, name.as_c_bytes())
+    }
+
+    /// Which interfaces are there?
+    pub(crate) fn links() -> Self {
+        Self::new(GET_LINK, NLM_F_DUMP, 0, size_of::<ifinfomsg>())
+    }
+
+    /// Is there an interface of this index?
+    pub(crate) fn link_of(index: NonZeroU32) -> Self {
+        let question = Self::new(GET_LINK, 0, 0, size_of::<ifinfomsg>());
+        // Family and padding, type, index.
+        let place = HEADER.saturating_add(4);
+        index.get().to_ne_bytes().into_iter().zip(place..).fold(question, |question, (byte, at)| question.patched(at, byte))
     }
 
     /// Which addresses are there?
@@ -114,16 +130,23 @@ impl Question {
 pub(crate) enum Answer {
     Link {
         interface: u32,
+        /// `IFF_UP` and others (`netdevice(7)`).
+        flags: u32,
+        name: Option<Name>,
+        is_gone: bool,
     },
     Address {
         interface: u32,
         address: Option<IpAddr>,
+        is_gone: bool,
     },
     Route {
         interface: Option<u32>,
         source: Option<IpAddr>,
     },
     Failed(Errno),
+    /// A list changed while it was read: it is to be asked for again.
+    Interrupted,
     /// The end of a list, or an acknowledgement.
     Done,
     /// Something that we did not ask for.
@@ -135,30 +158,51 @@ pub(crate) enum Answer {
 pub(crate) fn answers(bytes: &[u8]) -> impl Iterator<Item = Answer> {
     let mut rest = bytes;
     core::iter::from_fn(move || {
-        let (length, after) = rest.split_first_chunk::<4>()?;
-        let kind = after.first_chunk::<2>()?;
-        let length = u32::from_ne_bytes(*length) as usize;
-        let body = rest.get(HEADER..length).or_else(|| rest.get(HEADER..).filter(|_| length >= HEADER))?;
-        rest = length.checked_next_multiple_of(4).and_then(|next| rest.get(next..)).unwrap_or(&[]);
-        Some(answer(u16::from_ne_bytes(*kind), body).unwrap_or(Answer::Other))
+        let (answer, is_interrupted, after) = first(rest)?;
+        rest = after;
+        Some(if is_interrupted { Answer::Interrupted } else { answer })
     })
+}
+
+/// The first message in these bytes; whether it belongs to a list that changed while it was written; and the bytes behind it.
+pub(crate) fn first(bytes: &[u8]) -> Option<(Answer, bool, &[u8])> {
+    let (length, after) = bytes.split_first_chunk::<4>()?;
+    let (kind, after) = after.split_first_chunk::<2>()?;
+    let flags = after.first_chunk::<2>()?;
+    let length = u32::from_ne_bytes(*length) as usize;
+    let body = bytes.get(HEADER..length).or_else(|| bytes.get(HEADER..).filter(|_| length >= HEADER))?;
+    let rest = length.checked_next_multiple_of(4).and_then(|next| bytes.get(next..)).unwrap_or(&[]);
+    let is_interrupted = u32::from(u16::from_ne_bytes(*flags)) & NLM_F_DUMP_INTR != 0;
+    Some((answer(u16::from_ne_bytes(*kind), body).unwrap_or(Answer::Other), is_interrupted, rest))
 }
 
 fn answer(kind: u16, body: &[u8]) -> Option<Answer> {
     match kind {
-        NEW_LINK => {
-            // Family and padding, type, index.
+        // Bridges tell of their ports by messages of the same type and another family: a port that leaves a bridge is not gone.
+        NEW_LINK | DELETED_LINK if body.first() == Some(&0) => {
+            // Family and padding, type, index, flags.
             let (_, index) = body.split_first_chunk::<4>()?;
-            Some(Answer::Link { interface: number(index)? })
+            let name = body.get(size_of::<ifinfomsg>()..).and_then(|attributes| attribute(attributes, LINK_NAME));
+            Some(Answer::Link {
+                interface: number(index)?,
+                flags: index.get(4..).and_then(number).unwrap_or(0),
+                name: name.and_then(Name::from_c_bytes),
+                is_gone: kind == DELETED_LINK,
+            })
         }
-        NEW_ADDRESS => {
+        NEW_ADDRESS | DELETED_ADDRESS => {
             // Family, prefix length, flags, scope, index.
             let (_, index) = body.split_first_chunk::<4>()?;
             let attributes = body.get(size_of::<ifaddrmsg>()..)?;
             // On a point-to-point link the local address is ours, and the other one is the peer's.
             let value = attribute(attributes, ADDRESS_LOCAL).or_else(|| attribute(attributes, ADDRESS_PEER));
-            Some(Answer::Address { interface: number(index)?, address: value.and_then(ip) })
+            Some(Answer::Address {
+                interface: number(index)?,
+                address: value.and_then(ip),
+                is_gone: kind == DELETED_ADDRESS,
+            })
         }
+        DELETED_ROUTE => Some(Answer::Route { interface: None, source: None }),
         NEW_ROUTE => {
             let attributes = body.get(size_of::<rtmsg>()..)?;
             Some(Answer::Route {

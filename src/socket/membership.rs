@@ -1,5 +1,6 @@
 //! Joining and leaving groups, and asking the kernel what a socket is a member of (RFC 3678, `ip(7)`).
 
+use core::ffi::CStr;
 use core::net::IpAddr;
 use core::num::NonZeroU32;
 
@@ -11,52 +12,158 @@ use crate::group::{Interface, Membership};
 use crate::route;
 use crate::sys::{self, Address};
 
-/// Where the group's address stands in a `group_req` and a `group_filter`: behind the interface's index, aligned as a pointer.
+/// Where the group's address stands in a `group_req` and its relatives: behind the interface's index, aligned as a pointer.
 const GROUP_AT: usize = size_of::<usize>();
 /// The size of a `sockaddr_storage`.
 const STORAGE: usize = 128;
-/// The size of a `group_req`.
+/// The size of a `group_req`, and where in a `group_source_req` the source stands.
 const REQUEST: usize = GROUP_AT + STORAGE;
+/// The size of a `group_source_req`.
+const SOURCE_REQUEST: usize = REQUEST + STORAGE;
 /// The size of a `group_filter` without sources: a `group_req`, the mode, and the number of sources.
 const FILTER: usize = (REQUEST + 8).next_multiple_of(size_of::<usize>());
 
+/// What a socket hears of a group on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hears {
+    /// All sources, but blocked ones.
+    Any,
+    /// Some sources.
+    Named,
+}
+
 impl Socket {
-    /// Joins the group on the interface. To have joined it before is fine.
+    /// Joins what the membership says. To have joined it before is fine.
     pub(crate) fn join(&self, membership: &Membership) -> Result<()> {
-        let index = route::index(membership.group(), membership.interface(), Operation::Join)?;
-        match self.request(linux::MCAST_JOIN_GROUP, membership, index.get()) {
+        if membership.interface() != Interface::All {
+            let index = route::index(membership.group(), membership.interface(), Operation::Join)?;
+            return self.join_on(membership, index);
+        }
+        let mut joined = 0_usize;
+        route::each_multicast_interface(Operation::Join, |index| {
+            joined = joined.saturating_add(1);
+            self.join_on(membership, index)
+        })?;
+        if joined == 0 {
+            return Err(Error::new(Operation::Join, membership.object(), ErrorKind::NoSuchInterface));
+        }
+        Ok(())
+    }
+
+    /// Joins group and source on the interface of this index.
+    pub(crate) fn join_on(&self, membership: &Membership, index: NonZeroU32) -> Result<()> {
+        let before = self.hears(membership.group().address(), index);
+        let (option, expected) = match membership.only_source() {
+            None => (linux::MCAST_JOIN_GROUP, Hears::Any),
+            Some(_) => (linux::MCAST_JOIN_SOURCE_GROUP, Hears::Named),
+        };
+        // The kernel would turn the one into the other, or seem to succeed and do nothing.
+        if before.is_some_and(|before| before != expected) {
+            return Err(Error::new(Operation::Join, membership.object(), ErrorKind::MixedSources));
+        }
+        match self.request(option, membership, membership.only_source(), index.get()) {
+            // Joined before: a group is in use, a source not available.
             Ok(()) | Err(Errno::IN_USE) => Ok(()),
-            Err(errno) => Err(Error::system(Operation::Join, membership.object(), errno)),
+            Err(Errno::NOT_AVAILABLE) if before == Some(Hears::Named) => Ok(()),
+            Err(errno) => Err(join_error(membership, errno, before)),
         }
     }
 
-    /// Leaves the group on the interface. Not to be a member is fine.
+    /// Leaves what the membership says. Not to be a member is fine.
     pub(crate) fn leave(&self, membership: &Membership) -> Result<()> {
+        if membership.interface() == Interface::All {
+            return route::each_multicast_interface(Operation::Leave, |index| self.leave_on(membership, index.get()));
+        }
         let index = match route::index(membership.group(), membership.interface(), Operation::Leave) {
             Ok(index) => index.get(),
             // The route by which it was joined is gone: 0 is the membership in this group on whichever interface.
             Err(error) if membership.interface() == Interface::Default && error.kind() == ErrorKind::Unreachable => 0,
             Err(error) => return Err(error),
         };
-        match self.request(linux::MCAST_LEAVE_GROUP, membership, index) {
+        self.leave_on(membership, index)
+    }
+
+    /// Leaves group and source on the interface of this index.
+    fn leave_on(&self, membership: &Membership, index: u32) -> Result<()> {
+        let option = match membership.only_source() {
+            None => linux::MCAST_LEAVE_GROUP,
+            Some(_) => linux::MCAST_LEAVE_SOURCE_GROUP,
+        };
+        match self.request(option, membership, membership.only_source(), index) {
             Ok(()) | Err(Errno::NOT_AVAILABLE) => Ok(()),
+            // What the kernel says of a source of a group that is not joined.
+            Err(Errno::INVALID) if membership.only_source().is_some() => Ok(()),
             Err(errno) => Err(Error::system(Operation::Leave, membership.object(), errno)),
+        }
+    }
+
+    /// Forgets the group, with all its sources, on the interface of this index, which may exist no more: until then the dead
+    /// membership takes one of the places that the kernel grants.
+    pub(crate) fn forget(&self, membership: &Membership, index: NonZeroU32) {
+        // Not to be a member is fine, and there is nothing else that can fail.
+        let _ = self.request(linux::MCAST_LEAVE_GROUP, membership, None, index.get());
+    }
+
+    /// Hears a source of the group no more, or again.
+    pub(crate) fn set_blocked(&self, membership: &Membership, source: IpAddr, blocked: bool) -> Result<()> {
+        let (option, operation) = match blocked {
+            true => (linux::MCAST_BLOCK_SOURCE, Operation::Block),
+            false => (linux::MCAST_UNBLOCK_SOURCE, Operation::Unblock),
+        };
+        let on_each = |index: NonZeroU32| {
+            let hears = self.hears(membership.group().address(), index);
+            if hears == Some(Hears::Named) || membership.only_source().is_some() {
+                return Err(Error::new(operation, membership.object(), ErrorKind::MixedSources));
+            }
+            match self.request(option, membership, Some(source), index.get()) {
+                // Blocked or not blocked before.
+                Ok(()) => Ok(()),
+                Err(Errno::NOT_AVAILABLE) if hears.is_some() => Ok(()),
+                Err(Errno::INVALID) if hears.is_none() => {
+                    Err(Error::new(operation, membership.object(), ErrorKind::NotJoined))
+                }
+                Err(errno) if is_limit(errno) => Err(source_limit(operation, membership, errno)),
+                Err(errno) => Err(Error::system(operation, membership.object(), errno)),
+            }
+        };
+        match membership.interface() {
+            Interface::All => route::each_multicast_interface(operation, on_each),
+            interface => on_each(route::index(membership.group(), interface, operation)?),
         }
     }
 
     /// Whether this socket itself is a member of the group on the interface: the kernel's own word, whatever was joined before
     /// we had the socket, and however often an interface was made anew.
     pub(crate) fn is_member(&self, group: IpAddr, interface: NonZeroU32) -> bool {
-        let mut question = [0; FILTER];
-        fill(&mut question, group, interface.get());
-        sys::getsockopt(&self.fd, level(group), linux::MCAST_MSFILTER, &mut question).is_ok()
+        self.hears(group, interface).is_some()
     }
 
-    fn request(&self, name: u32, membership: &Membership, index: u32) -> core::result::Result<(), Errno> {
+    fn hears(&self, group: IpAddr, interface: NonZeroU32) -> Option<Hears> {
+        let mut question = [0; FILTER];
+        fill(&mut question, group, interface.get());
+        let length = sys::getsockopt(&self.fd, level(group), linux::MCAST_MSFILTER, &mut question).ok()?;
+        let mode = question.get(REQUEST..length)?.first_chunk::<4>()?;
+        Some(if u32::from_ne_bytes(*mode) == linux::MCAST_INCLUDE { Hears::Named } else { Hears::Any })
+    }
+
+    fn request(
+        &self,
+        name: u32,
+        membership: &Membership,
+        source: Option<IpAddr>,
+        index: u32,
+    ) -> core::result::Result<(), Errno> {
         let group = membership.group().address();
-        let mut request = [0; REQUEST];
+        let mut request = [0; SOURCE_REQUEST];
         fill(&mut request, group, index);
-        sys::setsockopt(&self.fd, level(group), name, &request)
+        let length = match source {
+            None => REQUEST,
+            Some(source) => {
+                sys::put(&mut request, REQUEST, Address::of(source).as_bytes());
+                SOURCE_REQUEST
+            }
+        };
+        sys::setsockopt(&self.fd, level(group), name, request.get(..length).unwrap_or(&request))
     }
 }
 
@@ -67,8 +174,45 @@ const fn level(group: IpAddr) -> u32 {
     }
 }
 
-/// Writes interface and group, with which both structures begin.
+/// Writes interface and group, with which all these structures begin.
 fn fill(bytes: &mut [u8], group: IpAddr, index: u32) {
     sys::put(bytes, 0, &index.to_ne_bytes());
     sys::put(bytes, GROUP_AT, Address::of(group).as_bytes());
+}
+
+fn is_limit(errno: Errno) -> bool {
+    matches!(errno, Errno::NO_BUFFERS | Errno::NO_MEMORY)
+}
+
+/// Which of the kernel's limits was met can only be told from what was joined before.
+#[cold]
+fn join_error(membership: &Membership, errno: Errno, before: Option<Hears>) -> Error {
+    if !is_limit(errno) {
+        return Error::system(Operation::Join, membership.object(), errno);
+    }
+    if before.is_some() {
+        return source_limit(Operation::Join, membership, errno);
+    }
+    let setting = match membership.group().address() {
+        IpAddr::V4(_) => c"/proc/sys/net/ipv4/igmp_max_memberships",
+        IpAddr::V6(_) => c"/proc/sys/net/core/optmem_max",
+    };
+    Error::limit(Operation::Join, membership.object(), ErrorKind::LimitReached, errno, setting_of(setting))
+}
+
+#[cold]
+fn source_limit(operation: Operation, membership: &Membership, errno: Errno) -> Error {
+    let setting = match membership.group().address() {
+        IpAddr::V4(_) => c"/proc/sys/net/ipv4/igmp_max_msf",
+        IpAddr::V6(_) => c"/proc/sys/net/ipv6/mld_max_msf",
+    };
+    Error::limit(operation, membership.object(), ErrorKind::SourceLimitReached, errno, setting_of(setting))
+}
+
+/// The number in a file of the kernel's settings, 0 where it cannot be read.
+fn setting_of(path: &CStr) -> u32 {
+    let mut text = [0; 16];
+    let length = sys::read_file(path, &mut text).unwrap_or(0);
+    let digits = text.iter().take(length).take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number: u32, digit| number.saturating_mul(10).saturating_add(u32::from(digit.wrapping_sub(b'0'))))
 }

@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use linux_raw_sys::net::{AF_INET, AF_INET6};
+use linux_raw_sys::net::{AF_INET, AF_INET6, AF_NETLINK};
 
 /// Room for a `sockaddr_in` or a `sockaddr_in6`.
 #[repr(C, align(4))]
@@ -52,6 +52,15 @@ impl Address {
 
     pub(crate) const fn as_bytes(&self) -> &[u8; Self::CAPACITY] {
         &self.bytes
+    }
+
+    /// The size of a `sockaddr_nl`.
+    pub(super) const NETLINK: usize = 12;
+
+    /// Makes it a `sockaddr_nl`: family, port id 0 (the kernel chooses one), groups.
+    pub(super) fn set_netlink_groups(&mut self, groups: u32) {
+        put(&mut self.bytes, 0, &(AF_NETLINK as u16).to_ne_bytes());
+        put(&mut self.bytes, 8, &groups.to_ne_bytes());
     }
 
     /// The first four bytes of a `sockaddr_nl` are family and padding, the next four the sender's port id: 0 is the kernel.

@@ -35,6 +35,9 @@ mod symbol {
             address_length: *mut c_uint,
         ) -> isize;
         pub(super) fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> isize;
+        pub(super) fn openat(folder: c_int, path: *const c_void, flags: c_int, ...) -> c_int;
+        pub(super) fn read(fd: c_int, buffer: *mut c_void, length: usize) -> isize;
+        pub(super) fn bind(fd: c_int, address: *const c_void, length: c_uint) -> c_int;
         pub(super) fn sendmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> isize;
         pub(super) fn write(fd: c_int, buffer: *const c_void, length: usize) -> isize;
     }
@@ -74,6 +77,9 @@ functions! {
         fd: c_int, buffer: *mut c_void, length: usize, flags: c_int, address: *mut c_void, address_length: *mut c_uint
     );
     recvmsg = recvmsg(fd: c_int, message: *mut msghdr, flags: c_int);
+    openat = openat(folder: c_int, path: *const c_void, flags: c_int, mode: c_uint);
+    read = read(fd: c_int, buffer: *mut c_void, length: usize);
+    bind = bind(fd: c_int, address: *const c_void, length: c_uint);
     sendmsg = sendmsg(fd: c_int, message: *mut msghdr, flags: c_int);
     write = write(fd: c_int, buffer: *const c_void, length: usize);
 }

@@ -18,14 +18,14 @@ mod call;
 #[path = "c_library.rs"]
 mod call;
 
-use core::ffi::{c_int, c_uint, c_void};
+use core::ffi::{CStr, c_int, c_uint, c_void};
 use core::net::SocketAddr;
 use core::ptr::null_mut;
 use core::time::Duration;
 
 use linux_raw_sys::general::{
-    __kernel_old_timespec, CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, F_DUPFD_CLOEXEC, O_CLOEXEC,
-    O_NONBLOCK, epoll_event, iovec,
+    __kernel_old_timespec, AT_FDCWD, CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, F_DUPFD_CLOEXEC, O_CLOEXEC,
+    O_NONBLOCK, O_RDONLY, epoll_event, iovec,
 };
 use linux_raw_sys::net::{MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, cmsghdr, msghdr};
 
@@ -250,6 +250,26 @@ impl SegmentSize {
     const fn new(size: u16) -> Self {
         Self { header: cmsghdr { cmsg_len: Self::LENGTH, cmsg_level: UDP as c_int, cmsg_type: UDP_SEGMENT as c_int }, size }
     }
+}
+
+/// `open(2)` and `read(2)`: the beginning of a file of the kernel's; gives the length of what was read.
+pub(crate) fn read_file(path: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: `pathname` points to bytes that end with a zero; the kernel keeps no pointer.
+    let returned = unsafe { call::openat(AT_FDCWD, path.as_ptr().cast(), (O_RDONLY | O_CLOEXEC) as c_int, 0) };
+    // SAFETY: where the call succeeded, it made this descriptor, and nobody else has it.
+    let fd = checked(returned).map(|raw| unsafe { Fd::own(raw) })?;
+    // SAFETY: `buf` points to `count` bytes that may be written.
+    let returned = unsafe { call::read(fd.raw(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    checked(returned)
+}
+
+/// `bind(2)` of a netlink socket to multicast groups (`netlink(7)`): the kernel tells it what changes.
+pub(crate) fn subscribe(fd: &Fd, groups: u32) -> Result<(), Errno> {
+    let mut address = Address::EMPTY;
+    address.set_netlink_groups(groups);
+    // SAFETY: `addr` points to at least `addrlen` readable bytes, which are a `sockaddr_nl`; the kernel keeps no pointer.
+    let returned = unsafe { call::bind(fd.raw(), address.as_mut_ptr(), Address::NETLINK as c_uint) };
+    checked(returned).map(drop)
 }
 
 /// `clock_gettime(2)` of the clock that no one sets (`CLOCK_MONOTONIC`).

@@ -44,6 +44,10 @@ impl Pair {
             std::fs::write(format!("/proc/sys/net/ipv4/conf/{end}/accept_local"), "1").unwrap();
             run(&format!("ip link set {end} up"));
         }
+        for end in [&a, &b] {
+            // The kernel sees to it a while later; until then the ends swallow what is sent.
+            super::wait_until("the link is up", || run(&format!("ip -o link show dev {end}")).contains("state UP"));
+        }
         let addresses = [1, 2].map(|host| Ipv4Addr::new(10, process, count, host));
         Self { a, b, addresses }
     }

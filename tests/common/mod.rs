@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use multicast::filter::Filter;
@@ -108,7 +109,7 @@ pub fn assert_quiet<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>
 pub struct Python {
     child: Child,
     input: ChildStdin,
-    output: BufReader<ChildStdout>,
+    lines: Receiver<String>,
 }
 
 impl Python {
@@ -122,16 +123,18 @@ impl Python {
             .spawn()
             .expect("python3 is needed for the tests against peers: install it");
         let input = child.stdin.take().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        Self { child, input, output }
+        let lines = lines_of(child.stdout.take().unwrap());
+        Self { child, input, lines }
     }
 
-    /// The next line that it prints, without its end.
+    /// The next line that it prints, without its end. It must come.
     pub fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "the Python peer ended too early");
-        line.trim_end().to_owned()
+        self.lines.recv_timeout(PATIENCE).expect("a line of the Python peer")
+    }
+
+    /// Nothing must be printed for a while.
+    pub fn assert_quiet(&mut self) {
+        assert_eq!(self.lines.recv_timeout(QUIET).ok(), None);
     }
 
     /// Writes it a line.
@@ -139,6 +142,21 @@ impl Python {
         writeln!(self.input, "{line}").unwrap();
         self.input.flush().unwrap();
     }
+}
+
+/// The lines of another process's output, read by a thread so that one can wait for them with a time-out. It ends with the
+/// output.
+pub fn lines_of(output: ChildStdout) -> Receiver<String> {
+    let (send, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines() {
+            let Ok(line) = line else { return };
+            if send.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 impl Drop for Python {

@@ -77,6 +77,11 @@ impl Receiver {
         Self(python)
     }
 
+    /// Nothing must come for a while.
+    pub fn assert_quiet(&mut self) {
+        self.0.assert_quiet();
+    }
+
     /// The next packet, which must come.
     pub fn next(&mut self) -> Seen {
         let line = self.0.line();

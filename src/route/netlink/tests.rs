@@ -65,7 +65,7 @@ fn an_address_is_the_local_one_where_there_is_a_peer() {
     body.extend(3_u32.to_ne_bytes());
     body.extend(attribute_bytes(ADDRESS_PEER, &[10, 0, 0, 2]));
     body.extend(attribute_bytes(ADDRESS_LOCAL, &[10, 0, 0, 1]));
-    let expected = Answer::Address { interface: 3, address: Some([10, 0, 0, 1].into()) };
+    let expected = Answer::Address { interface: 3, address: Some([10, 0, 0, 1].into()), is_gone: false };
     assert_eq!(all(&message(NEW_ADDRESS, &body)), [expected]);
 }
 
@@ -103,7 +103,7 @@ fn a_link_that_is_cut_off_behind_its_index_is_read() {
     body.extend(5_u32.to_ne_bytes());
     body.extend([0; 2000]);
     let bytes = message(NEW_LINK, &body);
-    assert_eq!(all(&bytes[..512]), [Answer::Link { interface: 5 }]);
+    assert_eq!(all(&bytes[..512]), [Answer::Link { interface: 5, flags: 0, name: None, is_gone: false }]);
 }
 
 #[test]
@@ -127,4 +127,36 @@ fn lengths_that_cannot_be_end_the_list() {
     body.extend([0; 8]);
     let expected = Answer::Route { interface: None, source: None };
     assert_eq!(all(&message(NEW_ROUTE, &body)), [expected], "an attribute of length 0");
+}
+
+fn link_message(kind: u16, family: u8, flags: u32) -> Vec<u8> {
+    let mut body = [family, 0, 0, 0].to_vec();
+    body.extend(5_u32.to_ne_bytes());
+    body.extend(flags.to_ne_bytes());
+    body.extend([0; 4]);
+    body.extend(attribute_bytes(LINK_NAME, b"eth0\0"));
+    message(kind, &body)
+}
+
+#[test]
+fn a_link_that_comes_or_goes_has_name_and_flags() {
+    let name = Name::new("eth0").ok();
+    let expected = Answer::Link { interface: 5, flags: 0x1041, name, is_gone: false };
+    assert_eq!(all(&link_message(NEW_LINK, 0, 0x1041)), [expected]);
+    let expected = Answer::Link { interface: 5, flags: 0, name, is_gone: true };
+    assert_eq!(all(&link_message(DELETED_LINK, 0, 0)), [expected]);
+}
+
+#[test]
+fn a_port_that_leaves_a_bridge_is_no_link_that_is_gone() {
+    const AF_BRIDGE: u8 = 7;
+    assert_eq!(all(&link_message(DELETED_LINK, AF_BRIDGE, 0)), [Answer::Other]);
+}
+
+#[test]
+fn a_list_that_changed_while_it_was_written_is_told() {
+    let mut bytes = link_message(NEW_LINK, 0, 0);
+    bytes[6..8].copy_from_slice(&(NLM_F_DUMP_INTR as u16).to_ne_bytes());
+    assert_eq!(all(&bytes), [Answer::Interrupted]);
+    assert!(matches!(first(&bytes), Some((Answer::Link { interface: 5, .. }, true, []))));
 }

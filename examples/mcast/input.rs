@@ -1,0 +1,111 @@
+//! Standard input, line by line, as it comes.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use crate::stop::{Stop, failed};
+
+/// More of a line is not kept, only counted: it is longer than the longest packet of IPv4 and of IPv6.
+const KEPT: usize = 65_536;
+
+pub(crate) struct Lines {
+    file: File,
+    chunk: Box<[u8]>,
+    /// What of the chunk was read and not cut into lines yet.
+    unread: core::ops::Range<usize>,
+    line: Line,
+    at_end: bool,
+}
+
+/// A line without its newline.
+#[derive(Default)]
+pub(crate) struct Line {
+    /// Its beginning, whole if it could be a packet.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) length: usize,
+    /// Which line it is, from 1 on.
+    pub(crate) number: u64,
+}
+
+pub(crate) enum Next {
+    Line(Line),
+    /// Wait until there is input, then [`Lines::read`].
+    Wait,
+    End,
+}
+
+impl Lines {
+    pub(crate) fn from_standard_input() -> Result<Self, Stop> {
+        let file = io::stdin().as_fd().try_clone_to_owned().map_err(failed("open standard input"))?.into();
+        if stands_in_for_closed(&file) {
+            return Err(Stop::Failed("standard input is closed: there is nothing to send".to_owned()));
+        }
+        let line = Line { number: 1, ..Line::default() };
+        Ok(Self { file, chunk: vec![0; KEPT].into(), unread: 0..0, line, at_end: false })
+    }
+
+    /// The next line, if it was read whole already. The last one needs no newline.
+    pub(crate) fn next(&mut self) -> Next {
+        let unread = self.chunk.get(self.unread.clone()).unwrap_or(&[]);
+        if let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
+            self.line.extend(unread.get(..end).unwrap_or(&[]));
+            self.unread.start += end + 1;
+            return Next::Line(self.take_line());
+        }
+        self.line.extend(unread);
+        self.unread = 0..0;
+        match (self.at_end, self.line.length) {
+            (false, _) => Next::Wait,
+            (true, 0) => Next::End,
+            (true, _) => Next::Line(self.take_line()),
+        }
+    }
+
+    fn take_line(&mut self) -> Line {
+        let number = self.line.number + 1;
+        core::mem::replace(&mut self.line, Line { number, ..Line::default() })
+    }
+
+    /// Reads what there is. It blocks where there is nothing.
+    pub(crate) fn read(&mut self) -> Result<(), Stop> {
+        match self.file.read(&mut self.chunk) {
+            Ok(0) => self.at_end = true,
+            Ok(length) => self.unread = 0..length,
+            // Nothing was there after all: the next turn waits again.
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+            Err(error) => return Err(Stop::Failed(format!("read standard input: {error}"))),
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Lines {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Line {
+    fn extend(&mut self, bytes: &[u8]) {
+        self.length = self.length.saturating_add(bytes.len());
+        let room = KEPT.saturating_sub(self.bytes.len());
+        self.bytes.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+    }
+
+    /// Whether its end was not kept: no packet can hold it.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.length > self.bytes.len()
+    }
+}
+
+/// Where descriptor 0 is closed, Rust's start-up code puts `/dev/null` there, open for reading and writing, which would pass for
+/// an empty input. `</dev/null`, which is one, is open for reading alone: that tells them apart.
+fn stands_in_for_closed(input: &File) -> bool {
+    let is_null = match (input.metadata(), fs::metadata("/dev/null")) {
+        (Ok(input), Ok(null)) => input.file_type().is_char_device() && input.rdev() == null.rdev(),
+        _ => false,
+    };
+    is_null && { input }.write(b"\n").is_ok()
+}

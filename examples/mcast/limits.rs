@@ -1,0 +1,76 @@
+//! What ends the program from outside: signals, and the time-out.
+
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use multicast::{Events, Interest, Poller, Token};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::{flag, low_level};
+
+use crate::stop::{Stop, failed};
+
+const SIGNAL: Token = Token(0);
+
+pub(crate) struct Limits {
+    /// The signal that came last; 0 is none.
+    signal: Arc<AtomicUsize>,
+    /// Readable from the first signal on. It is never read, so that no poll forgets the signal.
+    signalled: UnixStream,
+    started: Instant,
+    timeout: Option<Duration>,
+}
+
+impl Limits {
+    /// Catches SIGINT and SIGTERM from now on; the time runs from now on, too.
+    pub(crate) fn new(timeout: Option<Duration>) -> Result<Self, Stop> {
+        let signal = Arc::new(AtomicUsize::new(0));
+        let (signalled, raise) = UnixStream::pair().map_err(failed("open a pair of sockets for signals"))?;
+        for number in [SIGINT, SIGTERM] {
+            let raise = raise.try_clone().map_err(failed("open a socket for signals"))?;
+            // They run in the order in which they were registered: who is woken by the socket finds the number set.
+            flag::register_usize(number, Arc::clone(&signal), number.unsigned_abs() as usize)
+                .and_then(|_| low_level::pipe::register(number, raise))
+                .map_err(failed("catch a signal"))?;
+        }
+        Ok(Self { signal, signalled, started: Instant::now(), timeout })
+    }
+
+    /// Lets signals wake this poller. Its tokens from 1 on are free.
+    pub(crate) fn register(&self, poller: &Poller) -> Result<(), Stop> {
+        Ok(poller.register(&self.signalled, SIGNAL, Interest::READABLE)?)
+    }
+
+    /// Whether the program may go on.
+    pub(crate) fn check(&self) -> Result<(), Stop> {
+        match self.signal.load(Ordering::Relaxed) {
+            0 => {}
+            signal => return Err(Stop::Signal(signal as u8)),
+        }
+        match self.time_left() {
+            Some(Duration::ZERO) => Err(Stop::TimedOut),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until something is ready, for `at_most` and for as long as the program may go on. What is ready stands in `events`,
+    /// also where the program may not go on.
+    pub(crate) fn wait<const N: usize>(
+        &self,
+        poller: &Poller,
+        events: &mut Events<N>,
+        at_most: Option<Duration>,
+    ) -> Result<(), Stop> {
+        let time = match (self.time_left(), at_most) {
+            (Some(left), Some(at_most)) => Some(left.min(at_most)),
+            (left, at_most) => left.or(at_most),
+        };
+        poller.poll(events, time)?;
+        self.check()
+    }
+
+    fn time_left(&self) -> Option<Duration> {
+        self.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()))
+    }
+}

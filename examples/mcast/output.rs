@@ -1,0 +1,111 @@
+//! Standard output: one line a packet, written at once, and never stuck where a signal or the time-out should end us.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use multicast::{Events, Interest, Poller, Token};
+
+use crate::limits::Limits;
+use crate::stop::{Stop, failed};
+
+/// A pipe that is writable takes so many bytes without blocking (`PIPE_BUF`, `pipe(7)`).
+const PIECE: usize = 4096;
+const WRITABLE: Token = Token(1);
+
+pub(crate) struct Output {
+    file: File,
+    /// A poller of its own: while nobody reads our output, packets that come shall not wake us.
+    poller: Option<Poller>,
+    line: Vec<u8>,
+}
+
+impl Output {
+    pub(crate) fn new(limits: &Limits) -> Result<Self, Stop> {
+        let file = io::stdout().as_fd().try_clone_to_owned().map_err(failed("open standard output"))?;
+        let poller = Poller::new()?;
+        limits.register(&poller)?;
+        let poller = match poller.register(&file, WRITABLE, Interest::WRITABLE) {
+            Ok(()) => Some(poller),
+            // A regular file takes everything at once.
+            Err(error) if error.kind() == multicast::ErrorKind::NotPollable => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { file: file.into(), poller, line: Vec::new() })
+    }
+
+    /// Lets `poller` tell, by an event that is a hang-up or an error, when nobody reads any more.
+    pub(crate) fn watch(&self, poller: &Poller, token: Token) -> Result<(), Stop> {
+        if self.poller.is_some() {
+            // Errors and hang-ups are reported whatever one waits for. A terminal is readable, too, while keys are typed: taken
+            // as an edge, that wakes us once.
+            poller.register(&self.file, token, Interest::READABLE.edge())?;
+        }
+        Ok(())
+    }
+
+    /// Prints a packet.
+    pub(crate) fn packet(&mut self, source: SocketAddr, payload: &[u8], limits: &Limits) -> Result<(), Stop> {
+        self.line.clear();
+        // Writing into a vector does not fail.
+        let _ = write!(self.line, "{source} ");
+        escape(payload, &mut self.line);
+        self.line.push(b'\n');
+        self.write(limits)
+    }
+
+    fn write(&mut self, limits: &Limits) -> Result<(), Stop> {
+        let mut rest = self.line.as_slice();
+        while !rest.is_empty() {
+            if let Some(poller) = &self.poller {
+                wait_until_writable(poller, limits)?;
+            }
+            match self.file.write(rest.get(..PIECE).unwrap_or(rest)) {
+                Ok(written) => rest = rest.get(written..).unwrap_or(&[]),
+                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => limits.check()?,
+                Err(error) => return Err(unwritable(&error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wait_until_writable(poller: &Poller, limits: &Limits) -> Result<(), Stop> {
+    let mut events = Events::<2>::new();
+    loop {
+        let may_go_on = limits.wait(poller, &mut events, None);
+        // First this: a packet that was received before the time was up shall be printed.
+        if events.iter().any(|event| event.token() == WRITABLE) {
+            return Ok(());
+        }
+        may_go_on?;
+    }
+}
+
+/// Prints a text that is no packet.
+pub(crate) fn print(text: &str) -> Result<(), Stop> {
+    let mut output = io::stdout().lock();
+    output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(|error| unwritable(&error))
+}
+
+fn unwritable(error: &io::Error) -> Stop {
+    match error.kind() {
+        ErrorKind::BrokenPipe => Stop::OutputClosed,
+        _ => Stop::Failed(format!("write to standard output: {error}")),
+    }
+}
+
+/// Adds the payload so that it stays on one line, harms no terminal, and can be read back without loss.
+pub(crate) fn escape(payload: &[u8], line: &mut Vec<u8>) {
+    for byte in payload {
+        match byte {
+            b'\\' => line.extend_from_slice(b"\\\\"),
+            b' '..=b'~' => line.push(*byte),
+            _ => {
+                // Writing into a vector does not fail.
+                let _ = write!(line, "\\x{byte:02x}");
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Why the program ends before its work is done.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+pub(crate) enum Stop {
+    /// The command line makes no sense.
+    Misused(String),
+    /// The crate, or the kernel through it, refused.
+    Refused(multicast::Error),
+    /// Something else went wrong.
+    Failed(String),
+    /// `--timeout` is over.
+    TimedOut,
+    /// SIGINT or SIGTERM came.
+    Signal(u8),
+    /// Nobody reads what we print any more.
+    OutputClosed,
+}
+
+const SIGPIPE: u8 = 13;
+
+impl Stop {
+    /// What went wrong in words, where a person should be told.
+    pub(crate) fn reason(&self) -> Option<String> {
+        match self {
+            Self::Misused(reason) => Some(format!("{reason}\nTry: mcast --help")),
+            Self::Refused(error) => Some(error.to_string()),
+            Self::Failed(reason) => Some(reason.clone()),
+            Self::TimedOut => Some("the time is up".to_owned()),
+            Self::Signal(_) | Self::OutputClosed => None,
+        }
+    }
+
+    /// What a shell gets to see. For signals, and for a closed output, it is what it would see of a program that does not catch
+    /// them.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Refused(_) | Self::Failed(_) | Self::TimedOut => ExitCode::from(1),
+            Self::Misused(_) => ExitCode::from(2),
+            Self::Signal(signal) => ExitCode::from(128 | signal),
+            Self::OutputClosed => ExitCode::from(128 | SIGPIPE),
+        }
+    }
+}
+
+impl From<multicast::Error> for Stop {
+    fn from(error: multicast::Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// For `map_err`: names what was tried.
+pub(crate) fn failed<E: Display>(tried: &str) -> impl Fn(E) -> Stop {
+    move |error| Stop::Failed(format!("{tried}: {error}"))
+}
+
+/// Tells the person at standard error. Nothing can be done where nobody listens there; `eprintln!` would panic.
+pub(crate) fn complain(reason: &dyn Display) {
+    let _ = writeln!(io::stderr(), "mcast: {reason}");
+}

@@ -1,0 +1,185 @@
+//! What a multicaster sends next and what it took: whatever the socket answers and the iterator promises, no item is lost,
+//! doubled or reordered, and none is pulled that could have to be waited for.
+#![no_main]
+
+use std::cell::Cell;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use multicast::fuzzing::{Segments, Staging};
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    batch: Batch,
+    /// How many items the iterator has.
+    items: u16,
+    /// What it promises before each item, in turn, as far as that is true; nothing where this is empty.
+    promises: Vec<u8>,
+    /// How long the items are, in turn; empty where there is none.
+    lengths: Vec<u16>,
+    steps: Vec<Step>,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Batch {
+    One,
+    Two,
+    Three,
+    Eight,
+    SixtyFour,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Step {
+    /// `Multicaster::step`: so many may leave, one at least, and the socket answers. It takes everything when the answers are used
+    /// up.
+    Send { most: u8, answers: Vec<Answer> },
+    /// `Multicaster::discard`.
+    Discard,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Answer {
+    Sent,
+    Blocked,
+    Failed,
+    /// Packets that were to leave together are too long for the way.
+    Refused,
+    /// Packets cannot leave together at all.
+    Unsupported,
+}
+
+/// Gives 0, 1, 2 and so on, and checks how it is asked.
+#[derive(Debug)]
+struct Source<'a> {
+    next: u32,
+    end: u32,
+    promises: &'a [u8],
+    /// How many items have left the batch: those between this and `next` are in it.
+    gone: &'a Cell<u32>,
+    batch: u32,
+    /// The last answer of `size_hint`, until the next item is pulled.
+    promised: Cell<Option<usize>>,
+    ended: bool,
+}
+
+impl Iterator for Source<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        assert!(!self.ended, "asked again after its end");
+        let staged = self.next - self.gone.get();
+        assert!(staged < self.batch, "pulled more than the batch holds");
+        let promised = self.promised.take();
+        if staged > 0 {
+            assert!(promised.is_some_and(|lower| lower > 0), "asked for more than it promised while an item waits");
+        }
+        if self.next == self.end {
+            self.ended = true;
+            return None;
+        }
+        self.next += 1;
+        Some(self.next - 1)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let promise = match self.promises.len() {
+            0 => 0,
+            length => self.promises[self.next as usize % length],
+        };
+        let lower = usize::from(promise).min((self.end - self.next) as usize);
+        self.promised.set(Some(lower));
+        (lower, None)
+    }
+}
+
+/// The rules of `UDP_SEGMENT` (`udp(7)`): two at least, of one size, the last one possibly shorter, none empty, and all of them no
+/// longer than a datagram.
+fn assert_can_leave_together(lengths: &[usize], size: u16, largest: u16) {
+    let size_of_each = usize::from(size);
+    let (last, others) = lengths.split_last().expect("none");
+    assert!(!others.is_empty() && size <= largest, "{lengths:?} {size} {largest}");
+    assert!(others.iter().all(|length| *length == size_of_each), "{lengths:?} {size}");
+    assert!((1..=size_of_each).contains(last), "{lengths:?} {size}");
+    assert!(lengths.iter().sum::<usize>() <= 65_507, "{lengths:?}");
+}
+
+fn run<const BATCH: usize>(input: &Input) {
+    let gone = Cell::new(0);
+    let source = Source {
+        next: 0,
+        end: input.items.into(),
+        promises: &input.promises,
+        gone: &gone,
+        batch: BATCH as u32,
+        promised: Cell::new(None),
+        ended: false,
+    };
+    let mut staging = Staging::<_, BATCH>::new(source);
+    // Each item must leave when it is its turn: sent, discarded, or handed back at the end.
+    let leaves = |item: Option<u32>| {
+        assert_eq!(item, Some(gone.get()));
+        gone.set(gone.get() + 1);
+    };
+    let length = |item: u32| match input.lengths.len() {
+        0 => 0,
+        count => usize::from(input.lengths[item as usize % count]),
+    };
+    let mut segments = Segments::new();
+    let mut largest = u16::MAX;
+    for step in &input.steps {
+        match step {
+            Step::Send { most, answers } => {
+                staging.fill();
+                assert_eq!(staging.front().is_none(), gone.get() == u32::from(input.items), "empty only at the end");
+                let mut answers = answers.iter();
+                let most = usize::from(*most).max(1);
+                while let Some(item) = staging.front().copied() {
+                    assert_eq!(item, gone.get());
+                    let staged: Vec<_> = staging.iter().copied().collect();
+                    assert!(staged.iter().copied().eq(item..item + staged.len() as u32), "staged in order");
+                    let lengths: Vec<_> = staged.iter().take(most).map(|item| length(*item)).collect();
+                    let run = segments.run(lengths.iter().copied());
+                    let together = run.map_or(1, |(count, size)| {
+                        assert_can_leave_together(&lengths[..count], size, largest);
+                        count
+                    });
+                    match (answers.next(), run) {
+                        (None | Some(Answer::Sent), _) => (0..together).for_each(|_| leaves(staging.sent())),
+                        (Some(Answer::Refused), Some((_, size))) => {
+                            segments.refused(size);
+                            largest = largest.min(size - 1);
+                        }
+                        (Some(Answer::Unsupported), _) => {
+                            segments.unsupported();
+                            largest = 0;
+                        }
+                        (Some(Answer::Blocked | Answer::Failed | Answer::Refused), _) => break,
+                    }
+                }
+            }
+            Step::Discard => match staging.front().copied() {
+                Some(item) => {
+                    assert_eq!(item, gone.get());
+                    leaves(staging.sent());
+                }
+                None => assert_eq!(staging.sent(), None),
+            },
+        }
+    }
+    let (source, staged) = staging.into_parts();
+    for item in staged {
+        leaves(Some(item));
+    }
+    assert_eq!(source.next, gone.get(), "an item is lost");
+}
+
+fuzz_target!(|input: Input| {
+    match input.batch {
+        Batch::One => run::<1>(&input),
+        Batch::Two => run::<2>(&input),
+        Batch::Three => run::<3>(&input),
+        Batch::Eight => run::<8>(&input),
+        Batch::SixtyFour => run::<64>(&input),
+    }
+});

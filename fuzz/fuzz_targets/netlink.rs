@@ -1,0 +1,185 @@
+//! rtnetlink's answers out of bytes: whatever the bytes are, reading them ends, and an errno is one; and what was written as the
+//! kernel writes it, is understood.
+#![no_main]
+
+use std::net::IpAddr;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use multicast::fuzzing::netlink_answers;
+
+const HEADER: usize = 16;
+
+#[derive(Arbitrary, Debug)]
+enum Input {
+    Bytes(Vec<u8>),
+    Messages {
+        messages: Vec<Message>,
+        /// How many bytes of the end are missing.
+        cut: u16,
+    },
+}
+
+#[derive(Arbitrary, Debug)]
+enum Message {
+    /// `RTM_NEWLINK`
+    Link {
+        index: u32,
+        attributes: Vec<Attribute>,
+    },
+    /// `RTM_NEWADDR`
+    Address {
+        index: u32,
+        attributes: Vec<Attribute>,
+    },
+    /// `RTM_NEWROUTE`
+    Route {
+        attributes: Vec<Attribute>,
+    },
+    /// `NLMSG_ERROR`
+    Error {
+        number: i32,
+    },
+    /// `NLMSG_DONE`
+    Done,
+    Other {
+        kind: u16,
+        body: Vec<u8>,
+    },
+}
+
+#[derive(Arbitrary, Debug)]
+struct Attribute {
+    kind: Kind,
+    value: Vec<u8>,
+}
+
+/// The few that are read, as numbers of `linux/if_addr.h` and `linux/rtnetlink.h`, and any other.
+#[derive(Arbitrary, Debug)]
+enum Kind {
+    /// `IFA_ADDRESS`, `RTA_DST`
+    One,
+    /// `IFA_LOCAL`
+    Two,
+    /// `RTA_OIF`
+    Four,
+    /// `RTA_PREFSRC`
+    Seven,
+    Other(u16),
+}
+
+impl Attribute {
+    fn kind(&self) -> u16 {
+        match self.kind {
+            Kind::One => 1,
+            Kind::Two => 2,
+            Kind::Four => 4,
+            Kind::Seven => 7,
+            Kind::Other(kind) => kind,
+        }
+    }
+
+    /// As long as the length's 16 bits can say.
+    fn value(&self) -> &[u8] {
+        &self.value[..self.value.len().min(usize::from(u16::MAX) - 4)]
+    }
+}
+
+fn first(attributes: &[Attribute], kind: u16) -> Option<&[u8]> {
+    attributes.iter().find(|attribute| attribute.kind() == kind).map(Attribute::value)
+}
+
+fn number(value: &[u8]) -> Option<u32> {
+    Some(u32::from_ne_bytes(value.get(..4)?.try_into().ok()?))
+}
+
+fn ip(value: &[u8]) -> Option<IpAddr> {
+    <[u8; 4]>::try_from(value).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(value).map(IpAddr::from)).ok()
+}
+
+fn with_attributes(mut body: Vec<u8>, attributes: &[Attribute]) -> Vec<u8> {
+    for attribute in attributes {
+        body.resize(body.len().next_multiple_of(4), 0);
+        body.extend((attribute.value().len() as u16 + 4).to_ne_bytes());
+        body.extend(attribute.kind().to_ne_bytes());
+        body.extend(attribute.value());
+    }
+    body
+}
+
+type Answer = (&'static str, Option<u32>, Option<IpAddr>);
+
+impl Message {
+    /// Its type and its body.
+    fn parts(&self) -> (u16, Vec<u8>) {
+        match self {
+            Self::Link { index, attributes } => {
+                let body = [&[0; 4], &index.to_ne_bytes()[..], &[0; 8]].concat();
+                (16, with_attributes(body, attributes))
+            }
+            Self::Address { index, attributes } => (20, with_attributes([[0; 4], index.to_ne_bytes()].concat(), attributes)),
+            Self::Route { attributes } => (24, with_attributes(vec![0; 12], attributes)),
+            Self::Error { number } => (2, number.to_ne_bytes().to_vec()),
+            Self::Done => (3, vec![0; 4]),
+            Self::Other { kind, body } => (*kind, body.clone()),
+        }
+    }
+
+    /// What it means; `None` where any bytes would do.
+    fn meaning(&self) -> Option<Answer> {
+        Some(match self {
+            Self::Link { index, .. } => ("link", Some(*index), None),
+            Self::Address { index, attributes } => {
+                let value = first(attributes, 2).or_else(|| first(attributes, 1));
+                ("address", Some(*index), value.and_then(ip))
+            }
+            Self::Route { attributes } => {
+                ("route", first(attributes, 4).and_then(number), first(attributes, 7).and_then(ip))
+            }
+            Self::Error { number: 0 } | Self::Done => ("done", None, None),
+            Self::Error { number: number @ -4095..0 } => ("failed", Some(number.unsigned_abs()), None),
+            // The kernel never says so. It is a failure all the same.
+            Self::Error { .. } => return None,
+            Self::Other { kind: 2 | 3 | 16 | 17 | 20 | 21 | 24 | 25, .. } => return None,
+            Self::Other { .. } => ("other", None, None),
+        })
+    }
+}
+
+fn check(answer: &Answer) {
+    if let ("failed", errno, _) = answer {
+        assert!(errno.is_some_and(|errno| (1..=4095).contains(&errno)), "no errno: {errno:?}");
+    }
+}
+
+fuzz_target!(|input: Input| {
+    match input {
+        Input::Bytes(bytes) => {
+            let answers: Vec<_> = netlink_answers(&bytes).inspect(check).collect();
+            assert!(answers.len() <= bytes.len().div_ceil(HEADER), "more answers than headers");
+        }
+        Input::Messages { messages, cut } => {
+            let mut bytes = Vec::new();
+            let mut ends = Vec::new();
+            for message in &messages {
+                bytes.resize(bytes.len().next_multiple_of(4), 0);
+                let (kind, body) = message.parts();
+                bytes.extend(((HEADER + body.len()) as u32).to_ne_bytes());
+                bytes.extend(kind.to_ne_bytes());
+                bytes.extend([0; 10]);
+                bytes.extend(body);
+                ends.push(bytes.len());
+            }
+            bytes.truncate(bytes.len() - usize::from(cut).min(bytes.len()));
+            let answers: Vec<_> = netlink_answers(&bytes).inspect(check).collect();
+            // Of what is cut off, one message is read as far as it is there.
+            let whole = ends.iter().filter(|end| **end <= bytes.len()).count();
+            assert!((whole..=whole + 1).contains(&answers.len()), "{whole} whole messages, {answers:?}");
+            for (message, answer) in messages.iter().zip(&answers).take(whole) {
+                if let Some(meaning) = message.meaning() {
+                    assert_eq!(*answer, meaning, "{message:?}");
+                }
+            }
+        }
+    }
+});

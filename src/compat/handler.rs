@@ -1,0 +1,212 @@
+//! What a poller owns and calls: handlers, and the handles and flags that go with them.
+
+use core::any::Any;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::{BitOr, BitOrAssign, ControlFlow};
+use std::rc::Weak;
+use std::time::Instant;
+
+use super::dispatch::Shared;
+use super::table::Key;
+use crate::{AsFd, Interest, Result};
+
+/// An object with a file descriptor that a [`Poller`](super::Poller) calls when something happens on it.
+///
+/// ```no_run
+/// use std::net::UdpSocket;
+/// use std::ops::ControlFlow;
+/// use std::os::fd::{AsFd, BorrowedFd};
+/// use multicast::compat::{Flags, Handler, register};
+///
+/// struct Echo(UdpSocket);
+///
+/// impl AsFd for Echo {
+///     fn as_fd(&self) -> BorrowedFd<'_> {
+///         self.0.as_fd()
+///     }
+/// }
+///
+/// impl Handler for Echo {
+///     fn handle_read(&mut self) -> multicast::Result<ControlFlow<()>> {
+///         let mut buffer = [0; 1500];
+///         let (length, source) = self.0.recv_from(&mut buffer)?;
+///         self.0.send_to(&buffer[..length], source)?;
+///         Ok(ControlFlow::Continue(()))
+///     }
+/// }
+///
+/// let handle = register(Echo(UdpSocket::bind("127.0.0.1:0")?), Flags::NONE)?;
+/// # Ok::<(), multicast::Error>(())
+/// ```
+///
+/// [`ControlFlow::Break`] and errors take the handler out of its poller and drop it. A handler may call anything of this module from
+/// inside, and unregister itself; while it runs, it gets no events.
+///
+/// It is asked for its descriptor and its interest when it is registered and after each call, so both may change. Its descriptor
+/// should be non-blocking: an event can turn out to be void, as when two processes share a socket.
+pub trait Handler: AsFd + Any {
+    /// What it waits for: [`Flags::READ`] unless it says otherwise. [`Flags::NONE`] gets it no call at all.
+    fn interest(&self) -> Flags {
+        Flags::READ
+    }
+
+    /// Something can be read: `EPOLLIN` or `EPOLLPRI`. It is called for errors and hang-ups, too, where it waits to read.
+    ///
+    /// It is called again as long as there is something to read, so a handler that waits to read must read.
+    ///
+    /// # Errors
+    /// The handler's own. They end it, and come out of [`poll`](super::Poller::poll) or [`run`](super::Poller::run).
+    fn handle_read(&mut self) -> Result<ControlFlow<()>> {
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Something can be written: `EPOLLOUT`. It is called for errors and hang-ups, too, where it does not wait to read.
+    ///
+    /// # Errors
+    /// The handler's own, as with [`handle_read`](Self::handle_read).
+    fn handle_write(&mut self) -> Result<ControlFlow<()>> {
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Until when it wants no events, asked when it is registered and after each call: what a sender says that has to wait for the
+    /// time, and not for its descriptor. A time that is past, as `None`, is no pause.
+    fn paused_until(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// What a handler waits for, and how: [`Handler::interest`] says it, and [`register`](super::register) adds to it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[must_use]
+pub struct Flags(u8);
+
+impl Flags {
+    /// Nothing, or nothing to add.
+    pub const NONE: Self = Self(0);
+    /// `handle_read` is called when something can be read (`EPOLLIN`, `EPOLLPRI`; `epoll_ctl(2)`).
+    #[doc(alias = "EPOLLIN")]
+    #[doc(alias = "EPOLLPRI")]
+    pub const READ: Self = Self(1);
+    /// `handle_write` is called when something can be written (`EPOLLOUT`).
+    #[doc(alias = "EPOLLOUT")]
+    pub const WRITE: Self = Self(2);
+    /// One call when it becomes so, and none while it stays so (`EPOLLET`): read or write until nothing more goes.
+    #[doc(alias = "EPOLLET")]
+    pub const EDGE: Self = Self(4);
+    /// One call, and then none until [`rearm`](super::Poller::rearm) (`EPOLLONESHOT`).
+    #[doc(alias = "EPOLLONESHOT")]
+    pub const ONESHOT: Self = Self(8);
+
+    /// Whether all of `other` is in it.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub(super) const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How a core poller waits for it; `None` where there is nothing to wait for.
+    ///
+    /// All but edges is asked for one event at a time, so that a handler that runs gets none: see [`dispatch`](super::dispatch).
+    pub(super) fn as_interest(self) -> Option<Interest> {
+        let what = match (self.contains(Self::READ), self.contains(Self::WRITE)) {
+            (true, true) => Interest::READABLE | Interest::WRITABLE,
+            (true, false) => Interest::READABLE,
+            (false, true) => Interest::WRITABLE,
+            (false, false) => return None,
+        };
+        Some(if self.stays_armed() { what.edge() } else { what.oneshot() })
+    }
+
+    /// Whether the kernel goes on to report events after the first.
+    pub(super) const fn stays_armed(self) -> bool {
+        self.contains(Self::EDGE) && !self.contains(Self::ONESHOT)
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+
+    /// Both.
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Flags {
+    fn bitor_assign(&mut self, other: Self) {
+        *self = *self | other;
+    }
+}
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [(Self::READ, "READ"), (Self::WRITE, "WRITE"), (Self::EDGE, "EDGE"), (Self::ONESHOT, "ONESHOT")];
+        f.write_str("Flags(")?;
+        let mut separator = "";
+        for (_, name) in names.iter().filter(|(flag, _)| self.contains(*flag)) {
+            write!(f, "{separator}{name}")?;
+            separator = " | ";
+        }
+        f.write_str(")")
+    }
+}
+
+/// Names a handler that a poller owns. Clones name the same one; dropping them changes nothing.
+///
+/// It keeps neither the handler nor the poller alive, and never comes to name a later handler.
+pub struct Handle<T> {
+    poller: Weak<Shared>,
+    key: Key,
+    handler: PhantomData<fn() -> T>,
+}
+
+impl<T: Handler> Handle<T> {
+    pub(super) const fn new(poller: Weak<Shared>, key: Key) -> Self {
+        Self { poller, key, handler: PhantomData }
+    }
+
+    pub(super) const fn poller(&self) -> &Weak<Shared> {
+        &self.poller
+    }
+
+    pub(super) const fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Whether its poller still has it: it has not ended by itself, by an error or a panic, and was not unregistered.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.poller.upgrade().is_some_and(|shared| shared.is_registered(self.key))
+    }
+
+    /// Lends the handler to `look`, to be read or changed, and then asks it anew what it waits for. `None` where it is not
+    /// registered any more, and where it is running right now.
+    ///
+    /// While it is lent it gets no events, and `look` may call anything of this module.
+    ///
+    /// # Errors
+    /// Where the handler's descriptor can be polled no more: then it was removed and dropped.
+    pub fn with<R>(&self, look: impl FnOnce(&mut T) -> R) -> Result<Option<R>> {
+        match self.poller.upgrade() {
+            Some(shared) => shared.with(self.key, look),
+            None => Ok(None),
+        }
+    }
+}
+
+// By hand: a derived one would ask the handler to be `Clone`.
+impl<T> Clone for Handle<T> {
+    fn clone(&self) -> Self {
+        Self { poller: self.poller.clone(), key: self.key, handler: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for Handle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Handle").field(&self.key).finish()
+    }
+}

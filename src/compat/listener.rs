@@ -1,0 +1,132 @@
+//! A listener that a poller calls with each packet.
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::ops::ControlFlow;
+use std::boxed::Box;
+use std::vec;
+
+use super::handler::{Flags, Handle, Handler};
+use super::options::ListenOptions;
+use super::turn::{self, Turn};
+use crate::filter::{Always, Filter};
+use crate::{AsFd, BorrowedFd, Received, Receiver, Result};
+
+/// What a [`MulticastListener`] does with each packet. Closures can do it, too; they must name the type of their first argument, as
+/// in `|packet: &[u8], source| ..`.
+pub trait PacketHandler {
+    /// A packet has come from `source`: its payload, cut at the listener's `mtu`. [`ControlFlow::Break`] stops listening.
+    fn handle_packet(&mut self, packet: &[u8], source: SocketAddr) -> ControlFlow<()>;
+}
+
+impl<C: FnMut(&[u8], SocketAddr) -> ControlFlow<()>> PacketHandler for C {
+    fn handle_packet(&mut self, packet: &[u8], source: SocketAddr) -> ControlFlow<()> {
+        self(packet, source)
+    }
+}
+
+/// Joins a group and calls [`handle_packet`](PacketHandler::handle_packet) with each packet that is sent to it and that its filter
+/// accepts.
+///
+/// ```no_run
+/// use std::{net::SocketAddr, ops::ControlFlow, time::Duration};
+/// use multicast::compat::{ListenOptions, MulticastListener, PacketHandler, poll, sendto};
+///
+/// struct Printer;
+///
+/// impl PacketHandler for Printer {
+///     fn handle_packet(&mut self, packet: &[u8], _source: SocketAddr) -> ControlFlow<()> {
+///         println!("{}", String::from_utf8_lossy(packet));
+///         ControlFlow::Break(()) // Stop listening
+///     }
+/// }
+///
+/// MulticastListener::new(Printer, ListenOptions::new().filter_fn(|_packet, _source| true))?;
+/// sendto("test")?;
+/// poll(Duration::ZERO)?;
+/// # Ok::<(), multicast::Error>(())
+/// ```
+///
+/// A turn is 64 packets at most, then other handlers have theirs. It allocates nothing but its buffer, when it is made.
+pub struct MulticastListener<H, F = Always> {
+    receiver: Receiver<F>,
+    buffer: Box<[u8]>,
+    handler: H,
+    /// How many packets it may hand out yet.
+    left: Option<u64>,
+}
+
+impl<H: PacketHandler + 'static, F: Filter + 'static> MulticastListener<H, F> {
+    /// Joins the group of the options, and registers with their poller, which owns the listener from now on.
+    ///
+    /// Packets are received from now on, and handed out by the poller's [`poll`](super::Poller::poll) and
+    /// [`run`](super::Poller::run).
+    ///
+    /// # Errors
+    /// As [`ListenOptions::bind_receiver`](crate::ListenOptions::bind_receiver) of the core, and
+    /// [`Poller::register`](super::Poller::register); [`ErrorKind::OutOfRange`](crate::ErrorKind::OutOfRange) for a bad `mtu`.
+    pub fn new(handler: H, mut options: ListenOptions<F>) -> Result<Handle<Self>> {
+        let poller = options.take_poller()?;
+        let left = options.packet_limit();
+        let (receiver, mtu) = options.receiver()?;
+        let listener = Self { receiver, buffer: vec![0; mtu].into_boxed_slice(), handler, left };
+        poller.register(listener, Flags::NONE)
+    }
+}
+
+impl<H, F> MulticastListener<H, F> {
+    /// The core's receiver: its counters, its address.
+    pub const fn receiver(&self) -> &Receiver<F> {
+        &self.receiver
+    }
+
+    /// The core's receiver, to join its group on further interfaces, or to change its filter.
+    pub const fn receiver_mut(&mut self) -> &mut Receiver<F> {
+        &mut self.receiver
+    }
+
+    /// What handles the packets.
+    pub const fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// What handles the packets, to be changed.
+    pub const fn handler_mut(&mut self) -> &mut H {
+        &mut self.handler
+    }
+}
+
+impl<H: PacketHandler + 'static, F: Filter + 'static> Handler for MulticastListener<H, F> {
+    fn handle_read(&mut self) -> Result<ControlFlow<()>> {
+        let turn = Turn::begin();
+        for _ in 0..turn::LENGTH {
+            if self.left == Some(0) {
+                return Ok(ControlFlow::Break(()));
+            }
+            let Received::Packet(packet) = self.receiver.recv_into(&mut self.buffer)? else { break };
+            self.left = self.left.map(|left| left.saturating_sub(1));
+            let flow = self.handler.handle_packet(packet.payload(), packet.source());
+            if flow.is_break() || self.left == Some(0) {
+                return Ok(ControlFlow::Break(()));
+            }
+            if turn.has_ended() {
+                break;
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl<H, F> AsFd for MulticastListener<H, F> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.receiver.as_fd()
+    }
+}
+
+impl<H, F: fmt::Debug> fmt::Debug for MulticastListener<H, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("MulticastListener");
+        debug.field("receiver", &self.receiver).field("mtu", &self.buffer.len()).field("left", &self.left);
+        debug.finish_non_exhaustive()
+    }
+}

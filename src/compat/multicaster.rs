@@ -1,0 +1,138 @@
+//! Sending: at once, or by a poller.
+
+use core::fmt;
+use core::ops::ControlFlow;
+use core::time::Duration;
+use std::thread;
+use std::time::Instant;
+
+use super::handler::{Flags, Handle, Handler};
+use super::options::SendOptions;
+use super::packets::IntoPackets;
+use super::turn::{self, Turn};
+use crate::{AsFd, BorrowedFd, Events, Interest, Poller, Progress, Result, Token};
+
+/// How long to wait where a socket was reported as writable and was not, as with an error pending that nobody can take.
+const IN_VAIN: Duration = Duration::from_millis(1);
+
+/// Sends the packets of an iterable to a group, as fast as its socket takes them, while its poller polls.
+///
+/// ```no_run
+/// use multicast::compat::{Multicaster, SendOptions, run};
+/// use std::time::Duration;
+///
+/// Multicaster::new((1..=3).map(|i| format!("packet {i}")), SendOptions::new().ip("239.1.2.3")?)?;
+/// run(None, Duration::ZERO)?; // until all are sent
+/// # Ok::<(), multicast::Error>(())
+/// ```
+///
+/// A turn is 64 packets at most, then other handlers have theirs: so the iterable may be endless. It should not wait in its `next`.
+pub struct Multicaster<I: Iterator> {
+    core: crate::Multicaster<I>,
+    paused_until: Option<Instant>,
+}
+
+impl<I> Multicaster<I>
+where
+    I: Iterator + 'static,
+    I::Item: AsRef<[u8]>,
+{
+    /// Registers with the poller of the options, which owns it from now on and drops it when all is sent.
+    ///
+    /// # Errors
+    /// As [`SendOptions::packets`](crate::SendOptions::packets) of the core, and [`Poller::register`](super::Poller::register).
+    pub fn new(packets: impl IntoIterator<IntoIter = I, Item = I::Item>, mut options: SendOptions) -> Result<Handle<Self>> {
+        let poller = options.take_poller()?;
+        poller.register(Self { core: options.packets(packets)?, paused_until: None }, Flags::NONE)
+    }
+}
+
+impl<I: Iterator> Multicaster<I> {
+    /// The core's multicaster: its group, its address, and the packet that is next.
+    pub const fn core(&self) -> &crate::Multicaster<I> {
+        &self.core
+    }
+
+    /// The core's multicaster, which gives back what was not sent.
+    #[must_use]
+    pub fn into_core(self) -> crate::Multicaster<I> {
+        self.core
+    }
+}
+
+impl<I> Handler for Multicaster<I>
+where
+    I: Iterator + 'static,
+    I::Item: AsRef<[u8]>,
+{
+    fn interest(&self) -> Flags {
+        Flags::WRITE
+    }
+
+    fn paused_until(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    fn handle_write(&mut self) -> Result<ControlFlow<()>> {
+        let turn = Turn::begin();
+        self.paused_until = None;
+        for sent in 0..turn::LENGTH {
+            let wait = match self.core.step()? {
+                Progress::Sent(_) if turn.has_ended() => break,
+                Progress::Sent(_) => continue,
+                Progress::Done => return Ok(ControlFlow::Break(())),
+                Progress::Wait(time) => time,
+                Progress::Blocked if sent == 0 => IN_VAIN,
+                Progress::Blocked => break,
+            };
+            self.paused_until = Instant::now().checked_add(wait);
+            break;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl<I: Iterator> AsFd for Multicaster<I> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.core.as_fd()
+    }
+}
+
+impl<I: Iterator> fmt::Debug for Multicaster<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Multicaster");
+        debug.field("core", &self.core).field("paused_until", &self.paused_until).finish()
+    }
+}
+
+/// See [`sendto_with`](super::sendto_with). It waits by a poller that nobody else knows.
+pub(super) fn sendto_with<K>(packets: impl IntoPackets<K>, options: SendOptions) -> Result<()> {
+    let mut caster = options.packets(packets.into_packets())?;
+    let mut waiting = None;
+    loop {
+        match caster.step()? {
+            Progress::Sent(_) => {}
+            Progress::Done => return Ok(()),
+            Progress::Wait(time) => thread::sleep(time),
+            Progress::Blocked => wait_writable(&mut waiting, &caster)?,
+        }
+    }
+}
+
+/// Made when it is needed first: most calls never wait.
+fn wait_writable(poller: &mut Option<Poller>, socket: &impl AsFd) -> Result<()> {
+    let poller = match poller {
+        Some(poller) => poller,
+        None => {
+            let made = Poller::new()?;
+            made.register(socket, Token(0), Interest::WRITABLE)?;
+            poller.insert(made)
+        }
+    };
+    let mut events = Events::<1>::new();
+    let in_vain = poller.poll(&mut events, None)?.any(|event| !event.is_writable());
+    if in_vain {
+        thread::sleep(IN_VAIN);
+    }
+    Ok(())
+}

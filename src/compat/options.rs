@@ -1,0 +1,264 @@
+//! The document's keyword arguments: `ip`, `port`, `ttl`, `mtu`, `filter`, `limit`.
+
+use core::net::{IpAddr, SocketAddr};
+
+use super::poller::{Poller, default_poller};
+use crate::filter::{Always, By, Filter};
+use crate::{Error, ErrorKind, Group, Interface, Membership, Receiver, Result, Ttl};
+
+/// The document's longest packet, in bytes.
+const MTU: usize = 4096;
+
+/// Where to send, and how: the arguments of [`sendto_with`](super::sendto_with) and
+/// [`Multicaster::new`](super::Multicaster::new).
+///
+/// Not set: the document's group 224.0.42.42, port 4242 and TTL 1; the interface that the routing table names; copies for
+/// listeners on this machine; the default poller.
+///
+/// ```
+/// use multicast::{Ttl, compat::SendOptions};
+///
+/// let options = SendOptions::new().ip("239.1.2.3")?.port(5000)?.ttl(Ttl::SITE).interface("lo".parse()?);
+/// # Ok::<(), multicast::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SendOptions {
+    core: crate::SendOptions,
+    group: Group,
+    poller: Option<Poller>,
+}
+
+impl Default for SendOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SendOptions {
+    /// The defaults.
+    pub const fn new() -> Self {
+        Self { core: crate::SendOptions::new(), group: Group::DEFAULT, poller: None }
+    }
+
+    /// The group and the port to send to.
+    pub const fn group(mut self, group: Group) -> Self {
+        self.group = group;
+        self
+    }
+
+    /// The address of the group, as text.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Syntax`]; [`ErrorKind::NotMulticast`].
+    pub fn ip(mut self, ip: &str) -> Result<Self> {
+        self.group = Group::new(address(ip)?, self.group.port())?;
+        Ok(self)
+    }
+
+    /// The port, 1 to 65,535.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PortZero`].
+    pub fn port(mut self, port: u16) -> Result<Self> {
+        self.group = Group::new(self.group.address(), port)?;
+        Ok(self)
+    }
+
+    /// How far packets go: see [`SendOptions::ttl`](crate::SendOptions::ttl) of the core.
+    pub const fn ttl(mut self, ttl: Ttl) -> Self {
+        self.core = self.core.ttl(ttl);
+        self
+    }
+
+    /// The interface that packets leave on: see [`SendOptions::interface`](crate::SendOptions::interface) of the core.
+    pub const fn interface(mut self, interface: Interface) -> Self {
+        self.core = self.core.interface(interface);
+        self
+    }
+
+    /// Whether listeners on this machine get a copy: see [`SendOptions::loopback`](crate::SendOptions::loopback) of the core.
+    pub const fn loopback(mut self, on: bool) -> Self {
+        self.core = self.core.loopback(on);
+        self
+    }
+
+    /// The traffic class of packets: see [`SendOptions::traffic_class`](crate::SendOptions::traffic_class) of the core.
+    pub const fn traffic_class(mut self, class: u8) -> Self {
+        self.core = self.core.traffic_class(class);
+        self
+    }
+
+    /// Asks for a send buffer of this many bytes: see [`SendOptions::send_buffer`](crate::SendOptions::send_buffer) of the core.
+    pub const fn send_buffer(mut self, bytes: usize) -> Self {
+        self.core = self.core.send_buffer(bytes);
+        self
+    }
+
+    /// No more than so many packets a second, and `burst` of them at once: see [`SendOptions::rate`](crate::SendOptions::rate) of the
+    /// core.
+    pub const fn rate(mut self, packets_per_second: u32, burst: u32) -> Self {
+        self.core = self.core.rate(packets_per_second, burst);
+        self
+    }
+
+    /// Refuses packets that would be sent in fragments: see [`SendOptions::mtu_discover`](crate::SendOptions::mtu_discover) of the
+    /// core.
+    pub const fn mtu_discover(mut self) -> Self {
+        self.core = self.core.mtu_discover();
+        self
+    }
+
+    /// The poller that a multicaster goes to. [`sendto_with`](super::sendto_with) needs none.
+    pub fn poller(mut self, poller: &Poller) -> Self {
+        self.poller = Some(poller.clone());
+        self
+    }
+
+    pub(super) fn take_poller(&mut self) -> Result<Poller> {
+        self.poller.take().map_or_else(default_poller, Ok)
+    }
+
+    pub(super) fn packets<P>(self, packets: P) -> Result<crate::Multicaster<P::IntoIter>>
+    where
+        P: IntoIterator,
+        P::Item: AsRef<[u8]>,
+    {
+        self.core.packets(self.group, packets)
+    }
+}
+
+/// What to listen to, and how: the arguments of [`listen_with`](super::listen_with), [`Packets::new`](super::Packets::new) and
+/// [`MulticastListener::new`](super::MulticastListener::new).
+///
+/// Not set: the document's group 224.0.42.42, port 4242 and `mtu` 4096; no filter and no limit; the interface that the routing
+/// table names; the default poller.
+///
+/// ```
+/// use multicast::compat::ListenOptions;
+///
+/// let options = ListenOptions::new().ip("239.1.2.3")?.port(5000)?.mtu(1472).filter_fn(|packet, _| packet.len() > 4);
+/// # Ok::<(), multicast::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ListenOptions<F = Always> {
+    core: crate::ListenOptions<F>,
+    group: Group,
+    interface: Interface,
+    mtu: usize,
+    limit: Option<u64>,
+    poller: Option<Poller>,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ListenOptions {
+    /// The defaults.
+    pub const fn new() -> Self {
+        let (core, group, interface) = (crate::ListenOptions::new(), Group::DEFAULT, Interface::Default);
+        Self { core, group, interface, mtu: MTU, limit: None, poller: None }
+    }
+}
+
+impl<F: Filter> ListenOptions<F> {
+    /// The group and the port to listen to.
+    pub fn group(self, group: Group) -> Self {
+        Self { group, ..self }
+    }
+
+    /// The address of the group, as text.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Syntax`]; [`ErrorKind::NotMulticast`].
+    pub fn ip(self, ip: &str) -> Result<Self> {
+        let group = Group::new(address(ip)?, self.group.port())?;
+        Ok(self.group(group))
+    }
+
+    /// The port, 1 to 65,535.
+    ///
+    /// # Errors
+    /// [`ErrorKind::PortZero`].
+    pub fn port(self, port: u16) -> Result<Self> {
+        let group = Group::new(self.group.address(), port)?;
+        Ok(self.group(group))
+    }
+
+    /// The interface to listen on.
+    pub fn interface(self, interface: Interface) -> Self {
+        Self { interface, ..self }
+    }
+
+    /// How many bytes of a packet are read, 1 to 65,535: what is longer is cut. A buffer of this size is made once.
+    pub fn mtu(self, bytes: usize) -> Self {
+        Self { mtu: bytes, ..self }
+    }
+
+    /// How many packets are handed out, after which listening ends by itself; filtered ones do not count.
+    pub fn limit(self, packets: u64) -> Self {
+        Self { limit: Some(packets), ..self }
+    }
+
+    /// Hands out only packets that this filter accepts. It takes the place of the filter before.
+    pub fn filter<G: Filter>(self, filter: G) -> ListenOptions<G> {
+        self.with_core(|core| core.filter(filter))
+    }
+
+    /// Hands out only packets for which the closure, given payload and sender, is true.
+    pub fn filter_fn<C: FnMut(&[u8], SocketAddr) -> bool>(self, closure: C) -> ListenOptions<By<C>> {
+        self.with_core(|core| core.filter_fn(closure))
+    }
+
+    /// Hands out only packets that match a regular expression, from their first byte on: see
+    /// [`Regex`](crate::filter::Regex).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Pattern`], with a sentence that says what is wrong.
+    #[cfg(feature = "regex")]
+    pub fn pattern(self, pattern: &str) -> Result<ListenOptions<crate::filter::Regex>> {
+        Ok(self.filter(crate::filter::Regex::new(pattern)?))
+    }
+
+    /// Asks for a receive buffer of this many bytes: see
+    /// [`ListenOptions::receive_buffer`](crate::ListenOptions::receive_buffer) of the core.
+    pub fn receive_buffer(self, bytes: usize) -> Self {
+        self.with_core(|core| core.receive_buffer(bytes))
+    }
+
+    /// The poller that the listener goes to.
+    pub fn poller(self, poller: &Poller) -> Self {
+        Self { poller: Some(poller.clone()), ..self }
+    }
+
+    fn with_core<G>(self, change: impl FnOnce(crate::ListenOptions<F>) -> crate::ListenOptions<G>) -> ListenOptions<G> {
+        let Self { core, group, interface, mtu, limit, poller } = self;
+        ListenOptions { core: change(core), group, interface, mtu, limit, poller }
+    }
+
+    pub(super) fn take_poller(&mut self) -> Result<Poller> {
+        self.poller.take().map_or_else(default_poller, Ok)
+    }
+
+    pub(super) const fn packet_limit(&self) -> Option<u64> {
+        self.limit
+    }
+
+    /// The receiver, and the length of its buffer.
+    pub(super) fn receiver(self) -> Result<(Receiver<F>, usize)> {
+        if !(1..=usize::from(u16::MAX)).contains(&self.mtu) {
+            return Err(Error::custom(ErrorKind::OutOfRange, "set mtu: out of range: give 1 to 65535 bytes"));
+        }
+        let membership = Membership::any(self.group).on(self.interface);
+        Ok((self.core.bind_receiver(membership, self.mtu)?, self.mtu))
+    }
+}
+
+fn address(ip: &str) -> Result<IpAddr> {
+    let refused = |_| Error::custom(ErrorKind::Syntax, "parse ip: write an address alone, as 239.1.2.3 or ff02::4242");
+    ip.parse().map_err(refused)
+}

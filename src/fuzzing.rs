@@ -1,0 +1,86 @@
+//! Private rooms, opened to the fuzz targets of `fuzz/` alone: `cargo fuzz` sets `cfg(fuzzing)`, and nobody else sees this. What
+//! cannot be exported from here is given as plain data.
+
+#![allow(missing_docs, reason = "for the fuzz targets alone")]
+
+use core::net::IpAddr;
+
+use crate::Metadata;
+use crate::cmsg::{Arrival, Layout, messages};
+use crate::multicaster::{segments, staging};
+use crate::route::netlink::{Answer, answers};
+
+/// Level, type and data of each control message.
+pub fn control_messages(bytes: &[u8], word: usize, big_endian: bool) -> impl Iterator<Item = (u32, u32, &[u8])> {
+    messages(bytes, Layout { word, big_endian }).map(|message| (message.level, message.kind, message.data))
+}
+
+/// What they say of the datagram, and the size of its segments.
+pub fn arrival(bytes: &[u8], word: usize, big_endian: bool) -> (Metadata, Option<u32>) {
+    let arrival = Arrival::read(bytes, Layout { word, big_endian });
+    (arrival.metadata, arrival.segment)
+}
+
+/// Kind of answer, its interface or errno, and its address.
+pub fn netlink_answers(bytes: &[u8]) -> impl Iterator<Item = (&'static str, Option<u32>, Option<IpAddr>)> {
+    answers(bytes).map(|answer| match answer {
+        Answer::Link { interface, .. } => ("link", Some(interface), None),
+        Answer::Address { interface, address, .. } => ("address", Some(interface), address),
+        Answer::Route { interface, source } => ("route", interface, source),
+        Answer::Failed(errno) => ("failed", Some(errno.0.into()), None),
+        Answer::Interrupted => ("interrupted", None, None),
+        Answer::Done => ("done", None, None),
+        Answer::Other => ("other", None, None),
+    })
+}
+
+/// The socketless part of a multicaster.
+pub struct Staging<I: Iterator, const BATCH: usize>(staging::Staging<I, BATCH>);
+
+impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
+    pub fn new(items: I) -> Self {
+        Self(staging::Staging::new(items))
+    }
+
+    pub fn fill(&mut self) {
+        self.0.fill();
+    }
+
+    pub fn front(&self) -> Option<&I::Item> {
+        self.0.front()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &I::Item> {
+        self.0.iter()
+    }
+
+    pub fn sent(&mut self) -> Option<I::Item> {
+        self.0.sent()
+    }
+
+    pub fn into_parts(self) -> (I, impl Iterator<Item = I::Item>) {
+        self.0.into_parts()
+    }
+}
+
+/// Which packets can leave together.
+pub struct Segments(segments::Segments);
+
+impl Segments {
+    pub const fn new() -> Self {
+        Self(segments::Segments::new())
+    }
+
+    /// How many, and their size.
+    pub fn run(&self, lengths: impl Iterator<Item = usize>) -> Option<(usize, u16)> {
+        self.0.run(lengths).map(|run| (run.count, run.size))
+    }
+
+    pub fn refused(&mut self, size: u16) {
+        self.0.refused(size);
+    }
+
+    pub const fn unsupported(&mut self) {
+        self.0.unsupported();
+    }
+}

@@ -1,0 +1,219 @@
+//! What a listener should be a member of, by name, kept true while interfaces come and go.
+
+use core::num::NonZeroU32;
+
+use heapless::Vec;
+
+use super::Change;
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::filter::Filter;
+use crate::group::{Interface, Membership};
+use crate::listener::Receiver;
+use crate::route;
+
+/// On how many interfaces one membership is joined at most: as many groups as the kernel grants a socket.
+const INTERFACES: usize = 20;
+
+/// What a [`Memberships`] did at a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// How many interfaces were joined.
+    pub joined: usize,
+    /// How many interfaces were left, most of them gone already.
+    pub left: usize,
+    /// How many memberships wait for their interface, address or route.
+    pub pending: usize,
+}
+
+/// The book of what one listener should be a member of, `N` memberships at most.
+///
+/// The kernel forgets a membership in silence when its interface is deleted, and one that is made anew under the same name is
+/// another one to it. This book rejoins, and completes what could not be joined yet: tell it of every [`Change`].
+///
+/// It stands beside the listener, not in it: who needs none pays for none. Use it for all memberships of a listener that was
+/// [opened on a port](crate::ListenOptions::open); or for the one of a listener that was
+/// [bound](crate::ListenOptions::bind), which has joined it already.
+#[derive(Clone, Debug, Default)]
+pub struct Memberships<const N: usize> {
+    entries: Vec<Entry, N>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    membership: Membership,
+    /// The indexes of the interfaces on which it is joined, as far as we know.
+    joined: Vec<NonZeroU32, INTERFACES>,
+}
+
+impl<const N: usize> Memberships<N> {
+    /// An empty book.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { entries: Vec::new() }
+    }
+
+    /// Writes a membership into the book, and joins it if that is possible already. To have written it before is fine.
+    ///
+    /// # Errors
+    /// [`ErrorKind::LimitReached`] where the book is full. As [`Receiver::join`], but where an interface, an address or a route is
+    /// missing: that may come. After an error it is not in the book.
+    pub fn join<F: Filter>(&mut self, membership: Membership, listener: &mut Receiver<F>) -> Result<Applied> {
+        let mut applied = Applied::default();
+        if !self.entries.iter().any(|entry| entry.membership == membership) {
+            let mut entry = Entry { membership, joined: Vec::new() };
+            if self.entries.is_full() {
+                return Err(Error::new(Operation::Join, membership.object(), ErrorKind::LimitReached));
+            }
+            entry.reconcile(listener, &mut applied)?;
+            // There is room, as was seen above.
+            let _ = self.entries.push(entry);
+        }
+        applied.pending = self.pending().count();
+        Ok(applied)
+    }
+
+    /// Strikes a membership out of the book, and leaves it. Not to have written it is fine.
+    ///
+    /// # Errors
+    /// As [`Receiver::leave`]; it is struck out all the same.
+    pub fn leave<F: Filter>(&mut self, membership: &Membership, listener: &mut Receiver<F>) -> Result<Applied> {
+        let mut applied = Applied::default();
+        let mut result = Ok(());
+        if let Some(place) = self.entries.iter().position(|entry| entry.membership == *membership) {
+            let Entry { membership, joined } = self.entries.swap_remove(place);
+            for index in &joined {
+                let left = listener.leave(&membership.on(Interface::Index(*index)));
+                applied.left = applied.left.saturating_add(1);
+                result = result.and(left);
+            }
+        }
+        applied.pending = self.pending().count();
+        result.map(|()| applied)
+    }
+
+    /// Does what a change calls for: leaves what is gone, and joins what has come.
+    ///
+    /// # Errors
+    /// The first that joining met, as of [`Receiver::join`]; the other memberships are seen to all the same, and the failed one is
+    /// tried again at the next change that concerns it.
+    pub fn apply<F: Filter>(&mut self, change: &Change, listener: &mut Receiver<F>) -> Result<Applied> {
+        let mut applied = Applied::default();
+        let mut result = Ok(());
+        for entry in &mut self.entries {
+            if let Change::Gone { index, .. } = change {
+                // First: an interface that was made anew with the same index would seem to be joined.
+                entry.forget_where(listener, &mut applied, |joined| joined == *index);
+            }
+            if entry.is_concerned_by(change) {
+                result = result.and(entry.reconcile(listener, &mut applied));
+            }
+        }
+        applied.pending = self.pending().count();
+        result.map(|()| applied)
+    }
+
+    /// The memberships in the book.
+    pub fn iter(&self) -> impl Iterator<Item = &Membership> {
+        self.entries.iter().map(|entry| &entry.membership)
+    }
+
+    /// The memberships that wait for their interface, address or route.
+    pub fn pending(&self) -> impl Iterator<Item = &Membership> {
+        self.entries.iter().filter(|entry| entry.joined.is_empty()).map(|entry| &entry.membership)
+    }
+}
+
+impl Entry {
+    /// Whether the change can mean another interface for this membership: routers see thousands of routes come and go.
+    fn is_concerned_by(&self, change: &Change) -> bool {
+        match (self.membership.interface(), change) {
+            (_, Change::Gone { .. } | Change::Overrun) | (Interface::All, Change::Link(_)) => true,
+            (Interface::Default, Change::Link(_) | Change::Route) => true,
+            (Interface::Index(index), Change::Link(link)) => link.index == index,
+            (Interface::Name(name), Change::Link(link)) => link.name == Some(name) || self.joined.contains(&link.index),
+            (
+                Interface::Address(address),
+                Change::Address { address: its, .. } | Change::AddressGone { address: its, .. },
+            ) => address == *its,
+            _ => false,
+        }
+    }
+
+    /// Makes what is joined what should be joined.
+    fn reconcile<F: Filter>(&mut self, listener: &mut Receiver<F>, applied: &mut Applied) -> Result<()> {
+        let group = self.membership.group();
+        match self.membership.interface() {
+            Interface::All => {
+                // A link that is merely down keeps its membership, and the kernel reports it when it comes up again.
+                self.forget_where(listener, applied, |index| !route::exists(index));
+                let mut wanted = Vec::<NonZeroU32, INTERFACES>::new();
+                let mut is_too_many = false;
+                route::each_multicast_interface(Operation::Join, |index| {
+                    is_too_many |= !wanted.contains(&index) && wanted.push(index).is_err();
+                    Ok(())
+                })?;
+                for index in &wanted {
+                    self.join(*index, listener, applied)?;
+                }
+                match is_too_many {
+                    true => Err(Error::new(Operation::Join, self.membership.object(), ErrorKind::LimitReached)),
+                    false => Ok(()),
+                }
+            }
+            interface => match route::index(group, interface, Operation::Join) {
+                Ok(wanted) => {
+                    // Made anew, renamed, or the routing table leads elsewhere.
+                    self.forget_where(listener, applied, |index| index != wanted);
+                    self.join(wanted, listener, applied)
+                }
+                Err(error) if may_come(error.kind()) => {
+                    // By name it is gone; an address or a route may come back to an interface that is still there.
+                    let is_by_name = matches!(interface, Interface::Name(_));
+                    self.forget_where(listener, applied, |index| is_by_name || !route::exists(index));
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    fn join<F: Filter>(&mut self, index: NonZeroU32, listener: &mut Receiver<F>, applied: &mut Applied) -> Result<()> {
+        if self.joined.contains(&index) {
+            return Ok(());
+        }
+        match listener.join_on(&self.membership, index) {
+            Ok(()) => {
+                applied.joined = applied.joined.saturating_add(1);
+                // What is wanted has room, and all else was forgotten before.
+                let _ = self.joined.push(index);
+                Ok(())
+            }
+            // Gone again since it was found.
+            Err(error) if may_come(error.kind()) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn forget_where<F: Filter>(
+        &mut self,
+        listener: &mut Receiver<F>,
+        applied: &mut Applied,
+        is_dead: impl Fn(NonZeroU32) -> bool,
+    ) {
+        let membership = self.membership;
+        self.joined.retain(|index| {
+            let is_kept = !is_dead(*index);
+            if !is_kept {
+                listener.forget(&membership, *index);
+                applied.left = applied.left.saturating_add(1);
+            }
+            is_kept
+        });
+    }
+}
+
+/// Whether what is missing may yet come.
+const fn may_come(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NoSuchInterface | ErrorKind::Unreachable | ErrorKind::NoAddress)
+}

@@ -1,0 +1,238 @@
+//! The documented API: `listen`, packets one by one, and `listen_with`, packets by a function.
+#![cfg(feature = "std")]
+
+mod common;
+mod compat_help;
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use common::{PATIENCE, send_all, unique_group};
+use compat_help::{BREAK, GO_ON, Log, On, cpu_time, drain, from, readable_pipe, to};
+use multicast::compat::{Flags, Multicaster, Packets, Poller, listen_with, poll, register, run, sendto_with};
+use multicast::filter::{Filter, Prefix};
+use multicast::{ErrorKind, Result};
+
+/// The payload of the next packet, without waiting.
+fn next<F: Filter>(packets: &mut Packets<F>) -> Option<Vec<u8>> {
+    packets.next().unwrap().map(|packet| packet.payload().to_vec())
+}
+
+#[test]
+fn the_documents_example() -> Result<()> {
+    let group = unique_group();
+    let mut listener = Packets::new(from(group))?;
+    sendto_with("test", to(group))?;
+    poll(PATIENCE)?;
+    assert_eq!(listener.next()?.unwrap().payload(), b"test");
+    Ok(())
+}
+
+#[test]
+fn without_poll_no_packet_comes() {
+    let group = unique_group();
+    let mut packets = Packets::new(from(group)).unwrap();
+    send_all(group, ["test"]);
+    assert_eq!(next(&mut packets), None);
+    assert_eq!(poll(PATIENCE).unwrap(), 1);
+    assert_eq!(next(&mut packets), Some(b"test".to_vec()));
+}
+
+#[test]
+fn one_poll_grants_one_packet_and_nothing_is_lost() {
+    let group = unique_group();
+    let mut packets = Packets::new(from(group)).unwrap();
+    send_all(group, ["one", "two", "three"]);
+    for expected in ["one", "two", "three"] {
+        assert_eq!(next(&mut packets), None);
+        assert_eq!(poll(PATIENCE).unwrap(), 1);
+        assert_eq!(next(&mut packets), Some(expected.into()));
+        assert_eq!(next(&mut packets), None);
+    }
+    assert_eq!(poll(Duration::ZERO).unwrap(), 0);
+}
+
+#[test]
+fn several_polls_grant_one_packet_as_long_as_it_is_not_taken() {
+    let group = unique_group();
+    let mut packets = Packets::new(from(group)).unwrap();
+    send_all(group, ["one", "two"]);
+    assert_eq!(poll(PATIENCE).unwrap(), 1);
+    assert_eq!(poll(Duration::ZERO).unwrap(), 0);
+    assert_eq!(next(&mut packets), Some(b"one".to_vec()));
+    assert_eq!(next(&mut packets), None);
+}
+
+#[test]
+fn a_packet_that_waits_to_be_taken_uses_no_processor() {
+    let group = unique_group();
+    let mut packets = Packets::new(from(group)).unwrap();
+    send_all(group, ["one", "two"]);
+    assert_eq!(poll(PATIENCE).unwrap(), 1);
+    let (start, cpu) = (Instant::now(), cpu_time());
+    assert_eq!(poll(Duration::from_millis(100)).unwrap(), 0);
+    assert!(start.elapsed() >= Duration::from_millis(100));
+    assert!(cpu_time() - cpu < Duration::from_millis(20));
+    assert_eq!(next(&mut packets), Some(b"one".to_vec()));
+}
+
+#[test]
+fn a_rejected_packet_does_not_use_up_the_poll() {
+    let group = unique_group();
+    let mut packets = Packets::new(from(group).filter(Prefix("good"))).unwrap();
+    send_all(group, ["bad", "bad", "good"]);
+    poll(PATIENCE).unwrap();
+    assert_eq!(next(&mut packets), Some(b"good".to_vec()));
+
+    send_all(group, ["bad"]);
+    poll(PATIENCE).unwrap();
+    assert_eq!(next(&mut packets), None, "nothing but rejected packets");
+    send_all(group, ["good again"]);
+    assert_eq!(poll(PATIENCE).unwrap(), 1, "it waits again");
+    assert_eq!(next(&mut packets), Some(b"good again".to_vec()));
+    assert_eq!(packets.receiver().counters().rejected, 3);
+}
+
+#[test]
+fn a_long_packet_is_cut_at_the_mtu() {
+    let group = unique_group();
+    let mut packets = Packets::new(from(group).mtu(5)).unwrap();
+    send_all(group, ["123456789"]);
+    poll(PATIENCE).unwrap();
+    let packet = packets.next().unwrap().unwrap();
+    assert_eq!((packet.payload(), packet.is_truncated(), packet.wire_length()), (&b"12345"[..], true, 9));
+
+    let mut longest = Packets::new(from(group).mtu(65_535)).unwrap();
+    send_all(group, [vec![7; 65_507]]);
+    while longest.receiver().counters().received == 0 {
+        poll(PATIENCE).unwrap();
+        if let Some(packet) = longest.next().unwrap() {
+            assert_eq!(packet.payload().len(), 65_507);
+        }
+    }
+}
+
+#[test]
+fn an_mtu_out_of_range_is_refused() {
+    for mtu in [0, 65_536, usize::MAX] {
+        let error = Packets::new(from(unique_group()).mtu(mtu)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutOfRange);
+        assert_eq!(error.to_string(), "set mtu: out of range: give 1 to 65535 bytes");
+    }
+}
+
+#[test]
+fn packets_end_after_the_limit() {
+    let group = unique_group();
+    let mut packets = Packets::new(from(group).limit(1)).unwrap();
+    send_all(group, ["one", "two"]);
+    poll(PATIENCE).unwrap();
+    assert_eq!(next(&mut packets), Some(b"one".to_vec()));
+    // It has left its poller, which has nothing to do any more.
+    run(None, Duration::ZERO).unwrap();
+    assert_eq!(next(&mut packets), None);
+    let mut none = Packets::new(from(group).limit(0)).unwrap();
+    run(None, Duration::ZERO).unwrap();
+    assert_eq!(next(&mut none), None);
+}
+
+#[test]
+fn dropped_packets_leave_their_poller() {
+    let packets = Packets::new(from(unique_group())).unwrap();
+    drop(packets);
+    run(None, Duration::ZERO).unwrap();
+}
+
+#[test]
+fn listen_with_returns_when_its_handler_breaks() {
+    let group = unique_group();
+    Multicaster::new(["one", "two", "three"], to(group)).unwrap();
+    // It borrows from here.
+    let mut seen = Vec::new();
+    listen_with(
+        |packet, source| {
+            assert!(source.ip().is_ipv4());
+            seen.push(packet.to_vec());
+            if seen.len() == 2 { BREAK } else { GO_ON }
+        },
+        from(group),
+    )
+    .unwrap();
+    assert_eq!(seen, [b"one", b"two"]);
+}
+
+#[test]
+fn listen_with_returns_after_exactly_the_limit() {
+    let group = unique_group();
+    for limit in [0, 1, 5, 100] {
+        Multicaster::new((0..200).map(|i| i.to_string()), to(group)).unwrap();
+        let mut count = 0;
+        listen_with(
+            |packet, _| {
+                assert_eq!(packet, count.to_string().as_bytes());
+                count += 1;
+                ControlFlow::Continue(())
+            },
+            from(group).limit(limit),
+        )
+        .unwrap();
+        assert_eq!(count, limit);
+        run(None, Duration::ZERO).unwrap();
+    }
+}
+
+#[test]
+fn rejected_packets_do_not_count_for_the_limit() {
+    let group = unique_group();
+    Multicaster::new((0..100).map(|i| i.to_string()), to(group)).unwrap();
+    let mut seen = Vec::new();
+    listen_with(
+        |packet, _| {
+            seen.push(packet.to_vec());
+            GO_ON
+        },
+        from(group).filter_fn(|packet, _| packet.ends_with(b"7")).limit(3),
+    )
+    .unwrap();
+    assert_eq!(seen, [&b"7"[..], b"17", b"27"]);
+}
+
+#[test]
+fn listen_with_serves_the_other_handlers() {
+    let group = unique_group();
+    let (here, _there) = readable_pipe();
+    let log = Log::new();
+    let note = log.clone();
+    register(
+        On::read(here, move |stream| {
+            note.add(drain(stream));
+            sendto_with("from a handler", to(group))?;
+            Ok(GO_ON)
+        }),
+        Flags::NONE,
+    )
+    .unwrap();
+    listen_with(|packet, _| if packet == b"from a handler" { BREAK } else { GO_ON }, from(group)).unwrap();
+    assert_eq!(log.take(), [1]);
+}
+
+#[test]
+fn an_error_of_another_handler_comes_out_of_listen_with() {
+    let poller = Poller::new().unwrap();
+    let (here, _there) = readable_pipe();
+    poller.register(On::read(here, |_| Err(std::io::Error::other("not its day").into())), Flags::NONE).unwrap();
+    let error = listen_with(|_, _| GO_ON, from(unique_group()).poller(&poller)).unwrap_err();
+    assert_eq!(error.to_string(), "not its day");
+    poller.run(None, Duration::ZERO).unwrap();
+}
+
+#[cfg(feature = "regex")]
+#[test]
+fn a_pattern_is_a_filter_and_a_bad_one_an_error_at_once() {
+    let group = unique_group();
+    let mut packets = Packets::new(from(group).pattern("[a-c]+$").unwrap()).unwrap();
+    send_all(group, ["xyz", "abc"]);
+    poll(PATIENCE).unwrap();
+    assert_eq!(next(&mut packets), Some(b"abc".to_vec()));
+    assert_eq!(from(group).pattern("(").unwrap_err().kind(), ErrorKind::Pattern);
+}

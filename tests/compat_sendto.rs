@@ -1,0 +1,143 @@
+//! The documented API: `sendto`, and what is one packet and what is many.
+#![cfg(feature = "std")]
+// What a user may write is tried, be it needless.
+#![allow(clippy::needless_borrows_for_generic_args, clippy::useless_vec)]
+
+mod common;
+mod compat_help;
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, VecDeque};
+
+use common::{assert_quiet, expect_packet, on_lo, unique_group};
+use compat_help::{On, readable_pipe, to};
+use multicast::compat::{Flags, IntoPackets, SendOptions, register, sendto_with};
+use multicast::{ErrorKind, Listener, Ttl};
+
+/// What `sendto` would send.
+fn packets<K>(given: impl IntoPackets<K>) -> Vec<Vec<u8>> {
+    given.into_packets().map(|packet| packet.as_ref().to_vec()).collect()
+}
+
+#[test]
+fn text_and_bytes_are_one_packet() {
+    let string = String::from("test");
+    let bytes = b"test".to_vec();
+    let one = [b"test".to_vec()];
+    assert_eq!(packets("test"), one);
+    assert_eq!(packets(string.clone()), one);
+    assert_eq!(packets(&string), one);
+    assert_eq!(packets(string.as_bytes()), one);
+    assert_eq!(packets(&string[..]), one);
+    assert_eq!(packets(b"test"), one);
+    assert_eq!(packets(*b"test"), one);
+    assert_eq!(packets(&b"test"[..]), one);
+    assert_eq!(packets(bytes.clone()), one);
+    assert_eq!(packets(&bytes), one);
+    assert_eq!(packets(bytes.clone().into_boxed_slice()), one);
+    assert_eq!(packets(Cow::Borrowed(&bytes[..])), one);
+    assert_eq!(packets(vec![116_u8, 101, 115, 116]), one);
+    assert_eq!(packets(format!("te{}", "st")), one);
+}
+
+#[test]
+fn an_empty_text_is_one_empty_packet_and_an_empty_list_is_none() {
+    assert_eq!(packets(""), [b""]);
+    assert_eq!(packets(b""), [b""]);
+    assert!(packets(Vec::<&str>::new()).is_empty());
+    assert!(packets::<_>([""; 0]).is_empty());
+}
+
+#[test]
+fn iterables_are_one_packet_an_item() {
+    let many = [b"a".to_vec(), b"b".to_vec()];
+    let lines = vec![String::from("a"), String::from("b")];
+    assert_eq!(packets(["a", "b"]), many);
+    assert_eq!(packets(&["a", "b"]), many);
+    assert_eq!(packets(vec!["a", "b"]), many);
+    assert_eq!(packets(&vec!["a", "b"]), many);
+    assert_eq!(packets(lines.iter()), many);
+    assert_eq!(packets(&lines), many);
+    assert_eq!(packets(lines.clone()), many);
+    assert_eq!(packets(&lines[..]), many);
+    assert_eq!(packets([b"a".as_slice(), b"b"]), many);
+    assert_eq!(packets([b"a", b"b"]), many);
+    assert_eq!(packets([vec![b'a'], vec![b'b']]), many);
+    assert_eq!(packets("a\nb".lines()), many);
+    assert_eq!(packets("a b".split(' ').map(str::to_owned)), many);
+    assert_eq!(packets((0..2).map(|n| [b'a' + n])), many);
+    assert_eq!(packets(Some("a").into_iter().chain(["b"])), many);
+    assert_eq!(packets(VecDeque::from(["a", "b"])), many);
+    assert_eq!(packets(BTreeSet::from(["b", "a"])), many);
+    assert_eq!(packets(b"ab".chunks(1)), many);
+    assert_eq!(packets(["a"]), [b"a"]);
+    assert_eq!(packets([b"x".as_slice()]), [b"x"]);
+}
+
+#[test]
+fn sendto_sends_one_packet_or_many_in_their_order() {
+    let group = unique_group();
+    let mut listener = <Listener>::bind(on_lo(group)).unwrap();
+    sendto_with("test", to(group)).unwrap();
+    assert_eq!(expect_packet(&mut listener), b"test");
+    sendto_with(["one", "", "three"], to(group)).unwrap();
+    assert_eq!(expect_packet(&mut listener), b"one");
+    assert_eq!(expect_packet(&mut listener), b"");
+    assert_eq!(expect_packet(&mut listener), b"three");
+    assert_quiet(&mut listener);
+}
+
+#[test]
+fn sendto_calls_no_handler() {
+    let group = unique_group();
+    let (here, _there) = readable_pipe();
+    register(On::read(here, |_| panic!("called")), Flags::NONE).unwrap();
+    sendto_with((0..1_000).map(|i| i.to_string()), to(group).send_buffer(1)).unwrap();
+}
+
+#[test]
+fn sendto_needs_no_poller() {
+    sendto_with("test", to(unique_group())).unwrap();
+}
+
+#[test]
+fn a_packet_that_is_too_long_is_an_error_behind_those_before_it() {
+    let group = unique_group();
+    let mut listener = <Listener>::bind(on_lo(group)).unwrap();
+    let long = vec![0; 65_508];
+    let error = sendto_with([&b"before"[..], &long, b"behind"], to(group)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLong);
+    assert_eq!(error.to_string(), format!("send 65508 bytes to {group}: too long for UDP: at most 65507 bytes"));
+    assert_eq!(expect_packet(&mut listener), b"before");
+    assert_quiet(&mut listener);
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused_by_name() {
+    let text = |result: multicast::Result<SendOptions>| result.unwrap_err().to_string();
+    assert_eq!(text(SendOptions::new().ip("239.1.2")), "parse ip: write an address alone, as 239.1.2.3 or ff02::4242");
+    assert_eq!(
+        text(SendOptions::new().ip("239.1.2.3:5000")),
+        "parse ip: write an address alone, as 239.1.2.3 or ff02::4242"
+    );
+    assert!(text(SendOptions::new().ip("10.0.0.1")).starts_with("parse group 10.0.0.1: not a multicast address"));
+    assert!(text(SendOptions::new().port(0)).contains("port 0 is no port"));
+    let nowhere = SendOptions::new().interface("no-such-link".parse().unwrap());
+    assert_eq!(sendto_with("x", nowhere).unwrap_err().kind(), ErrorKind::NoSuchInterface);
+}
+
+#[test]
+fn the_keyword_arguments_of_the_document() {
+    let group = unique_group();
+    let mut listener = <Listener>::bind(on_lo(group)).unwrap();
+    let options = SendOptions::default()
+        .ip(&group.address().to_string())
+        .and_then(|options| options.port(group.port()))
+        .unwrap()
+        .ttl(Ttl::HOST)
+        .traffic_class(0x20)
+        .loopback(true)
+        .interface(common::LO);
+    sendto_with("test", options).unwrap();
+    assert_eq!(expect_packet(&mut listener), b"test");
+}

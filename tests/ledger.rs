@@ -1,0 +1,124 @@
+//! The ledger adds up: what was sent is what was received, rejected and dropped, to the packet. And a flood of packets that
+//! nobody wants does not keep anybody from his work.
+
+mod common;
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use common::{free_port, on_lo, send_all, unique_group};
+use multicast::filter::Prefix;
+use multicast::{Events, Family, Group, Interest, ListenOptions, Poller, Received, Token};
+
+/// Takes all that is queued, and says how many packets came.
+fn drain<const MTU: usize, F: multicast::filter::Filter>(listener: &mut multicast::Listener<MTU, F>) -> u64 {
+    let mut packets = 0;
+    loop {
+        match listener.recv().unwrap() {
+            Received::Packet(_) => packets += 1,
+            Received::Paused => {}
+            Received::Empty => return packets,
+        }
+    }
+}
+
+#[test]
+fn received_and_dropped_are_what_was_sent() {
+    let group = unique_group();
+    let options = ListenOptions::new().receive_buffer(4096);
+    let mut bound = options.bind::<64>(on_lo(group)).unwrap();
+    let mut opened = options.open::<64>(group.port(), Family::V4).unwrap();
+    opened.join(&on_lo(group)).unwrap();
+    send_all(group, (0..200_u8).map(|count| [count; 64]));
+    for listener in [&mut bound, &mut opened] {
+        // Exact at once, before anything was read.
+        let dropped = listener.counters().dropped.unwrap();
+        assert!((100..200).contains(&dropped), "{dropped}");
+        let received = drain(listener);
+        let counters = listener.counters();
+        assert_eq!((counters.received, counters.dropped), (received, Some(dropped)));
+        assert_eq!(received + dropped, 200);
+        assert_eq!((counters.rejected, counters.truncated, counters.foreign), (0, 0, 0));
+    }
+}
+
+#[test]
+fn received_rejected_and_dropped_are_what_was_sent() {
+    let group = unique_group();
+    let options = ListenOptions::new().filter(Prefix(b"yes")).receive_buffer(8192);
+    let mut listener = options.bind::<4>(on_lo(group)).unwrap();
+    let mut sent = 0;
+    for _ in 0..3 {
+        send_all(group, (0..200).map(|count| if count % 3 == 0 { "yes, take it" } else { "no" }));
+        sent += 200;
+        drain(&mut listener);
+        let counters = listener.counters();
+        assert!(counters.rejected > 0 && counters.received > 0);
+        assert_eq!(counters.received + counters.rejected + counters.dropped.unwrap(), sent);
+        // Every wanted packet is longer than the buffer, and no other.
+        assert_eq!(counters.truncated, counters.received);
+    }
+}
+
+#[test]
+fn a_flood_that_is_refused_pauses_recv_after_its_budget() {
+    let group = unique_group();
+    let mut asked = 0;
+    let options = ListenOptions::new().filter_fn(|payload, _| {
+        asked += 1;
+        payload == b"wanted"
+    });
+    let mut listener = options.bind::<16>(on_lo(group)).unwrap();
+    send_all(group, [b"unwanted"; 100]);
+    send_all(group, [b"wanted"]);
+    assert_eq!(listener.recv().unwrap(), Received::Paused);
+    assert_eq!(listener.counters().rejected, 64);
+    assert_eq!(listener.recv().unwrap().packet().unwrap().payload(), b"wanted");
+    assert_eq!(listener.counters().rejected, 100);
+    assert_eq!(listener.recv().unwrap(), Received::Empty);
+    drop(listener);
+    assert_eq!(asked, 101);
+}
+
+#[test]
+fn another_source_is_served_during_a_flood() {
+    let port = free_port();
+    let group = Group::new(unique_group().address(), port).unwrap();
+    let mut listener = ListenOptions::new().filter(Prefix(b"wanted")).bind::<16>(on_lo(group)).unwrap();
+    let (pipe, mut writer) = std::io::pipe().unwrap();
+    let poller = Poller::new().unwrap();
+    poller.register(&listener, Token(1), Interest::READABLE).unwrap();
+    poller.register(&pipe, Token(2), Interest::READABLE).unwrap();
+
+    // Bounded in count and time; on `lo` alone.
+    let flood = std::thread::spawn(move || {
+        let end = Instant::now() + Duration::from_secs(2);
+        let mut sent = 0;
+        let packets = std::iter::repeat_n(b"unwanted", 20_000).take_while(|_| Instant::now() < end).inspect(|_| {
+            sent += 1;
+            if sent == 200 {
+                writer.write_all(b"x").unwrap();
+            }
+        });
+        send_all(group, packets);
+        sent
+    });
+    let mut events = Events::<4>::new();
+    let (mut served_after, mut turns) = (None, 0_u32);
+    while served_after.is_none() {
+        for event in poller.poll(&mut events, common::PATIENCE).unwrap() {
+            match event.token() {
+                Token(1) => assert!(listener.recv().unwrap().packet().is_none()),
+                _ => served_after = Some(listener.counters().rejected),
+            }
+        }
+        turns += 1;
+    }
+    let sent = flood.join().unwrap();
+    drain(&mut listener);
+    let counters = listener.counters();
+    assert_eq!(counters.rejected + counters.dropped.unwrap(), sent);
+    // What was queued before the pipe was written to is some hundreds of packets; each turn refuses 64 at most.
+    assert!(served_after.unwrap() <= u64::from(turns) * 64, "{served_after:?} in {turns} turns");
+    assert!(sent >= 200, "{sent}");
+}

@@ -1,0 +1,246 @@
+//! Runs the example programs, as a shell would, and looks at what they print and how they end.
+
+// Each test file compiles its own copy and uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::IpAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use multicast::Group;
+
+use crate::common::PATIENCE;
+
+/// The path of an example program. `cargo test` builds the examples beside the tests.
+pub fn example(name: &str) -> PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    if path.ends_with("deps") {
+        path.pop();
+    }
+    path.push("examples");
+    path.push(name);
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let examples = project.join("examples");
+    let sources = [project.join("src"), examples.join(name), examples.join(format!("{name}.rs"))];
+    let changed = sources.iter().filter_map(|source| last_change(source)).max();
+    let built = fs::metadata(&path).and_then(|file| file.modified()).ok();
+    // `cargo test --test NAME` builds no examples.
+    assert!(built > changed, "{} is not there, or old: run `cargo build --examples`", path.display());
+    path
+}
+
+/// When this file, or a file in this folder, was changed last.
+fn last_change(path: &Path) -> Option<SystemTime> {
+    match fs::read_dir(path) {
+        Ok(entries) => entries.filter_map(|entry| last_change(&entry.ok()?.path())).max(),
+        Err(_) => fs::metadata(path).and_then(|file| file.modified()).ok(),
+    }
+}
+
+/// `mcast` with these arguments, not started yet.
+pub fn mcast<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new(example("mcast"));
+    command.args(arguments);
+    command
+}
+
+/// A shell script, not started yet, in which `"$0"` is `mcast` and `"$1"` to `"$9"` are these arguments.
+pub fn shell(script: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(example("mcast")).args(arguments);
+    command
+}
+
+/// `mcast listen` on `lo`, with further arguments. It is a member of the group when this returns.
+pub fn listen(group: Group, arguments: &[&str]) -> Running {
+    let running = Running::start(&mut mcast(listen_arguments(group, arguments)));
+    wait_for_member(group);
+    running
+}
+
+/// The arguments of `mcast listen` on `lo`.
+pub fn listen_arguments(group: Group, arguments: &[&str]) -> Vec<String> {
+    let on_lo = ["listen", "--interface", "lo", "--from", &group.to_string()].map(str::to_owned);
+    on_lo.into_iter().chain(arguments.iter().map(|argument| (*argument).to_owned())).collect()
+}
+
+/// `mcast send` on `lo`, with further arguments.
+pub fn send(group: Group, arguments: &[&str]) -> Command {
+    let mut command = mcast(["send", "--interface", "lo", "--to", &group.to_string()]);
+    command.args(arguments);
+    command
+}
+
+/// Waits until somebody on this machine has joined the group.
+pub fn wait_for_member(group: Group) {
+    let (file, address) = match group.address() {
+        IpAddr::V4(address) => ("/proc/net/igmp", format!("{:08X} ", u32::from_ne_bytes(address.octets()))),
+        IpAddr::V6(address) => ("/proc/net/igmp6", format!(" {:032x} ", u128::from(address))),
+    };
+    let end = Instant::now() + PATIENCE;
+    while !fs::read_to_string(file).unwrap().contains(&address) {
+        assert!(Instant::now() < end, "nobody joined {group}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// How a program ended, and what it had said.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: ExitStatus,
+    /// The lines of its standard output that were not taken by [`Running::line`].
+    pub lines: Vec<String>,
+    pub errors: String,
+    pub time: Duration,
+}
+
+impl Ended {
+    /// It must have ended by itself, with this code.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.status.signal(), None, "{self:?}");
+        assert_eq!(self.status.code(), Some(code), "{self:?}");
+        assert!(!self.errors.contains("panicked"), "{self:?}");
+        self
+    }
+
+    /// It must have said this at standard error.
+    #[track_caller]
+    pub fn saying(self, words: &str) -> Self {
+        assert!(self.errors.contains(words), "{words:?} is not in {self:?}");
+        self
+    }
+
+    /// It must have said nothing at standard error.
+    #[track_caller]
+    pub fn quietly(self) -> Self {
+        assert_eq!(self.errors, "", "{self:?}");
+        self
+    }
+}
+
+/// Runs a program to its end, with an empty standard input if none was given.
+#[track_caller]
+pub fn run(command: &mut Command) -> Ended {
+    let mut running = Running::start(command);
+    drop(running.input.take());
+    running.end()
+}
+
+/// A program that runs. It is killed when it is dropped.
+pub struct Running {
+    child: Child,
+    pub input: Option<ChildStdin>,
+    lines: Receiver<String>,
+    errors: Option<JoinHandle<String>>,
+    started: Instant,
+}
+
+impl Running {
+    /// Starts it with standard output and standard error in our hands, and with its standard input, too.
+    pub fn start(command: &mut Command) -> Self {
+        Self::start_reading(command.stdin(Stdio::piped()))
+    }
+
+    /// Starts it with the standard input that was set.
+    pub fn start_reading(command: &mut Command) -> Self {
+        let (mut running, output) = Self::start_unread(command);
+        let (sender, lines) = mpsc::channel();
+        running.lines = lines;
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines() {
+                // The test may have had enough.
+                let _ = sender.send(line.unwrap());
+            }
+        });
+        running
+    }
+
+    /// Starts it without reading what it prints.
+    pub fn start_unread(command: &mut Command) -> (Self, ChildStdout) {
+        let started = Instant::now();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = child.stdout.take().unwrap();
+        let mut errors = child.stderr.take().unwrap();
+        let errors = thread::spawn(move || {
+            let mut text = String::new();
+            errors.read_to_string(&mut text).unwrap();
+            text
+        });
+        let input = child.stdin.take();
+        (Self { child, input, lines: mpsc::channel().1, errors: Some(errors), started }, output)
+    }
+
+    /// Gives it input.
+    pub fn say(&mut self, bytes: &[u8]) {
+        let input = self.input.as_mut().unwrap();
+        input.write_all(bytes).unwrap();
+        input.flush().unwrap();
+    }
+
+    /// The next line that it prints, which must come.
+    #[track_caller]
+    pub fn line(&self) -> String {
+        self.line_within(PATIENCE).expect("a line")
+    }
+
+    /// The next line, or `None` where none comes in this time.
+    #[track_caller]
+    pub fn line_within(&self, time: Duration) -> Option<String> {
+        match self.lines.recv_timeout(time) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => panic!("its output ended"),
+        }
+    }
+
+    /// The payload of the next line, escaped as it was printed.
+    #[track_caller]
+    pub fn payload(&self) -> String {
+        payload_of(&self.line()).to_owned()
+    }
+
+    /// Sends it a signal, by its name without SIG.
+    pub fn signal(&self, name: &str) {
+        // The standard library can only kill.
+        let kill = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &self.child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn end(mut self) -> Ended {
+        let end = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < end, "it does not end");
+            thread::sleep(Duration::from_millis(2));
+        };
+        let time = self.started.elapsed();
+        let errors = self.errors.take().unwrap().join().unwrap();
+        Ended { status, lines: self.lines.iter().collect(), errors, time }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What stands behind the address.
+#[track_caller]
+pub fn payload_of(line: &str) -> &str {
+    line.split_once(' ').unwrap_or_else(|| panic!("no blank in {line:?}")).1
+}

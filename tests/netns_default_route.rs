@@ -1,0 +1,62 @@
+//! The interface that the routing table names, where nobody named one. In a private network, whose route leads to `lo`: see
+//! `make test`.
+
+mod common;
+
+use common::{assert_quiet, expect_packet, on_lo, require_private_network, unique_group, unique_v6_group};
+use multicast::{ErrorKind, Interface, ListenOptions, Listener, Membership, Progress, SendOptions};
+
+#[test]
+fn the_routing_table_names_the_interface_where_nobody_did() {
+    require_private_network();
+    for group in [unique_group(), unique_v6_group(5), unique_v6_group(8)] {
+        let mut bound = Listener::<64>::bind(Membership::any(group)).unwrap();
+        let mut opened = ListenOptions::new().open::<64>(group.port(), group.family()).unwrap();
+        opened.join(&Membership::any(group).on(Interface::Default)).unwrap();
+        for listener in [&mut bound, &mut opened] {
+            let mut caster = SendOptions::new().packets(group, ["by route"]).unwrap();
+            assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+            assert_eq!(expect_packet(listener), b"by route");
+            // The route leads to `lo`, so that this is the same membership.
+            listener.leave(&on_lo(group)).unwrap();
+            let mut caster = SendOptions::new().packets(group, ["left"]).unwrap();
+            assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        }
+        assert_quiet(&mut bound);
+    }
+}
+
+#[test]
+fn without_a_route_the_error_says_to_name_an_interface() {
+    require_private_network();
+    // 224.0.0.0/4 is routed here, ff00::/8 too: take the narrower way out.
+    common::link::run("ip route add prohibit 239.77.0.0/16");
+    common::link::run("ip route add unreachable 239.78.0.0/16");
+    let unreachable = "239.78.1.1:4242".parse().unwrap();
+    let error = <Listener>::bind(Membership::any(unreachable)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    let said =
+        "239.78.1.1 on default: no way there: the interface is down or gone, or there is no route (name an interface)";
+    assert_eq!(error.to_string(), format!("join {said}"));
+    let error = SendOptions::new().packets(unreachable, [""]).unwrap_err();
+    assert_eq!((error.kind(), error.to_string()), (ErrorKind::Unreachable, format!("send {said}")));
+    let prohibited = "239.77.1.1:4242".parse().unwrap();
+    assert_eq!(SendOptions::new().packets(prohibited, [""]).unwrap_err().kind(), ErrorKind::Denied);
+}
+
+#[test]
+fn an_interface_without_an_address_cannot_send_ipv4() {
+    require_private_network();
+    let pair = common::link::Pair::bare();
+    let group = unique_group();
+    let options = SendOptions::new().interface(common::link::named(&pair.a));
+    let error = options.packets(group, ["x"]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoAddress);
+    let said = format!("send {} on {}: the interface has no address of this family (yet)", group.address(), pair.a);
+    assert_eq!(error.to_string(), said);
+    // Not even with the address of another interface, which the kernel would lend it.
+    let _other = common::link::Pair::new();
+    assert_eq!(options.packets(group, ["x"]).unwrap_err().kind(), ErrorKind::NoAddress);
+    // Listening needs none.
+    Listener::<64>::bind(Membership::any(group).on(common::link::named(&pair.a))).unwrap();
+}
