@@ -1,5 +1,8 @@
 //! The words of the errors that the core's operations give, and what programs see of them.
 
+// Files and errors of `std` are the feature's.
+#![cfg(feature = "std")]
+
 mod common;
 
 use std::io;

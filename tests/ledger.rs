@@ -1,6 +1,9 @@
 //! The ledger adds up: what was sent is what was received, rejected and dropped, to the packet. And a flood of packets that
 //! nobody wants does not keep anybody from his work.
 
+// Files and errors of `std` are the feature's.
+#![cfg(feature = "std")]
+
 mod common;
 
 use std::io::Write;

@@ -1,5 +1,8 @@
 //! Sockets that come from elsewhere, and sockets that are given away.
 
+// The descriptors of `std` are the feature's.
+#![cfg(feature = "std")]
+
 mod common;
 
 use std::io::{BufRead, BufReader};

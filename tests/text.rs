@@ -13,7 +13,7 @@ use proptest::prelude::*;
 const GROUP_SYNTAX: &str = "write ADDRESS:PORT, as 239.1.2.3:5000 or [ff02::4242]:4242";
 const NOT_MULTICAST: &str = "not a multicast address (IPv4: 224.0.0.0 to 239.255.255.255, IPv6: ff00::/8)";
 const PORT_ZERO: &str = "port 0 is no port: give 1 to 65535";
-const INTERFACE_SYNTAX: &str = "write a name of 1 to 15 bytes, an index from 1 on, an address, or default";
+const INTERFACE_SYNTAX: &str = "write a name of 1 to 15 bytes, an index from 1 on, an address, default, or all";
 const TTL_SYNTAX: &str = "write 0 to 255, or host, subnet, site, region, continent, unrestricted";
 const TTL_RANGE: &str = "out of range: give 0 to 255";
 
@@ -123,9 +123,7 @@ fn the_six_scopes_have_their_documented_numbers() {
 
 #[test]
 fn an_interface_that_the_kernel_would_not_allow_is_refused() {
-    for text in
-        ["all", "0", "000", "4294967296", ".", "..", "a/b", "eth0:1", "two words", "sixteen-bytes-xx", "fe80::1%2", "à"]
-    {
+    for text in ["0", "000", "4294967296", ".", "..", "a/b", "eth0:1", "two words", "sixteen-bytes-xx", "fe80::1%2", "à"] {
         assert_refused::<Interface>(text, ErrorKind::Syntax, &format!("parse interface {text}: {INTERFACE_SYNTAX}"));
     }
     assert_refused::<Interface>("", ErrorKind::Syntax, &format!("parse interface an empty text: {INTERFACE_SYNTAX}"));

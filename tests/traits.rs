@@ -149,7 +149,7 @@ mod with_std {
     #[test]
     fn a_text_that_cannot_be_parsed_is_invalid_input_as_an_io_error() {
         for (error, expected) in [
-            ("all".parse::<Interface>().unwrap_err(), io::ErrorKind::InvalidInput),
+            ("a/b".parse::<Interface>().unwrap_err(), io::ErrorKind::InvalidInput),
             ("256".parse::<Ttl>().unwrap_err(), io::ErrorKind::InvalidInput),
             ("224.0.0.1:0".parse::<Group>().unwrap_err(), io::ErrorKind::InvalidInput),
         ] {

@@ -139,7 +139,7 @@ const fn longest(group: Group) -> u32 {
 const fn syntax(operation: Operation) -> &'static str {
     match operation {
         Operation::ParseGroup => "write ADDRESS:PORT, as 239.1.2.3:5000 or [ff02::4242]:4242",
-        Operation::ParseInterface => "write a name of 1 to 15 bytes, an index from 1 on, an address, or default",
+        Operation::ParseInterface => "write a name of 1 to 15 bytes, an index from 1 on, an address, default, or all",
         _ => "write 0 to 255, or host, subnet, site, region, continent, unrestricted",
     }
 }
