@@ -76,12 +76,12 @@ impl Plan {
                 repetitions: 11,
                 rounds: 9,
                 packets: 2048,
-                round_trips: 2000,
+                round_trips: 1000,
                 steady_packets: 1_000_000,
                 strict: false,
             },
             Mode::Quick => {
-                Self { repetitions: 7, rounds: 3, packets: 1024, round_trips: 300, steady_packets: 140_000, strict: false }
+                Self { repetitions: 7, rounds: 3, packets: 1024, round_trips: 500, steady_packets: 70_000, strict: false }
             }
             Mode::Test => {
                 Self { repetitions: 1, rounds: 1, packets: 64, round_trips: 10, steady_packets: 2000, strict: true }

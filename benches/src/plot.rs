@@ -1,11 +1,12 @@
 //! A bar chart of each case: medians, with a line from the smallest to the largest.
 
+use std::path::Path;
+
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::Outcome;
 use crate::measure::Series;
-use crate::report::folder;
 
 const WIDTH: u32 = 720;
 /// The height of a bar with what is above and below it, and of all that is not bars.
@@ -16,9 +17,9 @@ const OURS: RGBColor = RGBColor(178, 58, 44);
 const THEIRS: RGBColor = RGBColor(120, 144, 166);
 const INK: RGBColor = RGBColor(40, 40, 40);
 
-pub(crate) fn write(all: &[Series]) -> Outcome<()> {
+pub(crate) fn write(folder: &Path, all: &[Series]) -> Outcome<()> {
     for series in all {
-        let path = folder().join(format!("{}.svg", series.case.replace('/', "-")));
+        let path = folder.join(format!("{}.svg", series.case.replace('/', "-")));
         let mut text = String::new();
         bars(&mut text, series)?;
         std::fs::write(path, text)?;
@@ -41,6 +42,7 @@ fn bars(text: &mut String, series: &Series) -> Outcome<()> {
     chart
         .configure_mesh()
         .disable_y_mesh()
+        .x_max_light_lines(1)
         .disable_y_axis()
         .light_line_style(WHITE)
         .label_style(("sans-serif", 13).into_font().color(&INK))

@@ -2,17 +2,21 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Outcome;
 use crate::goals::{ALLOCATIONS, GOALS, Goal, goal};
 use crate::machine::Machine;
 use crate::measure::{Series, Spread};
+use crate::plan::Mode;
 use crate::workshop::here;
 
-/// Where table and plots go.
-pub(crate) fn folder() -> PathBuf {
-    here().join("../target/bench")
+/// Where table and plots go: below the product's folder, made if need be. The figures of a test mean nothing, and replace none.
+pub(crate) fn folder(mode: Mode) -> Outcome<PathBuf> {
+    let name = if mode == Mode::Test { "target/bench/test" } else { "target/bench" };
+    let folder = here().parent().ok_or("no folder above this crate")?.join(name);
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 /// Prints what was measured in a case.
@@ -43,7 +47,7 @@ pub(crate) fn print_goals(all: &[Series]) {
 }
 
 /// Writes `results.md`.
-pub(crate) fn write(machine: &Machine, all: &[Series]) -> Outcome<()> {
+pub(crate) fn write(folder: &Path, machine: &Machine, all: &[Series]) -> Outcome<()> {
     let mut text = String::from("# `multicast` against its peers\n\n");
     for (what, value) in machine.lines() {
         writeln!(text, "- {what}: {value}")?;
@@ -56,8 +60,7 @@ pub(crate) fn write(machine: &Machine, all: &[Series]) -> Outcome<()> {
     for series in all {
         write_series(&mut text, series)?;
     }
-    fs::create_dir_all(folder())?;
-    fs::write(folder().join("results.md"), text)?;
+    fs::write(folder.join("results.md"), text)?;
     Ok(())
 }
 
