@@ -27,16 +27,12 @@ impl Machine {
         let (Some(&receiver_cpu), Some(&sender_cpu)) = (cpus.first(), cpus.last()) else {
             return Err("no processor to run on".into());
         };
-        let told = |program: &str, argument: &str| -> Outcome<String> {
-            let output = Command::new(program).arg(argument).output().map_err(|error| format!("{program}: {error}"))?;
-            Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
-        };
         Ok(Self {
             processor: processor(),
             vulnerabilities: vulnerabilities()?,
-            kernel: told("uname", "-srm")?,
-            compilers: [told("rustc", "--version")?, told("gcc", "--version")?, told("python3", "--version")?].join("; "),
-            date: told("date", "--iso-8601=minutes")?,
+            kernel: told("uname", "-srm"),
+            compilers: ["rustc", "gcc", "python3"].map(|program| told(program, "--version")).join("; "),
+            date: told("date", "--iso-8601=minutes"),
             sender_cpu,
             receiver_cpu,
         })
@@ -71,6 +67,13 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lines().iter().try_for_each(|(what, value)| writeln!(f, "# {what}: {value}"))
     }
+}
+
+/// The first line that a program prints, or that it cannot be asked.
+fn told(program: &str, argument: &str) -> String {
+    let output = Command::new(program).arg(argument).output().map(|output| output.stdout).unwrap_or_default();
+    let line = String::from_utf8_lossy(&output).lines().next().map(str::to_owned);
+    line.unwrap_or_else(|| format!("{program}: unknown"))
 }
 
 /// `x86` names its processors in one way, others in others.

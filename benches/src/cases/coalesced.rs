@@ -4,7 +4,7 @@
 //! A way that the Rust peers do not list yet (`ours-coalesced`) is left out, and its goals stay open. To add it, write it in
 //! `peers/rust/drain.rs` and name it in `peers/rust/ways.rs`: nothing changes here.
 
-use super::drain::drain;
+use super::drain::{Fill, drain};
 use super::send::{Audience, send};
 use super::{Bench, SMALL, c, rust};
 use crate::Outcome;
@@ -23,9 +23,8 @@ pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
             c("c-recvfrom", "recvfrom"),
         ];
         let case = format!("drain-coalesced/{size}");
-        all.push(drain(bench, case, "ours-coalesced", &peers, size, |peer| {
-            matches!(peer.name, "ours-coalesced" | "c-gro")
-        })?);
+        let fill = Fill { size, packets: bench.many_packets(size), coalesced_for: &["ours-coalesced", "c-gro"] };
+        all.push(drain(bench, case, "ours-coalesced", &peers, fill)?);
     }
     for audience in [Audience::Nobody, Audience::OneThatDrains] {
         for size in SIZES {

@@ -23,28 +23,36 @@ pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
                 PYTHON,
             ];
             let case = format!("drain{}/{size}", suffix(program));
-            all.push(drain(bench, case, "ours", &peers, size, |_| false)?);
+            let fill = Fill { size, packets: bench.packets(size), coalesced_for: &[] };
+            all.push(drain(bench, case, "ours", &peers, fill)?);
         }
     }
     Ok(all)
 }
 
-/// Fills the queue of each in turn and lets it drain it; `coalesced` says for whom the sender coalesces.
+/// What queues are filled with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fill {
+    pub(super) size: usize,
+    pub(super) packets: u64,
+    /// The peers for which the sender coalesces.
+    pub(super) coalesced_for: &'static [&'static str],
+}
+
+/// Fills the queue of each in turn and lets it drain it.
 pub(super) fn drain(
     bench: &Bench,
     case: String,
     subject: &'static str,
     peers: &[Peer],
-    size: usize,
-    coalesced: fn(&Peer) -> bool,
+    Fill { size, packets, coalesced_for }: Fill,
 ) -> Outcome<Series> {
-    let packets = bench.packets(size);
     let columns = interleave(
         &bench.plan,
         &bench.present("drain", peers),
         |peer| bench.receiver("drain", peer, size, 1),
         |peer, (worker, group)| {
-            bench.fill(*group, size, packets, coalesced(peer))?;
+            bench.fill(*group, size, packets, coalesced_for.contains(&peer.name))?;
             let answer = worker.work(packets)?;
             bench.sample(worker, &answer, packets, size)
         },

@@ -94,7 +94,17 @@ impl Bench {
 
     /// How many packets of this size a turn is about: no more than the receive buffer holds.
     fn packets(&self, size: usize) -> u64 {
-        self.plan.packets.min((self.granted / (size + BOOKKEEPING)) as u64)
+        self.plan.packets.min(self.capacity(size))
+    }
+
+    /// More of them, for those whose calls carry many.
+    fn many_packets(&self, size: usize) -> u64 {
+        (4 * self.plan.packets).min(self.capacity(size))
+    }
+
+    /// How many packets of this size the receive buffer holds, at least.
+    fn capacity(&self, size: usize) -> u64 {
+        (self.granted / (size + BOOKKEEPING)) as u64
     }
 
     /// What an answer came to. No packets at all are an error, and in a test each missing one is.
