@@ -74,7 +74,7 @@ impl Plan {
         match mode {
             Mode::Full => Self {
                 repetitions: 11,
-                rounds: 9,
+                rounds: 5,
                 packets: 2048,
                 round_trips: 1000,
                 steady_packets: 1_000_000,
