@@ -1,0 +1,83 @@
+/* The peers that are written in C: what they share. One process is one peer; see peer.c for how it is talked with. */
+#ifndef PEER_H
+#define PEER_H
+
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Newer than some C libraries: linux/udp.h. */
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+/* How many packets one system call carries, where it can carry many. */
+#define BATCH 64
+/* The buffer of every peer, but of those that receive coalesced packets. */
+#define BUFFER 2048
+/* The longest payload of a UDP packet over IPv4. */
+#define LONGEST 65507
+/* How long a peer waits for what should come, in milliseconds. */
+#define PATIENCE 1000
+/* After so long a silence, in milliseconds, what is still missing was lost. */
+#define SILENCE 300
+
+/* Where the peer works, from its command line. */
+struct place {
+    const char *group;
+    int port;
+    int size;
+    int number;
+};
+extern struct place place;
+
+/* What a piece of work came to. */
+struct tally {
+    unsigned long packets;
+    unsigned long bytes;
+    /* Of what was in the packets, so that reading them cannot be left out. */
+    unsigned long sum;
+    /* Set where CPU time is not what counts. */
+    unsigned long nanoseconds;
+};
+
+/* A way to do a task: `open` once, then `work` for each line that comes in. */
+struct way {
+    const char *task;
+    const char *name;
+    void (*open)(void);
+    struct tally (*work)(const char *line);
+};
+extern const struct way drain_ways[], wait_ways[], send_ways[], trip_ways[], filler_ways[];
+
+static inline void see(struct tally *tally, const char *payload, unsigned long length, const struct sockaddr_in *source)
+{
+    tally->packets += 1;
+    tally->bytes += length;
+    tally->sum += (unsigned char)payload[0] + source->sin_port;
+}
+
+void fail(const char *what);
+unsigned long clock_now(int clock);
+struct sockaddr_in address_of(const char *group, int port);
+int open_receiver(int port);
+int open_sender(void);
+int new_epoll(void);
+void watch(int epoll, int fd, int index);
+/* Sends `count` packets, `segments` in one call (UDP_SEGMENT) where that is more than 1. */
+unsigned long send_segments(int fd, const struct sockaddr_in *to, int size, unsigned long count, int segments);
+/* As many packets of this size as one call may carry. */
+int segments_of(int size);
+
+#endif

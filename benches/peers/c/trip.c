@@ -1,0 +1,87 @@
+/* Round trips: `ping` sends and waits for the answer, `pong` answers. Both wait with epoll. Ping hears on the port that it was
+ * given and sends to the next one, pong the other way round. */
+#include "peer.h"
+
+#include <time.h>
+
+static int receiver, sender, epoll;
+static struct sockaddr_in to;
+static char buffer[BUFFER];
+
+static void open_ping(void)
+{
+    receiver = open_receiver(place.port);
+    to = address_of(place.group, place.port + 1);
+    sender = open_sender();
+    epoll = new_epoll();
+    watch(epoll, receiver, 0);
+}
+
+static void open_pong(void)
+{
+    receiver = open_receiver(place.port + 1);
+    to = address_of(place.group, place.port);
+    sender = open_sender();
+    epoll = new_epoll();
+    watch(epoll, receiver, 0);
+}
+
+static void hear(struct tally *tally)
+{
+    struct epoll_event event;
+    struct sockaddr_in source;
+    socklen_t length = sizeof source;
+    ssize_t got;
+    if (epoll_wait(epoll, &event, 1, PATIENCE) != 1)
+        fail("a packet is lost");
+    got = recvfrom(receiver, buffer, sizeof buffer, 0, (struct sockaddr *)&source, &length);
+    if (got < 0)
+        fail("recvfrom");
+    see(tally, buffer, got, &source);
+}
+
+static void say(void)
+{
+    if (sendto(sender, buffer, place.size, 0, (struct sockaddr *)&to, sizeof to) < 0)
+        fail("sendto");
+}
+
+static int ascending(const void *left, const void *right)
+{
+    unsigned long a = *(const unsigned long *)left, b = *(const unsigned long *)right;
+    return (a > b) - (a < b);
+}
+
+/* The median is what counts here, as a total: one trip that the machine held up must not weigh. */
+static struct tally ping(const char *line)
+{
+    unsigned long count = strtoul(line, NULL, 10), *times = calloc(count, sizeof *times);
+    struct tally tally = {0};
+    for (unsigned long i = 0; i < count; i++) {
+        unsigned long start = clock_now(CLOCK_MONOTONIC);
+        say();
+        hear(&tally);
+        times[i] = clock_now(CLOCK_MONOTONIC) - start;
+    }
+    qsort(times, count, sizeof *times, ascending);
+    tally.nanoseconds = times[count / 2] * count;
+    free(times);
+    return tally;
+}
+
+static struct tally pong(const char *line)
+{
+    unsigned long count = strtoul(line, NULL, 10);
+    struct tally tally = {0};
+    while (tally.packets < count) {
+        hear(&tally);
+        say();
+    }
+    return tally;
+}
+
+const struct way trip_ways[] = {
+    {"ping", "epoll", open_ping, ping},
+    {"pong", "epoll", open_pong, pong},
+    {0},
+};

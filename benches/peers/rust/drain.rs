@@ -1,0 +1,152 @@
+//! Drains a full queue: receives until there is nothing left.
+
+use std::io::ErrorKind;
+
+use mcrx_core::{Context, SubscriptionConfig};
+use multicast::{Listener, Received};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+
+use crate::Peer;
+use crate::place::{BUFFER, Outcome, PATIENCE, Place, PlainSocket, Tally, widen};
+
+/// The measured crate.
+pub(crate) struct Ours(Listener<BUFFER>);
+
+impl Ours {
+    pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
+        Ok(Box::new(Self(place.listener(place.port)?)))
+    }
+}
+
+impl Peer for Ours {
+    fn work(&mut self, _count: u64) -> Outcome<Tally> {
+        let mut tally = Tally::default();
+        loop {
+            match self.0.recv()? {
+                Received::Packet(packet) => tally.see(packet.payload(), packet.source()),
+                Received::Paused => {}
+                _ => return Ok(tally),
+            }
+        }
+    }
+}
+
+/// What a caller would write who wants nothing but the system call: no abstraction at all.
+pub(crate) struct Rustix {
+    socket: socket2::Socket,
+    buffer: [u8; BUFFER],
+}
+
+impl Rustix {
+    pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
+        Ok(Box::new(Self { socket: place.receiver(place.port)?, buffer: [0; BUFFER] }))
+    }
+}
+
+impl Peer for Rustix {
+    fn work(&mut self, _count: u64) -> Outcome<Tally> {
+        let mut tally = Tally::default();
+        loop {
+            match rustix::net::recvfrom(&self.socket, &mut self.buffer, RecvFlags::DONTWAIT) {
+                Ok((length, _, source)) => {
+                    let source = source.ok_or("a packet without a source")?.try_into()?;
+                    tally.see(&self.buffer[..length], source);
+                }
+                Err(Errno::AGAIN) => return Ok(tally),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// `std::net::UdpSocket`, and `mio`'s, which is made from a socket of `socket2`.
+pub(crate) struct Plain<S> {
+    socket: S,
+    buffer: [u8; BUFFER],
+}
+
+pub(crate) fn open_std(place: &Place) -> Outcome<Box<dyn Peer>> {
+    let socket = std::net::UdpSocket::from(place.receiver(place.port)?);
+    Ok(Box::new(Plain { socket, buffer: [0; BUFFER] }))
+}
+
+pub(crate) fn open_mio(place: &Place) -> Outcome<Box<dyn Peer>> {
+    let socket = mio::net::UdpSocket::from_std(place.receiver(place.port)?.into());
+    Ok(Box::new(Plain { socket, buffer: [0; BUFFER] }))
+}
+
+impl<S: PlainSocket> Peer for Plain<S> {
+    fn work(&mut self, _count: u64) -> Outcome<Tally> {
+        let mut tally = Tally::default();
+        loop {
+            match self.socket.recv_from(&mut self.buffer) {
+                Ok((length, source)) => tally.see(&self.buffer[..length], source),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(tally),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// `tokio` on one thread. It is told how many packets there are, since its users await the next one and do not ask whether there
+/// is one.
+pub(crate) struct Tokio {
+    runtime: tokio::runtime::Runtime,
+    socket: tokio::net::UdpSocket,
+    buffer: [u8; BUFFER],
+}
+
+impl Tokio {
+    pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let socket = std::net::UdpSocket::from(place.receiver(place.port)?);
+        let socket = runtime.block_on(async { tokio::net::UdpSocket::from_std(socket) })?;
+        Ok(Box::new(Self { runtime, socket, buffer: [0; BUFFER] }))
+    }
+}
+
+impl Peer for Tokio {
+    fn work(&mut self, count: u64) -> Outcome<Tally> {
+        let Self { runtime, socket, buffer } = self;
+        let mut tally = Tally::default();
+        let drain = async {
+            while tally.packets < count {
+                let (length, source) = socket.recv_from(buffer).await?;
+                tally.see(&buffer[..length], source);
+            }
+            std::io::Result::Ok(())
+        };
+        match runtime.block_on(async { tokio::time::timeout(PATIENCE, drain).await }) {
+            Ok(outcome) => outcome?,
+            // Fewer came: the tally says so.
+            Err(_elapsed) => {}
+        }
+        Ok(tally)
+    }
+}
+
+/// `mcrx-core`, whose context owns socket and buffer.
+pub(crate) struct Mcrx(Context);
+
+impl Mcrx {
+    pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
+        let mut context = Context::new();
+        let mut config = SubscriptionConfig::asm(place.group, place.port);
+        config.interface = Some(std::net::Ipv4Addr::LOCALHOST.into());
+        let id = context.add_subscription(config)?;
+        widen(context.get_subscription(id).ok_or("no subscription")?.socket())?;
+        context.join_subscription(id)?;
+        Ok(Box::new(Self(context)))
+    }
+}
+
+impl Peer for Mcrx {
+    fn work(&mut self, _count: u64) -> Outcome<Tally> {
+        let mut tally = Tally::default();
+        while let Some(packet) = self.0.try_recv_any()? {
+            tally.see(packet.payload(), packet.source);
+        }
+        Ok(tally)
+    }
+}

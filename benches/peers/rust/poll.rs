@@ -1,0 +1,144 @@
+//! Asks the poller what is there, and receives it: short bursts, and one busy listener among many.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use multicast::{Events, Interest, Listener, Poller, Received, Token};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::Peer;
+use crate::place::{BUFFER, Outcome, Place, Tally};
+
+/// How many descriptors a peer has open beside its sockets, at most.
+const SPARE_DESCRIPTORS: u64 = 64;
+
+/// The measured crate: `number` listeners of the same group and port, so that each packet comes to all of them. Each call to
+/// `poll` brings one event, and with it a burst.
+pub(crate) struct OurBursts {
+    poller: Poller,
+    listeners: Vec<Listener<BUFFER>>,
+}
+
+impl OurBursts {
+    pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
+        let poller = Poller::new()?;
+        let listeners = listeners(&poller, place, |_| 0)?;
+        Ok(Box::new(Self { poller, listeners }))
+    }
+}
+
+impl Peer for OurBursts {
+    fn work(&mut self, _count: u64) -> Outcome<Tally> {
+        let mut tally = Tally::default();
+        let mut events = Events::<1>::new();
+        loop {
+            let before = tally.packets;
+            for event in self.poller.poll(&mut events, Duration::ZERO)? {
+                let listener = &mut self.listeners[event.token().0 as usize];
+                while let Received::Packet(packet) = listener.recv()? {
+                    tally.see(packet.payload(), packet.source());
+                }
+            }
+            if tally.packets == before {
+                return Ok(tally);
+            }
+        }
+    }
+}
+
+/// `mio`, likewise. It is edge-triggered: what an event announces has to be drained.
+pub(crate) struct MioBursts {
+    poll: mio::Poll,
+    sockets: Vec<mio::net::UdpSocket>,
+    buffer: [u8; BUFFER],
+}
+
+impl MioBursts {
+    pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
+        let poll = mio::Poll::new()?;
+        let mut sockets = Vec::with_capacity(place.number);
+        for index in 0..place.number {
+            let mut socket = mio::net::UdpSocket::from_std(place.receiver(place.port)?.into());
+            poll.registry().register(&mut socket, mio::Token(index), mio::Interest::READABLE)?;
+            sockets.push(socket);
+        }
+        Ok(Box::new(Self { poll, sockets, buffer: [0; BUFFER] }))
+    }
+}
+
+impl Peer for MioBursts {
+    fn work(&mut self, _count: u64) -> Outcome<Tally> {
+        let mut tally = Tally::default();
+        let mut events = mio::Events::with_capacity(1);
+        loop {
+            let before = tally.packets;
+            self.poll.poll(&mut events, Some(Duration::ZERO))?;
+            for event in &events {
+                let socket = &self.sockets[event.token().0];
+                loop {
+                    match socket.recv_from(&mut self.buffer) {
+                        Ok((length, source)) => tally.see(&self.buffer[..length], source),
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            }
+            if tally.packets == before {
+                return Ok(tally);
+            }
+        }
+    }
+}
+
+/// The measured crate: the first of `number` registered listeners is busy, the others, on the ports behind it, hear nothing.
+/// Each event brings one packet.
+pub(crate) struct OurOneOfMany {
+    poller: Poller,
+    listeners: Vec<Listener<BUFFER>>,
+}
+
+impl OurOneOfMany {
+    pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
+        allow_descriptors(place.number as u64 + SPARE_DESCRIPTORS)?;
+        let poller = Poller::new()?;
+        let listeners = listeners(&poller, place, |index| index as u16)?;
+        Ok(Box::new(Self { poller, listeners }))
+    }
+}
+
+impl Peer for OurOneOfMany {
+    fn work(&mut self, _count: u64) -> Outcome<Tally> {
+        let mut tally = Tally::default();
+        let mut events = Events::<16>::new();
+        loop {
+            let before = tally.packets;
+            for event in self.poller.poll(&mut events, Duration::ZERO)? {
+                if let Received::Packet(packet) = self.listeners[event.token().0 as usize].recv()? {
+                    tally.see(packet.payload(), packet.source());
+                }
+            }
+            if tally.packets == before {
+                return Ok(tally);
+            }
+        }
+    }
+}
+
+/// `number` registered listeners; `offset` says how far the port of each lies behind the first.
+fn listeners(poller: &Poller, place: &Place, offset: fn(usize) -> u16) -> Outcome<Vec<Listener<BUFFER>>> {
+    let mut listeners = Vec::with_capacity(place.number);
+    for index in 0..place.number {
+        let listener = place.listener(place.port + offset(index))?;
+        poller.register(&listener, Token(index as u64), Interest::READABLE)?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn allow_descriptors(needed: u64) -> Outcome<()> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < needed) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum })?;
+    }
+    Ok(())
+}

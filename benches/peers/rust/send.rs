@@ -1,0 +1,142 @@
+//! Sends a number of packets as fast as it can.
+
+use std::iter::Repeat;
+use std::net::SocketAddr;
+
+use mctx_core::{Context, PublicationConfig, PublicationId};
+use multicast::{Group, Multicaster, Progress};
+use rustix::net::SendFlags;
+
+use crate::Peer;
+use crate::place::{Outcome, Place, PlainSocket, Tally};
+
+/// The measured crate, which holds up to `BATCH` packets and coalesces them where that is more than 1.
+pub(crate) struct Ours<const BATCH: usize> {
+    caster: Multicaster<Repeat<&'static [u8]>, BATCH>,
+    size: usize,
+}
+
+impl<const BATCH: usize> Ours<BATCH> {
+    pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
+        let packets = std::iter::repeat(place.payload());
+        let caster = place.send_options().batches::<BATCH, _>(Group::new(place.group, place.port)?, packets)?;
+        Ok(Box::new(Self { caster, size: place.size }))
+    }
+}
+
+impl<const BATCH: usize> Peer for Ours<BATCH> {
+    fn work(&mut self, count: u64) -> Outcome<Tally> {
+        let mut sent = 0;
+        while sent < count {
+            match self.caster.step()? {
+                Progress::Sent(packets) => sent += packets as u64,
+                Progress::Wait(time) => std::thread::sleep(time),
+                Progress::Blocked => std::thread::yield_now(),
+                other => return Err(format!("{other:?} in the middle of an endless iterator").into()),
+            }
+        }
+        Ok(Tally::sent(sent, self.size))
+    }
+}
+
+/// What a caller would write who wants nothing but the system call: no abstraction at all.
+pub(crate) struct Rustix {
+    socket: socket2::Socket,
+    to: SocketAddr,
+    payload: &'static [u8],
+}
+
+impl Rustix {
+    pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
+        Ok(Box::new(Self { socket: place.sender()?, to: place.address(place.port), payload: place.payload() }))
+    }
+}
+
+impl Peer for Rustix {
+    fn work(&mut self, count: u64) -> Outcome<Tally> {
+        for _ in 0..count {
+            rustix::net::sendto(&self.socket, self.payload, SendFlags::DONTWAIT, &self.to)?;
+        }
+        Ok(Tally::sent(count, self.payload.len()))
+    }
+}
+
+/// `std::net::UdpSocket`, and `mio`'s, which is made from a socket of `socket2`.
+pub(crate) struct Plain<S> {
+    socket: S,
+    to: SocketAddr,
+    payload: &'static [u8],
+}
+
+pub(crate) fn open_std(place: &Place) -> Outcome<Box<dyn Peer>> {
+    let socket = std::net::UdpSocket::from(place.sender()?);
+    Ok(Box::new(Plain { socket, to: place.address(place.port), payload: place.payload() }))
+}
+
+pub(crate) fn open_mio(place: &Place) -> Outcome<Box<dyn Peer>> {
+    let socket = mio::net::UdpSocket::from_std(place.sender()?.into());
+    Ok(Box::new(Plain { socket, to: place.address(place.port), payload: place.payload() }))
+}
+
+impl<S: PlainSocket> Peer for Plain<S> {
+    fn work(&mut self, count: u64) -> Outcome<Tally> {
+        for _ in 0..count {
+            self.socket.send_to(self.payload, self.to)?;
+        }
+        Ok(Tally::sent(count, self.payload.len()))
+    }
+}
+
+/// `tokio` on one thread.
+pub(crate) struct Tokio {
+    runtime: tokio::runtime::Runtime,
+    socket: tokio::net::UdpSocket,
+    to: SocketAddr,
+    payload: &'static [u8],
+}
+
+impl Tokio {
+    pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let socket = std::net::UdpSocket::from(place.sender()?);
+        let socket = runtime.block_on(async { tokio::net::UdpSocket::from_std(socket) })?;
+        Ok(Box::new(Self { runtime, socket, to: place.address(place.port), payload: place.payload() }))
+    }
+}
+
+impl Peer for Tokio {
+    fn work(&mut self, count: u64) -> Outcome<Tally> {
+        self.runtime.block_on(async {
+            for _ in 0..count {
+                self.socket.send_to(self.payload, self.to).await?;
+            }
+            std::io::Result::Ok(())
+        })?;
+        Ok(Tally::sent(count, self.payload.len()))
+    }
+}
+
+/// `mctx-core`, which connects its socket.
+pub(crate) struct Mctx {
+    context: Context,
+    id: PublicationId,
+    payload: &'static [u8],
+}
+
+impl Mctx {
+    pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
+        let mut context = Context::new();
+        let config = PublicationConfig::new(place.group, place.port).with_interface(std::net::Ipv4Addr::LOCALHOST);
+        let id = context.add_publication(config)?;
+        Ok(Box::new(Self { context, id, payload: place.payload() }))
+    }
+}
+
+impl Peer for Mctx {
+    fn work(&mut self, count: u64) -> Outcome<Tally> {
+        for _ in 0..count {
+            self.context.send(self.id, self.payload)?;
+        }
+        Ok(Tally::sent(count, self.payload.len()))
+    }
+}

@@ -1,0 +1,50 @@
+//! Which peers there are for which task. To add one: write it, name it here, and the cases that look for it find it.
+
+use crate::place::{Outcome, Place};
+use crate::trip::{self, Open};
+use crate::{Peer, drain, poll, rate, send};
+
+pub(crate) struct Way {
+    pub(crate) task: &'static str,
+    pub(crate) name: &'static str,
+    open: fn(&Place) -> Outcome<Box<dyn Peer>>,
+}
+
+const fn way(task: &'static str, name: &'static str, open: fn(&Place) -> Outcome<Box<dyn Peer>>) -> Way {
+    Way { task, name, open }
+}
+
+/// Ways that the driver looks for and does not find yet: `drain ours-coalesced`, `drain compat`, `send compat`.
+pub(crate) const ALL: &[Way] = &[
+    way("drain", "ours", drain::Ours::open),
+    way("drain", "rustix", drain::Rustix::open),
+    way("drain", "std", drain::open_std),
+    way("drain", "mio", drain::open_mio),
+    way("drain", "tokio", drain::Tokio::open),
+    way("drain", "mcrx-core", drain::Mcrx::open),
+    way("burst", "ours", poll::OurBursts::open),
+    way("burst", "mio", poll::MioBursts::open),
+    way("registered", "ours", poll::OurOneOfMany::open),
+    way("rate", "ours", rate::Ours::open),
+    way("rate", "mio", rate::Mio::open),
+    way("rate", "tokio", rate::Tokio::open),
+    way("send", "ours", send::Ours::<1>::open),
+    way("send", "ours-coalesced", send::Ours::<64>::open),
+    way("send", "rustix", send::Rustix::open),
+    way("send", "std", send::open_std),
+    way("send", "mio", send::open_mio),
+    way("send", "tokio", send::Tokio::open),
+    way("send", "mctx-core", send::Mctx::open),
+    way("ping", "ours", trip::Ours::ping),
+    way("ping", "mio", trip::Mio::ping),
+    way("ping", "tokio", trip::Tokio::ping),
+    way("pong", "ours", trip::Ours::pong),
+    way("pong", "mio", trip::Mio::pong),
+    way("pong", "tokio", trip::Tokio::pong),
+];
+
+/// The peer of this name, set up for this task.
+pub(crate) fn open(task: &str, name: &str, place: &Place) -> Outcome<Box<dyn Peer>> {
+    let way = ALL.iter().find(|way| way.task == task && way.name == name);
+    (way.ok_or_else(|| format!("no way '{name}' to {task}"))?.open)(place)
+}

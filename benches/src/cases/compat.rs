@@ -1,0 +1,20 @@
+//! What the documented API costs on top of the core.
+//!
+//! A way that the Rust peers do not list yet (`compat`) is left out, and its goals stay open. To add it, write it in
+//! `peers/rust/drain.rs` and `peers/rust/send.rs` and name it in `peers/rust/ways.rs`: nothing changes here.
+
+use super::drain::{Fill, drain};
+use super::send::{Audience, send};
+use super::{Bench, SMALL, rust};
+use crate::Outcome;
+use crate::measure::Series;
+use crate::workshop::Program;
+
+pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
+    let peers = [rust(Program::Release, "compat"), rust(Program::Release, "ours")];
+    let fill = Fill { size: SMALL, packets: bench.packets(SMALL), coalesced_for: &[] };
+    Ok(vec![
+        drain(bench, format!("compat-drain/{SMALL}"), "compat", &peers, fill)?,
+        send(bench, format!("compat-send/{SMALL}"), "compat", &peers, SMALL, Audience::Nobody)?,
+    ])
+}

@@ -1,0 +1,34 @@
+//! Round trips between two processors: both ends are of the same kind. Wall-clock time, the median of many.
+
+use super::{Bench, PYTHON, SMALL, c, rust};
+use crate::Outcome;
+use crate::measure::{Series, interleave};
+use crate::worker::{Job, Worker};
+use crate::workshop::Program;
+
+pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
+    let peers = [
+        rust(Program::Release, "ours"),
+        rust(Program::Release, "mio"),
+        rust(Program::Release, "tokio"),
+        c("c-epoll", "epoll"),
+        PYTHON,
+    ];
+    let trips = bench.plan.round_trips;
+    let columns = interleave(
+        &bench.plan,
+        &peers,
+        |peer| {
+            let (pong, group) = bench.receiver("pong", peer, SMALL, 1)?;
+            let ping = Worker::start(peer, &Job { task: "ping", cpu: bench.sender_cpu, group, size: SMALL, number: 1 })?;
+            Ok((ping, pong))
+        },
+        |_, (ping, pong)| {
+            pong.tell(&trips.to_string())?;
+            let answer = ping.work(trips)?;
+            pong.answer()?;
+            bench.sample(ping, &answer, trips, SMALL)
+        },
+    )?;
+    Ok(vec![Series { case: format!("round-trip/{SMALL}"), unit: "ns a trip", subject: "ours", columns }])
+}

@@ -1,0 +1,139 @@
+//! Taking turns; figures and ratios.
+
+use crate::Outcome;
+use crate::plan::Plan;
+use crate::worker::{Answer, Peer};
+
+/// What one turn, or all turns of a repetition, came to, a packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    pub(crate) nanoseconds: f64,
+    pub(crate) allocations: f64,
+    /// The part of the packets that arrived.
+    pub(crate) arrived: f64,
+    /// The part of a processor that it took, where packets came at a steady rate.
+    pub(crate) cpu_share: Option<f64>,
+}
+
+impl Sample {
+    /// `expected` packets were there for the taking.
+    pub(crate) fn of(answer: &Answer, expected: u64) -> Self {
+        let packets = answer.packets.max(1) as f64;
+        Self {
+            nanoseconds: answer.nanoseconds as f64 / packets,
+            allocations: answer.allocations as f64 / packets,
+            arrived: answer.packets as f64 / expected.max(1) as f64,
+            cpu_share: None,
+        }
+    }
+}
+
+/// All that one peer did in a case: a sample each repetition.
+#[derive(Debug)]
+pub(crate) struct Column {
+    pub(crate) peer: &'static str,
+    pub(crate) samples: Vec<Sample>,
+}
+
+impl Column {
+    pub(crate) fn nanoseconds(&self) -> Spread {
+        Spread::of(self.samples.iter().map(|sample| sample.nanoseconds))
+    }
+
+    pub(crate) fn allocations(&self) -> Spread {
+        Spread::of(self.samples.iter().map(|sample| sample.allocations))
+    }
+
+    pub(crate) fn arrived(&self) -> Spread {
+        Spread::of(self.samples.iter().map(|sample| sample.arrived))
+    }
+
+    pub(crate) fn cpu_share(&self) -> Option<Spread> {
+        let shares: Option<Vec<f64>> = self.samples.iter().map(|sample| sample.cpu_share).collect();
+        shares.map(Spread::of)
+    }
+}
+
+/// One case, measured.
+#[derive(Debug)]
+pub(crate) struct Series {
+    /// Its name, with the size of packets behind a stroke.
+    pub(crate) case: String,
+    /// What the figures are.
+    pub(crate) unit: &'static str,
+    /// The peer that is compared with all others.
+    pub(crate) subject: &'static str,
+    pub(crate) columns: Vec<Column>,
+}
+
+impl Series {
+    pub(crate) fn column(&self, peer: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.peer == peer)
+    }
+
+    /// The subject's figures to this peer's, from the same repetitions; `None` where the subject was not measured.
+    pub(crate) fn ratio(&self, column: &Column) -> Option<Spread> {
+        let subject = self.column(self.subject).filter(|subject| subject.peer != column.peer)?;
+        let pairs = subject.samples.iter().zip(&column.samples);
+        Some(Spread::of(pairs.map(|(ours, theirs)| ours.nanoseconds / theirs.nanoseconds)))
+    }
+}
+
+/// The middle of some values and their ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        let middle = values.len() / 2;
+        let median = if values.len() % 2 == 1 { at(middle) } else { (at(middle.wrapping_sub(1)) + at(middle)) / 2.0 };
+        Self { median, min: at(0), max: at(values.len().wrapping_sub(1)) }
+    }
+}
+
+/// Lets the peers take turns. In each repetition all are opened anew, work once to warm up, and then round by round.
+pub(crate) fn interleave<W>(
+    plan: &Plan,
+    peers: &[Peer],
+    mut open: impl FnMut(&Peer) -> Outcome<W>,
+    mut work: impl FnMut(&Peer, &mut W) -> Outcome<Sample>,
+) -> Outcome<Vec<Column>> {
+    let mut columns: Vec<Column> = peers.iter().map(|peer| Column { peer: peer.name, samples: Vec::new() }).collect();
+    for repetition in 0..plan.repetitions {
+        let mut workers = peers.iter().map(&mut open).collect::<Outcome<Vec<W>>>()?;
+        let mut turns = vec![Vec::new(); peers.len()];
+        for round in 0..=plan.rounds {
+            for turn in 0..peers.len() {
+                // Nobody is always the first, and nobody always follows the same one.
+                let place = (turn + round) % peers.len();
+                let index = if repetition % 2 == 0 { place } else { peers.len() - 1 - place };
+                let sample = work(&peers[index], &mut workers[index])?;
+                if round > 0 {
+                    turns[index].push(sample);
+                }
+            }
+        }
+        for (column, turns) in columns.iter_mut().zip(turns) {
+            column.samples.push(middle(&turns));
+        }
+    }
+    Ok(columns)
+}
+
+/// The median of each figure.
+fn middle(turns: &[Sample]) -> Sample {
+    let median = |figure: fn(&Sample) -> f64| Spread::of(turns.iter().map(figure)).median;
+    Sample {
+        nanoseconds: median(|turn| turn.nanoseconds),
+        allocations: median(|turn| turn.allocations),
+        arrived: median(|turn| turn.arrived),
+        cpu_share: turns.first().and_then(|turn| turn.cpu_share).map(|_| median(|turn| turn.cpu_share.unwrap_or(f64::NAN))),
+    }
+}
