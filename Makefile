@@ -1,6 +1,6 @@
 # `make` prints what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz
+.PHONY: help demo test lint fuzz bench
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -14,7 +14,8 @@ test: ## run all tests, in a private network that the tests bring along
 # The feature sets that a user can have: default, none, std, all. Without std there are no examples, only the library.
 lint: ## check format, lints, documentation, who imports whom, and dependencies
 	cargo fmt --check
-	@if [ -f fuzz/Cargo.toml ]; then set -x; cargo fmt --manifest-path fuzz/Cargo.toml --check; fi
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo fmt --manifest-path benches/Cargo.toml --check
 	.ci/imports --self-test
 	.ci/imports
 	.ci/dependencies
@@ -27,6 +28,10 @@ lint: ## check format, lints, documentation, who imports whom, and dependencies
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --no-default-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --no-default-features --document-private-items
+
+# Some minutes; with QUICK=1 under two. The table and the plots go to target/bench/.
+bench: ## measure against every peer (QUICK=1: under two minutes)
+	@cargo run --quiet --release --manifest-path benches/Cargo.toml --bin bench -- $(if $(QUICK),--quick)
 
 # For each target. 2 GB and 10 seconds are far more than any input should take.
 FUZZ_SECONDS ?= 30

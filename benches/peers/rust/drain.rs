@@ -1,14 +1,18 @@
 //! Drains a full queue: receives until there is nothing left.
 
+use std::cell::Cell;
 use std::io::ErrorKind;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::time::Duration;
 
 use mcrx_core::{Context, SubscriptionConfig};
-use multicast::{Listener, Received};
+use multicast::{COALESCING_BUFFER, CoalescingListener, Interface, Listener, Received, compat};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use crate::Peer;
-use crate::place::{BUFFER, Outcome, PATIENCE, Place, PlainSocket, Tally, widen};
+use crate::place::{BUFFER, Outcome, PATIENCE, Place, PlainSocket, RECEIVE_BUFFER, Tally, widen};
 
 /// The measured crate.
 pub(crate) struct Ours(Listener<BUFFER>);
@@ -29,6 +33,64 @@ impl Peer for Ours {
                 _ => return Ok(tally),
             }
         }
+    }
+}
+
+/// The measured crate, which lets the kernel put packets together.
+pub(crate) struct OursCoalesced(CoalescingListener<'static>);
+
+impl OursCoalesced {
+    pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
+        let buffer = Box::leak(Box::new([0; COALESCING_BUFFER]));
+        Ok(Box::new(Self(place.listen_options().coalesce(buffer).bind(place.membership(place.port)?)?)))
+    }
+}
+
+impl Peer for OursCoalesced {
+    fn work(&mut self, _count: u64) -> Outcome<Tally> {
+        let mut tally = Tally::default();
+        loop {
+            match self.0.recv()? {
+                Received::Packet(packet) => tally.see(packet.payload(), packet.source()),
+                Received::Paused => {}
+                _ => return Ok(tally),
+            }
+        }
+    }
+}
+
+/// The documented API: a listener that the poller calls.
+pub(crate) struct Compat {
+    poller: compat::Poller,
+    tally: Rc<Cell<Tally>>,
+}
+
+impl Compat {
+    pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
+        let (poller, tally) = (compat::Poller::new()?, Rc::new(Cell::new(Tally::default())));
+        let seen = Rc::clone(&tally);
+        let handler = move |payload: &[u8], source| {
+            let mut tally = seen.get();
+            tally.see(payload, source);
+            seen.set(tally);
+            ControlFlow::Continue(())
+        };
+        let options = compat::ListenOptions::new()
+            .group(place.group(place.port)?)
+            .interface(Interface::LOOPBACK)
+            .receive_buffer(RECEIVE_BUFFER)
+            .mtu(BUFFER)
+            .poller(&poller);
+        compat::MulticastListener::new(handler, options)?;
+        Ok(Box::new(Self { poller, tally }))
+    }
+}
+
+impl Peer for Compat {
+    fn work(&mut self, _count: u64) -> Outcome<Tally> {
+        self.tally.set(Tally::default());
+        while self.poller.poll(Duration::ZERO)? > 0 {}
+        Ok(self.tally.get())
     }
 }
 

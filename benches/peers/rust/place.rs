@@ -15,7 +15,7 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 /// The buffer of every peer, but of those that receive coalesced packets.
 pub(crate) const BUFFER: usize = 2048;
 /// The receive buffer that every socket asks the kernel for.
-const RECEIVE_BUFFER: usize = 4 << 20;
+pub(crate) const RECEIVE_BUFFER: usize = 4 << 20;
 /// How long a peer waits for what should come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// After so long a silence, what is still missing was lost.
@@ -46,8 +46,19 @@ impl Place {
 
     /// The measured crate's listener.
     pub(crate) fn listener(&self, port: u16) -> Outcome<Listener<BUFFER>> {
-        let membership = Membership::any(Group::new(self.group, port)?).on(Interface::LOOPBACK);
-        Ok(ListenOptions::new().receive_buffer(RECEIVE_BUFFER).bind(membership)?)
+        Ok(self.listen_options().bind(self.membership(port)?)?)
+    }
+
+    pub(crate) fn listen_options(&self) -> ListenOptions {
+        ListenOptions::new().receive_buffer(RECEIVE_BUFFER)
+    }
+
+    pub(crate) fn membership(&self, port: u16) -> Outcome<Membership> {
+        Ok(Membership::any(self.group(port)?).on(Interface::LOOPBACK))
+    }
+
+    pub(crate) fn group(&self, port: u16) -> Outcome<Group> {
+        Ok(Group::new(self.group, port)?)
     }
 
     /// The measured crate's options to send.
@@ -113,7 +124,7 @@ impl PlainSocket for mio::net::UdpSocket {
 }
 
 /// What a piece of work came to.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Tally {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,

@@ -4,7 +4,7 @@ use std::iter::Repeat;
 use std::net::SocketAddr;
 
 use mctx_core::{Context, PublicationConfig, PublicationId};
-use multicast::{Group, Multicaster, Progress};
+use multicast::{Group, Interface, Multicaster, Progress, compat};
 use rustix::net::SendFlags;
 
 use crate::Peer;
@@ -36,6 +36,33 @@ impl<const BATCH: usize> Peer for Ours<BATCH> {
             }
         }
         Ok(Tally::sent(sent, self.size))
+    }
+}
+
+/// The documented API: a multicaster that the poller calls.
+pub(crate) struct Compat {
+    options: compat::SendOptions,
+    poller: compat::Poller,
+    payload: &'static [u8],
+}
+
+impl Compat {
+    pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
+        let poller = compat::Poller::new()?;
+        let group = place.group(place.port)?;
+        let options = compat::SendOptions::new().group(group).interface(Interface::LOOPBACK).poller(&poller);
+        Ok(Box::new(Self { options, poller, payload: place.payload() }))
+    }
+}
+
+impl Peer for Compat {
+    fn work(&mut self, count: u64) -> Outcome<Tally> {
+        let packets = std::iter::repeat_n(self.payload, usize::try_from(count)?);
+        let handle = compat::Multicaster::new(packets, self.options.clone())?;
+        while handle.is_registered() {
+            self.poller.poll(None)?;
+        }
+        Ok(Tally::sent(count, self.payload.len()))
     }
 }
 

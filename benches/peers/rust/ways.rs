@@ -14,9 +14,11 @@ const fn way(task: &'static str, name: &'static str, open: fn(&Place) -> Outcome
     Way { task, name, open }
 }
 
-/// Ways that the driver looks for and does not find yet: `drain ours-coalesced`, `drain compat`, `send compat`.
+/// All of them.
 pub(crate) const ALL: &[Way] = &[
     way("drain", "ours", drain::Ours::open),
+    way("drain", "ours-coalesced", drain::OursCoalesced::open),
+    way("drain", "compat", drain::Compat::open),
     way("drain", "rustix", drain::Rustix::open),
     way("drain", "std", drain::open_std),
     way("drain", "mio", drain::open_mio),
@@ -30,6 +32,7 @@ pub(crate) const ALL: &[Way] = &[
     way("rate", "tokio", rate::Tokio::open),
     way("send", "ours", send::Ours::<1>::open),
     way("send", "ours-coalesced", send::Ours::<64>::open),
+    way("send", "compat", send::Compat::open),
     way("send", "rustix", send::Rustix::open),
     way("send", "std", send::open_std),
     way("send", "mio", send::open_mio),

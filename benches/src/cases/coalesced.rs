@@ -1,8 +1,5 @@
 //! Coalesced: many packets in one call, from the sender, to the receiver, and at both ends. Compared with those who make a call a
 //! packet, whose queue is filled a packet a call.
-//!
-//! A way that the Rust peers do not list yet (`ours-coalesced`) is left out, and its goals stay open. To add it, write it in
-//! `peers/rust/drain.rs` and name it in `peers/rust/ways.rs`: nothing changes here.
 
 use super::drain::{Fill, drain};
 use super::send::{Audience, send};

@@ -1,7 +1,4 @@
 //! What the documented API costs on top of the core.
-//!
-//! A way that the Rust peers do not list yet (`compat`) is left out, and its goals stay open. To add it, write it in
-//! `peers/rust/drain.rs` and `peers/rust/send.rs` and name it in `peers/rust/ways.rs`: nothing changes here.
 
 use super::drain::{Fill, drain};
 use super::send::{Audience, send};
