@@ -127,3 +127,8 @@ pub use multicaster::{Multicaster, Progress, SendOptions};
 pub use packet::{Metadata, Packet, Received};
 pub use poller::{Event, Events, Interest, Iter, Poller, Token, Waker};
 pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The README's code is compiled and run as a test, so that it cannot drift.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
