@@ -9,7 +9,7 @@ pub mod refusing;
 pub mod segments;
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -34,10 +34,21 @@ pub fn free_port() -> u16 {
     loop {
         let (process, count) = unique();
         let port = FIRST + process.wrapping_mul(61).wrapping_add(count) % COUNT;
-        if UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+        if !is_bound(port) {
             return port;
         }
     }
+}
+
+/// Whether a UDP socket of this network is bound to the port, as the kernel lists it. To try it out by binding one would hold the
+/// port for longer than that: a process that another thread is starting has a copy of each descriptor until it is under way.
+fn is_bound(port: u16) -> bool {
+    let local = format!(":{port:04X}");
+    ["/proc/net/udp", "/proc/net/udp6"].iter().any(|list| {
+        // Without IPv6 there is no second list.
+        let list = std::fs::read_to_string(list).unwrap_or_default();
+        list.lines().skip(1).any(|line| line.split_whitespace().nth(1).is_some_and(|address| address.ends_with(&local)))
+    })
 }
 
 /// Two numbers that no other test has: one of the process, one counted.
