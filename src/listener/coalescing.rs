@@ -5,7 +5,8 @@ use core::net::SocketAddr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::{BUDGET, ListenOptions, Receiver};
+use super::ListenOptions;
+use super::receiver::{BUDGET, Receiver};
 use crate::error::{Errno, Result};
 use crate::filter::{Always, Filter};
 use crate::group::{Family, Membership};

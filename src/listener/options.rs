@@ -2,7 +2,8 @@
 
 use core::net::SocketAddr;
 
-use super::{COALESCING_BUFFER, CoalescingOptions, Listener, Look, Receiver};
+use super::receiver::{Look, Receiver};
+use super::{COALESCING_BUFFER, CoalescingOptions, Listener};
 use crate::error::{Object, Result};
 use crate::filter::{Always, By, Filter, by};
 use crate::group::{Family, Group, Membership};
