@@ -83,8 +83,9 @@ fn batches_and_coalescing_take_nothing_from_the_heap_from_the_first_call_on() {
 fn refused_batches_and_errors_take_nothing_from_the_heap() {
     let (first, second) = ([0; 40_000], [1; 40_000]);
     let packets: [&[u8]; 3] = [&first, &second, &[0; 65_508]];
+    let group = unique_group();
     let taken = allocations_in(|| {
-        let mut caster = send_on_lo().batches::<64, _>(unique_group(), packets).unwrap();
+        let mut caster = send_on_lo().batches::<64, _>(group, packets).unwrap();
         assert_eq!(caster.step().unwrap(), Progress::Sent(1));
         assert_eq!(caster.step().unwrap(), Progress::Sent(1));
         caster.step().unwrap_err();
