@@ -109,7 +109,7 @@ impl<'b, F: Filter> CoalescingListener<'b, F> {
     /// last of them.
     ///
     /// # Errors
-    /// As [`Receiver::recv_into`].
+    /// What the kernel reports of the socket. Nothing is lost by an error; call again.
     pub fn recv(&mut self) -> Result<Received<'_>> {
         let mut budget = BUDGET;
         loop {
@@ -128,7 +128,10 @@ impl<'b, F: Filter> CoalescingListener<'b, F> {
                         budget = budget.saturating_sub(1);
                         continue;
                     }
-                    Err(Errno::WOULD_BLOCK) => return Ok(Received::Empty),
+                    Err(Errno::WOULD_BLOCK) => {
+                        self.receiver.settle();
+                        return Ok(Received::Empty);
+                    }
                     Err(errno) => return Err(self.receiver.receive_error(errno)),
                 },
             };
@@ -143,6 +146,17 @@ impl<'b, F: Filter> CoalescingListener<'b, F> {
                 return Ok(Received::Packet(self.receiver.packet(payload, length, rest.source)));
             }
         }
+    }
+}
+
+impl<'b, F: Filter> CoalescingListener<'b, F> {
+    /// Takes a filter of another type in place of this one: see [`Receiver::replace_filter`].
+    ///
+    /// # Errors
+    /// As [`Receiver::replace_filter`]; the socket is closed then.
+    pub fn with_filter<G: Filter>(self, filter: G) -> Result<CoalescingListener<'b, G>> {
+        let Self { receiver, buffer, mtu, rest } = self;
+        Ok(CoalescingListener { receiver: receiver.with_filter(filter)?, buffer, mtu, rest })
     }
 }
 
