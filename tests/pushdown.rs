@@ -1,8 +1,10 @@
 //! Programs of filters: what a filter accepts, its program lets through; and nothing else where it says that it is exact.
 
 mod bpf;
+#[cfg(feature = "regex")]
+mod regex_pairs;
 
-use bpf::{Bytes, Sent, Tree, World, assert_sound, run};
+use bpf::{Bytes, Sent, Tree, World, assert_sound, noise, run};
 use multicast::Family;
 use multicast::filter::kernel::{Assembler, Fit, Instruction, MOST_INSTRUCTIONS, Program};
 use multicast::filter::{Filter, Length, Not, Or, Prefix, Suffix};
@@ -37,15 +39,57 @@ proptest! {
     }
 }
 
+#[cfg(feature = "regex")]
+mod patterns {
+    use multicast::filter::Regex;
+
+    use super::*;
+    use crate::regex_pairs::{COMMON, random_pair};
+
+    /// Judges a packet, and some that are almost like it: by the program, as the filter does where that accepts.
+    fn judge(pattern: &str, packet_bytes: &[u8]) -> (usize, usize) {
+        let mut filter = Regex::new(pattern).unwrap();
+        let (mut accepted, mut refused) = (0, 0);
+        for (room, mtu) in [(64, 1500), (300, 3), (20, 1500)] {
+            let mut buffer = vec![Instruction::NOTHING; room];
+            let mut code = Assembler::new(&mut buffer, mtu, Family::V4);
+            let fit = filter.compile(&mut code);
+            let mut others = vec![packet_bytes.to_vec(), [packet_bytes, b"more"].concat()];
+            for place in 0..packet_bytes.len().min(6) {
+                others.push(packet_bytes[..place].to_vec());
+                let mut other = packet_bytes.to_vec();
+                other[place] ^= 0x20;
+                others.push(other);
+            }
+            for other in others {
+                let sent = packet(other);
+                accepted += usize::from(assert_sound(&mut filter, &code, fit, &sent));
+                refused += usize::from(run(code.instructions(), &sent) == 0);
+            }
+        }
+        (accepted, refused)
+    }
+
+    #[test]
+    fn a_program_lets_through_what_its_pattern_matches() {
+        let pairs = COMMON.iter().map(|(pattern, packet)| ((*pattern).to_owned(), packet.to_vec()));
+        let (mut accepted, mut refused) = (0, 0);
+        for (pattern, packet) in pairs.chain((0..6_000).map(random_pair)) {
+            let (more_accepted, more_refused) = judge(&pattern, &packet);
+            accepted += more_accepted;
+            refused += more_refused;
+        }
+        assert!(accepted > 20_000 && refused > 20_000, "{accepted}, {refused}");
+    }
+}
+
 /// How many of many random trees are exact, with so much room.
 fn exact(room: usize) -> usize {
     let world = World::v4();
     let mut buffer = vec![Instruction::NOTHING; room];
     (0..2000_u64)
         .filter(|seed| {
-            let bytes: Vec<u8> =
-                (0..40_u64).map(|index| (seed.wrapping_mul(index * 2 + 1).wrapping_mul(0x9E37_79B9) >> 13) as u8).collect();
-            let tree = Tree::grow(&mut Bytes(&bytes), &world, 3);
+            let tree = Tree::grow(&mut Bytes(&noise(*seed, 100)), &world, 3);
             tree.compile(&mut Assembler::new(&mut buffer, 1500, Family::V4)) == Fit::Exact
         })
         .count()
