@@ -1,7 +1,8 @@
 //! Sends a number of packets as fast as it can.
 
-use std::iter::Repeat;
+use std::cell::Cell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use mctx_core::{Context, PublicationConfig, PublicationId};
 use multicast::{Group, Interface, Multicaster, Progress, compat};
@@ -12,27 +13,50 @@ use crate::place::{Outcome, Place, PlainSocket, Tally};
 
 /// The measured crate, which holds up to `BATCH` packets and coalesces them where that is more than 1.
 pub(crate) struct Ours<const BATCH: usize> {
-    caster: Multicaster<Repeat<&'static [u8]>, BATCH>,
+    caster: Multicaster<Supply, BATCH>,
+    /// How many packets its iterator has yet.
+    left: Rc<Cell<u64>>,
     size: usize,
+}
+
+/// The same packet as often as it is told at the moment, and no more: a batch shall not go past what was asked for.
+struct Supply {
+    payload: &'static [u8],
+    left: Rc<Cell<u64>>,
+}
+
+impl Iterator for Supply {
+    type Item = &'static [u8];
+
+    fn next(&mut self) -> Option<&'static [u8]> {
+        self.left.set(self.left.get().checked_sub(1)?);
+        Some(self.payload)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (usize::try_from(self.left.get()).unwrap_or(usize::MAX), None)
+    }
 }
 
 impl<const BATCH: usize> Ours<BATCH> {
     pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
-        let packets = std::iter::repeat(place.payload());
+        let left = Rc::new(Cell::new(0));
+        let packets = Supply { payload: place.payload(), left: Rc::clone(&left) };
         let caster = place.send_options().batches::<BATCH, _>(Group::new(place.group, place.port)?, packets)?;
-        Ok(Box::new(Self { caster, size: place.size }))
+        Ok(Box::new(Self { caster, left, size: place.size }))
     }
 }
 
 impl<const BATCH: usize> Peer for Ours<BATCH> {
     fn work(&mut self, count: u64) -> Outcome<Tally> {
+        self.left.set(count);
         let mut sent = 0;
         while sent < count {
             match self.caster.step()? {
                 Progress::Sent(packets) => sent += packets as u64,
                 Progress::Wait(time) => std::thread::sleep(time),
                 Progress::Blocked => std::thread::yield_now(),
-                other => return Err(format!("{other:?} in the middle of an endless iterator").into()),
+                other => return Err(format!("{other:?} with {} packets yet to come", self.left.get()).into()),
             }
         }
         Ok(Tally::sent(sent, self.size))
