@@ -14,52 +14,54 @@ use crate::place::{Outcome, Place, PlainSocket, Tally};
 /// The measured crate, which holds up to `BATCH` packets and coalesces them where that is more than 1.
 pub(crate) struct Ours<const BATCH: usize> {
     caster: Multicaster<Supply, BATCH>,
-    /// How many packets its iterator has yet.
-    left: Rc<Cell<u64>>,
+    /// How many packets the caster may still pull.
+    left: Rc<Cell<usize>>,
     size: usize,
-}
-
-/// The same packet as often as it is told at the moment, and no more: a batch shall not go past what was asked for.
-struct Supply {
-    payload: &'static [u8],
-    left: Rc<Cell<u64>>,
-}
-
-impl Iterator for Supply {
-    type Item = &'static [u8];
-
-    fn next(&mut self) -> Option<&'static [u8]> {
-        self.left.set(self.left.get().checked_sub(1)?);
-        Some(self.payload)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (usize::try_from(self.left.get()).unwrap_or(usize::MAX), None)
-    }
 }
 
 impl<const BATCH: usize> Ours<BATCH> {
     pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
         let left = Rc::new(Cell::new(0));
-        let packets = Supply { payload: place.payload(), left: Rc::clone(&left) };
-        let caster = place.send_options().batches::<BATCH, _>(Group::new(place.group, place.port)?, packets)?;
+        let supply = Supply { payload: place.payload(), left: Rc::clone(&left) };
+        let caster = place.send_options().batches::<BATCH, _>(Group::new(place.group, place.port)?, supply)?;
         Ok(Box::new(Self { caster, left, size: place.size }))
     }
 }
 
 impl<const BATCH: usize> Peer for Ours<BATCH> {
     fn work(&mut self, count: u64) -> Outcome<Tally> {
-        self.left.set(count);
+        self.left.set(usize::try_from(count)?);
         let mut sent = 0;
         while sent < count {
             match self.caster.step()? {
                 Progress::Sent(packets) => sent += packets as u64,
                 Progress::Wait(time) => std::thread::sleep(time),
                 Progress::Blocked => std::thread::yield_now(),
-                other => return Err(format!("{other:?} with {} packets yet to come", self.left.get()).into()),
+                other => return Err(format!("{other:?} after {sent} of {count} packets").into()),
             }
         }
         Ok(Tally::sent(sent, self.size))
+    }
+}
+
+/// One packet again and again, as many as a turn is about: never pulled beyond, so that it does not end between turns.
+struct Supply {
+    payload: &'static [u8],
+    left: Rc<Cell<usize>>,
+}
+
+impl Iterator for Supply {
+    type Item = &'static [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'static [u8]> {
+        self.left.set(self.left.get().checked_sub(1)?);
+        Some(self.payload)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left.get(), None)
     }
 }
 
