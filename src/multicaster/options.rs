@@ -123,6 +123,14 @@ impl SendOptions {
     /// Not for a link with a traffic shaper whose bucket is smaller than a batch (`tc-tbf(8)`): it cuts batches itself, drops what its
     /// queue has no room for, and reports that all went well. Packets that are sent singly are refused there, and so not lost.
     ///
+    /// More than 64 do not compile:
+    ///
+    /// ```compile_fail,E0080
+    /// # use multicast::{Group, SendOptions};
+    /// let caster = SendOptions::new().batches::<65, _>(Group::DEFAULT, ["one", "two"])?;
+    /// # Ok::<(), multicast::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`packets`](Self::packets).
     pub fn batches<const BATCH: usize, P>(self, group: Group, packets: P) -> Result<Multicaster<P::IntoIter, BATCH>>
