@@ -2,6 +2,7 @@
 //!
 //! What the kernel does by default and nobody wants is turned off here: see [`Socket::listening`] and [`Socket::sending`].
 
+mod guard;
 mod membership;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,6 +11,8 @@ use core::time::Duration;
 use linux_raw_sys::net as linux;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{SendFlags, sockopt};
+
+pub(crate) use guard::Guard;
 
 use crate::address::Address;
 use crate::cmsg::{self, Arrival, Layout, UDP_GRO};
@@ -315,6 +318,11 @@ impl Socket {
         let length = sys::getsockopt(&self.fd, SOCKET, linux::SO_MEMINFO, &mut words).ok()?;
         let word = words.get(..length)?.chunks_exact(4).nth(SK_MEMINFO_DROPS)?;
         word.first_chunk::<4>().map(|bytes| u32::from_ne_bytes(*bytes))
+    }
+
+    pub(crate) fn family(&self) -> core::result::Result<Family, Errno> {
+        let address = sys::getsockname(&self.fd)?.decode();
+        address.map(|address| family_of(&address)).ok_or(Errno::PROTOCOL)
     }
 
     pub(crate) fn local_addr(&self) -> Result<SocketAddr> {

@@ -126,7 +126,7 @@ impl<'b, F: Filter> CoalescingListener<'b, F> {
     /// last of them.
     ///
     /// # Errors
-    /// As [`Receiver::recv_into`].
+    /// What the kernel reports of the socket. Nothing is lost by an error; call again.
     // Inlined: of 64 packets that came together, 63 take these lines alone.
     #[inline]
     pub fn recv(&mut self) -> Result<Received<'_>> {
@@ -160,11 +160,25 @@ impl<'b, F: Filter> CoalescingListener<'b, F> {
                     return ControlFlow::Continue(());
                 }
                 Ok(None) | Err(Errno::INTERRUPTED) => *budget = budget.saturating_sub(1),
-                Err(Errno::WOULD_BLOCK) => return ControlFlow::Break(Ok(Received::Empty)),
+                Err(Errno::WOULD_BLOCK) => {
+                    self.receiver.settle();
+                    return ControlFlow::Break(Ok(Received::Empty));
+                }
                 Err(errno) => return ControlFlow::Break(Err(self.receiver.receive_error(errno))),
             }
         }
         ControlFlow::Break(Ok(Received::Paused))
+    }
+}
+
+impl<'b, F: Filter> CoalescingListener<'b, F> {
+    /// Takes a filter of another type in place of this one: see [`Receiver::replace_filter`].
+    ///
+    /// # Errors
+    /// As [`Receiver::replace_filter`]; the socket is closed then.
+    pub fn with_filter<G: Filter>(self, filter: G) -> Result<CoalescingListener<'b, G>> {
+        let Self { receiver, buffer, mtu, rest } = self;
+        Ok(CoalescingListener { receiver: receiver.with_filter(filter)?, buffer, mtu, rest })
     }
 }
 

@@ -19,12 +19,15 @@ use linux_raw_sys::general::{
     self as number, __kernel_old_timespec, AT_FDCWD, CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC,
     F_DUPFD_CLOEXEC, O_CLOEXEC, O_NONBLOCK, O_RDONLY, epoll_event, iovec,
 };
-use linux_raw_sys::net::{MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, cmsghdr, msghdr};
+use linux_raw_sys::net::{
+    MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, SO_ATTACH_FILTER, SO_GET_FILTER, SOL_SOCKET, cmsghdr, msghdr,
+};
 
 pub(crate) use fd::Fd;
 
 use crate::address::Address;
 use crate::error::Errno;
+use crate::filter::kernel::Instruction;
 use call::call;
 
 /// What `SO_MEMINFO` writes: words of 32 bits. Missing in the generated bindings; from `linux/sock_diag.h`.
@@ -125,6 +128,39 @@ pub(crate) fn getsockopt_int(fd: &Fd, level: u32, name: u32) -> Result<u32, Errn
     let mut value = [0; 4];
     getsockopt(fd, level, name, &mut value)?;
     Ok(u32::from_ne_bytes(value))
+}
+
+/// `setsockopt(2)`, `SO_ATTACH_FILTER` (`socket(7)`): the kernel asks this program of every datagram from now on, and of none the
+/// one before it. A program that it would not run is refused (`EINVAL`).
+pub(crate) fn attach_filter(fd: &Fd, program: &[Instruction]) -> Result<(), Errno> {
+    /// `struct sock_fprog` (`linux/filter.h`). Missing in the generated bindings.
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        instructions: *const Instruction,
+    }
+    let length = u16::try_from(program.len()).map_err(|_| Errno::INVALID)?;
+    let program = Program { length, instructions: program.as_ptr() };
+    // SAFETY: `optval` points to `optlen` readable bytes, which are a `sock_fprog`. Its pointer goes with the number of
+    // instructions that it leads to, each laid out as a `sock_filter`; the kernel copies them, and keeps no pointer.
+    unsafe {
+        let (program, length) = (&raw const program as usize, size_of::<Program>());
+        call(number::__NR_setsockopt, [fd.word(), SOL_SOCKET as usize, SO_ATTACH_FILTER as usize, program, length, 0])
+            .map(drop)
+    }
+}
+
+/// `getsockopt(2)`, `SO_GET_FILTER` (Linux 3.8): how many instructions the program has that is attached, 0 where there is none. They
+/// are written to the beginning of `program`, which must have room for all of them, unless it has room for none.
+pub(crate) fn attached_filter(fd: &Fd, program: &mut [Instruction]) -> Result<usize, Errno> {
+    let mut length = program.len() as c_uint;
+    // SAFETY: here `*optlen` counts instructions, not bytes, and `optval` points to so many that may be written. Any bytes are
+    // valid for one. Both outlive the call.
+    unsafe {
+        let (program, length) = (program.as_mut_ptr() as usize, &raw mut length as usize);
+        call(number::__NR_getsockopt, [fd.word(), SOL_SOCKET as usize, SO_GET_FILTER as usize, program, length, 0])?;
+    }
+    Ok(length as usize)
 }
 
 /// `getsockname(2)`.
