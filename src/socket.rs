@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use linux_raw_sys::net as linux;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::net::{SendFlags, sockopt};
+use rustix::net::sockopt;
 
 pub(crate) use guard::Guard;
 
@@ -63,8 +63,8 @@ pub(crate) enum Sharing {
 pub(crate) struct Datagram {
     /// The true length, of which the buffer holds what fits.
     pub(crate) length: usize,
-    /// Where it came from.
-    pub(crate) source: SocketAddr,
+    /// Where it came from: an internet address.
+    pub(crate) source: Address,
 }
 
 impl Socket {
@@ -255,7 +255,7 @@ impl Socket {
     pub(crate) fn recv(&self, buffer: &mut [u8]) -> core::result::Result<Datagram, Errno> {
         let mut source = Address::EMPTY;
         let length = sys::recvfrom(&self.fd, buffer, &mut source)?;
-        Ok(Datagram { length, source: source.decode().ok_or(Errno::PROTOCOL)? })
+        if source.is_internet() { Ok(Datagram { length, source }) } else { Err(Errno::PROTOCOL) }
     }
 
     /// The receive of listeners that asked for more than the payload.
@@ -265,15 +265,16 @@ impl Socket {
         let message = sys::recvmsg(&self.fd, buffer, &mut source, &mut control.0)?;
         let written = control.0.get(..message.control).unwrap_or(&[]);
         let arrival = Arrival::read(written, Layout::NATIVE);
-        let source = source.decode().ok_or(Errno::PROTOCOL)?;
+        if !source.is_internet() {
+            return Err(Errno::PROTOCOL);
+        }
         Ok((Datagram { length: message.length, source }, arrival))
     }
 
     /// The hot send: `sendto(2)`.
     #[inline(always)]
-    pub(crate) fn send(&self, payload: &[u8], to: &SocketAddr) -> core::result::Result<(), Errno> {
-        rustix::net::sendto(self, payload, SendFlags::DONTWAIT, to)?;
-        Ok(())
+    pub(crate) fn send(&self, payload: &[u8], to: &Address) -> core::result::Result<(), Errno> {
+        sys::sendto(&self.fd, payload, to)
     }
 
     /// Sends these parts, `count` of them, of which all but the last have the size of a segment, as one datagram that the kernel cuts
@@ -283,7 +284,7 @@ impl Socket {
         parts: impl Fn() -> P,
         count: usize,
         segment: u16,
-        to: &SocketAddr,
+        to: &Address,
     ) -> core::result::Result<(), Errno> {
         if count.saturating_mul(segment.into()) <= COPIED {
             let mut together = heapless::Vec::<u8, COPIED>::new();

@@ -7,6 +7,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::Counters;
 use super::kernel::Kernel;
+use crate::address::Address;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::{Always, Filter};
 use crate::group::Group;
@@ -122,7 +123,7 @@ impl<F: Filter> Receiver<F> {
                 Err(Errno::INTERRUPTED) => continue,
                 Err(errno) => return Err(self.receive_error(errno)),
             };
-            if self.accepts(whole_or_cut(buffer, datagram.length), datagram.length, datagram.source) {
+            if self.accepts(whole_or_cut(buffer, datagram.length), datagram.length, &datagram.source) {
                 return Ok(self.packet(whole_or_cut(buffer, datagram.length), datagram.length, datagram.source));
             }
         }
@@ -144,7 +145,7 @@ impl<F: Filter> Receiver<F> {
                 }
                 Err(errno) => return Err(self.receive_error(errno)),
             };
-            if self.accepts(whole_or_cut(buffer, datagram.length), datagram.length, datagram.source) {
+            if self.accepts(whole_or_cut(buffer, datagram.length), datagram.length, &datagram.source) {
                 return Ok(self.packet(whole_or_cut(buffer, datagram.length), datagram.length, datagram.source));
             }
         }
@@ -153,9 +154,9 @@ impl<F: Filter> Receiver<F> {
 
     /// Asks the filter, and counts.
     #[inline(always)]
-    pub(super) fn accepts(&mut self, payload: &[u8], length: usize, source: SocketAddr) -> bool {
+    pub(super) fn accepts(&mut self, payload: &[u8], length: usize, source: &Address) -> bool {
         let seen = payload.get(..usize::from(self.kernel.mtu)).unwrap_or(payload);
-        let accepted = self.filter.accepts(seen, source);
+        let accepted = self.filter.accepts(seen, source.internet());
         // None of the counters can reach its end: at a packet a nanosecond that takes 584 years.
         self.truncated = self.truncated.wrapping_add(u64::from(length > payload.len()));
         if accepted {
@@ -167,7 +168,7 @@ impl<F: Filter> Receiver<F> {
     }
 
     #[inline(always)]
-    pub(super) const fn packet<'b>(&'b self, payload: &'b [u8], length: usize, source: SocketAddr) -> Received<'b> {
+    pub(super) const fn packet<'b>(&'b self, payload: &'b [u8], length: usize, source: Address) -> Received<'b> {
         let metadata = if self.look.wants_metadata { Some(&self.last) } else { None };
         Received::Packet(Packet::new(payload, source, length as u32, metadata))
     }

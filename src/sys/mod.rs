@@ -11,7 +11,6 @@ mod call;
 mod fd;
 
 use core::ffi::{CStr, c_int, c_uint};
-use core::net::SocketAddr;
 use core::ptr::null_mut;
 use core::time::Duration;
 
@@ -240,14 +239,25 @@ fn recvmsg_from(flag: u32, fd: &Fd, buffer: &mut [u8], source: &mut Address, con
     Ok(Message { length, control: control.len().min(header.msg_controllen) })
 }
 
+/// `sendto(2)`, never blocking: one datagram. Always inlined, as [`recvfrom`] is.
+#[inline(always)]
+pub(crate) fn sendto(fd: &Fd, payload: &[u8], to: &Address) -> Result<(), Errno> {
+    let address = to.as_bytes();
+    let (payload_at, address_at) = (payload.as_ptr() as usize, address.as_ptr() as usize);
+    let arguments = [fd.word(), payload_at, payload.len(), MSG_DONTWAIT as usize, address_at, address.len()];
+    // SAFETY: `buf` points to `len` readable bytes, `dest_addr` to `addrlen` readable bytes, which may be more than the family
+    // has; the kernel keeps no pointer.
+    unsafe { call(number::__NR_sendto, arguments).map(drop) }
+}
+
 /// `sendmsg(2)`, never blocking: the parts in one datagram, which the kernel cuts into segments of this size.
 pub(crate) fn send_segments<'p>(
     fd: &Fd,
     parts: impl Iterator<Item = &'p [u8]>,
     segment: u16,
-    to: &SocketAddr,
+    to: &Address,
 ) -> Result<(), Errno> {
-    let mut to = Address::to(to);
+    let mut to = *to;
     let mut gathered = [const { iovec { iov_base: null_mut(), iov_len: 0 } }; SEGMENTS];
     let mut count = 0_usize;
     for (place, part) in gathered.iter_mut().zip(parts) {
