@@ -156,7 +156,7 @@ where
         let lengths = self.staging.iter().take(most).map(|item| item.as_ref().len());
         let Some(run) = self.segments.run(lengths) else { return ControlFlow::Continue(1) };
         let parts = || self.staging.iter().take(run.count).map(AsRef::as_ref);
-        match self.socket.send_segments(parts, run.count, run.size, &self.to) {
+        match run.send(&self.socket, parts, &self.to) {
             Ok(()) => {
                 self.staging.sent_together(run.count);
                 return ControlFlow::Break(Ok(Progress::Sent(run.count)));

@@ -27,9 +27,6 @@ const IPV6: u32 = linux::IPPROTO_IPV6 as u32;
 const UDP: u32 = linux::IPPROTO_UDP as u32;
 const SOCKET: u32 = linux::SOL_SOCKET;
 
-/// So many bytes in all are copied to one place before they are sent: to fetch them from many costs the kernel 20 ns a part, several
-/// times what the copy costs.
-const COPIED: usize = 4096;
 /// More errors than a socket's memory can hold.
 const QUEUED_ERRORS: u32 = 1000;
 /// Options that an adopted socket must not have: those whose control messages come before the packet information and would take
@@ -277,22 +274,15 @@ impl Socket {
         sys::sendto(&self.fd, payload, to)
     }
 
-    /// Sends these parts, `count` of them, of which all but the last have the size of a segment, as one datagram that the kernel cuts
-    /// again (`UDP_SEGMENT`, `udp(7)`, Linux 4.18).
-    pub(crate) fn send_segments<'p, P: Iterator<Item = &'p [u8]>>(
+    /// Sends these parts, of which all but the last have the size of a segment, as one datagram that the kernel cuts again
+    /// (`UDP_SEGMENT`, `udp(7)`, Linux 4.18).
+    pub(crate) fn send_segments<'p>(
         &self,
-        parts: impl Fn() -> P,
-        count: usize,
+        parts: impl Iterator<Item = &'p [u8]>,
         segment: u16,
         to: &Address,
     ) -> core::result::Result<(), Errno> {
-        if count.saturating_mul(segment.into()) <= COPIED {
-            let mut together = heapless::Vec::<u8, COPIED>::new();
-            if parts().all(|part| together.extend_from_slice(part).is_ok()) {
-                return sys::send_segments(&self.fd, core::iter::once(together.as_slice()), segment, to);
-            }
-        }
-        sys::send_segments(&self.fd, parts(), segment, to)
+        sys::send_segments(&self.fd, parts, segment, to)
     }
 
     /// Whether the kernel cuts segments. One that does not would pass over the control message, and send all parts as one datagram.
