@@ -10,15 +10,16 @@ use core::time::Duration;
 
 use linux_raw_sys::net as linux;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::net::{SendFlags, sockopt};
+use rustix::net::sockopt;
 
 pub(crate) use guard::Guard;
 
+use crate::address::Address;
 use crate::cmsg::{self, Arrival, Layout, UDP_GRO};
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Family, Group, Interface, Ttl};
 use crate::route;
-use crate::sys::{self, Address, Fd, SK_MEMINFO_DROPS, SK_MEMINFO_VARS, UDP_SEGMENT};
+use crate::sys::{self, Fd, SK_MEMINFO_DROPS, SK_MEMINFO_VARS, UDP_SEGMENT};
 
 /// The option levels (`ip(7)`, `ipv6(7)`), as the calls want them.
 const IP: u32 = linux::IPPROTO_IP as u32;
@@ -59,8 +60,8 @@ pub(crate) enum Sharing {
 pub(crate) struct Datagram {
     /// The true length, of which the buffer holds what fits.
     pub(crate) length: usize,
-    /// Where it came from.
-    pub(crate) source: SocketAddr,
+    /// Where it came from: an internet address.
+    pub(crate) source: Address,
 }
 
 impl Socket {
@@ -251,7 +252,7 @@ impl Socket {
     pub(crate) fn recv(&self, buffer: &mut [u8]) -> core::result::Result<Datagram, Errno> {
         let mut source = Address::EMPTY;
         let length = sys::recvfrom(&self.fd, buffer, &mut source)?;
-        Ok(Datagram { length, source: source.decode().ok_or(Errno::PROTOCOL)? })
+        if source.is_internet() { Ok(Datagram { length, source }) } else { Err(Errno::PROTOCOL) }
     }
 
     /// The receive of listeners that asked for more than the payload.
@@ -261,25 +262,25 @@ impl Socket {
         let message = sys::recvmsg(&self.fd, buffer, &mut source, &mut control.0)?;
         let written = control.0.get(..message.control).unwrap_or(&[]);
         let arrival = Arrival::read(written, Layout::NATIVE);
-        let source = source.decode().ok_or(Errno::PROTOCOL)?;
+        if !source.is_internet() {
+            return Err(Errno::PROTOCOL);
+        }
         Ok((Datagram { length: message.length, source }, arrival))
     }
 
     /// The hot send: `sendto(2)`.
-    #[inline]
-    pub(crate) fn send(&self, payload: &[u8], to: &SocketAddr) -> core::result::Result<(), Errno> {
-        rustix::net::sendto(self, payload, SendFlags::DONTWAIT, to)?;
-        Ok(())
+    #[inline(always)]
+    pub(crate) fn send(&self, payload: &[u8], to: &Address) -> core::result::Result<(), Errno> {
+        sys::sendto(&self.fd, payload, to)
     }
 
     /// Sends these parts, of which all but the last have the size of a segment, as one datagram that the kernel cuts again
     /// (`UDP_SEGMENT`, `udp(7)`, Linux 4.18).
-    #[inline]
     pub(crate) fn send_segments<'p>(
         &self,
         parts: impl Iterator<Item = &'p [u8]>,
         segment: u16,
-        to: &SocketAddr,
+        to: &Address,
     ) -> core::result::Result<(), Errno> {
         sys::send_segments(&self.fd, parts, segment, to)
     }
