@@ -148,11 +148,8 @@ pub fn plug_in(switch: &Host, port: usize, host: &Host, interface: &str) {
     let port = format!("port{port}");
     bare_cable((switch, &port), (host, interface));
     switch.ip(&[&format!("link set {port} master bridge")]);
-    wait_until("the port forwards", || {
-        switch.run(&format!("ip -d link show dev {port}")).contains("state forwarding")
-    });
+    wait_until("the port forwards", || switch.run(&format!("ip -d link show dev {port}")).contains("state forwarding"));
 }
-
 
 /// The interface of this number, by name.
 pub fn interface(number: u8) -> Interface {

@@ -87,6 +87,14 @@ pub fn hear_nothing<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>
     hear_exactly(listener, &[]);
 }
 
+/// A socket as everybody writes it first: it sends IPv4 on this interface, which it knows by its index alone.
+pub fn plain_sender(interface: &str) -> std::net::UdpSocket {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let (none, index) = (std::net::Ipv4Addr::UNSPECIFIED, crate::common::link::index_of(interface).get());
+    rustix::net::sockopt::set_ip_multicast_if_with_ifindex(&socket, &none, &none, index).unwrap();
+    socket
+}
+
 /// A process that is ended when it is dropped.
 pub struct Process(pub Child);
 

@@ -1,8 +1,12 @@
 //! The cases, by group.
 
+mod changes;
 mod hosts;
 mod interfaces;
+mod many;
+mod relayed;
 mod routing;
+mod snooping;
 mod sources;
 mod wire;
 
@@ -10,5 +14,16 @@ use crate::trial::Case;
 
 /// All of them, in their order.
 pub fn all() -> impl Iterator<Item = Case> {
-    [hosts::cases(), wire::cases(), routing::cases(), interfaces::cases(), sources::cases()].into_iter().flatten()
+    let groups = [
+        hosts::cases,
+        wire::cases,
+        routing::cases,
+        interfaces::cases,
+        sources::cases,
+        changes::cases,
+        relayed::cases,
+        many::cases,
+        snooping::cases,
+    ];
+    groups.into_iter().flat_map(|cases| cases())
 }

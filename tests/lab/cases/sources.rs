@@ -127,7 +127,10 @@ fn the_kinds_do_not_mix(trial: &Trial) {
         let mut other = join(&net.listener, from(kind, 1));
         let mixed = net.listener.within(|| {
             let second = if trial.works() { &mut listener } else { &mut other };
-            (second.join(&from(kind, 1)).err().map(|error| error.kind()), second.join(&any(kind)).err().map(|error| error.kind()))
+            (
+                second.join(&from(kind, 1)).err().map(|error| error.kind()),
+                second.join(&any(kind)).err().map(|error| error.kind()),
+            )
         });
         assert_eq!(mixed, (Some(ErrorKind::MixedSources), None));
         // The refusal left it as it was.

@@ -17,26 +17,31 @@ pub fn cases() -> Vec<Case> {
         [0, 1].map(|family| Case { name: name[family], off, run: run[family] })
     };
     [
-        both(["wire/igmp-join-and-leave", "wire/mld-join-and-leave"], "we do not leave", [
-            |trial| join_and_leave(trial, Kind::V4),
-            |trial| join_and_leave(trial, Kind::SiteLocal),
-        ]),
-        both(["wire/igmp-closing-leaves", "wire/mld-closing-leaves"], "the listener is kept", [
-            |trial| closing_leaves(trial, Kind::V4),
-            |trial| closing_leaves(trial, Kind::LinkLocal),
-        ]),
-        both(["wire/igmp-source-lists", "wire/mld-source-lists"], "any source is joined instead of one", [
-            |trial| source_lists(trial, Kind::V4),
-            |trial| source_lists(trial, Kind::SiteLocal),
-        ]),
-        both(["wire/igmp-block-and-unblock", "wire/mld-block-and-unblock"], "no source is blocked", [
-            |trial| block_and_unblock(trial, Kind::V4),
-            |trial| block_and_unblock(trial, Kind::SiteLocal),
-        ]),
-        both(["wire/igmp-queries-are-answered", "wire/mld-queries-are-answered"], "nobody asks", [
-            |trial| queries_are_answered(trial, Kind::V4),
-            |trial| queries_are_answered(trial, Kind::SiteLocal),
-        ]),
+        both(
+            ["wire/igmp-join-and-leave", "wire/mld-join-and-leave"],
+            "we do not leave",
+            [|trial| join_and_leave(trial, Kind::V4), |trial| join_and_leave(trial, Kind::SiteLocal)],
+        ),
+        both(
+            ["wire/igmp-closing-leaves", "wire/mld-closing-leaves"],
+            "the listener is kept",
+            [|trial| closing_leaves(trial, Kind::V4), |trial| closing_leaves(trial, Kind::LinkLocal)],
+        ),
+        both(
+            ["wire/igmp-source-lists", "wire/mld-source-lists"],
+            "any source is joined instead of one",
+            [|trial| source_lists(trial, Kind::V4), |trial| source_lists(trial, Kind::SiteLocal)],
+        ),
+        both(
+            ["wire/igmp-block-and-unblock", "wire/mld-block-and-unblock"],
+            "no source is blocked",
+            [|trial| block_and_unblock(trial, Kind::V4), |trial| block_and_unblock(trial, Kind::SiteLocal)],
+        ),
+        both(
+            ["wire/igmp-queries-are-answered", "wire/mld-queries-are-answered"],
+            "nobody asks",
+            [|trial| queries_are_answered(trial, Kind::V4), |trial| queries_are_answered(trial, Kind::SiteLocal)],
+        ),
     ]
     .into_iter()
     .flatten()
@@ -128,7 +133,11 @@ impl Wire {
         [7, 8].map(|number| self.kind.address(0, number))
     }
 
-    fn change(&self, listener: &mut Listener<65_535>, change: impl FnOnce(&mut Listener<65_535>) -> multicast::Result<()> + Send) {
+    fn change(
+        &self,
+        listener: &mut Listener<65_535>,
+        change: impl FnOnce(&mut Listener<65_535>) -> multicast::Result<()> + Send,
+    ) {
         self.reporter.within(|| change(listener).unwrap());
     }
 }
