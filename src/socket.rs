@@ -11,11 +11,12 @@ use linux_raw_sys::net as linux;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{SendFlags, sockopt};
 
+use crate::address::Address;
 use crate::cmsg::{self, Arrival, Layout, UDP_GRO};
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Family, Group, Interface, Ttl};
 use crate::route;
-use crate::sys::{self, Address, Fd, SK_MEMINFO_DROPS, SK_MEMINFO_VARS, UDP_SEGMENT};
+use crate::sys::{self, Fd, SK_MEMINFO_DROPS, SK_MEMINFO_VARS, UDP_SEGMENT};
 
 /// The option levels (`ip(7)`, `ipv6(7)`), as the calls want them.
 const IP: u32 = linux::IPPROTO_IP as u32;
