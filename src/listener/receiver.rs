@@ -306,6 +306,12 @@ impl<F> Receiver<F> {
         }
     }
 
+    /// Memberships may have ended by another handle to the same socket: what is remembered of them is asked for again.
+    #[cfg(feature = "std")]
+    pub(crate) const fn recheck(&mut self) {
+        self.last.interface = None;
+    }
+
     /// The address that it is bound to (`getsockname(2)`): the group, or the wildcard address, and the port.
     ///
     /// # Errors
