@@ -51,12 +51,7 @@ impl Shared {
         if self.closed.get() { Err(gone()) } else { Ok(()) }
     }
 
-    pub(super) fn register<T: Handler>(
-        self: &Rc<Self>,
-        handler: T,
-        flags: Flags,
-        keep: Option<Keep>,
-    ) -> Result<Handle<T>> {
+    pub(super) fn register<T: Handler>(self: &Rc<Self>, handler: T, flags: Flags, keep: Option<Keep>) -> Result<Handle<T>> {
         self.check_open()?;
         let full = || Error::custom(ErrorKind::LimitReached, "register a handler: this poller has 2^32 of them");
         let key = self.table.borrow_mut().reserve(keep).ok_or_else(full)?;

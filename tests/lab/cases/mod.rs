@@ -1,6 +1,7 @@
 //! The cases, by group.
 
 mod changes;
+mod documented;
 mod hosts;
 mod interfaces;
 mod many;
@@ -21,6 +22,7 @@ pub fn all() -> impl Iterator<Item = Case> {
         interfaces::cases,
         sources::cases,
         changes::cases,
+        documented::cases,
         relayed::cases,
         many::cases,
         snooping::cases,
