@@ -12,6 +12,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 pub use crate::common::link::{named, run};
 use crate::common::wait_until;
+use crate::trial::helper;
 
 /// A host: a network namespace. It is deleted when it is dropped.
 pub struct Host {
@@ -40,7 +41,8 @@ impl Host {
             move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network)).unwrap();
             work()
         };
-        std::thread::scope(|scope| scope.spawn(on_host).join()).unwrap_or_else(|panic| resume_unwind(panic))
+        std::thread::scope(|scope| helper().spawn_scoped(scope, on_host).unwrap().join())
+            .unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Runs commands of `ip` here, all of which must go well.

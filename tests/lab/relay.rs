@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use crate::network::{Host, address, wait_until_up};
+use crate::trial::helper;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,11 +86,12 @@ impl Relay {
         let stop = Arc::new(AtomicBool::new(false));
         let its_stop = Arc::clone(&stop);
         let mut work = Work { from, to, port, plan, mended, overtaken: Vec::new(), delayed: Vec::new(), last: 0 };
-        let thread = std::thread::spawn(move || {
+        let carry = move || {
             while !its_stop.load(Ordering::Relaxed) {
                 work.carry();
             }
-        });
+        };
+        let thread = helper().spawn(carry).unwrap();
         Self { stop, thread: Some(thread) }
     }
 }

@@ -1,5 +1,7 @@
 //! What a case is, and how one is tried.
 
+use std::thread::{self, Builder};
+
 /// One case: what must hold, and a way to switch off what makes it hold.
 pub struct Case {
     /// Its group and what it shows: `hosts/python-hears-us`.
@@ -8,6 +10,11 @@ pub struct Case {
     pub off: &'static str,
     /// It panics where something does not hold.
     pub run: fn(&Trial),
+}
+
+/// A thread that belongs to the case of this one: what panics there is reported with it, by its name.
+pub fn helper() -> Builder {
+    Builder::new().name(thread::current().name().unwrap_or_default().to_owned())
 }
 
 /// What a case is told.

@@ -9,7 +9,7 @@ use multicast::{Group, Interface};
 
 use crate::network::{Host, cable, interface};
 use crate::peers::{Kind, PATIENCE, wait_for_member};
-use crate::trial::{Case, Trial};
+use crate::trial::{Case, Trial, helper};
 
 pub fn cases() -> Vec<Case> {
     let case = |name, off, run| Case { name, off, run };
@@ -63,12 +63,13 @@ fn function(options: ListenOptions, _poller: &Poller, heard: Sender<Vec<u8>>) {
 /// Runs the program on a host, in a thread that outlives nobody: the lab ends, and it with it.
 fn start(host: &'static Host, program: Program, group: Group, interface: Interface) -> Receiver<Vec<u8>> {
     let (heard, ear) = channel();
-    std::thread::spawn(move || {
+    let listening = move || {
         host.within(move || {
             let poller = Poller::new().unwrap();
             program(ListenOptions::new().group(group).interface(interface).poller(&poller), &poller, heard);
         });
-    });
+    };
+    helper().spawn(listening).unwrap();
     ear
 }
 

@@ -7,7 +7,7 @@ use multicast::{Interface, SendOptions, compat};
 
 use crate::network::{Host, cable, interface};
 use crate::peers::{Kind, PATIENCE, ear, hear, hear_exactly, hear_nothing, listen, peer, socat_hears, socat_sends};
-use crate::trial::{Case, Trial};
+use crate::trial::{Case, Trial, helper};
 
 const DEAF: &str = "we listen on lo instead of eth0";
 const MUTE: &str = "we send on lo instead of eth0";
@@ -99,7 +99,7 @@ fn compat_to_compat(trial: &Trial) {
     let interface = trial.pick(Interface::Default, Interface::LOOPBACK);
     let (ready, is_ready) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        let listening = scope.spawn(|| {
+        let listening = || {
             b.within(move || {
                 let poller = compat::Poller::new().unwrap();
                 let mut heard = Vec::new();
@@ -116,7 +116,8 @@ fn compat_to_compat(trial: &Trial) {
                 }
                 heard
             })
-        });
+        };
+        let listening = helper().spawn_scoped(scope, listening).unwrap();
         is_ready.recv().unwrap();
         a.within(|| compat::sendto(["one", "two", "three"]).unwrap());
         assert_eq!(listening.join().unwrap(), [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
