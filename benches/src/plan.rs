@@ -66,9 +66,8 @@ pub(crate) struct Plan {
     pub(crate) round_trips: u64,
     /// How many packets come at a steady rate, in all repetitions.
     pub(crate) steady_packets: u64,
-    /// How many packets a flood has that nobody wants, and how often it comes to each peer.
+    /// How many packets a flood has that nobody wants.
     pub(crate) flood_packets: u64,
-    pub(crate) flood_repetitions: usize,
     /// A packet that is missing is an error.
     pub(crate) strict: bool,
 }
@@ -83,7 +82,6 @@ impl Plan {
                 round_trips: 1000,
                 steady_packets: 1_000_000,
                 flood_packets: 1_000_000,
-                flood_repetitions: 3,
                 strict: false,
             },
             Mode::Quick => Self {
@@ -93,7 +91,6 @@ impl Plan {
                 round_trips: 500,
                 steady_packets: 70_000,
                 flood_packets: 50_000,
-                flood_repetitions: 1,
                 strict: false,
             },
             Mode::Test => Self {
@@ -103,7 +100,6 @@ impl Plan {
                 round_trips: 10,
                 steady_packets: 2000,
                 flood_packets: 2000,
-                flood_repetitions: 1,
                 strict: true,
             },
         }
