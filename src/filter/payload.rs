@@ -63,16 +63,7 @@ pub struct Contains<T>(pub T);
 
 impl<T: AsRef<[u8]>> Filter for Contains<T> {
     fn accepts(&mut self, payload: &[u8], _source: SocketAddr) -> bool {
-        let wanted = self.0.as_ref();
-        let Some((first, rest)) = wanted.split_first() else { return true };
-        // The first byte is looked for alone, which is fast, and the others where it is found.
-        let mut left = payload.iter();
-        while left.any(|byte| byte == first) {
-            if left.as_slice().starts_with(rest) {
-                return true;
-            }
-        }
-        false
+        contains(payload, self.0.as_ref())
     }
 
     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
@@ -81,6 +72,19 @@ impl<T: AsRef<[u8]>> Filter for Contains<T> {
             length => code.length(length, usize::MAX).and(Fit::Wider),
         }
     }
+}
+
+/// Whether these bytes are somewhere in the payload.
+pub(super) fn contains(payload: &[u8], wanted: &[u8]) -> bool {
+    let Some((first, rest)) = wanted.split_first() else { return true };
+    // The first byte is looked for alone, which is fast, and the others where it is found.
+    let mut left = payload.iter();
+    while left.any(|byte| byte == first) {
+        if left.as_slice().starts_with(rest) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Accepts packets whose payload has these bytes at this offset, counted from 0.

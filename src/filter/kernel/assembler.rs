@@ -119,7 +119,9 @@ impl<'b> Assembler<'b> {
             let ones = piece.number(mask);
             if ones != 0 {
                 self.holds(code::JUMP_EQUAL, piece.number(value) & ones);
-                self.push(Instruction::new(code::AND, ones));
+                if ones != piece.all() {
+                    self.push(Instruction::new(code::AND, ones));
+                }
                 self.push(Instruction::new(piece.load(code::LOAD_WORD), place(offset.saturating_add(piece.offset))));
             }
         }
@@ -383,6 +385,15 @@ impl Piece {
     fn number(self, run: &[u8]) -> u32 {
         let bytes = run.iter().copied().chain(core::iter::repeat(0));
         bytes.skip(self.offset).take(self.size).fold(0, |number, byte| (number << 8) | u32::from(byte))
+    }
+
+    /// The number of all ones.
+    const fn all(self) -> u32 {
+        match self.size {
+            4 => u32::MAX,
+            2 => u16::MAX as u32,
+            _ => u8::MAX as u32,
+        }
     }
 
     /// The code of its load, from that of the load of a word.
