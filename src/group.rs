@@ -42,11 +42,13 @@ impl Group {
     ///
     /// # Errors
     /// [`ErrorKind::NotMulticast`] where the address is no multicast address, [`ErrorKind::PortZero`] for port 0.
+    #[inline]
     pub fn new(address: impl Into<IpAddr>, port: u16) -> Result<Self> {
         let address = address.into();
         Self::checked(address, port).map_err(|kind| Error::new(Operation::ParseGroup, Object::Address(address), kind))
     }
 
+    #[inline]
     fn checked(address: IpAddr, port: u16) -> core::result::Result<Self, ErrorKind> {
         if !address.is_multicast() {
             return Err(ErrorKind::NotMulticast);

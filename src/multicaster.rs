@@ -105,8 +105,7 @@ where
         if staged == 0 {
             return Ok(Progress::Done);
         }
-        let Some(rate) = &mut self.rate else { return self.send(staged) };
-        let allowed = match rate.allowed(now, staged) {
+        let allowed = match self.rate.as_ref().map_or(Ok(staged), |rate| rate.allowed(now, staged)) {
             Ok(allowed) => allowed,
             Err(wait) => return Ok(Progress::Wait(wait)),
         };

@@ -25,6 +25,9 @@ pub struct Receiver<F = Always> {
     pub(super) socket: Socket,
     filter: F,
     look: Look,
+    /// How the next datagram is received where there is more to look at than payload and source. A pointer, so that the longer way is
+    /// linked into programs that can come to need it, and into no other.
+    longer_way: Option<LongerWay<F>>,
     /// Bound to one group, whose address `last` holds from the beginning: no other destination is ever admitted.
     one_group: bool,
     /// How the last admitted packet came in.
@@ -34,6 +37,8 @@ pub struct Receiver<F = Always> {
     truncated: u64,
     foreign: u64,
 }
+
+type LongerWay<F> = fn(&mut Receiver<F>, &mut [u8]) -> core::result::Result<Option<Datagram>, Errno>;
 
 /// What is looked at beside the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +60,7 @@ impl Look {
 }
 
 impl<F: Filter> Receiver<F> {
+    #[inline(always)]
     pub(super) fn new(socket: Socket, filter: F, bound: &SocketAddr, group: Option<Group>, wanted: Look) -> Result<Self> {
         let is_own_group_only = matches!(bound, SocketAddr::V4(bound) if bound.ip().is_multicast());
         let look = Look { is_guarded: !is_own_group_only, ..wanted };
@@ -72,6 +78,7 @@ impl<F: Filter> Receiver<F> {
             socket,
             filter,
             look,
+            longer_way: if look == Look::NOTHING { None } else { Some(Self::next_by_the_longer_way) },
             one_group: group.is_some(),
             last,
             received: 0,
@@ -88,6 +95,7 @@ impl<F: Filter> Receiver<F> {
                 self.socket.want_packet_info(family_of(address))?;
             }
             self.look.is_guarded = true;
+            self.longer_way = Some(Self::next_by_the_longer_way);
         }
         Ok(())
     }
@@ -142,16 +150,20 @@ impl<F: Filter> Receiver<F> {
     /// The next datagram that is meant for this listener; `None` where it was not.
     #[inline(always)]
     fn next(&mut self, buffer: &mut [u8]) -> core::result::Result<Option<Datagram>, Errno> {
-        if self.look == Look::NOTHING {
-            return self.socket.recv(buffer).map(Some);
+        match self.longer_way {
+            None => self.socket.recv(buffer).map(Some),
+            Some(longer_way) => longer_way(self, buffer),
         }
+    }
+
+    fn next_by_the_longer_way(&mut self, buffer: &mut [u8]) -> core::result::Result<Option<Datagram>, Errno> {
         if self.look.is_coalesced {
             return Err(Errno::INVALID);
         }
         self.next_looked_at(buffer).map(|datagram| datagram.map(|(datagram, _)| datagram))
     }
 
-    /// The same by the longer way; with it, the size of the packets that it is made of.
+    /// The next datagram with a look at where it was sent to; with it, the size of the packets that it is made of.
     pub(super) fn next_looked_at(
         &mut self,
         buffer: &mut [u8],
@@ -208,6 +220,15 @@ impl<F: Filter> Receiver<F> {
     pub fn join(&mut self, membership: &Membership) -> Result<()> {
         self.check_source(membership, membership.only_source(), Operation::Join)?;
         self.socket.join(membership)
+    }
+
+    /// Joins the group that it was just bound to.
+    #[inline]
+    pub(super) fn join_first(&mut self, membership: &Membership) -> Result<()> {
+        if membership.only_source().is_some_and(|source| source.is_ipv4() != membership.group().is_ipv4()) {
+            return Err(Error::new(Operation::Join, membership.object(), ErrorKind::FamilyMismatch));
+        }
+        self.socket.join_first(membership)
     }
 
     /// Leaves a group on an interface (`MCAST_LEAVE_GROUP`, `ip(7)`). Not to be a member is fine.

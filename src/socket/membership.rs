@@ -50,9 +50,23 @@ impl Socket {
         Ok(())
     }
 
+    /// The same on a socket that has joined nothing yet.
+    #[inline(always)]
+    pub(crate) fn join_first(&self, membership: &Membership) -> Result<()> {
+        if membership.interface() == Interface::All {
+            return self.join(membership);
+        }
+        let index = route::index(membership.group(), membership.interface(), Operation::Join)?;
+        self.join_after(None, membership, index)
+    }
+
     /// Joins group and source on the interface of this index.
     pub(crate) fn join_on(&self, membership: &Membership, index: NonZeroU32) -> Result<()> {
-        let before = self.hears(membership.group().address(), index);
+        self.join_after(self.hears(membership.group().address(), index), membership, index)
+    }
+
+    /// The same, after what was joined there before.
+    fn join_after(&self, before: Option<Hears>, membership: &Membership, index: NonZeroU32) -> Result<()> {
         let (option, expected) = match membership.only_source() {
             None => (linux::MCAST_JOIN_GROUP, Hears::Any),
             Some(_) => (linux::MCAST_JOIN_SOURCE_GROUP, Hears::Named),
@@ -212,7 +226,14 @@ fn source_limit(operation: Operation, membership: &Membership, errno: Errno) -> 
 /// The number in a file of the kernel's settings, 0 where it cannot be read.
 fn setting_of(path: &CStr) -> u32 {
     let mut text = [0; 16];
-    let length = sys::read_file(path, &mut text).unwrap_or(0);
-    let digits = text.iter().take(length).take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0, |number: u32, digit| number.saturating_mul(10).saturating_add(u32::from(digit.wrapping_sub(b'0'))))
+    let _ = sys::read_file(path, &mut text);
+    let mut number = 0_u32;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        number = number.saturating_mul(10).saturating_add(digit.into());
+    }
+    number
 }

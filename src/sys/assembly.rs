@@ -127,8 +127,12 @@ system_calls! {
     );
     recvmsg = number::__NR_recvmsg => (fd: c_int, message: *mut msghdr, flags: c_int; 0, 0, 0);
     openat = number::__NR_openat => (folder: c_int, path: *const c_void, flags: c_int, mode: c_uint; 0, 0);
+    ioctl = number::__NR_ioctl => (fd: c_int, request: c_uint, argument: *mut c_void; 0, 0, 0);
     read = number::__NR_read => (fd: c_int, buffer: *mut c_void, length: usize; 0, 0, 0);
     bind = number::__NR_bind => (fd: c_int, address: *const c_void, length: c_uint; 0, 0, 0);
+    sendto = number::__NR_sendto => (
+        fd: c_int, buffer: *const c_void, length: usize, flags: c_int, address: *const c_void, address_length: c_uint
+    );
     sendmsg = number::__NR_sendmsg => (fd: c_int, message: *mut msghdr, flags: c_int; 0, 0, 0);
     clock_gettime = number::__NR_clock_gettime => (clock: c_int, time: *mut c_void; 0, 0, 0, 0);
     write = number::__NR_write => (fd: c_int, buffer: *const c_void, length: usize; 0, 0, 0);

@@ -1,14 +1,14 @@
 //! System calls by the C library's functions, for processors whose system call instruction we do not know. Each returns what
 //! the kernel returned: an errno as a negative number.
 
-use core::ffi::{c_int, c_uint, c_void};
+use core::ffi::{c_int, c_uint, c_ulong, c_void};
 
 use linux_raw_sys::general::epoll_event;
 use linux_raw_sys::net::msghdr;
 
 /// The C library's functions of these names, with its own types of the same size.
 mod symbol {
-    use super::{c_int, c_uint, c_void, epoll_event, msghdr};
+    use super::{c_int, c_uint, c_ulong, c_void, epoll_event, msghdr};
 
     unsafe extern "C" {
         pub(super) fn __errno_location() -> *mut c_int;
@@ -36,8 +36,17 @@ mod symbol {
         ) -> isize;
         pub(super) fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> isize;
         pub(super) fn openat(folder: c_int, path: *const c_void, flags: c_int, ...) -> c_int;
+        pub(super) fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
         pub(super) fn read(fd: c_int, buffer: *mut c_void, length: usize) -> isize;
         pub(super) fn bind(fd: c_int, address: *const c_void, length: c_uint) -> c_int;
+        pub(super) fn sendto(
+            fd: c_int,
+            buffer: *const c_void,
+            length: usize,
+            flags: c_int,
+            address: *const c_void,
+            address_length: c_uint,
+        ) -> isize;
         pub(super) fn sendmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> isize;
         pub(super) fn write(fd: c_int, buffer: *const c_void, length: usize) -> isize;
     }
@@ -78,8 +87,12 @@ functions! {
     );
     recvmsg = recvmsg(fd: c_int, message: *mut msghdr, flags: c_int);
     openat = openat(folder: c_int, path: *const c_void, flags: c_int, mode: c_uint);
+    ioctl = ioctl(fd: c_int, request: c_ulong, argument: *mut c_void);
     read = read(fd: c_int, buffer: *mut c_void, length: usize);
     bind = bind(fd: c_int, address: *const c_void, length: c_uint);
+    sendto = sendto(
+        fd: c_int, buffer: *const c_void, length: usize, flags: c_int, address: *const c_void, address_length: c_uint
+    );
     sendmsg = sendmsg(fd: c_int, message: *mut msghdr, flags: c_int);
     write = write(fd: c_int, buffer: *const c_void, length: usize);
 }

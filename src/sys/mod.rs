@@ -27,7 +27,8 @@ use linux_raw_sys::general::{
     __kernel_old_timespec, AT_FDCWD, CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, F_DUPFD_CLOEXEC, O_CLOEXEC,
     O_NONBLOCK, O_RDONLY, epoll_event, iovec,
 };
-use linux_raw_sys::net::{MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, cmsghdr, msghdr};
+use linux_raw_sys::ioctl::SIOCGIFINDEX;
+use linux_raw_sys::net::{IFNAMSIZ, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, cmsghdr, msghdr};
 
 pub(crate) use address::{Address, put};
 pub(crate) use fd::Fd;
@@ -252,6 +253,21 @@ impl SegmentSize {
     }
 }
 
+/// `ioctl(2)`, `SIOCGIFINDEX` (`netdevice(7)`): the index of the interface of this name, by way of any socket.
+pub(crate) fn interface_index(fd: &Fd, name: &[u8; IFNAMSIZ as usize]) -> Result<u32, Errno> {
+    let mut request = InterfaceRequest { name: *name, value: [0; 6] };
+    // SAFETY: `argp` points to a structure of the size of `struct ifreq` that may be written; the kernel keeps no pointer.
+    let returned = unsafe { call::ioctl(fd.raw(), SIOCGIFINDEX as _, (&raw mut request).cast()) };
+    checked(returned).map(|_| request.value[0])
+}
+
+/// `struct ifreq`: a name, and a union of which an `int` at its beginning is read. Its size is 32 or 40 bytes.
+#[repr(C, align(8))]
+struct InterfaceRequest {
+    name: [u8; IFNAMSIZ as usize],
+    value: [u32; 6],
+}
+
 /// `open(2)` and `read(2)`: the beginning of a file of the kernel's; gives the length of what was read.
 pub(crate) fn read_file(path: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: `pathname` points to bytes that end with a zero; the kernel keeps no pointer.
@@ -261,6 +277,32 @@ pub(crate) fn read_file(path: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> 
     // SAFETY: `buf` points to `count` bytes that may be written.
     let returned = unsafe { call::read(fd.raw(), buffer.as_mut_ptr().cast(), buffer.len()) };
     checked(returned)
+}
+
+/// `bind(2)`.
+pub(crate) fn bind(fd: &Fd, address: &SocketAddr) -> Result<(), Errno> {
+    let mut to = Address::to(address);
+    // SAFETY: `addr` points to at least `addrlen` readable bytes; the kernel keeps no pointer.
+    let returned = unsafe { call::bind(fd.raw(), to.as_mut_ptr(), Address::length(address)) };
+    checked(returned).map(drop)
+}
+
+/// `sendto(2)`, never blocking.
+#[inline]
+pub(crate) fn sendto(fd: &Fd, payload: &[u8], address: &SocketAddr) -> Result<(), Errno> {
+    let mut to = Address::to(address);
+    // SAFETY: `buf` points to `len` readable bytes, `dest_addr` to at least `addrlen`; the kernel keeps no pointer.
+    let returned = unsafe {
+        call::sendto(
+            fd.raw(),
+            payload.as_ptr().cast(),
+            payload.len(),
+            MSG_DONTWAIT as c_int,
+            to.as_mut_ptr(),
+            Address::length(address),
+        )
+    };
+    checked(returned).map(drop)
 }
 
 /// `bind(2)` of a netlink socket to multicast groups (`netlink(7)`): the kernel tells it what changes.
