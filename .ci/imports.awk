@@ -12,13 +12,14 @@ BEGIN {
     room("packet", "")
     room("filter", "packet error")
     room("cmsg", "packet")
-    room("sys", "error")
-    room("route", "sys group error")
-    room("socket", "sys route group filter cmsg error packet")
+    room("address", "")
+    room("sys", "address error")
+    room("route", "sys address group error")
+    room("socket", "sys address route group filter cmsg error packet")
     room("listener", "socket filter packet group error")
     room("multicaster", "socket group error")
     room("poller", "sys error")
-    room("links", "route listener filter group error sys")
+    room("links", "route listener filter group error sys address")
     # The documented API stands on the public one, as a stranger's would: on what src/lib.rs re-exports, and on `filter`.
     room("compat", "filter")
     only_public["compat"]

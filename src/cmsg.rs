@@ -19,11 +19,11 @@ const UDP: u32 = linux::IPPROTO_UDP as u32;
 /// `linux/udp.h`.
 pub(crate) const UDP_GRO: u32 = 104;
 
-/// The size of a `cmsghdr` on this processor, and what follows it is aligned to.
-const HEADER: usize = Layout::NATIVE.header();
-/// Room for all that we ask for: packet information (20 bytes), hop limit, traffic class and segment size (4 each), and a time
-/// stamp (16), each with a header and rounded up to whole words.
-pub(crate) const SPACE: usize = 5 * HEADER + 24 + 3 * 8 + 16;
+/// Room for all that we ask for: packet information, hop limit, traffic class, segment size, and a time stamp.
+pub(crate) const SPACE: usize = {
+    let layout = Layout::NATIVE;
+    layout.space(20) + 3 * layout.space(4) + layout.space(16)
+};
 
 /// How a processor lays out control messages.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +40,11 @@ impl Layout {
     /// Length (a word), level, type.
     const fn header(self) -> usize {
         self.word.saturating_add(8)
+    }
+
+    /// What a message with so many bytes of data takes, the padding to the next one included.
+    const fn space(self, data: usize) -> usize {
+        self.header().saturating_add(data).next_multiple_of(self.word)
     }
 
     /// The number in the first 4 or 8 bytes.

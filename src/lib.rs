@@ -101,6 +101,7 @@ compile_error!("multicast is for Linux only: it is built on epoll, rtnetlink and
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+mod address;
 mod cmsg;
 #[cfg(feature = "std")]
 pub mod compat;

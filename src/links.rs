@@ -15,10 +15,11 @@ use rustix::net::SendFlags;
 
 pub use memberships::{Applied, Memberships};
 
+use crate::address::Address;
 use crate::error::{Errno, Error, Object, Operation, Result};
 use crate::group::Name;
 use crate::route::netlink::{self, Answer, Question};
-use crate::sys::{self, Address, Fd};
+use crate::sys::{self, Fd};
 
 /// What one read takes: the kernel writes lists in pieces of at most this (`NLMSG_GOODSIZE`).
 const PIECE: usize = 8192;

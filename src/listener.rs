@@ -85,7 +85,7 @@ impl<const MTU: usize, F: Filter> Listener<MTU, F> {
     /// # Errors
     /// As [`Receiver::recv_into`].
     // An inherent method and no `Iterator`: the packet is lent, and an iterator's items must outlive its `next`.
-    #[inline]
+    #[inline(always)]
     pub fn recv(&mut self) -> Result<Received<'_>> {
         self.receiver.recv_into(&mut self.buffer)
     }

@@ -88,7 +88,7 @@ where
     /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) where the interface is down, which may pass, or where it or its IPv4
     /// address is gone, which takes a new multicaster: [`into_parts`](Self::into_parts) gives back what was not sent;
     /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) where a firewall forbids it.
-    #[inline]
+    #[inline(always)]
     pub fn step(&mut self) -> Result<Progress> {
         let now = if self.rate.is_some() { socket::monotonic_time() } else { Duration::ZERO };
         self.step_at(now)
@@ -98,16 +98,19 @@ where
     ///
     /// # Errors
     /// As [`step`](Self::step).
-    #[inline]
+    #[inline(always)]
     pub fn step_at(&mut self, now: Duration) -> Result<Progress> {
         self.staging.fill();
         let staged = self.staging.len();
         if staged == 0 {
             return Ok(Progress::Done);
         }
-        let allowed = match self.rate.as_ref().map_or(Ok(staged), |rate| rate.allowed(now, staged)) {
-            Ok(allowed) => allowed,
-            Err(wait) => return Ok(Progress::Wait(wait)),
+        let allowed = match &mut self.rate {
+            None => staged,
+            Some(rate) => match rate.allowed(now, staged) {
+                Ok(allowed) => allowed,
+                Err(wait) => return Ok(Progress::Wait(wait)),
+            },
         };
         let progress = self.send(allowed)?;
         if let (Progress::Sent(packets), Some(rate)) = (progress, &mut self.rate) {
@@ -117,18 +120,23 @@ where
     }
 
     /// Sends up to `most` of the staged items, of which there is one at least.
-    #[inline]
+    // Always inlined, down to the system call, as the hot receive is.
+    #[inline(always)]
     fn send(&mut self, most: usize) -> Result<Progress> {
-        let mut singly = 1;
-        if BATCH > 1 {
-            match self.send_run(most) {
-                ControlFlow::Break(progress) => return progress,
-                ControlFlow::Continue(packets) => singly = packets,
-            }
+        if BATCH == 1 {
+            return self.send_singly(1);
         }
+        match self.send_run(most) {
+            ControlFlow::Break(progress) => progress,
+            ControlFlow::Continue(packets) => self.send_singly(packets),
+        }
+    }
+
+    #[inline(always)]
+    fn send_singly(&mut self, packets: usize) -> Result<Progress> {
         let to = self.to();
         let mut sent = 0_usize;
-        while let Some(item) = self.staging.front().filter(|_| sent < singly) {
+        while let Some(item) = self.staging.front().filter(|_| sent < packets) {
             match self.socket.send(item.as_ref(), &to) {
                 Ok(()) => {
                     self.staging.sent();
@@ -147,12 +155,10 @@ where
     fn send_run(&mut self, most: usize) -> ControlFlow<Result<Progress>, usize> {
         let lengths = self.staging.iter().take(most).map(|item| item.as_ref().len());
         let Some(run) = self.segments.run(lengths) else { return ControlFlow::Continue(1) };
-        let parts = self.staging.iter().take(run.count).map(AsRef::as_ref);
-        match self.socket.send_segments(parts, run.size, &self.to()) {
+        let parts = || self.staging.iter().take(run.count).map(AsRef::as_ref);
+        match self.socket.send_segments(parts, run.count, run.size, &self.to()) {
             Ok(()) => {
-                for _ in 0..run.count {
-                    self.staging.sent();
-                }
+                self.staging.sent_together(run.count);
                 return ControlFlow::Break(Ok(Progress::Sent(run.count)));
             }
             // Longer than the link's MTU: the kernel does not fragment segments. EINVAL on older kernels.

@@ -12,9 +12,10 @@ use core::num::NonZeroU32;
 use linux_raw_sys::net::AF_NETLINK;
 use rustix::net::SendFlags;
 
+use crate::address::Address;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Group, Interface, Name};
-use crate::sys::{self, Address, Fd};
+use crate::sys::{self, Fd};
 use netlink::{Answer, Message, Question};
 
 /// What one read of an answer needs: the kernel writes lists in pieces of at most this (`NLMSG_GOODSIZE`).

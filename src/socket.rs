@@ -10,11 +10,12 @@ use core::time::Duration;
 use linux_raw_sys::net as linux;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crate::address::Address;
 use crate::cmsg::{self, Arrival, Layout, UDP_GRO};
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Family, Group, Interface, Ttl};
 use crate::route;
-use crate::sys::{self, Address, Fd, SK_MEMINFO_DROPS, SK_MEMINFO_VARS, UDP_SEGMENT};
+use crate::sys::{self, Fd, SK_MEMINFO_DROPS, SK_MEMINFO_VARS, UDP_SEGMENT};
 
 /// The option levels (`ip(7)`, `ipv6(7)`), as the calls want them.
 const IP: u32 = linux::IPPROTO_IP as u32;
@@ -22,6 +23,9 @@ const IPV6: u32 = linux::IPPROTO_IPV6 as u32;
 const UDP: u32 = linux::IPPROTO_UDP as u32;
 const SOCKET: u32 = linux::SOL_SOCKET;
 
+/// So many bytes in all are copied to one place before they are sent: to fetch them from many costs the kernel 20 ns a part, several
+/// times what the copy costs.
+const COPIED: usize = 4096;
 /// More errors than a socket's memory can hold.
 const QUEUED_ERRORS: u32 = 1000;
 /// Options that an adopted socket must not have: those whose control messages come before the packet information and would take
@@ -274,21 +278,27 @@ impl Socket {
     }
 
     /// The hot send: `sendto(2)`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn send(&self, payload: &[u8], to: &SocketAddr) -> core::result::Result<(), Errno> {
         sys::sendto(&self.fd, payload, to)
     }
 
-    /// Sends these parts, of which all but the last have the size of a segment, as one datagram that the kernel cuts again
-    /// (`UDP_SEGMENT`, `udp(7)`, Linux 4.18).
-    #[inline]
-    pub(crate) fn send_segments<'p>(
+    /// Sends these parts, `count` of them, of which all but the last have the size of a segment, as one datagram that the kernel cuts
+    /// again (`UDP_SEGMENT`, `udp(7)`, Linux 4.18).
+    pub(crate) fn send_segments<'p, P: Iterator<Item = &'p [u8]>>(
         &self,
-        parts: impl Iterator<Item = &'p [u8]>,
+        parts: impl Fn() -> P,
+        count: usize,
         segment: u16,
         to: &SocketAddr,
     ) -> core::result::Result<(), Errno> {
-        sys::send_segments(&self.fd, parts, segment, to)
+        if count.saturating_mul(segment.into()) <= COPIED {
+            let mut together = heapless::Vec::<u8, COPIED>::new();
+            if parts().all(|part| together.extend_from_slice(part).is_ok()) {
+                return sys::send_segments(&self.fd, core::iter::once(together.as_slice()), segment, to);
+            }
+        }
+        sys::send_segments(&self.fd, parts(), segment, to)
     }
 
     /// Whether the kernel cuts segments. One that does not would pass over the control message, and send all parts as one datagram.

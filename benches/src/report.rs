@@ -28,7 +28,7 @@ pub(crate) fn print(series: &Series) {
         println!("FIGURE {case} {} {median:.1} {min:.1} {max:.1} {unit}", column.peer);
     }
     for (peer, ratio) in ratios(series) {
-        let goal = goal(case, peer).map_or_else(|| "goal -".to_owned(), |goal| goal.to_string());
+        let goal = goal(case, peer).map_or_else(|| "goal<=-".to_owned(), |goal| goal.to_string());
         let Spread { median, min, max } = ratio;
         println!("RATIO {case} {peer} {median:.3} {min:.3} {max:.3} {goal}");
     }

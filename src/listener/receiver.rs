@@ -38,7 +38,7 @@ pub struct Receiver<F = Always> {
     foreign: u64,
 }
 
-type LongerWay<F> = fn(&mut Receiver<F>, &mut [u8]) -> core::result::Result<Option<Datagram>, Errno>;
+type LongerWay<F> = for<'b> fn(&'b mut Receiver<F>, &'b mut [u8]) -> Result<Received<'b>>;
 
 /// What is looked at beside the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl<F: Filter> Receiver<F> {
             socket,
             filter,
             look,
-            longer_way: if look == Look::NOTHING { None } else { Some(Self::next_by_the_longer_way) },
+            longer_way: if look == Look::NOTHING { None } else { Some(Self::recv_looked_at) },
             one_group: group.is_some(),
             last,
             received: 0,
@@ -95,7 +95,7 @@ impl<F: Filter> Receiver<F> {
                 self.socket.want_packet_info(family_of(address))?;
             }
             self.look.is_guarded = true;
-            self.longer_way = Some(Self::next_by_the_longer_way);
+            self.longer_way = Some(Self::recv_looked_at);
         }
         Ok(())
     }
@@ -108,20 +108,41 @@ impl<F: Filter> Receiver<F> {
     /// # Errors
     /// What the kernel reports of the socket. Nothing is lost by an error; call again. [`ErrorKind::InvalidInput`] where it is the
     /// receiver of a [`CoalescingListener`](crate::CoalescingListener), which alone can tell its packets apart.
-    #[inline]
+    // Always inlined, down to the system call: returning from a function that made one costs more, on processors that guard
+    // returns, than all the rest of it.
+    #[inline(always)]
     pub fn recv_into<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
+        if let Some(longer_way) = self.longer_way {
+            return longer_way(self, buffer);
+        }
         for _ in 0..BUDGET {
-            let datagram = match self.next(buffer) {
-                Ok(Some(datagram)) => datagram,
+            let datagram = match self.socket.recv(buffer) {
+                Ok(datagram) => datagram,
+                Err(Errno::WOULD_BLOCK) => return Ok(Received::Empty),
+                Err(Errno::INTERRUPTED) => continue,
+                Err(errno) => return Err(self.receive_error(errno)),
+            };
+            if self.accepts(whole_or_cut(buffer, datagram.length), datagram.length, datagram.source) {
+                return Ok(self.packet(whole_or_cut(buffer, datagram.length), datagram.length, datagram.source));
+            }
+        }
+        Ok(Received::Paused)
+    }
+
+    /// The same where more than payload and source is looked at.
+    fn recv_looked_at<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
+        if self.look.is_coalesced {
+            return Err(self.receive_error(Errno::INVALID));
+        }
+        for _ in 0..BUDGET {
+            let datagram = match self.next_looked_at(buffer) {
+                Ok(Some((datagram, _))) => datagram,
                 Ok(None) | Err(Errno::INTERRUPTED) => continue,
                 Err(Errno::WOULD_BLOCK) => return Ok(Received::Empty),
                 Err(errno) => return Err(self.receive_error(errno)),
             };
-            let Some(payload) = buffer.get(..datagram.length.min(buffer.len())) else { continue };
-            if self.accepts(payload, datagram.length, datagram.source) {
-                let length = payload.len();
-                let payload = buffer.get(..length).unwrap_or(&[]);
-                return Ok(Received::Packet(self.packet(payload, datagram.length, datagram.source)));
+            if self.accepts(whole_or_cut(buffer, datagram.length), datagram.length, datagram.source) {
+                return Ok(self.packet(whole_or_cut(buffer, datagram.length), datagram.length, datagram.source));
             }
         }
         Ok(Received::Paused)
@@ -142,28 +163,12 @@ impl<F: Filter> Receiver<F> {
     }
 
     #[inline(always)]
-    pub(super) const fn packet<'b>(&'b self, payload: &'b [u8], length: usize, source: SocketAddr) -> Packet<'b> {
+    pub(super) const fn packet<'b>(&'b self, payload: &'b [u8], length: usize, source: SocketAddr) -> Received<'b> {
         let metadata = if self.look.wants_metadata { Some(&self.last) } else { None };
-        Packet::new(payload, source, length as u32, metadata)
+        Received::Packet(Packet::new(payload, source, length as u32, metadata))
     }
 
-    /// The next datagram that is meant for this listener; `None` where it was not.
-    #[inline(always)]
-    fn next(&mut self, buffer: &mut [u8]) -> core::result::Result<Option<Datagram>, Errno> {
-        match self.longer_way {
-            None => self.socket.recv(buffer).map(Some),
-            Some(longer_way) => longer_way(self, buffer),
-        }
-    }
-
-    fn next_by_the_longer_way(&mut self, buffer: &mut [u8]) -> core::result::Result<Option<Datagram>, Errno> {
-        if self.look.is_coalesced {
-            return Err(Errno::INVALID);
-        }
-        self.next_looked_at(buffer).map(|datagram| datagram.map(|(datagram, _)| datagram))
-    }
-
-    /// The next datagram with a look at where it was sent to; with it, the size of the packets that it is made of.
+    /// The next datagram, if it is meant for this listener; with it, the size of the packets that it is made of.
     pub(super) fn next_looked_at(
         &mut self,
         buffer: &mut [u8],
@@ -372,6 +377,12 @@ impl TryFrom<OwnedFd> for Receiver {
         receiver.guard_against(sharing, &address)?;
         Ok(receiver)
     }
+}
+
+/// What the buffer holds of a datagram of this length.
+#[inline(always)]
+fn whole_or_cut(buffer: &[u8], length: usize) -> &[u8] {
+    buffer.get(..length).unwrap_or(buffer)
 }
 
 /// How many packets a datagram of this length is made of.

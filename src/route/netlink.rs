@@ -8,9 +8,9 @@ use linux_raw_sys::netlink::{
     self, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, ifaddrmsg, ifinfomsg, nlmsghdr, rtmsg,
 };
 
+use crate::address::put;
 use crate::error::Errno;
 use crate::group::Name;
-use crate::sys::put;
 
 const HEADER: usize = size_of::<nlmsghdr>();
 /// The longest question: header, body, and two attributes of which one is an IPv6 address.

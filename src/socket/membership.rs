@@ -7,10 +7,11 @@ use core::num::NonZeroU32;
 use linux_raw_sys::net as linux;
 
 use super::{IP, IPV6, Socket};
+use crate::address::{Address, put};
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
 use crate::group::{Interface, Membership};
 use crate::route;
-use crate::sys::{self, Address};
+use crate::sys;
 
 /// Where the group's address stands in a `group_req` and its relatives: behind the interface's index, aligned as a pointer.
 const GROUP_AT: usize = size_of::<usize>();
@@ -173,7 +174,7 @@ impl Socket {
         let length = match source {
             None => REQUEST,
             Some(source) => {
-                sys::put(&mut request, REQUEST, Address::of(source).as_bytes());
+                put(&mut request, REQUEST, Address::of(source).as_bytes());
                 SOURCE_REQUEST
             }
         };
@@ -190,8 +191,8 @@ const fn level(group: IpAddr) -> u32 {
 
 /// Writes interface and group, with which all these structures begin.
 fn fill(bytes: &mut [u8], group: IpAddr, index: u32) {
-    sys::put(bytes, 0, &index.to_ne_bytes());
-    sys::put(bytes, GROUP_AT, Address::of(group).as_bytes());
+    put(bytes, 0, &index.to_ne_bytes());
+    put(bytes, GROUP_AT, Address::of(group).as_bytes());
 }
 
 fn is_limit(errno: Errno) -> bool {

@@ -24,8 +24,14 @@ impl Fd {
         Self { open: unsafe { BorrowedFd::borrow_raw(raw) } }
     }
 
+    /// As a system call's argument.
     #[inline]
-    pub(super) fn raw(&self) -> i32 {
+    pub(super) fn word(&self) -> usize {
+        self.raw() as usize
+    }
+
+    #[inline]
+    fn raw(&self) -> i32 {
         self.open.as_raw_fd()
     }
 }

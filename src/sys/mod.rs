@@ -7,33 +7,26 @@
 
 #![allow(unsafe_code)]
 
-mod address;
+mod call;
 mod fd;
 
-// One of the two makes the calls: inline assembly where we know the processor, the C library elsewhere.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]
-#[path = "assembly.rs"]
-mod call;
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64")))]
-#[path = "c_library.rs"]
-mod call;
-
-use core::ffi::{CStr, c_int, c_uint, c_void};
+use core::ffi::{CStr, c_int, c_uint};
 use core::net::SocketAddr;
 use core::ptr::null_mut;
 use core::time::Duration;
 
 use linux_raw_sys::general::{
-    __kernel_old_timespec, AT_FDCWD, CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC, F_DUPFD_CLOEXEC, O_CLOEXEC,
-    O_NONBLOCK, O_RDONLY, epoll_event, iovec,
+    self as number, __kernel_old_timespec, AT_FDCWD, CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC,
+    F_DUPFD_CLOEXEC, O_CLOEXEC, O_NONBLOCK, O_RDONLY, epoll_event, iovec,
 };
 use linux_raw_sys::ioctl::SIOCGIFINDEX;
 use linux_raw_sys::net::{IFNAMSIZ, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, cmsghdr, msghdr};
 
-pub(crate) use address::{Address, put};
 pub(crate) use fd::Fd;
 
+use crate::address::Address;
 use crate::error::Errno;
+use call::call;
 
 /// What `SO_MEMINFO` writes: words of 32 bits. Missing in the generated bindings; from `linux/sock_diag.h`.
 pub(crate) const SK_MEMINFO_VARS: usize = 9;
@@ -45,31 +38,33 @@ pub(crate) const SEGMENTS: usize = 64;
 pub(crate) const UDP_SEGMENT: u32 = 103;
 const UDP: u32 = linux_raw_sys::net::IPPROTO_UDP as u32;
 
-/// What a system call returned: a number, or an errno where it is -4095 to -1.
-#[inline]
-fn checked(returned: isize) -> Result<usize, Errno> {
-    match returned {
-        -4095..=-1 => Err(Errno(returned.unsigned_abs() as u16)),
-        _ => Ok(returned.unsigned_abs()),
-    }
+/// `fcntl(2)`, in its version with 64-bit offsets where there are two.
+#[cfg(target_pointer_width = "32")]
+const NR_FCNTL: u32 = number::__NR_fcntl64;
+#[cfg(target_pointer_width = "64")]
+const NR_FCNTL: u32 = number::__NR_fcntl;
+
+/// A system call that makes a descriptor.
+///
+/// # Safety
+/// As [`call()`]; and what it returns on success is a new descriptor.
+unsafe fn call_for_fd(number: u32, arguments: [usize; 6]) -> Result<Fd, Errno> {
+    // SAFETY: the caller vouches for number and arguments; and the descriptor is new, so that nobody else has it.
+    unsafe { call(number, arguments).map(|raw| Fd::own(raw)) }
 }
 
 /// `socket(2)`, close-on-exec and non-blocking.
 pub(crate) fn socket(domain: u32, kind: u32, protocol: u32) -> Result<Fd, Errno> {
     // SOCK_CLOEXEC and SOCK_NONBLOCK are the same bits as these (socket(2), linux/net.h).
     let kind = kind | O_CLOEXEC | O_NONBLOCK;
-    // SAFETY: no pointer is passed.
-    let returned = unsafe { call::socket(domain as c_int, kind as c_int, protocol as c_int) };
-    // SAFETY: where the call succeeded, it made this descriptor, and nobody else has it.
-    checked(returned).map(|raw| unsafe { Fd::own(raw) })
+    // SAFETY: no pointer is passed, and a descriptor returned.
+    unsafe { call_for_fd(number::__NR_socket, [domain as usize, kind as usize, protocol as usize, 0, 0, 0]) }
 }
 
 /// `epoll_create1(2)`, close-on-exec.
 pub(crate) fn epoll_create() -> Result<Fd, Errno> {
-    // SAFETY: no pointer is passed.
-    let returned = unsafe { call::epoll_create1(EPOLL_CLOEXEC as c_int) };
-    // SAFETY: where the call succeeded, it made this descriptor, and nobody else has it.
-    checked(returned).map(|raw| unsafe { Fd::own(raw) })
+    // SAFETY: no pointer is passed, and a descriptor returned.
+    unsafe { call_for_fd(number::__NR_epoll_create1, [EPOLL_CLOEXEC as usize, 0, 0, 0, 0, 0]) }
 }
 
 /// `epoll_wait(2)`: how many events were written to the beginning of `events`. -1 milliseconds is without end.
@@ -80,32 +75,30 @@ pub(crate) fn epoll_wait(fd: &Fd, events: &mut [epoll_event], milliseconds: i32)
     // SAFETY: `events` points to at least `maxevents` structures that may be written, and any bytes are valid for one; the
     // kernel keeps no pointer. `sigmask` is null, which leaves the signal mask alone: the call is then epoll_wait, which newer
     // processors lack.
-    let returned = unsafe { call::epoll_pwait(fd.raw(), events.as_mut_ptr(), room, milliseconds, core::ptr::null()) };
-    checked(returned)
+    unsafe {
+        call(number::__NR_epoll_pwait, [fd.word(), events.as_mut_ptr() as usize, room as usize, milliseconds as usize, 0, 0])
+    }
 }
 
 /// `eventfd(2)` with a count of 0, close-on-exec and non-blocking.
 pub(crate) fn eventfd() -> Result<Fd, Errno> {
-    // SAFETY: no pointer is passed.
-    let returned = unsafe { call::eventfd2(0, (EFD_CLOEXEC | EFD_NONBLOCK) as c_int) };
-    // SAFETY: where the call succeeded, it made this descriptor, and nobody else has it.
-    checked(returned).map(|raw| unsafe { Fd::own(raw) })
+    // SAFETY: no pointer is passed, and a descriptor returned.
+    unsafe { call_for_fd(number::__NR_eventfd2, [0, (EFD_CLOEXEC | EFD_NONBLOCK) as usize, 0, 0, 0, 0]) }
 }
 
 /// `fcntl(2)`, `F_DUPFD_CLOEXEC`: a second descriptor for the same open file, close-on-exec.
 pub(crate) fn duplicate(fd: &Fd) -> Result<Fd, Errno> {
-    // SAFETY: no pointer is passed.
-    let returned = unsafe { call::fcntl(fd.raw(), F_DUPFD_CLOEXEC as c_int, 0) };
-    // SAFETY: where the call succeeded, it made this descriptor, and nobody else has it.
-    checked(returned).map(|raw| unsafe { Fd::own(raw) })
+    // SAFETY: this command takes no pointer, and a descriptor is returned.
+    unsafe { call_for_fd(NR_FCNTL, [fd.word(), F_DUPFD_CLOEXEC as usize, 0, 0, 0, 0]) }
 }
 
 /// `setsockopt(2)` with an option that is these bytes.
 pub(crate) fn setsockopt(fd: &Fd, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
     // SAFETY: `optval` points to `optlen` readable bytes; the kernel reads no more of them, and keeps no pointer.
-    let returned =
-        unsafe { call::setsockopt(fd.raw(), level as c_int, name as c_int, value.as_ptr().cast(), value.len() as c_uint) };
-    checked(returned).map(drop)
+    unsafe {
+        call(number::__NR_setsockopt, [fd.word(), level as usize, name as usize, value.as_ptr() as usize, value.len(), 0])
+            .map(drop)
+    }
 }
 
 /// `setsockopt(2)` with an option that is an `int`.
@@ -119,9 +112,13 @@ pub(crate) fn getsockopt(fd: &Fd, level: u32, name: u32, value: &mut [u8]) -> Re
     let mut length = value.len() as c_uint;
     // SAFETY: `optval` points to `*optlen` bytes that may be written; `optlen` to an initialised `socklen_t`, and both outlive
     // the call. All bytes are initialised, and any value is valid for a byte.
-    let returned =
-        unsafe { call::getsockopt(fd.raw(), level as c_int, name as c_int, value.as_mut_ptr().cast(), &raw mut length) };
-    checked(returned).map(|_| value.len().min(length as usize))
+    unsafe {
+        call(
+            number::__NR_getsockopt,
+            [fd.word(), level as usize, name as usize, value.as_mut_ptr() as usize, &raw mut length as usize, 0],
+        )?;
+    }
+    Ok(value.len().min(length as usize))
 }
 
 /// `getsockopt(2)` of an option that is an `int`.
@@ -136,8 +133,13 @@ pub(crate) fn getsockname(fd: &Fd) -> Result<Address, Errno> {
     let mut address = Address::EMPTY;
     let mut length = Address::CAPACITY as c_uint;
     // SAFETY: `addr` points to `*addrlen` writable bytes, `addrlen` to an initialised `socklen_t`; both outlive the call.
-    let returned = unsafe { call::getsockname(fd.raw(), address.as_mut_ptr(), &raw mut length) };
-    checked(returned).map(|_| address)
+    unsafe {
+        call(
+            number::__NR_getsockname,
+            [fd.word(), address.as_mut_bytes().as_mut_ptr() as usize, &raw mut length as usize, 0, 0, 0],
+        )?;
+    }
+    Ok(address)
 }
 
 /// `recvfrom(2)`, never blocking: the length of the whole datagram, of which `buffer` holds what fits, and its source.
@@ -148,17 +150,19 @@ pub(crate) fn recvfrom(fd: &Fd, buffer: &mut [u8], source: &mut Address) -> Resu
     let mut length = Address::CAPACITY as c_uint;
     // SAFETY: `buf` points to `len` writable bytes, `src_addr` to `*addrlen` writable bytes, `addrlen` to an initialised
     // `socklen_t`; all outlive the call, and the kernel writes past none of them, however long the datagram is.
-    let returned = unsafe {
-        call::recvfrom(
-            fd.raw(),
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-            (MSG_DONTWAIT | MSG_TRUNC) as c_int,
-            source.as_mut_ptr(),
-            &raw mut length,
+    unsafe {
+        call(
+            number::__NR_recvfrom,
+            [
+                fd.word(),
+                buffer.as_mut_ptr() as usize,
+                buffer.len(),
+                (MSG_DONTWAIT | MSG_TRUNC) as usize,
+                source.as_mut_bytes().as_mut_ptr() as usize,
+                &raw mut length as usize,
+            ],
         )
-    };
-    checked(returned)
+    }
 }
 
 /// What [`recvmsg`] brought, beside the bytes.
@@ -172,9 +176,21 @@ pub(crate) struct Message {
 
 /// `recvmsg(2)`, never blocking: like [`recvfrom`], and with the control messages that were asked for.
 pub(crate) fn recvmsg(fd: &Fd, buffer: &mut [u8], source: &mut Address, control: &mut [u8]) -> Result<Message, Errno> {
+    recvmsg_from(MSG_TRUNC, fd, buffer, source, control)
+}
+
+/// `recvmsg(2)` of the error queue (`MSG_ERRQUEUE`, `ip(7)`), never blocking: takes one error off, and forgets what it said.
+pub(crate) fn take_queued_error(fd: &Fd) -> Result<(), Errno> {
+    let mut nobody = Address::EMPTY;
+    recvmsg_from(MSG_ERRQUEUE, fd, &mut [], &mut nobody, &mut []).map(drop)
+}
+
+/// The flag says from which queue.
+#[inline(always)]
+fn recvmsg_from(flag: u32, fd: &Fd, buffer: &mut [u8], source: &mut Address, control: &mut [u8]) -> Result<Message, Errno> {
     let mut bytes = iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() as _ };
     let mut header = msghdr {
-        msg_name: source.as_mut_ptr(),
+        msg_name: source.as_mut_bytes().as_mut_ptr().cast(),
         msg_namelen: Address::CAPACITY as c_int,
         msg_iov: (&raw mut bytes).cast(),
         msg_iovlen: 1,
@@ -182,27 +198,11 @@ pub(crate) fn recvmsg(fd: &Fd, buffer: &mut [u8], source: &mut Address, control:
         msg_controllen: control.len(),
         msg_flags: 0,
     };
+    let arguments = [fd.word(), &raw mut header as usize, (MSG_DONTWAIT | flag) as usize, 0, 0, 0];
     // SAFETY: `msg` points to an initialised `msghdr` that may be written. Each of its pointers goes with the length of the
     // exclusive borrow that it was made from (`msg_iov` with 1), and all outlive the call.
-    let returned = unsafe { call::recvmsg(fd.raw(), &raw mut header, (MSG_DONTWAIT | MSG_TRUNC) as c_int) };
-    checked(returned).map(|length| Message { length, control: control.len().min(header.msg_controllen) })
-}
-
-/// `recvmsg(2)` of the error queue (`MSG_ERRQUEUE`, `ip(7)`), never blocking: takes one error off, and forgets what it said.
-pub(crate) fn take_queued_error(fd: &Fd) -> Result<(), Errno> {
-    let mut header = msghdr {
-        msg_name: null_mut(),
-        msg_namelen: 0,
-        msg_iov: null_mut(),
-        msg_iovlen: 0,
-        msg_control: null_mut(),
-        msg_controllen: 0,
-        msg_flags: 0,
-    };
-    // SAFETY: `msg` points to an initialised `msghdr` that may be written; all its lengths are 0, so that its null pointers are
-    // not followed.
-    let returned = unsafe { call::recvmsg(fd.raw(), &raw mut header, (MSG_DONTWAIT | MSG_ERRQUEUE) as c_int) };
-    checked(returned).map(drop)
+    let length = unsafe { call(number::__NR_recvmsg, arguments)? };
+    Ok(Message { length, control: control.len().min(header.msg_controllen) })
 }
 
 /// `sendmsg(2)`, never blocking: the parts in one datagram, which the kernel cuts into segments of this size.
@@ -222,7 +222,7 @@ pub(crate) fn send_segments<'p>(
     }
     let mut control = SegmentSize::new(segment);
     let mut header = msghdr {
-        msg_name: to.as_mut_ptr(),
+        msg_name: to.as_mut_bytes().as_mut_ptr().cast(),
         msg_namelen: Address::CAPACITY as c_int,
         msg_iov: gathered.as_mut_ptr().cast(),
         msg_iovlen: count,
@@ -233,8 +233,7 @@ pub(crate) fn send_segments<'p>(
     // SAFETY: `msg` points to an initialised `msghdr`. `msg_iov` points to `msg_iovlen` initialised structures, each of which
     // holds pointer and length of a slice that outlives the call; name and control go with their sizes. The kernel reads them
     // all, and keeps no pointer.
-    let returned = unsafe { call::sendmsg(fd.raw(), &raw mut header, MSG_DONTWAIT as c_int) };
-    checked(returned).map(drop)
+    unsafe { call(number::__NR_sendmsg, [fd.word(), &raw mut header as usize, MSG_DONTWAIT as usize, 0, 0, 0]).map(drop) }
 }
 
 /// The control message `UDP_SEGMENT` (`udp(7)`).
@@ -257,8 +256,8 @@ impl SegmentSize {
 pub(crate) fn interface_index(fd: &Fd, name: &[u8; IFNAMSIZ as usize]) -> Result<u32, Errno> {
     let mut request = InterfaceRequest { name: *name, value: [0; 6] };
     // SAFETY: `argp` points to a structure of the size of `struct ifreq` that may be written; the kernel keeps no pointer.
-    let returned = unsafe { call::ioctl(fd.raw(), SIOCGIFINDEX as _, (&raw mut request).cast()) };
-    checked(returned).map(|_| request.value[0])
+    unsafe { call(number::__NR_ioctl, [fd.word(), SIOCGIFINDEX as usize, &raw mut request as usize, 0, 0, 0])? };
+    Ok(request.value[0])
 }
 
 /// `struct ifreq`: a name, and a union of which an `int` at its beginning is read. Its size is 32 or 40 bytes.
@@ -270,55 +269,50 @@ struct InterfaceRequest {
 
 /// `open(2)` and `read(2)`: the beginning of a file of the kernel's; gives the length of what was read.
 pub(crate) fn read_file(path: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> {
-    // SAFETY: `pathname` points to bytes that end with a zero; the kernel keeps no pointer.
-    let returned = unsafe { call::openat(AT_FDCWD, path.as_ptr().cast(), (O_RDONLY | O_CLOEXEC) as c_int, 0) };
-    // SAFETY: where the call succeeded, it made this descriptor, and nobody else has it.
-    let fd = checked(returned).map(|raw| unsafe { Fd::own(raw) })?;
+    // SAFETY: `pathname` points to bytes that end with a zero, of which the kernel keeps no pointer; a descriptor is returned.
+    let fd = unsafe {
+        call_for_fd(
+            number::__NR_openat,
+            [AT_FDCWD as usize, path.as_ptr() as usize, (O_RDONLY | O_CLOEXEC) as usize, 0, 0, 0],
+        )?
+    };
     // SAFETY: `buf` points to `count` bytes that may be written.
-    let returned = unsafe { call::read(fd.raw(), buffer.as_mut_ptr().cast(), buffer.len()) };
-    checked(returned)
+    unsafe { call(number::__NR_read, [fd.word(), buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) }
 }
 
 /// `bind(2)`.
 pub(crate) fn bind(fd: &Fd, address: &SocketAddr) -> Result<(), Errno> {
-    let mut to = Address::to(address);
+    let (to, length) = (Address::to(address), Address::length(address));
     // SAFETY: `addr` points to at least `addrlen` readable bytes; the kernel keeps no pointer.
-    let returned = unsafe { call::bind(fd.raw(), to.as_mut_ptr(), Address::length(address)) };
-    checked(returned).map(drop)
+    unsafe { call(number::__NR_bind, [fd.word(), to.as_bytes().as_ptr() as usize, length, 0, 0, 0]).map(drop) }
 }
 
-/// `sendto(2)`, never blocking.
-#[inline]
+/// `sendto(2)`, never blocking. Always inlined, as [`recvfrom`] is.
+#[inline(always)]
 pub(crate) fn sendto(fd: &Fd, payload: &[u8], address: &SocketAddr) -> Result<(), Errno> {
-    let mut to = Address::to(address);
+    let (to, length) = (Address::to(address), Address::length(address));
+    let to = to.as_bytes().as_ptr() as usize;
     // SAFETY: `buf` points to `len` readable bytes, `dest_addr` to at least `addrlen`; the kernel keeps no pointer.
-    let returned = unsafe {
-        call::sendto(
-            fd.raw(),
-            payload.as_ptr().cast(),
-            payload.len(),
-            MSG_DONTWAIT as c_int,
-            to.as_mut_ptr(),
-            Address::length(address),
-        )
-    };
-    checked(returned).map(drop)
+    unsafe {
+        call(number::__NR_sendto, [fd.word(), payload.as_ptr() as usize, payload.len(), MSG_DONTWAIT as usize, to, length])
+            .map(drop)
+    }
 }
 
 /// `bind(2)` of a netlink socket to multicast groups (`netlink(7)`): the kernel tells it what changes.
 pub(crate) fn subscribe(fd: &Fd, groups: u32) -> Result<(), Errno> {
-    let mut address = Address::EMPTY;
-    address.set_netlink_groups(groups);
-    // SAFETY: `addr` points to at least `addrlen` readable bytes, which are a `sockaddr_nl`; the kernel keeps no pointer.
-    let returned = unsafe { call::bind(fd.raw(), address.as_mut_ptr(), Address::NETLINK as c_uint) };
-    checked(returned).map(drop)
+    let address = Address::of_netlink(groups);
+    let bytes = address.as_bytes();
+    // SAFETY: `addr` points to `addrlen` readable bytes, which begin with a `sockaddr_nl`; the kernel keeps no pointer.
+    unsafe { call(number::__NR_bind, [fd.word(), bytes.as_ptr() as usize, bytes.len(), 0, 0, 0]).map(drop) }
 }
 
 /// `clock_gettime(2)` of the clock that no one sets (`CLOCK_MONOTONIC`).
 pub(crate) fn now() -> Duration {
     let mut time = __kernel_old_timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `tp` points to a `timespec` that may be written, of the words that this call has.
-    let _always_0 = unsafe { call::clock_gettime(CLOCK_MONOTONIC as c_int, (&raw mut time).cast()) };
+    let _always_0 =
+        unsafe { call(number::__NR_clock_gettime, [CLOCK_MONOTONIC as usize, &raw mut time as usize, 0, 0, 0, 0]) };
     Duration::from_secs(time.tv_sec as u64).saturating_add(Duration::from_nanos(time.tv_nsec as u64))
 }
 
@@ -326,6 +320,5 @@ pub(crate) fn now() -> Duration {
 pub(crate) fn notify(fd: &Fd) -> Result<(), Errno> {
     let one = 1_u64.to_ne_bytes();
     // SAFETY: `buf` points to `count` readable bytes; the kernel keeps no pointer.
-    let returned = unsafe { call::write(fd.raw(), one.as_ptr().cast::<c_void>(), one.len()) };
-    checked(returned).map(drop)
+    unsafe { call(number::__NR_write, [fd.word(), one.as_ptr() as usize, one.len(), 0, 0, 0]).map(drop) }
 }

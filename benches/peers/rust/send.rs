@@ -1,7 +1,8 @@
 //! Sends a number of packets as fast as it can.
 
-use std::iter::Repeat;
+use std::cell::Cell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use mctx_core::{Context, PublicationConfig, PublicationId};
 use multicast::{Group, Interface, Multicaster, Progress, compat};
@@ -12,30 +13,55 @@ use crate::place::{Outcome, Place, PlainSocket, Tally};
 
 /// The measured crate, which holds up to `BATCH` packets and coalesces them where that is more than 1.
 pub(crate) struct Ours<const BATCH: usize> {
-    caster: Multicaster<Repeat<&'static [u8]>, BATCH>,
+    caster: Multicaster<Supply, BATCH>,
+    /// How many packets the caster may still pull.
+    left: Rc<Cell<usize>>,
     size: usize,
 }
 
 impl<const BATCH: usize> Ours<BATCH> {
     pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
-        let packets = std::iter::repeat(place.payload());
-        let caster = place.send_options().batches::<BATCH, _>(Group::new(place.group, place.port)?, packets)?;
-        Ok(Box::new(Self { caster, size: place.size }))
+        let left = Rc::new(Cell::new(0));
+        let supply = Supply { payload: place.payload(), left: Rc::clone(&left) };
+        let caster = place.send_options().batches::<BATCH, _>(Group::new(place.group, place.port)?, supply)?;
+        Ok(Box::new(Self { caster, left, size: place.size }))
     }
 }
 
 impl<const BATCH: usize> Peer for Ours<BATCH> {
     fn work(&mut self, count: u64) -> Outcome<Tally> {
+        self.left.set(usize::try_from(count)?);
         let mut sent = 0;
         while sent < count {
             match self.caster.step()? {
                 Progress::Sent(packets) => sent += packets as u64,
                 Progress::Wait(time) => std::thread::sleep(time),
                 Progress::Blocked => std::thread::yield_now(),
-                other => return Err(format!("{other:?} in the middle of an endless iterator").into()),
+                other => return Err(format!("{other:?} after {sent} of {count} packets").into()),
             }
         }
         Ok(Tally::sent(sent, self.size))
+    }
+}
+
+/// One packet again and again, as many as a turn is about: never pulled beyond, so that it does not end between turns.
+struct Supply {
+    payload: &'static [u8],
+    left: Rc<Cell<usize>>,
+}
+
+impl Iterator for Supply {
+    type Item = &'static [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'static [u8]> {
+        self.left.set(self.left.get().checked_sub(1)?);
+        Some(self.payload)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left.get(), None)
     }
 }
 

@@ -1,11 +1,10 @@
-//! Socket addresses as the kernel reads and writes them (`ip(7)`, `ipv6(7)`), in safe code.
+//! Socket addresses as the kernel reads and writes them (`ip(7)`, `ipv6(7)`, `netlink(7)`): pure bytes.
 
-use core::ffi::{c_uint, c_void};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use linux_raw_sys::net::{AF_INET, AF_INET6, AF_NETLINK};
 
-/// Room for a `sockaddr_in` or a `sockaddr_in6`.
+/// Room for a `sockaddr_in`, a `sockaddr_in6`, or a `sockaddr_nl`.
 #[repr(C, align(4))]
 #[derive(Clone, Copy)]
 pub(crate) struct Address {
@@ -13,15 +12,10 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// The size of a `sockaddr_in6`, the longer of the two.
-    pub(super) const CAPACITY: usize = 28;
+    /// The size of a `sockaddr_in6`, the longest of them.
+    pub(crate) const CAPACITY: usize = 28;
     /// Family 0, `AF_UNSPEC`.
     pub(crate) const EMPTY: Self = Self { bytes: [0; Self::CAPACITY] };
-
-    #[inline]
-    pub(super) const fn as_mut_ptr(&mut self) -> *mut c_void {
-        self.bytes.as_mut_ptr().cast()
-    }
 
     /// An address alone, with port 0: what the `MCAST_*` options want.
     pub(crate) fn of(address: IpAddr) -> Self {
@@ -32,7 +26,7 @@ impl Address {
     }
 
     /// Address, port, and for IPv6 the scope: what `bind` and `sendmsg` want.
-    pub(super) fn to(address: &SocketAddr) -> Self {
+    pub(crate) fn to(address: &SocketAddr) -> Self {
         match address {
             SocketAddr::V4(address) => Self::v4(*address.ip(), address.port()),
             SocketAddr::V6(address) => Self::v6(*address.ip(), address.port(), address.scope_id()),
@@ -41,10 +35,10 @@ impl Address {
 
     /// The size of the structure of an address's family.
     #[inline]
-    pub(super) const fn length(address: &SocketAddr) -> c_uint {
+    pub(crate) const fn length(address: &SocketAddr) -> usize {
         match address {
             SocketAddr::V4(_) => 16,
-            SocketAddr::V6(_) => Self::CAPACITY as c_uint,
+            SocketAddr::V6(_) => Self::CAPACITY,
         }
     }
 
@@ -66,17 +60,22 @@ impl Address {
         Self { bytes }
     }
 
+    /// A `sockaddr_nl`: family, port id 0 (the kernel chooses one), groups.
+    pub(crate) fn of_netlink(groups: u32) -> Self {
+        let mut bytes = [0; Self::CAPACITY];
+        put(&mut bytes, 0, &(AF_NETLINK as u16).to_ne_bytes());
+        put(&mut bytes, 8, &groups.to_ne_bytes());
+        Self { bytes }
+    }
+
     pub(crate) const fn as_bytes(&self) -> &[u8; Self::CAPACITY] {
         &self.bytes
     }
 
-    /// The size of a `sockaddr_nl`.
-    pub(super) const NETLINK: usize = 12;
-
-    /// Makes it a `sockaddr_nl`: family, port id 0 (the kernel chooses one), groups.
-    pub(super) fn set_netlink_groups(&mut self, groups: u32) {
-        put(&mut self.bytes, 0, &(AF_NETLINK as u16).to_ne_bytes());
-        put(&mut self.bytes, 8, &groups.to_ne_bytes());
+    /// For the kernel to write to.
+    #[inline]
+    pub(crate) const fn as_mut_bytes(&mut self) -> &mut [u8; Self::CAPACITY] {
+        &mut self.bytes
     }
 
     /// The first four bytes of a `sockaddr_nl` are family and padding, the next four the sender's port id: 0 is the kernel.
@@ -106,5 +105,34 @@ impl Address {
 pub(crate) fn put(bytes: &mut [u8], offset: usize, part: &[u8]) {
     for (to, from) in bytes.iter_mut().skip(offset).zip(part) {
         *to = *from;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_comes_back_as_it_went_in() {
+        for text in ["239.1.2.3:5000", "0.0.0.0:0", "[ff02::4242%7]:4242", "[::1]:65535"] {
+            let address: SocketAddr = text.parse().unwrap();
+            assert_eq!(Address::to(&address).decode(), Some(address), "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_stand_where_the_kernel_has_them() {
+        let address = Address::to(&"1.2.3.4:258".parse().unwrap());
+        let family = (AF_INET as u16).to_ne_bytes();
+        assert_eq!(address.as_bytes()[..8], [family[0], family[1], 1, 2, 1, 2, 3, 4]);
+        let address = Address::of_netlink(0x0102_0304);
+        assert_eq!(address.as_bytes()[4..8], [0; 4], "the kernel chooses the port id");
+        assert_eq!(address.as_bytes()[8..12], 0x0102_0304_u32.to_ne_bytes());
+    }
+
+    #[test]
+    fn other_families_have_no_address() {
+        assert_eq!(Address::EMPTY.decode(), None);
+        assert_eq!(Address::of_netlink(1).decode(), None);
     }
 }
