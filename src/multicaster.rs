@@ -9,7 +9,7 @@ pub(crate) mod segments;
 pub(crate) mod staging;
 
 use core::fmt;
-use core::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use core::net::SocketAddr;
 use core::ops::ControlFlow;
 use core::time::Duration;
 
@@ -17,6 +17,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub use options::SendOptions;
 
+use crate::address::Address;
 use crate::error::{Errno, Error, Object, Operation, Result};
 use crate::group::Group;
 use crate::socket::{self, Socket};
@@ -67,8 +68,8 @@ pub enum Progress {
 pub struct Multicaster<I: Iterator, const BATCH: usize = 1> {
     socket: Socket,
     group: Group,
-    /// The scope id that a link-local group needs, else 0.
-    scope: u32,
+    /// The group's address and port as the kernel reads them, with the scope id that a link-local group needs.
+    to: Address,
     rate: Option<Rate>,
     segments: Segments,
     staging: Staging<I, BATCH>,
@@ -134,10 +135,9 @@ where
 
     #[inline(always)]
     fn send_singly(&mut self, packets: usize) -> Result<Progress> {
-        let to = self.to();
         let mut sent = 0_usize;
         while let Some(item) = self.staging.front().filter(|_| sent < packets) {
-            match self.socket.send(item.as_ref(), &to) {
+            match self.socket.send(item.as_ref(), &self.to) {
                 Ok(()) => {
                     self.staging.sent();
                     sent = sent.saturating_add(1);
@@ -156,7 +156,7 @@ where
         let lengths = self.staging.iter().take(most).map(|item| item.as_ref().len());
         let Some(run) = self.segments.run(lengths) else { return ControlFlow::Continue(1) };
         let parts = || self.staging.iter().take(run.count).map(AsRef::as_ref);
-        match self.socket.send_segments(parts, run.count, run.size, &self.to()) {
+        match run.send(&self.socket, parts, &self.to) {
             Ok(()) => {
                 self.staging.sent_together(run.count);
                 return ControlFlow::Break(Ok(Progress::Sent(run.count)));
@@ -170,14 +170,6 @@ where
             Err(errno) => return ControlFlow::Break(self.refused(errno)),
         }
         ControlFlow::Continue(run.count)
-    }
-
-    #[inline]
-    const fn to(&self) -> SocketAddr {
-        match self.group.address() {
-            IpAddr::V4(address) => SocketAddr::V4(SocketAddrV4::new(address, self.group.port())),
-            IpAddr::V6(address) => SocketAddr::V6(SocketAddrV6::new(address, self.group.port(), 0, self.scope)),
-        }
     }
 
     /// What a refusal of the next packet means.

@@ -60,6 +60,14 @@ pub(crate) fn index(group: Group, interface: Interface, operation: Operation) ->
     }
 }
 
+/// The same where a socket is at hand, which saves opening one for a name.
+#[inline(always)]
+pub(crate) fn index_by(socket: &Fd, group: Group, interface: Interface, operation: Operation) -> Result<NonZeroU32> {
+    let Interface::Name(name) = interface else { return index(group, interface, operation) };
+    by_name_of(socket, &name)
+        .map_err(|errno| Error::system(operation, Object::Membership { group: group.address(), interface }, errno))
+}
+
 /// The interfaces that [`Interface::All`] means at the moment, to be called with each one's index. Ends early where `each` fails.
 pub(crate) fn each_multicast_interface(operation: Operation, mut each: impl FnMut(NonZeroU32) -> Result<()>) -> Result<()> {
     let mut result = Ok(());
@@ -133,7 +141,11 @@ fn source_on(group: IpAddr, interface: NonZeroU32) -> core::result::Result<Optio
 /// The index of the interface of this name. Any socket serves to ask for it.
 fn by_name(name: &Name) -> core::result::Result<NonZeroU32, Errno> {
     let socket = sys::socket(AF_NETLINK, linux_raw_sys::net::SOCK_DGRAM, linux_raw_sys::netlink::NETLINK_ROUTE)?;
-    NonZeroU32::new(sys::interface_index(&socket, name.as_c_bytes())?).ok_or(Errno::PROTOCOL)
+    by_name_of(&socket, name)
+}
+
+fn by_name_of(socket: &Fd, name: &Name) -> core::result::Result<NonZeroU32, Errno> {
+    NonZeroU32::new(sys::interface_index(socket, name.as_c_bytes())?).ok_or(Errno::PROTOCOL)
 }
 
 /// The first address, in the kernel's order, that is wanted; with the index of its interface.

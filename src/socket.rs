@@ -2,11 +2,13 @@
 //!
 //! What the kernel does by default and nobody wants is turned off here: see [`Socket::listening`] and [`Socket::sending`].
 
+mod guard;
 mod membership;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
+pub(crate) use guard::Guard;
 use linux_raw_sys::net as linux;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -23,9 +25,6 @@ const IPV6: u32 = linux::IPPROTO_IPV6 as u32;
 const UDP: u32 = linux::IPPROTO_UDP as u32;
 const SOCKET: u32 = linux::SOL_SOCKET;
 
-/// So many bytes in all are copied to one place before they are sent: to fetch them from many costs the kernel 20 ns a part, several
-/// times what the copy costs.
-const COPIED: usize = 4096;
 /// More errors than a socket's memory can hold.
 const QUEUED_ERRORS: u32 = 1000;
 /// Options that an adopted socket must not have: those whose control messages come before the packet information and would take
@@ -59,8 +58,8 @@ pub(crate) enum Sharing {
 pub(crate) struct Datagram {
     /// The true length, of which the buffer holds what fits.
     pub(crate) length: usize,
-    /// Where it came from.
-    pub(crate) source: SocketAddr,
+    /// Where it came from: an internet address.
+    pub(crate) source: Address,
 }
 
 impl Socket {
@@ -263,7 +262,7 @@ impl Socket {
     pub(crate) fn recv(&self, buffer: &mut [u8]) -> core::result::Result<Datagram, Errno> {
         let mut source = Address::EMPTY;
         let length = sys::recvfrom(&self.fd, buffer, &mut source)?;
-        Ok(Datagram { length, source: source.decode().ok_or(Errno::PROTOCOL)? })
+        if source.is_internet() { Ok(Datagram { length, source }) } else { Err(Errno::PROTOCOL) }
     }
 
     /// The receive of listeners that asked for more than the payload.
@@ -273,32 +272,27 @@ impl Socket {
         let message = sys::recvmsg(&self.fd, buffer, &mut source, &mut control.0)?;
         let written = control.0.get(..message.control).unwrap_or(&[]);
         let arrival = Arrival::read(written, Layout::NATIVE);
-        let source = source.decode().ok_or(Errno::PROTOCOL)?;
+        if !source.is_internet() {
+            return Err(Errno::PROTOCOL);
+        }
         Ok((Datagram { length: message.length, source }, arrival))
     }
 
     /// The hot send: `sendto(2)`.
     #[inline(always)]
-    pub(crate) fn send(&self, payload: &[u8], to: &SocketAddr) -> core::result::Result<(), Errno> {
+    pub(crate) fn send(&self, payload: &[u8], to: &Address) -> core::result::Result<(), Errno> {
         sys::sendto(&self.fd, payload, to)
     }
 
-    /// Sends these parts, `count` of them, of which all but the last have the size of a segment, as one datagram that the kernel cuts
-    /// again (`UDP_SEGMENT`, `udp(7)`, Linux 4.18).
-    pub(crate) fn send_segments<'p, P: Iterator<Item = &'p [u8]>>(
+    /// Sends these parts, of which all but the last have the size of a segment, as one datagram that the kernel cuts again
+    /// (`UDP_SEGMENT`, `udp(7)`, Linux 4.18).
+    pub(crate) fn send_segments<'p>(
         &self,
-        parts: impl Fn() -> P,
-        count: usize,
+        parts: impl Iterator<Item = &'p [u8]>,
         segment: u16,
-        to: &SocketAddr,
+        to: &Address,
     ) -> core::result::Result<(), Errno> {
-        if count.saturating_mul(segment.into()) <= COPIED {
-            let mut together = heapless::Vec::<u8, COPIED>::new();
-            if parts().all(|part| together.extend_from_slice(part).is_ok()) {
-                return sys::send_segments(&self.fd, core::iter::once(together.as_slice()), segment, to);
-            }
-        }
-        sys::send_segments(&self.fd, parts(), segment, to)
+        sys::send_segments(&self.fd, parts, segment, to)
     }
 
     /// Whether the kernel cuts segments. One that does not would pass over the control message, and send all parts as one datagram.
@@ -325,6 +319,11 @@ impl Socket {
         let length = sys::getsockopt(&self.fd, SOCKET, linux::SO_MEMINFO, &mut words).ok()?;
         let word = words.get(..length)?.chunks_exact(4).nth(SK_MEMINFO_DROPS)?;
         word.first_chunk::<4>().map(|bytes| u32::from_ne_bytes(*bytes))
+    }
+
+    pub(crate) fn family(&self) -> core::result::Result<Family, Errno> {
+        let address = sys::getsockname(&self.fd)?.decode();
+        address.map(|address| family_of(&address)).ok_or(Errno::PROTOCOL)
     }
 
     pub(crate) fn local_addr(&self) -> Result<SocketAddr> {

@@ -1,13 +1,13 @@
 //! Receiving packets that the kernel put together, and handing them out one by one.
 
 use core::fmt;
-use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use core::ops::ControlFlow;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::ListenOptions;
 use super::receiver::{BUDGET, Receiver};
+use crate::address::Address;
 use crate::error::{Errno, Result};
 use crate::filter::{Always, Filter};
 use crate::group::{Family, Membership};
@@ -80,7 +80,7 @@ pub struct CoalescingListener<'b, F = Always> {
 /// What is left of the last datagram: packets in the buffer that were not handed out yet.
 #[derive(Clone, Copy, Debug)]
 struct Rest {
-    source: SocketAddr,
+    source: Address,
     /// Where the next packet begins: past `end` if there is none. An empty datagram is a packet, too.
     next: usize,
     /// Where the last packet ends.
@@ -90,11 +90,10 @@ struct Rest {
 }
 
 impl Rest {
-    const NOTHING: Self =
-        Self { source: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)), next: 1, end: 0, segment: 0 };
+    const NOTHING: Self = Self { source: Address::EMPTY, next: 1, end: 0, segment: 0 };
 
     /// A datagram of this length, made of packets of this size.
-    fn of(source: SocketAddr, length: usize, segment: Option<u32>) -> Self {
+    fn of(source: Address, length: usize, segment: Option<u32>) -> Self {
         let end = length.min(COALESCING_BUFFER);
         // Absent where the datagram is one packet; 0 would never come to an end.
         let segment = segment.filter(|size| *size > 0).map_or(end, |size| size as usize);
@@ -126,7 +125,7 @@ impl<'b, F: Filter> CoalescingListener<'b, F> {
     /// last of them.
     ///
     /// # Errors
-    /// As [`Receiver::recv_into`].
+    /// What the kernel reports of the socket. Nothing is lost by an error; call again.
     // Inlined: of 64 packets that came together, 63 take these lines alone.
     #[inline]
     pub fn recv(&mut self) -> Result<Received<'_>> {
@@ -142,7 +141,7 @@ impl<'b, F: Filter> CoalescingListener<'b, F> {
             let length = end.saturating_sub(begin);
             let cut = begin.saturating_add(length.min(self.mtu));
             let payload = self.buffer.get(begin..cut).unwrap_or(&[]);
-            if self.receiver.accepts(payload, length, self.rest.source) {
+            if self.receiver.accepts(payload, length, &self.rest.source) {
                 let payload = self.buffer.get(begin..cut).unwrap_or(&[]);
                 return Ok(self.receiver.packet(payload, length, self.rest.source));
             }
@@ -160,11 +159,25 @@ impl<'b, F: Filter> CoalescingListener<'b, F> {
                     return ControlFlow::Continue(());
                 }
                 Ok(None) | Err(Errno::INTERRUPTED) => *budget = budget.saturating_sub(1),
-                Err(Errno::WOULD_BLOCK) => return ControlFlow::Break(Ok(Received::Empty)),
+                Err(Errno::WOULD_BLOCK) => {
+                    self.receiver.settle();
+                    return ControlFlow::Break(Ok(Received::Empty));
+                }
                 Err(errno) => return ControlFlow::Break(Err(self.receiver.receive_error(errno))),
             }
         }
         ControlFlow::Break(Ok(Received::Paused))
+    }
+}
+
+impl<'b, F: Filter> CoalescingListener<'b, F> {
+    /// Takes a filter of another type in place of this one: see [`Receiver::replace_filter`].
+    ///
+    /// # Errors
+    /// As [`Receiver::replace_filter`]; the socket is closed then.
+    pub fn with_filter<G: Filter>(self, filter: G) -> Result<CoalescingListener<'b, G>> {
+        let Self { receiver, buffer, mtu, rest } = self;
+        Ok(CoalescingListener { receiver: receiver.with_filter(filter)?, buffer, mtu, rest })
     }
 }
 

@@ -5,9 +5,10 @@ use core::net::SocketAddr;
 use super::receiver::{Look, Receiver};
 use super::{COALESCING_BUFFER, CoalescingOptions, Listener};
 use crate::error::{Error, Object, Operation, Result};
+use crate::filter::kernel::INSTRUCTIONS;
 use crate::filter::{Always, By, Filter, by};
-use crate::group::{Family, Group, Membership};
-use crate::socket::{Socket, family_of, wildcard};
+use crate::group::{Family, Group, Interface, Membership};
+use crate::socket::{Socket, wildcard};
 
 /// Options for a listener; the last call makes it.
 ///
@@ -19,28 +20,57 @@ use crate::socket::{Socket, family_of, wildcard};
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use]
-pub struct ListenOptions<F = Always> {
+pub struct ListenOptions<F = Always, const PROGRAM: usize = INSTRUCTIONS> {
     filter: F,
     receive_buffer: Option<usize>,
     metadata: bool,
+    userspace_only: bool,
     reuse_port: bool,
 }
 
 impl ListenOptions {
     /// No filter, and the system's receive buffer.
     pub const fn new() -> Self {
-        Self { filter: Always, receive_buffer: None, metadata: false, reuse_port: true }
+        Self { filter: Always, receive_buffer: None, metadata: false, userspace_only: false, reuse_port: true }
     }
 }
 
-impl<F: Filter> ListenOptions<F> {
+impl<F: Filter, const PROGRAM: usize> ListenOptions<F, PROGRAM> {
     /// Hands out only packets that this filter accepts. It takes the place of the filter before.
-    pub fn filter<G: Filter>(self, filter: G) -> ListenOptions<G> {
-        ListenOptions { filter, receive_buffer: self.receive_buffer, metadata: self.metadata, reuse_port: self.reuse_port }
+    ///
+    /// What it can decide [in the kernel](crate::filter#in-the-kernel) is decided there, before the packet wakes anybody.
+    pub fn filter<G: Filter>(self, filter: G) -> ListenOptions<G, PROGRAM> {
+        let Self { receive_buffer, metadata, userspace_only, reuse_port, .. } = self;
+        ListenOptions { filter, receive_buffer, metadata, userspace_only, reuse_port }
+    }
+
+    /// Whether the kernel runs what it can of filter and guard (`SO_ATTACH_FILTER`, `socket(7)`). It does unless this is `false`.
+    ///
+    /// `false` is for an exact ledger: the kernel counts what it was told to refuse as [dropped](crate::Counters::dropped). Which packets
+    /// are handed out is the same either way. Where the kernel does not take a program, all is decided here in any case.
+    #[doc(alias = "SO_ATTACH_FILTER")]
+    pub const fn kernel_filter(mut self, on: bool) -> Self {
+        self.userspace_only = !on;
+        self
+    }
+
+    /// How many instructions the filter's program in the kernel may have: 64 where this is not said, 2 to 4,096. It is made on
+    /// the stack, where one takes 8 bytes.
+    ///
+    /// ```no_run
+    /// # use multicast::{ListenOptions, Membership, filter::Prefix};
+    /// # let membership = Membership::any(multicast::Group::DEFAULT);
+    /// let long = Prefix([0x47; 200]);
+    /// let listener = ListenOptions::new().filter(long).instructions::<128>().bind::<1500>(membership)?;
+    /// # Ok::<(), multicast::Error>(())
+    /// ```
+    pub fn instructions<const N: usize>(self) -> ListenOptions<F, N> {
+        let Self { filter, receive_buffer, metadata, userspace_only, reuse_port } = self;
+        ListenOptions { filter, receive_buffer, metadata, userspace_only, reuse_port }
     }
 
     /// Hands out only packets for which the closure, given payload and sender, is true.
-    pub fn filter_fn<C: FnMut(&[u8], SocketAddr) -> bool>(self, closure: C) -> ListenOptions<By<C>> {
+    pub fn filter_fn<C: FnMut(&[u8], SocketAddr) -> bool>(self, closure: C) -> ListenOptions<By<C>, PROGRAM> {
         self.filter(by(closure))
     }
 
@@ -50,7 +80,7 @@ impl<F: Filter> ListenOptions<F> {
     /// # Errors
     /// [`ErrorKind::Pattern`](crate::ErrorKind::Pattern), with a sentence that says what is wrong.
     #[cfg(feature = "regex")]
-    pub fn pattern(self, pattern: &str) -> Result<ListenOptions<crate::filter::Regex>> {
+    pub fn pattern(self, pattern: &str) -> Result<ListenOptions<crate::filter::Regex, PROGRAM>> {
         Ok(self.filter(crate::filter::Regex::new(pattern)?))
     }
 
@@ -98,8 +128,8 @@ impl<F: Filter> ListenOptions<F> {
     /// # Ok::<(), multicast::Error>(())
     /// ```
     #[doc(alias = "UDP_GRO")]
-    pub const fn coalesce(self, buffer: &mut [u8; COALESCING_BUFFER]) -> CoalescingOptions<'_, F> {
-        CoalescingOptions::new(self, buffer)
+    pub fn coalesce(self, buffer: &mut [u8; COALESCING_BUFFER]) -> CoalescingOptions<'_, F> {
+        CoalescingOptions::new(self.instructions(), buffer)
     }
 
     /// Makes a listener that is bound to the one group of `membership`, and joins it.
@@ -122,7 +152,7 @@ impl<F: Filter> ListenOptions<F> {
     /// Makes a listener that is bound to a port alone, 1 to 65,535, and joins no group yet: then [`join`](Receiver::join) any
     /// groups of that port. Port 0 lets the kernel choose one.
     ///
-    /// It looks at each packet's destination, which a listener to one IPv4 group need not do.
+    /// The kernel runs a program for it that looks at each packet's destination, which a listener to one IPv4 group does not need.
     ///
     /// # Errors
     /// [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) where another socket holds the port and does not share it.
@@ -138,41 +168,55 @@ impl<F: Filter> ListenOptions<F> {
         self.opened(port, family, mtu, false)
     }
 
-    #[inline]
+    // Inlined, so that a program which names its group in the source is linked with what that group needs alone.
+    #[inline(always)]
     pub(super) fn bound(self, membership: Membership, mtu: usize, is_coalesced: bool) -> Result<Receiver<F>> {
-        let group = membership.group();
+        // All that decides the way is read first: behind the first system call the compiler trusts no memory.
+        let (group, interface, source) = (membership.group(), membership.interface(), membership.only_source());
         // An address of link scope binds the socket to one interface for good, so that it could never be joined on another
         // one: the guard keeps other groups out instead.
         let address = if group.is_link_local() { wildcard(group.family(), group.port()) } else { SocketAddr::from(group) };
-        let mut receiver = self.receiver(address, Object::Group(group), Some(group), mtu, is_coalesced)?;
-        receiver.join_first(&membership)?;
+        // Bound to an IPv4 group, and to nothing else, it needs no guard.
+        let look = Look { is_guarded: group.is_ipv6(), wants_metadata: self.metadata, is_coalesced };
+        let mut receiver = self.receiver(address, group.family(), Object::Group(group), Some(group), mtu, look)?;
+        if group.is_ipv4() && source.is_none() && !matches!(interface, Interface::All) {
+            receiver.socket.join_first(group, interface)?;
+        } else {
+            receiver.join(&membership)?;
+        }
         Ok(receiver)
     }
 
     pub(super) fn opened(self, port: u16, family: Family, mtu: usize, is_coalesced: bool) -> Result<Receiver<F>> {
-        self.receiver(wildcard(family, port), Object::Port(port), None, mtu, is_coalesced)
+        let look = Look { is_guarded: true, wants_metadata: self.metadata, is_coalesced };
+        self.receiver(wildcard(family, port), family, Object::Port(port), None, mtu, look)
     }
 
     #[inline(always)]
     fn receiver(
         mut self,
         address: SocketAddr,
+        family: Family,
         object: Object,
         group: Option<Group>,
         mtu: usize,
-        is_coalesced: bool,
+        look: Look,
     ) -> Result<Receiver<F>> {
         let refused = |errno| Error::system(Operation::Bind, object.clone(), errno);
         self.filter.prepare(mtu);
-        let socket = Socket::listening(family_of(&address))?;
+        let (in_kernel, reuse_port) = (!self.userspace_only, self.reuse_port);
+        let socket = Socket::listening(family)?;
         if let Some(bytes) = self.receive_buffer {
             socket.set_receive_buffer(bytes)?;
         }
-        let wanted = Look { wants_metadata: self.metadata, is_coalesced, ..Look::NOTHING };
         // All is set before the socket is bound, so that nothing slips in that was not meant to.
-        let mut receiver = Receiver::new(socket, self.filter, &address, group, wanted)?;
+        let mut receiver = Receiver::new(socket, self.filter, family, group, look)?;
+        receiver.cut_at(mtu);
+        if in_kernel {
+            receiver.attach::<PROGRAM>(family, look);
+        }
         let bound = receiver.socket.bind(&address);
-        if self.reuse_port && bound.is_err() {
+        if reuse_port && bound.is_err() {
             let sharing = receiver.socket.bind_beside(bound, &address).map_err(refused)?;
             receiver.guard_against(sharing, &address)?;
         } else {

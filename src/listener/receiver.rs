@@ -1,14 +1,16 @@
 //! A [`Receiver`] reads into any buffer: socket, filter, counters, and the look at what must not come through.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::num::{NonZeroU32, NonZeroU64};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::Counters;
+use super::kernel::Kernel;
+use crate::address::Address;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::{Always, Filter};
-use crate::group::{Group, Membership};
+use crate::group::{Family, Group};
 use crate::packet::{Metadata, Packet, Received};
 use crate::socket::{Datagram, Sharing, Socket, family_of};
 
@@ -23,15 +25,16 @@ pub(super) const BUDGET: u32 = 64;
 #[derive(Debug)]
 pub struct Receiver<F = Always> {
     pub(super) socket: Socket,
-    filter: F,
-    look: Look,
-    /// How the next datagram is received where there is more to look at than payload and source. A pointer, so that the longer way is
-    /// linked into programs that can come to need it, and into no other.
+    pub(super) filter: F,
+    pub(super) look: Look,
+    /// How to receive while there is more to look at than payload and source. A pointer, so that the longer way is linked into programs
+    /// that can come to need it, and into no other.
     longer_way: Option<LongerWay<F>>,
     /// Bound to one group, whose address `last` holds from the beginning: no other destination is ever admitted.
-    one_group: bool,
+    pub(super) one_group: bool,
     /// How the last admitted packet came in.
-    last: Metadata,
+    pub(super) last: Metadata,
+    pub(super) kernel: Kernel,
     received: u64,
     rejected: u64,
     truncated: u64,
@@ -57,14 +60,18 @@ pub(super) struct Look {
 impl Look {
     /// Nothing but payload and source: the fast path.
     pub(super) const NOTHING: Self = Self { is_guarded: false, wants_metadata: false, is_coalesced: false };
+
+    /// What a socket with this address calls for, and what is wanted beside.
+    #[inline(always)]
+    pub(super) fn at(bound: &SocketAddr, wants_metadata: bool, is_coalesced: bool) -> Self {
+        let is_own_group_only = matches!(bound, SocketAddr::V4(bound) if bound.ip().is_multicast());
+        Self { is_guarded: !is_own_group_only, wants_metadata, is_coalesced }
+    }
 }
 
 impl<F: Filter> Receiver<F> {
     #[inline(always)]
-    pub(super) fn new(socket: Socket, filter: F, bound: &SocketAddr, group: Option<Group>, wanted: Look) -> Result<Self> {
-        let is_own_group_only = matches!(bound, SocketAddr::V4(bound) if bound.ip().is_multicast());
-        let look = Look { is_guarded: !is_own_group_only, ..wanted };
-        let family = family_of(bound);
+    pub(super) fn new(socket: Socket, filter: F, family: Family, group: Option<Group>, look: Look) -> Result<Self> {
         if look.wants_metadata {
             socket.want_metadata(family)?;
         } else if look.is_guarded {
@@ -81,6 +88,7 @@ impl<F: Filter> Receiver<F> {
             longer_way: if look == Look::NOTHING { None } else { Some(Self::recv_looked_at) },
             one_group: group.is_some(),
             last,
+            kernel: Kernel::NOTHING,
             received: 0,
             rejected: 0,
             truncated: 0,
@@ -90,7 +98,7 @@ impl<F: Filter> Receiver<F> {
 
     /// Looks at each packet's destination from now on, if the kernel may bring what others joined.
     pub(super) fn guard_against(&mut self, sharing: Sharing, address: &SocketAddr) -> Result<()> {
-        if sharing == Sharing::Distribution && !self.look.is_guarded {
+        if sharing == Sharing::Distribution && !self.look.is_guarded && !self.kernel.guards {
             if !self.look.wants_metadata {
                 self.socket.want_packet_info(family_of(address))?;
             }
@@ -103,16 +111,21 @@ impl<F: Filter> Receiver<F> {
     /// Receives one packet into `buffer`, which should be as long as the longest packet that is expected (`recvfrom(2)`,
     /// `recvmsg(2)`). It never blocks.
     ///
-    /// Packets that the filter refuses are read, counted and passed over, 64 in one call at most.
+    /// Packets that the filter refuses are read, counted and passed over, 64 in one call at most. The filter sees as many bytes of
+    /// a packet as the mtu that the receiver was made with, even where the buffer holds more.
     ///
     /// # Errors
     /// What the kernel reports of the socket. Nothing is lost by an error; call again. [`ErrorKind::InvalidInput`] where it is the
-    /// receiver of a [`CoalescingListener`](crate::CoalescingListener), which alone can tell its packets apart.
+    /// receiver of a [`CoalescingListener`](crate::CoalescingListener), which alone can tell its packets apart; and where the kernel
+    /// runs the filter, and the buffer is shorter than the mtu: packets would be judged by what it does not hold.
     // Always inlined, down to the system call: returning from a function that made one costs more, on processors that guard
     // returns, than all the rest of it.
     #[inline(always)]
     pub fn recv_into<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
-        if let Some(longer_way) = self.longer_way {
+        if self.kernel.filters && buffer.len() < usize::from(self.kernel.mtu) {
+            return Err(short_buffer());
+        }
+        if let (Some(longer_way), true) = (self.longer_way, self.look != Look::NOTHING) {
             return longer_way(self, buffer);
         }
         for _ in 0..BUDGET {
@@ -122,7 +135,7 @@ impl<F: Filter> Receiver<F> {
                 Err(Errno::INTERRUPTED) => continue,
                 Err(errno) => return Err(self.receive_error(errno)),
             };
-            if self.accepts(whole_or_cut(buffer, datagram.length), datagram.length, datagram.source) {
+            if self.accepts(whole_or_cut(buffer, datagram.length), datagram.length, &datagram.source) {
                 return Ok(self.packet(whole_or_cut(buffer, datagram.length), datagram.length, datagram.source));
             }
         }
@@ -138,10 +151,13 @@ impl<F: Filter> Receiver<F> {
             let datagram = match self.next_looked_at(buffer) {
                 Ok(Some((datagram, _))) => datagram,
                 Ok(None) | Err(Errno::INTERRUPTED) => continue,
-                Err(Errno::WOULD_BLOCK) => return Ok(Received::Empty),
+                Err(Errno::WOULD_BLOCK) => {
+                    self.settle();
+                    return Ok(Received::Empty);
+                }
                 Err(errno) => return Err(self.receive_error(errno)),
             };
-            if self.accepts(whole_or_cut(buffer, datagram.length), datagram.length, datagram.source) {
+            if self.accepts(whole_or_cut(buffer, datagram.length), datagram.length, &datagram.source) {
                 return Ok(self.packet(whole_or_cut(buffer, datagram.length), datagram.length, datagram.source));
             }
         }
@@ -150,8 +166,9 @@ impl<F: Filter> Receiver<F> {
 
     /// Asks the filter, and counts.
     #[inline(always)]
-    pub(super) fn accepts(&mut self, payload: &[u8], length: usize, source: SocketAddr) -> bool {
-        let accepted = self.filter.accepts(payload, source);
+    pub(super) fn accepts(&mut self, payload: &[u8], length: usize, source: &Address) -> bool {
+        let seen = payload.get(..usize::from(self.kernel.mtu)).unwrap_or(payload);
+        let accepted = self.filter.accepts(seen, source.internet());
         // None of the counters can reach its end: at a packet a nanosecond that takes 584 years.
         self.truncated = self.truncated.wrapping_add(u64::from(length > payload.len()));
         if accepted {
@@ -163,7 +180,7 @@ impl<F: Filter> Receiver<F> {
     }
 
     #[inline(always)]
-    pub(super) const fn packet<'b>(&'b self, payload: &'b [u8], length: usize, source: SocketAddr) -> Received<'b> {
+    pub(super) const fn packet<'b>(&'b self, payload: &'b [u8], length: usize, source: Address) -> Received<'b> {
         let metadata = if self.look.wants_metadata { Some(&self.last) } else { None };
         Received::Packet(Packet::new(payload, source, length as u32, metadata))
     }
@@ -194,6 +211,13 @@ impl<F: Filter> Receiver<F> {
         !is_bound_elsewhere && destination.is_multicast() && self.socket.is_member(destination, interface)
     }
 
+    /// The same with another filter.
+    pub(super) fn exchange_filter<G: Filter>(self, filter: G) -> Receiver<G> {
+        let Self { socket, look, one_group, last, kernel, received, rejected, truncated, foreign, .. } = self;
+        let longer_way = self.longer_way.is_some().then_some(Receiver::recv_looked_at as LongerWay<G>);
+        Receiver { socket, filter, look, longer_way, one_group, last, kernel, received, rejected, truncated, foreign }
+    }
+
     #[cold]
     pub(super) fn receive_error(&self, errno: Errno) -> Error {
         if self.look.is_coalesced && errno == Errno::INVALID {
@@ -205,117 +229,9 @@ impl<F: Filter> Receiver<F> {
         Error::system(Operation::Receive, Object::Nothing, errno)
     }
 
-    /// Joins a group on an interface (`MCAST_JOIN_GROUP`, `ip(7)`). To have joined it before is fine.
-    ///
-    /// A listener that is bound to one group can join that group on further interfaces. One that was opened on a port joins any
-    /// group of that port and of its family.
-    ///
-    /// # Errors
-    /// [`ErrorKind::BoundToGroup`], [`ErrorKind::PortMismatch`] and [`ErrorKind::FamilyMismatch`] where its packets would never
-    /// arrive; [`ErrorKind::NoSuchInterface`]; [`ErrorKind::Unreachable`] where no interface was named and there is no route;
-    /// [`ErrorKind::InterfaceNeeded`] for a link-local group without an interface; [`ErrorKind::LimitReached`] and
-    /// [`ErrorKind::SourceLimitReached`]; [`ErrorKind::MixedSources`] where the group was joined there in the other way, from any
-    /// source or from named ones: the kernel would turn the one into the other.
-    ///
-    /// On [`Interface::All`](crate::Interface::All) those interfaces that it could join before an error stay joined. Interfaces that appear later, and
-    /// those that are made anew, are the business of [`Memberships`](crate::Memberships).
-    #[doc(alias = "MCAST_JOIN_GROUP")]
-    #[doc(alias = "MCAST_JOIN_SOURCE_GROUP")]
-    #[doc(alias = "IP_ADD_MEMBERSHIP")]
-    pub fn join(&mut self, membership: &Membership) -> Result<()> {
-        self.check_source(membership, membership.only_source(), Operation::Join)?;
-        self.socket.join(membership)
-    }
-
-    /// Joins the group that it was just bound to.
-    #[inline]
-    pub(super) fn join_first(&mut self, membership: &Membership) -> Result<()> {
-        if membership.only_source().is_some_and(|source| source.is_ipv4() != membership.group().is_ipv4()) {
-            return Err(Error::new(Operation::Join, membership.object(), ErrorKind::FamilyMismatch));
-        }
-        self.socket.join_first(membership)
-    }
-
-    /// Leaves a group on an interface (`MCAST_LEAVE_GROUP`, `ip(7)`). Not to be a member is fine.
-    ///
-    /// Packets that the kernel had queued before may still come, but on a listener with a wildcard or IPv6 address.
-    ///
-    /// # Errors
-    /// As [`join`](Self::join).
-    #[doc(alias = "MCAST_LEAVE_GROUP")]
-    #[doc(alias = "IP_DROP_MEMBERSHIP")]
-    pub fn leave(&mut self, membership: &Membership) -> Result<()> {
-        self.check_source(membership, membership.only_source(), Operation::Leave)?;
-        // The remembered answer may be about to change.
-        self.last.interface = None;
-        self.socket.leave(membership)
-    }
-
-    /// Hears this source of a group no more, though the group is joined from any source (`MCAST_BLOCK_SOURCE`, `ip(7)`). To have
-    /// blocked it before is fine.
-    ///
-    /// # Errors
-    /// As [`join`](Self::join); [`ErrorKind::NotJoined`]; [`ErrorKind::MixedSources`] where the group was joined from named sources,
-    /// of which one is [left](Self::leave) instead; [`ErrorKind::SourceLimitReached`].
-    #[doc(alias = "MCAST_BLOCK_SOURCE")]
-    pub fn block(&mut self, membership: &Membership, source: IpAddr) -> Result<()> {
-        self.check_source(membership, Some(source), Operation::Block)?;
-        self.socket.set_blocked(membership, source, true)
-    }
-
-    /// Hears a blocked source again (`MCAST_UNBLOCK_SOURCE`, `ip(7)`). Not to have blocked it is fine.
-    ///
-    /// # Errors
-    /// As [`block`](Self::block).
-    #[doc(alias = "MCAST_UNBLOCK_SOURCE")]
-    pub fn unblock(&mut self, membership: &Membership, source: IpAddr) -> Result<()> {
-        self.check_source(membership, Some(source), Operation::Unblock)?;
-        self.socket.set_blocked(membership, source, false)
-    }
-
-    /// Joins what the membership says on the interface of this index, whichever it names.
-    pub(crate) fn join_on(&mut self, membership: &Membership, index: NonZeroU32) -> Result<()> {
-        self.check_source(membership, membership.only_source(), Operation::Join)?;
-        self.socket.join_on(membership, index)
-    }
-
-    /// Forgets the group on the interface of this index, which may exist no more.
-    pub(crate) fn forget(&mut self, membership: &Membership, index: NonZeroU32) {
-        self.last.interface = None;
-        self.socket.forget(membership, index);
-    }
-
-    fn check_source(&self, membership: &Membership, source: Option<IpAddr>, operation: Operation) -> Result<()> {
-        if source.is_some_and(|source| source.is_ipv4() != membership.group().is_ipv4()) {
-            return Err(Error::new(operation, membership.object(), ErrorKind::FamilyMismatch));
-        }
-        self.check(membership, operation)
-    }
-
-    fn check(&self, membership: &Membership, operation: Operation) -> Result<()> {
-        let refused = |kind| Err(Error::new(operation, membership.object(), kind));
-        let group = membership.group();
-        let local = self.local_addr()?;
-        if self.one_group && (self.last.destination, local.port()) != (Some(group.address()), group.port()) {
-            return refused(ErrorKind::BoundToGroup);
-        }
-        if family_of(&local) != group.family() {
-            return refused(ErrorKind::FamilyMismatch);
-        }
-        if local.port() != group.port() {
-            return refused(ErrorKind::PortMismatch);
-        }
-        Ok(())
-    }
-
     /// The filter.
     pub const fn filter(&self) -> &F {
         &self.filter
-    }
-
-    /// The filter, to be changed.
-    pub const fn filter_mut(&mut self) -> &mut F {
-        &mut self.filter
     }
 }
 
@@ -329,6 +245,7 @@ impl<F> Receiver<F> {
             truncated: self.truncated,
             foreign: self.foreign,
             dropped: self.socket.dropped().map(u64::from),
+            kernel_refuses: self.kernel.has_refused,
         }
     }
 
@@ -357,9 +274,13 @@ impl<F> AsFd for Receiver<F> {
     }
 }
 
-/// Gives the socket away: bound, joined, non-blocking.
+/// Gives the socket away: bound, joined, non-blocking, and without a program in the kernel.
 impl<F> From<Receiver<F>> for OwnedFd {
     fn from(receiver: Receiver<F>) -> Self {
+        if receiver.kernel.guards || receiver.kernel.filters {
+            // Its new owner may join other groups, and want other packets. Nothing of ours can keep it from being taken off.
+            let _ = receiver.socket.detach();
+        }
         receiver.socket.into()
     }
 }
@@ -373,8 +294,12 @@ impl TryFrom<OwnedFd> for Receiver {
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
         let (socket, address, sharing) = Socket::adopt(fd)?;
-        let mut receiver = Self::new(socket, Always, &address, Group::try_from(address).ok(), Look::NOTHING)?;
+        let mut receiver =
+            Self::new(socket, Always, family_of(&address), Group::try_from(address).ok(), Look::at(&address, false, false))?;
         receiver.guard_against(sharing, &address)?;
+        // Another descriptor of the same socket may be a listener's: then the guard is shared.
+        receiver.adopt_guard(family_of(&address));
+        receiver.longer_way = Some(Self::recv_looked_at);
         Ok(receiver)
     }
 }
@@ -383,6 +308,14 @@ impl TryFrom<OwnedFd> for Receiver {
 #[inline(always)]
 fn whole_or_cut(buffer: &[u8], length: usize) -> &[u8] {
     buffer.get(..length).unwrap_or(buffer)
+}
+
+#[cold]
+fn short_buffer() -> Error {
+    Error::custom(
+        ErrorKind::InvalidInput,
+        "receive: the buffer is shorter than the mtu that the kernel's filter was made for: give a longer one, or turn kernel_filter off",
+    )
 }
 
 /// How many packets a datagram of this length is made of.

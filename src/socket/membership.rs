@@ -9,7 +9,7 @@ use linux_raw_sys::net as linux;
 use super::{IP, IPV6, Socket};
 use crate::address::{Address, put};
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
-use crate::group::{Interface, Membership};
+use crate::group::{Group, Interface, Membership};
 use crate::route;
 use crate::sys;
 
@@ -34,15 +34,17 @@ enum Hears {
 }
 
 impl Socket {
-    /// Joins what the membership says. To have joined it before is fine.
-    pub(crate) fn join(&self, membership: &Membership) -> Result<()> {
+    /// Joins what the membership says. To have joined it before is fine. Tells of each interface before it is joined there.
+    pub(crate) fn join(&self, membership: &Membership, mut before: impl FnMut(NonZeroU32)) -> Result<()> {
         if membership.interface() != Interface::All {
             let index = route::index(membership.group(), membership.interface(), Operation::Join)?;
+            before(index);
             return self.join_on(membership, index);
         }
         let mut joined = 0_usize;
         route::each_multicast_interface(Operation::Join, |index| {
             joined = joined.saturating_add(1);
+            before(index);
             self.join_on(membership, index)
         })?;
         if joined == 0 {
@@ -51,23 +53,22 @@ impl Socket {
         Ok(())
     }
 
-    /// The same on a socket that has joined nothing yet.
+    /// Joins a group, from any source and on one interface, on a socket that has joined nothing yet: it can meet neither another
+    /// membership in the group nor a limit.
     #[inline(always)]
-    pub(crate) fn join_first(&self, membership: &Membership) -> Result<()> {
-        if membership.interface() == Interface::All {
-            return self.join(membership);
+    pub(crate) fn join_first(&self, group: Group, interface: Interface) -> Result<()> {
+        let index = route::index_by(&self.fd, group, interface, Operation::Join)?;
+        let mut request = [0; REQUEST];
+        fill(&mut request, group.address(), index.get());
+        match sys::setsockopt(&self.fd, level(group.address()), linux::MCAST_JOIN_GROUP, &request) {
+            Ok(()) => Ok(()),
+            Err(errno) => Err(Error::system(Operation::Join, Membership::any(group).on(interface).object(), errno)),
         }
-        let index = route::index(membership.group(), membership.interface(), Operation::Join)?;
-        self.join_after(None, membership, index)
     }
 
     /// Joins group and source on the interface of this index.
     pub(crate) fn join_on(&self, membership: &Membership, index: NonZeroU32) -> Result<()> {
-        self.join_after(self.hears(membership.group().address(), index), membership, index)
-    }
-
-    /// The same, after what was joined there before.
-    fn join_after(&self, before: Option<Hears>, membership: &Membership, index: NonZeroU32) -> Result<()> {
+        let before = self.hears(membership.group().address(), index);
         let (option, expected) = match membership.only_source() {
             None => (linux::MCAST_JOIN_GROUP, Hears::Any),
             Some(_) => (linux::MCAST_JOIN_SOURCE_GROUP, Hears::Named),
@@ -225,7 +226,7 @@ fn source_limit(operation: Operation, membership: &Membership, errno: Errno) -> 
 }
 
 /// The number in a file of the kernel's settings, 0 where it cannot be read.
-fn setting_of(path: &CStr) -> u32 {
+pub(super) fn setting_of(path: &CStr) -> u32 {
     let mut text = [0; 16];
     let _ = sys::read_file(path, &mut text);
     let mut number = 0_u32;

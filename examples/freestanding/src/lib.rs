@@ -92,16 +92,26 @@ impl Iterator for Arguments {
     }
 }
 
-/// Runs `main` with the words of the command line, and ends the program with the status that it gives: see [`program`].
+/// The value, or the end of the program with status 1. What is open then the kernel closes: there is nothing to drop.
+#[inline(always)]
+pub fn or_exit<T, E>(result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(_) => exit(1),
+    }
+}
+
+/// Runs `main` with the words of the command line: see [`program`].
 ///
 /// # Safety
 /// `stack` is what the stack pointer was when the program began.
-pub unsafe fn run(stack: *const usize, main: impl FnOnce(Arguments) -> u8) -> ! {
+#[inline(always)]
+pub unsafe fn run(stack: *const usize, main: fn(Arguments) -> !) -> ! {
     // SAFETY: the caller's word.
-    exit(main(unsafe { Arguments::new(stack) }))
+    main(unsafe { Arguments::new(stack) })
 }
 
-/// Makes a function `fn(Arguments) -> u8` the program's beginning.
+/// Makes a function `fn(Arguments) -> !` the program's beginning.
 #[macro_export]
 macro_rules! program {
     ($main:path) => {
@@ -115,11 +125,12 @@ macro_rules! program {
     };
 }
 
-/// Where the kernel begins. The stack is aligned to 16 bytes, as a `call` wants it; rbp 0 marks the outermost frame.
+/// Where the kernel begins. The stack is aligned to 16 bytes, as a `call` wants it; rbp 0 marks the outermost frame. `begin`
+/// does not come back.
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
 unsafe extern "C" fn _start() -> ! {
-    naked_asm!("xor ebp, ebp", "mov rdi, rsp", "call begin", "ud2")
+    naked_asm!("xor ebp, ebp", "mov rdi, rsp", "call begin")
 }
 
 /// `memcpy(3)`, in the fewest bytes.

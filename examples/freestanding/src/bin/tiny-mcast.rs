@@ -10,7 +10,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use freestanding::{Arguments, Stream, print};
+use freestanding::{Arguments, Stream, exit, print};
 use multicast::filter::Prefix;
 use multicast::{
     Error, Events, Group, Interest, Interface, ListenOptions, Membership, Name, Poller, Progress, Received, SendOptions,
@@ -22,22 +22,22 @@ const USAGE: &[u8] =
 
 freestanding::program!(main);
 
-fn main(mut arguments: Arguments) -> u8 {
+fn main(mut arguments: Arguments) -> ! {
     let result = match arguments.next() {
         Some(b"listen") => listen(&mut arguments),
         Some(b"send") => send(&mut arguments),
         _ => Err(Failure::Usage),
     };
     match result {
-        Ok(()) => 0,
+        Ok(()) => exit(0),
         Err(Failure::Usage) => {
             print(Stream::Error, USAGE);
-            2
+            exit(2)
         }
         Err(Failure::Refused(errno)) => {
             print(Stream::Error, b"tiny-mcast: refused, errno ");
             print_number(errno);
-            1
+            exit(1)
         }
     }
 }
