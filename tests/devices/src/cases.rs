@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use multicast::compat::{self, MulticastListener, Packets};
+use multicast::filter::kernel::Instruction;
 use multicast::filter::{Filter, Prefix};
 use multicast::{
     COALESCING_BUFFER, ErrorKind, Events, Family, Group, Interest, Interface, Links, ListenOptions, Listener, Membership,
@@ -16,7 +17,7 @@ use multicast::{
 use crate::Outcome;
 use crate::network::{self, ADDRESSES, ENDS};
 
-pub const ALL: [(&str, fn() -> Outcome); 19] = [
+pub const ALL: [(&str, fn() -> Outcome); 21] = [
     ("receive-ipv4-on-lo", || receive(Group::new([239, 9, 0, 1], 5001)?, "lo", "lo")),
     ("receive-ipv4-over-a-link", || receive(Group::new([239, 9, 0, 2], 5002)?, ENDS[0], ENDS[1])),
     ("receive-ipv6-over-a-link", || receive("[ff15::9:3]:5003".parse()?, ENDS[0], ENDS[1])),
@@ -24,6 +25,8 @@ pub const ALL: [(&str, fn() -> Outcome); 19] = [
     ("truncated-and-empty", truncated_and_empty),
     ("poller-keeps-time-and-wakes", poller_keeps_time_and_wakes),
     ("filter-and-ledger", filter_and_ledger),
+    ("filter-in-the-kernel-wakes-nobody", || in_the_kernel(new_group()?, "lo", "lo")),
+    ("guard-and-filter-in-the-kernel-ipv6", || in_the_kernel("[ff15::9:6]:5006".parse()?, ENDS[0], ENDS[1])),
     ("drops-are-counted", drops_are_counted),
     ("coalescing", coalescing),
     ("metadata-ipv4", || metadata(new_group()?, ADDRESSES[0].into())),
@@ -148,6 +151,21 @@ fn filter_and_ledger() -> Outcome {
     let counters = listener.counters();
     // Whoever refused them, the kernel or we: none is missing.
     same((counters.received, counters.rejected + counters.dropped.unwrap_or(0)), (25, 75))
+}
+
+fn in_the_kernel(group: Group, from: &str, at: &str) -> Outcome {
+    let membership = Membership::any(group).on(named(at));
+    let mut listener = ListenOptions::new().filter(Prefix(b"NOTIFY ")).bind::<1500>(membership)?;
+    if listener.kernel_program(&mut [Instruction::NOTHING; 256])?.to_string().is_empty() {
+        return Err("the kernel has no program".into());
+    }
+    send(group, from, &["SEARCH"; 50])?;
+    let (poller, mut events) = (Poller::new()?, Events::<4>::new());
+    poller.register(&listener, Token(1), Interest::READABLE)?;
+    same(poller.poll(&mut events, SILENCE)?.count(), 0)?;
+    send(group, from, &["NOTIFY at last"])?;
+    same(collect(&mut listener, 1)?, vec!["NOTIFY at last".into()])?;
+    same(listener.counters().rejected, 0)
 }
 
 fn drops_are_counted() -> Outcome {
