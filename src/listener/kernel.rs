@@ -45,14 +45,14 @@ impl<F: Filter> Receiver<F> {
     }
 
     /// Gives guard and filter to the kernel, as far as it takes them, before the socket is bound.
-    #[inline]
-    pub(super) fn attach<const PROGRAM: usize>(&mut self, family: Family) {
+    #[inline(always)]
+    pub(super) fn attach<const PROGRAM: usize>(&mut self, family: Family, look: Look) {
         const { assert!(PROGRAM >= 2 && PROGRAM <= MOST_INSTRUCTIONS, "a program has 2 to 4,096 instructions") };
         self.kernel.room = PROGRAM as u16;
         let mut buffer = [Instruction::NOTHING; PROGRAM];
         let code = self.assemble(&mut buffer, &self.filter, family);
         let (program, is_empty) = (code.instructions(), code.is_empty());
-        if self.look.is_guarded && self.socket.guard(family, program) {
+        if look.is_guarded && self.socket.guard(family, program) {
             self.look.is_guarded = false;
             self.kernel.guards = true;
             self.kernel.filters = !is_empty;
