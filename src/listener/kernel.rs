@@ -190,13 +190,14 @@ impl<F> Receiver<F> {
     /// [`ErrorKind::InvalidInput`] where the program does not fit into the buffer. What the kernel reports.
     #[doc(alias = "SO_GET_FILTER")]
     pub fn kernel_program<'b>(&self, buffer: &'b mut [Instruction]) -> Result<Listing<'b>> {
-        let length = self.socket.attached(buffer).ok_or_else(|| {
-            Error::custom(
+        match self.socket.attached(buffer) {
+            Ok(Some(length)) => Ok(Listing(buffer.get(..length).unwrap_or(&[]))),
+            Ok(None) => Err(Error::custom(
                 ErrorKind::InvalidInput,
                 "read the kernel's program: it is longer than the buffer, 4,096 instructions at most",
-            )
-        })?;
-        Ok(Listing(buffer.get(..length).unwrap_or(&[])))
+            )),
+            Err(errno) => Err(Error::system(Operation::Configure, Object::Noun("SO_GET_FILTER"), errno)),
+        }
     }
 }
 
