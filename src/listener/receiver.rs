@@ -306,6 +306,11 @@ impl<F> Receiver<F> {
         }
     }
 
+    /// Whether it is a member of the group on the interface of this index, as the kernel says.
+    pub(crate) fn is_member(&self, group: IpAddr, index: NonZeroU32) -> bool {
+        self.socket.is_member(group, index)
+    }
+
     /// Memberships may have ended by another handle to the same socket: what is remembered of them is asked for again.
     #[cfg(feature = "std")]
     pub(crate) const fn recheck(&mut self) {
