@@ -46,8 +46,8 @@ impl Socket {
                 joined = joined.saturating_add(1);
                 Ok(())
             }
-            // It is gone since it was listed, or does not speak the family, as one whose MTU is too small for IPv6.
-            Err(error) if error.kind() == ErrorKind::NoSuchInterface => Ok(()),
+            // It is gone since it was listed, or does not speak the family.
+            Err(error) if matches!(error.kind(), ErrorKind::NoSuchInterface | ErrorKind::NoAddress) => Ok(()),
             Err(error) => Err(error),
         })?;
         if joined == 0 {
