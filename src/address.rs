@@ -1,12 +1,13 @@
 //! Socket addresses as the kernel reads and writes them (`ip(7)`, `ipv6(7)`, `netlink(7)`): pure bytes.
 
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use linux_raw_sys::net::{AF_INET, AF_INET6, AF_NETLINK};
 
 /// Room for a `sockaddr_in`, a `sockaddr_in6`, or a `sockaddr_nl`.
 #[repr(C, align(4))]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Address {
     bytes: [u8; Self::CAPACITY],
 }
@@ -56,6 +57,15 @@ impl Address {
         &self.bytes
     }
 
+    /// What of it an [internet address](Self::is_internet) takes: a `sockaddr_in` or a `sockaddr_in6`.
+    #[inline(always)]
+    pub(crate) const fn as_internet_bytes(&self) -> &[u8] {
+        match self.bytes.first_chunk::<16>() {
+            Some(bytes) if self.family() == AF_INET => bytes,
+            _ => &self.bytes,
+        }
+    }
+
     /// For the kernel to write to.
     #[inline]
     pub(crate) const fn as_mut_bytes(&mut self) -> &mut [u8; Self::CAPACITY] {
@@ -71,16 +81,38 @@ impl Address {
     /// The address as a value, or `None` where its family is neither IPv4 nor IPv6.
     #[inline]
     pub(crate) const fn decode(&self) -> Option<SocketAddr> {
-        let [family_0, family_1, port_0, port_1, a, b, c, d, rest @ ..] = self.bytes;
+        if self.is_internet() { Some(self.internet()) } else { None }
+    }
+
+    /// Whether it is an IPv4 or an IPv6 address.
+    #[inline(always)]
+    pub(crate) const fn is_internet(&self) -> bool {
+        matches!(self.family(), AF_INET | AF_INET6)
+    }
+
+    const fn family(&self) -> u32 {
+        let [low, high, ..] = self.bytes;
+        u16::from_ne_bytes([low, high]) as u32
+    }
+
+    /// What an [internet address](Self::is_internet) says.
+    #[inline]
+    pub(crate) const fn internet(&self) -> SocketAddr {
+        let [_, _, port_0, port_1, a, b, c, d, address @ .., s, t, u, v] = self.bytes;
         let port = u16::from_be_bytes([port_0, port_1]);
-        match u16::from_ne_bytes([family_0, family_1]) as u32 {
-            AF_INET => Some(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), port))),
-            AF_INET6 => {
-                let [address @ .., s, t, u, v] = rest;
-                let (flow, scope) = (u32::from_be_bytes([a, b, c, d]), u32::from_ne_bytes([s, t, u, v]));
-                Some(SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::from_bits(u128::from_be_bytes(address)), port, flow, scope)))
-            }
-            _ => None,
+        if self.family() == AF_INET {
+            return SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), port));
+        }
+        let (flow, scope) = (u32::from_be_bytes([a, b, c, d]), u32::from_ne_bytes([s, t, u, v]));
+        SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::from_bits(u128::from_be_bytes(address)), port, flow, scope))
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.decode() {
+            Some(address) => address.fmt(f),
+            None => f.write_str("no internet address"),
         }
     }
 }
@@ -100,7 +132,9 @@ mod tests {
     fn an_address_comes_back_as_it_went_in() {
         for text in ["239.1.2.3:5000", "0.0.0.0:0", "[ff02::4242%7]:4242", "[::1]:65535"] {
             let address: SocketAddr = text.parse().unwrap();
-            assert_eq!(Address::to(&address).decode(), Some(address), "{text}");
+            let encoded = Address::to(&address);
+            assert_eq!(encoded.decode(), Some(address), "{text}");
+            assert_eq!(encoded.as_internet_bytes().len(), if address.is_ipv4() { 16 } else { 28 });
         }
     }
 

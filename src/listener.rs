@@ -1,9 +1,12 @@
 //! Receiving: a [`Receiver`] reads into any buffer, a [`Listener`] brings its own of a fixed size.
 //!
 //! No packet comes through that was not sent to a group that this very listener joined, on an interface on which it joined it.
-//! Where the kernel cannot be told so, each packet's destination is looked at (the *guard*).
+//! Where the kernel's own options do not see to that, a program does that it runs (the *guard*), and where that cannot be, each
+//! packet's destination is looked at.
 
 mod coalescing;
+mod groups;
+mod kernel;
 mod options;
 mod receiver;
 
@@ -31,13 +34,21 @@ pub struct Counters {
     /// Packets, of those handed out or refused, that were longer than the buffer.
     pub truncated: u64,
     /// Datagrams that were sent to the same port and that nobody here had asked for: unicast, broadcast, other groups, other
-    /// interfaces. They are refused before the filter, and count as nothing else.
+    /// interfaces. They are refused before the filter, and count as nothing else. Where the kernel refuses them
+    /// ([`kernel_refuses`](Self::kernel_refuses)), they count as dropped instead.
     pub foreign: u64,
     /// Datagrams that the kernel dropped, because the receive buffer was full or the checksum wrong (`SO_MEMINFO`, exact at any
     /// time). It begins again at 0 after 2^32. `None` on kernels before 4.12, which cannot tell.
     ///
+    /// Where [`kernel_refuses`](Self::kernel_refuses), it counts those with them that guard and filter refused in the kernel: what was
+    /// sent is still what was received, rejected and dropped, but the kernel keeps one number for what it lost and what it was
+    /// told to refuse. With [`kernel_filter(false)`](ListenOptions::kernel_filter) all is refused here, and the two are told apart.
+    ///
     /// On a [`CoalescingListener`] packets that came together are lost together, and count as one here.
     pub dropped: Option<u64>,
+    /// Whether the kernel runs a program for this listener, or did: a filter, or a guard against what was not joined, which
+    /// listeners have that are not bound to an IPv4 group. Then [`dropped`](Self::dropped) has in it what that refused.
+    pub kernel_refuses: bool,
 }
 
 /// A [`Receiver`] with a buffer of `MTU` bytes, 1 to 65,535: the longest packet that is received whole. The default is the
@@ -85,7 +96,7 @@ impl<const MTU: usize, F: Filter> Listener<MTU, F> {
     /// # Errors
     /// As [`Receiver::recv_into`].
     // An inherent method and no `Iterator`: the packet is lent, and an iterator's items must outlive its `next`.
-    #[inline]
+    #[inline(always)]
     pub fn recv(&mut self) -> Result<Received<'_>> {
         self.receiver.recv_into(&mut self.buffer)
     }

@@ -9,7 +9,7 @@ pub(crate) mod segments;
 pub(crate) mod staging;
 
 use core::fmt;
-use core::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use core::net::SocketAddr;
 use core::ops::ControlFlow;
 use core::time::Duration;
 
@@ -17,6 +17,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub use options::SendOptions;
 
+use crate::address::Address;
 use crate::error::{Errno, Error, Object, Operation, Result};
 use crate::group::Group;
 use crate::socket::{self, Socket};
@@ -67,8 +68,8 @@ pub enum Progress {
 pub struct Multicaster<I: Iterator, const BATCH: usize = 1> {
     socket: Socket,
     group: Group,
-    /// The scope id that a link-local group needs, else 0.
-    scope: u32,
+    /// The group's address and port as the kernel reads them, with the scope id that a link-local group needs.
+    to: Address,
     rate: Option<Rate>,
     segments: Segments,
     staging: Staging<I, BATCH>,
@@ -89,7 +90,7 @@ where
     /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface) where it or its IPv4 address is gone, also if it was made anew:
     /// that takes a new multicaster, and [`into_parts`](Self::into_parts) gives back what was not sent;
     /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) where a firewall forbids it.
-    #[inline]
+    #[inline(always)]
     pub fn step(&mut self) -> Result<Progress> {
         let now = if self.rate.is_some() { socket::monotonic_time() } else { Duration::ZERO };
         self.step_at(now)
@@ -99,17 +100,19 @@ where
     ///
     /// # Errors
     /// As [`step`](Self::step).
-    #[inline]
+    #[inline(always)]
     pub fn step_at(&mut self, now: Duration) -> Result<Progress> {
         self.staging.fill();
         let staged = self.staging.len();
         if staged == 0 {
             return Ok(Progress::Done);
         }
-        let Some(rate) = &mut self.rate else { return self.send(staged) };
-        let allowed = match rate.allowed(now, staged) {
-            Ok(allowed) => allowed,
-            Err(wait) => return Ok(Progress::Wait(wait)),
+        let allowed = match &mut self.rate {
+            None => staged,
+            Some(rate) => match rate.allowed(now, staged) {
+                Ok(allowed) => allowed,
+                Err(wait) => return Ok(Progress::Wait(wait)),
+            },
         };
         let progress = self.send(allowed)?;
         if let (Progress::Sent(packets), Some(rate)) = (progress, &mut self.rate) {
@@ -119,19 +122,23 @@ where
     }
 
     /// Sends up to `most` of the staged items, of which there is one at least.
-    #[inline]
+    // Always inlined, down to the system call, as the hot receive is.
+    #[inline(always)]
     fn send(&mut self, most: usize) -> Result<Progress> {
-        let mut singly = 1;
-        if BATCH > 1 {
-            match self.send_run(most) {
-                ControlFlow::Break(progress) => return progress,
-                ControlFlow::Continue(packets) => singly = packets,
-            }
+        if BATCH == 1 {
+            return self.send_singly(1);
         }
-        let to = self.to();
+        match self.send_run(most) {
+            ControlFlow::Break(progress) => progress,
+            ControlFlow::Continue(packets) => self.send_singly(packets),
+        }
+    }
+
+    #[inline(always)]
+    fn send_singly(&mut self, packets: usize) -> Result<Progress> {
         let mut sent = 0_usize;
-        while let Some(item) = self.staging.front().filter(|_| sent < singly) {
-            match self.socket.send(item.as_ref(), &to) {
+        while let Some(item) = self.staging.front().filter(|_| sent < packets) {
+            match self.socket.send(item.as_ref(), &self.to) {
                 Ok(()) => {
                     self.staging.sent();
                     sent = sent.saturating_add(1);
@@ -149,12 +156,10 @@ where
     fn send_run(&mut self, most: usize) -> ControlFlow<Result<Progress>, usize> {
         let lengths = self.staging.iter().take(most).map(|item| item.as_ref().len());
         let Some(run) = self.segments.run(lengths) else { return ControlFlow::Continue(1) };
-        let parts = self.staging.iter().take(run.count).map(AsRef::as_ref);
-        match self.socket.send_segments(parts, run.size, &self.to()) {
+        let parts = || self.staging.iter().take(run.count).map(AsRef::as_ref);
+        match run.send(&self.socket, parts, &self.to) {
             Ok(()) => {
-                for _ in 0..run.count {
-                    self.staging.sent();
-                }
+                self.staging.sent_together(run.count);
                 return ControlFlow::Break(Ok(Progress::Sent(run.count)));
             }
             // Longer than the link's MTU: the kernel does not fragment segments. EINVAL on older kernels.
@@ -166,14 +171,6 @@ where
             Err(errno) => return ControlFlow::Break(self.refused(errno)),
         }
         ControlFlow::Continue(run.count)
-    }
-
-    #[inline]
-    const fn to(&self) -> SocketAddr {
-        match self.group.address() {
-            IpAddr::V4(address) => SocketAddr::V4(SocketAddrV4::new(address, self.group.port())),
-            IpAddr::V6(address) => SocketAddr::V6(SocketAddrV6::new(address, self.group.port(), 0, self.scope)),
-        }
     }
 
     /// What a refusal of the next packet means.
@@ -255,8 +252,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_multicaster_is_small() {
-        let empty = size_of::<Multicaster<core::iter::Empty<u8>>>();
-        assert!(empty <= 96, "{empty}");
+    fn a_multicaster_is_small_beside_its_iterator_and_the_items_it_holds() {
+        fn beside<I: Iterator, const BATCH: usize>() -> usize {
+            size_of::<Multicaster<I, BATCH>>() - size_of::<I>() - size_of::<heapless::Deque<I::Item, BATCH>>()
+        }
+        let sizes = [
+            beside::<core::iter::Empty<u8>, 1>(),
+            beside::<core::array::IntoIter<&[u8], 4>, 1>(),
+            beside::<core::array::IntoIter<&[u8], 4>, 64>(),
+        ];
+        assert!(sizes.iter().all(|size| *size <= 96), "{sizes:?}");
     }
 }

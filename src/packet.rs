@@ -4,18 +4,22 @@ use core::net::{IpAddr, SocketAddr};
 use core::num::NonZeroU32;
 use core::time::Duration;
 
+use crate::address::Address;
+
 /// A received packet, lent from the buffer that it was read into: the next call to `recv` overwrites it, so take what you want
 /// to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
     payload: &'a [u8],
-    source: SocketAddr,
+    /// As the kernel wrote it: to make a value of it takes longer than to copy it, and not everybody asks.
+    source: Address,
     metadata: Option<&'a Metadata>,
     length: u32,
 }
 
 impl<'a> Packet<'a> {
-    pub(crate) const fn new(payload: &'a [u8], source: SocketAddr, length: u32, metadata: Option<&'a Metadata>) -> Self {
+    /// The source is an internet address.
+    pub(crate) const fn new(payload: &'a [u8], source: Address, length: u32, metadata: Option<&'a Metadata>) -> Self {
         Self { payload, source, metadata, length }
     }
 
@@ -29,7 +33,7 @@ impl<'a> Packet<'a> {
     /// The sender's address and port. For an IPv6 link-local sender the scope id is the index of the receiving interface.
     #[must_use]
     pub const fn source(&self) -> SocketAddr {
-        self.source
+        self.source.internet()
     }
 
     /// The length of the whole datagram in bytes, as it was on the wire; more than the payload's where it was cut.

@@ -2,6 +2,7 @@
 //!
 //! What the kernel does by default and nobody wants is turned off here: see [`Socket::listening`] and [`Socket::sending`].
 
+mod guard;
 mod membership;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,7 +10,9 @@ use core::time::Duration;
 
 use linux_raw_sys::net as linux;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::net::{SendFlags, sockopt};
+use rustix::net::sockopt;
+
+pub(crate) use guard::Guard;
 
 use crate::address::Address;
 use crate::cmsg::{self, Arrival, Layout, UDP_GRO};
@@ -57,8 +60,8 @@ pub(crate) enum Sharing {
 pub(crate) struct Datagram {
     /// The true length, of which the buffer holds what fits.
     pub(crate) length: usize,
-    /// Where it came from.
-    pub(crate) source: SocketAddr,
+    /// Where it came from: an internet address.
+    pub(crate) source: Address,
 }
 
 impl Socket {
@@ -249,7 +252,7 @@ impl Socket {
     pub(crate) fn recv(&self, buffer: &mut [u8]) -> core::result::Result<Datagram, Errno> {
         let mut source = Address::EMPTY;
         let length = sys::recvfrom(&self.fd, buffer, &mut source)?;
-        Ok(Datagram { length, source: source.decode().ok_or(Errno::PROTOCOL)? })
+        if source.is_internet() { Ok(Datagram { length, source }) } else { Err(Errno::PROTOCOL) }
     }
 
     /// The receive of listeners that asked for more than the payload.
@@ -259,25 +262,25 @@ impl Socket {
         let message = sys::recvmsg(&self.fd, buffer, &mut source, &mut control.0)?;
         let written = control.0.get(..message.control).unwrap_or(&[]);
         let arrival = Arrival::read(written, Layout::NATIVE);
-        let source = source.decode().ok_or(Errno::PROTOCOL)?;
+        if !source.is_internet() {
+            return Err(Errno::PROTOCOL);
+        }
         Ok((Datagram { length: message.length, source }, arrival))
     }
 
     /// The hot send: `sendto(2)`.
-    #[inline]
-    pub(crate) fn send(&self, payload: &[u8], to: &SocketAddr) -> core::result::Result<(), Errno> {
-        rustix::net::sendto(self, payload, SendFlags::DONTWAIT, to)?;
-        Ok(())
+    #[inline(always)]
+    pub(crate) fn send(&self, payload: &[u8], to: &Address) -> core::result::Result<(), Errno> {
+        sys::sendto(&self.fd, payload, to)
     }
 
     /// Sends these parts, of which all but the last have the size of a segment, as one datagram that the kernel cuts again
     /// (`UDP_SEGMENT`, `udp(7)`, Linux 4.18).
-    #[inline]
     pub(crate) fn send_segments<'p>(
         &self,
         parts: impl Iterator<Item = &'p [u8]>,
         segment: u16,
-        to: &SocketAddr,
+        to: &Address,
     ) -> core::result::Result<(), Errno> {
         sys::send_segments(&self.fd, parts, segment, to)
     }
@@ -306,6 +309,11 @@ impl Socket {
         let length = sys::getsockopt(&self.fd, SOCKET, linux::SO_MEMINFO, &mut words).ok()?;
         let word = words.get(..length)?.chunks_exact(4).nth(SK_MEMINFO_DROPS)?;
         word.first_chunk::<4>().map(|bytes| u32::from_ne_bytes(*bytes))
+    }
+
+    pub(crate) fn family(&self) -> core::result::Result<Family, Errno> {
+        let address = sys::getsockname(&self.fd)?.decode();
+        address.map(|address| family_of(&address)).ok_or(Errno::PROTOCOL)
     }
 
     pub(crate) fn local_addr(&self) -> Result<SocketAddr> {

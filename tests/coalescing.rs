@@ -177,7 +177,8 @@ fn an_opened_listener_gets_its_groups_coalesced_and_counts_others_a_packet_each(
     let port = ours.port();
     let [second, theirs] = [second, unique_group()].map(|group| Group::new(group.address(), port).unwrap());
     let mut buffer = buffer();
-    let mut listener = ListenOptions::new().coalesce(&mut buffer).open(port, Family::V4).unwrap();
+    let options = ListenOptions::new().kernel_filter(false);
+    let mut listener = options.coalesce(&mut buffer).open(port, Family::V4).unwrap();
     for group in [ours, second] {
         listener.join(&on_lo(group)).unwrap();
     }

@@ -48,7 +48,7 @@ fn received_and_dropped_are_what_was_sent() {
 #[test]
 fn received_rejected_and_dropped_are_what_was_sent() {
     let group = unique_group();
-    let options = ListenOptions::new().filter(Prefix(b"yes")).receive_buffer(8192);
+    let options = ListenOptions::new().filter(Prefix(b"yes")).kernel_filter(false).receive_buffer(8192);
     let mut listener = options.bind::<4>(on_lo(group)).unwrap();
     let mut sent = 0;
     for _ in 0..3 {
@@ -60,7 +60,20 @@ fn received_rejected_and_dropped_are_what_was_sent() {
         assert_eq!(counters.received + counters.rejected + counters.dropped.unwrap(), sent);
         // Every wanted packet is longer than the buffer, and no other.
         assert_eq!(counters.truncated, counters.received);
+        assert!(!counters.kernel_refuses);
     }
+}
+
+#[test]
+fn what_the_kernel_refuses_counts_as_dropped() {
+    let group = unique_group();
+    let options = ListenOptions::new().filter(Prefix(b"yes")).receive_buffer(1 << 20);
+    let mut listener = options.bind::<4>(on_lo(group)).unwrap();
+    send_all(group, (0..300).map(|count| if count % 3 == 0 { "yes, take it" } else { "no" }));
+    assert_eq!(drain(&mut listener), 100);
+    let counters = listener.counters();
+    assert_eq!((counters.received, counters.rejected, counters.dropped), (100, 0, Some(200)));
+    assert!(counters.kernel_refuses);
 }
 
 #[test]
@@ -87,7 +100,8 @@ fn a_flood_that_is_refused_pauses_recv_after_its_budget() {
 fn another_source_is_served_during_a_flood() {
     let port = free_port();
     let group = Group::new(unique_group().address(), port).unwrap();
-    let mut listener = ListenOptions::new().filter(Prefix(b"wanted")).bind::<16>(on_lo(group)).unwrap();
+    let options = ListenOptions::new().filter(Prefix(b"wanted")).kernel_filter(false);
+    let mut listener = options.bind::<16>(on_lo(group)).unwrap();
     let (pipe, mut writer) = std::io::pipe().unwrap();
     let poller = Poller::new().unwrap();
     poller.register(&listener, Token(1), Interest::READABLE).unwrap();

@@ -50,7 +50,7 @@ fn bars(text: &mut String, series: &Series) -> Outcome<()> {
     // The first column stands on top.
     for (column, row) in series.columns.iter().zip((0..count).rev()) {
         let (figures, row) = (column.nanoseconds(), row as f64);
-        let colour = if column.peer.starts_with(series.subject) { OURS } else { THEIRS };
+        let colour = if column.peer.starts_with("ours") || column.peer == series.subject { OURS } else { THEIRS };
         chart.draw_series([Rectangle::new([(0.0, row + 0.2), (figures.median, row + 0.8)], colour.filled())])?;
         chart.draw_series([PathElement::new([(figures.min, row + 0.5), (figures.max, row + 0.5)], INK.stroke_width(1))])?;
         let label = |position| ("sans-serif", 14).into_font().color(&INK).pos(position);

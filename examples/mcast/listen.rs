@@ -57,7 +57,8 @@ fn print_packets<F: Filter>(
 }
 
 fn report(counters: &Counters) {
-    let Counters { received, rejected, truncated, dropped, .. } = counters;
+    let Counters { received, rejected, truncated, dropped, kernel_refuses, .. } = counters;
     let dropped = dropped.map_or_else(|| "unknown".to_owned(), |dropped| dropped.to_string());
-    complain(&format_args!("received {received}, rejected {rejected}, truncated {truncated}, dropped {dropped}"));
+    let lost = if *kernel_refuses { "dropped or refused by the kernel" } else { "dropped" };
+    complain(&format_args!("received {received}, rejected {rejected}, truncated {truncated}, {lost} {dropped}"));
 }

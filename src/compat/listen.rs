@@ -159,7 +159,7 @@ impl<F: Filter> Inbox<F> {
 
     /// To be called before a packet is taken.
     fn catch_up(&mut self) {
-        if self.door.shared.left.take() {
+        if self.door.shared.changed.take() {
             self.receiver.recheck();
         }
     }
@@ -170,8 +170,8 @@ impl<F: Filter> Inbox<F> {
 struct Signals {
     /// Something has come.
     rung: Cell<bool>,
-    /// A membership has ended.
-    left: Cell<bool>,
+    /// A membership has begun or ended.
+    changed: Cell<bool>,
     /// There is no way to join yet.
     waiting: Cell<bool>,
 }
@@ -230,7 +230,7 @@ impl Handler for Bell {
 impl Keeps for Bell {
     fn keep(&mut self, change: &Change) -> Result<()> {
         let applied = self.book.apply(change, &mut self.handle)?;
-        self.shared.left.set(self.shared.left.get() || applied.left > 0);
+        self.shared.changed.set(self.shared.changed.get() || applied.joined > 0 || applied.left > 0);
         self.shared.waiting.set(applied.pending > 0);
         Ok(())
     }

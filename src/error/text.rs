@@ -12,6 +12,7 @@ pub(super) const fn verb(operation: Operation) -> &'static str {
         Operation::ParseGroup => "parse group",
         Operation::ParseInterface => "parse interface",
         Operation::ParseTtl => "parse ttl",
+        Operation::ParseSubnet => "parse subnet",
         #[cfg(feature = "regex")]
         Operation::ParsePattern => "parse pattern",
         Operation::Open => "open",
@@ -79,7 +80,10 @@ pub(super) fn reason(
         ErrorKind::Syntax => syntax(operation),
         ErrorKind::NotMulticast => "not a multicast address (IPv4: 224.0.0.0 to 239.255.255.255, IPv6: ff00::/8)",
         ErrorKind::PortZero => "port 0 is no port: give 1 to 65535",
-        ErrorKind::OutOfRange => "out of range: give 0 to 255",
+        ErrorKind::OutOfRange => match operation {
+            Operation::ParseSubnet => "more bits than the address has: 0 to 32, for IPv6 0 to 128",
+            _ => "out of range: give 0 to 255",
+        },
         ErrorKind::NoSuchInterface => "no such interface",
         ErrorKind::InterfaceNeeded => "a link-local group exists on every link: name an interface, as eth0",
         ErrorKind::NoAddress => "the interface has no address of this family (yet)",
@@ -140,6 +144,7 @@ const fn syntax(operation: Operation) -> &'static str {
     match operation {
         Operation::ParseGroup => "write ADDRESS:PORT, as 239.1.2.3:5000 or [ff02::4242]:4242",
         Operation::ParseInterface => "write a name of 1 to 15 bytes, an index from 1 on, an address, default, or all",
+        Operation::ParseSubnet => "write an address and how many bits of it count, as 192.0.2.0/24, or an address alone",
         _ => "write 0 to 255, or host, subnet, site, region, continent, unrestricted",
     }
 }

@@ -7,6 +7,7 @@ mod class;
 mod cursor;
 mod escape;
 mod rewrite;
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,10 @@ use std::boxed::Box;
 use std::format;
 use std::string::{String, ToString};
 
+use shape::Outline;
+
 use super::Filter;
+use super::kernel::{Assembler, Fit};
 use crate::error::{Error, Result};
 
 /// The longest pattern, in bytes. Compiling one takes up to 400 times its length in memory, 6 MiB at most.
@@ -116,6 +120,11 @@ const LONGEST_PACKET: usize = 65_535;
 /// A pattern may be up to 16 KiB long, nested 100 deep (a repeated group of alternatives counts four), and 1 MiB large when
 /// compiled (`[a-z]{5000}` fits). Beyond that it is an error, like any mistake in it.
 ///
+/// # Speed
+/// Most packets that do not match are refused before the matcher is asked, and by the kernel before they wake anybody: where they
+/// are shorter than every match, do not begin as a match does (up to 32 bytes are told apart: literal text, letters in both cases,
+/// classes), or, here alone, lack a text that every match has somewhere. So write `NOTIFY .*alive` rather than `.*alive`.
+///
 /// # Memory
 /// [`prepare`](Filter::prepare), which every listener calls, reserves twice the listener's buffer, for packets that are not
 /// all ASCII, and the matcher's own memory: as much as the compiled pattern, some kilobytes for most. From then on no packet
@@ -123,6 +132,7 @@ const LONGEST_PACKET: usize = 65_535;
 /// unprepared.
 pub struct Regex {
     compiled: regex_lite::Regex,
+    outline: Outline,
     pattern: Box<str>,
     /// The packet as text, where it is not all ASCII.
     text: String,
@@ -156,6 +166,9 @@ impl Regex {
 
 impl Filter for Regex {
     fn accepts(&mut self, payload: &[u8], _source: SocketAddr) -> bool {
+        if !self.outline.allows(payload) {
+            return false;
+        }
         if payload.is_ascii() {
             return core::str::from_utf8(payload).is_ok_and(|text| self.compiled.is_match(text));
         }
@@ -172,11 +185,17 @@ impl Filter for Regex {
         let _ = self.text.try_reserve_exact(longest);
         self.compiled.is_match(rewrite::WARM_UP);
     }
+
+    fn compile(&self, code: &mut Assembler<'_>) -> Fit {
+        self.outline.compile(code);
+        Fit::Wider
+    }
 }
 
 impl Clone for Regex {
     fn clone(&self) -> Self {
-        Self { compiled: self.compiled.clone(), pattern: self.pattern.clone(), text: String::new() }
+        let Self { compiled, outline, pattern, .. } = self;
+        Self { compiled: compiled.clone(), outline: outline.clone(), pattern: pattern.clone(), text: String::new() }
     }
 }
 
@@ -205,7 +224,7 @@ fn compile(pattern: &str) -> core::result::Result<Regex, String> {
     build(&alone, DEEPEST_NESTING)?;
     // The brackets nest too, and must not be what breaks the limit.
     let compiled = build(&rewritten.anchored(), DEEPEST_NESTING.saturating_add(rewrite::OWN_NESTING))?;
-    Ok(Regex { compiled, pattern: Box::from(pattern), text: String::new() })
+    Ok(Regex { compiled, outline: rewritten.outline, pattern: Box::from(pattern), text: String::new() })
 }
 
 fn build(pattern: &str, nesting: u32) -> core::result::Result<regex_lite::Regex, String> {

@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use super::receiver::{Look, Receiver};
 use super::{COALESCING_BUFFER, CoalescingOptions, Listener};
 use crate::error::{Object, Result};
+use crate::filter::kernel::INSTRUCTIONS;
 use crate::filter::{Always, By, Filter, by};
 use crate::group::{Family, Group, Membership};
 use crate::socket::{Socket, family_of, wildcard};
@@ -19,27 +20,56 @@ use crate::socket::{Socket, family_of, wildcard};
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use]
-pub struct ListenOptions<F = Always> {
+pub struct ListenOptions<F = Always, const PROGRAM: usize = INSTRUCTIONS> {
     filter: F,
     receive_buffer: Option<usize>,
     metadata: bool,
+    userspace_only: bool,
 }
 
 impl ListenOptions {
     /// No filter, and the system's receive buffer.
     pub const fn new() -> Self {
-        Self { filter: Always, receive_buffer: None, metadata: false }
+        Self { filter: Always, receive_buffer: None, metadata: false, userspace_only: false }
     }
 }
 
-impl<F: Filter> ListenOptions<F> {
+impl<F: Filter, const PROGRAM: usize> ListenOptions<F, PROGRAM> {
     /// Hands out only packets that this filter accepts. It takes the place of the filter before.
-    pub fn filter<G: Filter>(self, filter: G) -> ListenOptions<G> {
-        ListenOptions { filter, receive_buffer: self.receive_buffer, metadata: self.metadata }
+    ///
+    /// What it can decide [in the kernel](crate::filter#in-the-kernel) is decided there, before the packet wakes anybody.
+    pub fn filter<G: Filter>(self, filter: G) -> ListenOptions<G, PROGRAM> {
+        let Self { receive_buffer, metadata, userspace_only, .. } = self;
+        ListenOptions { filter, receive_buffer, metadata, userspace_only }
+    }
+
+    /// Whether the kernel runs what it can of filter and guard (`SO_ATTACH_FILTER`, `socket(7)`). It does unless this is `false`.
+    ///
+    /// `false` is for an exact ledger: the kernel counts what it was told to refuse as [dropped](crate::Counters::dropped). Which packets
+    /// are handed out is the same either way. Where the kernel does not take a program, all is decided here in any case.
+    #[doc(alias = "SO_ATTACH_FILTER")]
+    pub const fn kernel_filter(mut self, on: bool) -> Self {
+        self.userspace_only = !on;
+        self
+    }
+
+    /// How many instructions the filter's program in the kernel may have: 64 where this is not said, 2 to 4,096. It is made on
+    /// the stack, where one takes 8 bytes.
+    ///
+    /// ```no_run
+    /// # use multicast::{ListenOptions, Membership, filter::Prefix};
+    /// # let membership = Membership::any(multicast::Group::DEFAULT);
+    /// let long = Prefix([0x47; 200]);
+    /// let listener = ListenOptions::new().filter(long).instructions::<128>().bind::<1500>(membership)?;
+    /// # Ok::<(), multicast::Error>(())
+    /// ```
+    pub fn instructions<const N: usize>(self) -> ListenOptions<F, N> {
+        let Self { filter, receive_buffer, metadata, userspace_only } = self;
+        ListenOptions { filter, receive_buffer, metadata, userspace_only }
     }
 
     /// Hands out only packets for which the closure, given payload and sender, is true.
-    pub fn filter_fn<C: FnMut(&[u8], SocketAddr) -> bool>(self, closure: C) -> ListenOptions<By<C>> {
+    pub fn filter_fn<C: FnMut(&[u8], SocketAddr) -> bool>(self, closure: C) -> ListenOptions<By<C>, PROGRAM> {
         self.filter(by(closure))
     }
 
@@ -49,7 +79,7 @@ impl<F: Filter> ListenOptions<F> {
     /// # Errors
     /// [`ErrorKind::Pattern`](crate::ErrorKind::Pattern), with a sentence that says what is wrong.
     #[cfg(feature = "regex")]
-    pub fn pattern(self, pattern: &str) -> Result<ListenOptions<crate::filter::Regex>> {
+    pub fn pattern(self, pattern: &str) -> Result<ListenOptions<crate::filter::Regex, PROGRAM>> {
         Ok(self.filter(crate::filter::Regex::new(pattern)?))
     }
 
@@ -85,8 +115,8 @@ impl<F: Filter> ListenOptions<F> {
     /// # Ok::<(), multicast::Error>(())
     /// ```
     #[doc(alias = "UDP_GRO")]
-    pub const fn coalesce(self, buffer: &mut [u8; COALESCING_BUFFER]) -> CoalescingOptions<'_, F> {
-        CoalescingOptions::new(self, buffer)
+    pub fn coalesce(self, buffer: &mut [u8; COALESCING_BUFFER]) -> CoalescingOptions<'_, F> {
+        CoalescingOptions::new(self.instructions(), buffer)
     }
 
     /// Makes a listener that is bound to the one group of `membership`, and joins it.
@@ -126,7 +156,7 @@ impl<F: Filter> ListenOptions<F> {
     /// Makes a listener that is bound to a port alone, 1 to 65,535, and joins no group yet: then [`join`](Receiver::join) any
     /// groups of that port. Port 0 lets the kernel choose one.
     ///
-    /// It looks at each packet's destination, which a listener to one IPv4 group need not do.
+    /// The kernel runs a program for it that looks at each packet's destination, which a listener to one IPv4 group does not need.
     ///
     /// # Errors
     /// [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) where another socket holds the port and does not share it.
@@ -144,7 +174,11 @@ impl<F: Filter> ListenOptions<F> {
 
     pub(super) fn bound(self, membership: Membership, mtu: usize, is_coalesced: bool) -> Result<Receiver<F>> {
         let mut receiver = self.bound_to(membership.group(), mtu, is_coalesced)?;
-        receiver.join(&membership)?;
+        if membership.group().is_ipv4() {
+            receiver.join_unguarded(&membership)?;
+        } else {
+            receiver.join(&membership)?;
+        }
         Ok(receiver)
     }
 
@@ -175,6 +209,10 @@ impl<F: Filter> ListenOptions<F> {
         let wanted = Look { wants_metadata: self.metadata, is_coalesced, ..Look::NOTHING };
         // All is set before the socket is bound, so that nothing slips in that was not meant to.
         let mut receiver = Receiver::new(socket, self.filter, &address, group, wanted)?;
+        receiver.cut_at(mtu);
+        if !self.userspace_only {
+            receiver.attach::<PROGRAM>(family_of(&address));
+        }
         let sharing = receiver.socket.bind(address, object)?;
         receiver.guard_against(sharing, &address)?;
         Ok(receiver)

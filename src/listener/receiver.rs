@@ -1,14 +1,16 @@
 //! A [`Receiver`] reads into any buffer: socket, filter, counters, and the look at what must not come through.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::num::{NonZeroU32, NonZeroU64};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::Counters;
+use super::kernel::Kernel;
+use crate::address::Address;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::{Always, Filter};
-use crate::group::{Group, Membership};
+use crate::group::Group;
 use crate::packet::{Metadata, Packet, Received};
 use crate::socket::{Datagram, Sharing, Socket, family_of};
 
@@ -23,12 +25,13 @@ pub(super) const BUDGET: u32 = 64;
 #[derive(Debug)]
 pub struct Receiver<F = Always> {
     pub(super) socket: Socket,
-    filter: F,
-    look: Look,
+    pub(super) filter: F,
+    pub(super) look: Look,
     /// Bound to one group, whose address `last` holds from the beginning: no other destination is ever admitted.
-    one_group: bool,
+    pub(super) one_group: bool,
     /// How the last admitted packet came in.
-    last: Metadata,
+    pub(super) last: Metadata,
+    pub(super) kernel: Kernel,
     received: u64,
     rejected: u64,
     truncated: u64,
@@ -74,6 +77,7 @@ impl<F: Filter> Receiver<F> {
             look,
             one_group: group.is_some(),
             last,
+            kernel: Kernel::NOTHING,
             received: 0,
             rejected: 0,
             truncated: 0,
@@ -83,7 +87,7 @@ impl<F: Filter> Receiver<F> {
 
     /// Looks at each packet's destination from now on, if the kernel may bring what others joined.
     pub(super) fn guard_against(&mut self, sharing: Sharing, address: &SocketAddr) -> Result<()> {
-        if sharing == Sharing::Distribution && !self.look.is_guarded {
+        if sharing == Sharing::Distribution && !self.look.is_guarded && !self.kernel.guards {
             if !self.look.wants_metadata {
                 self.socket.want_packet_info(family_of(address))?;
             }
@@ -95,25 +99,54 @@ impl<F: Filter> Receiver<F> {
     /// Receives one packet into `buffer`, which should be as long as the longest packet that is expected (`recvfrom(2)`,
     /// `recvmsg(2)`). It never blocks.
     ///
-    /// Packets that the filter refuses are read, counted and passed over, 64 in one call at most.
+    /// Packets that the filter refuses are read, counted and passed over, 64 in one call at most. The filter sees as many bytes of
+    /// a packet as the mtu that the receiver was made with, even where the buffer holds more.
     ///
     /// # Errors
     /// What the kernel reports of the socket. Nothing is lost by an error; call again. [`ErrorKind::InvalidInput`] where it is the
-    /// receiver of a [`CoalescingListener`](crate::CoalescingListener), which alone can tell its packets apart.
-    #[inline]
+    /// receiver of a [`CoalescingListener`](crate::CoalescingListener), which alone can tell its packets apart; and where the kernel
+    /// runs the filter, and the buffer is shorter than the mtu: packets would be judged by what it does not hold.
+    // Always inlined, down to the system call: returning from a function that made one costs more, on processors that guard
+    // returns, than all the rest of it.
+    #[inline(always)]
     pub fn recv_into<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
+        if self.kernel.filters && buffer.len() < usize::from(self.kernel.mtu) {
+            return Err(short_buffer());
+        }
+        if self.look != Look::NOTHING {
+            return self.recv_looked_at(buffer);
+        }
         for _ in 0..BUDGET {
-            let datagram = match self.next(buffer) {
-                Ok(Some(datagram)) => datagram,
-                Ok(None) | Err(Errno::INTERRUPTED) => continue,
+            let datagram = match self.socket.recv(buffer) {
+                Ok(datagram) => datagram,
                 Err(Errno::WOULD_BLOCK) => return Ok(Received::Empty),
+                Err(Errno::INTERRUPTED) => continue,
                 Err(errno) => return Err(self.receive_error(errno)),
             };
-            let Some(payload) = buffer.get(..datagram.length.min(buffer.len())) else { continue };
-            if self.accepts(payload, datagram.length, datagram.source) {
-                let length = payload.len();
-                let payload = buffer.get(..length).unwrap_or(&[]);
-                return Ok(Received::Packet(self.packet(payload, datagram.length, datagram.source)));
+            if self.accepts(whole_or_cut(buffer, datagram.length), datagram.length, &datagram.source) {
+                return Ok(self.packet(whole_or_cut(buffer, datagram.length), datagram.length, datagram.source));
+            }
+        }
+        Ok(Received::Paused)
+    }
+
+    /// The same where more than payload and source is looked at.
+    fn recv_looked_at<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
+        if self.look.is_coalesced {
+            return Err(self.receive_error(Errno::INVALID));
+        }
+        for _ in 0..BUDGET {
+            let datagram = match self.next_looked_at(buffer) {
+                Ok(Some((datagram, _))) => datagram,
+                Ok(None) | Err(Errno::INTERRUPTED) => continue,
+                Err(Errno::WOULD_BLOCK) => {
+                    self.settle();
+                    return Ok(Received::Empty);
+                }
+                Err(errno) => return Err(self.receive_error(errno)),
+            };
+            if self.accepts(whole_or_cut(buffer, datagram.length), datagram.length, &datagram.source) {
+                return Ok(self.packet(whole_or_cut(buffer, datagram.length), datagram.length, datagram.source));
             }
         }
         Ok(Received::Paused)
@@ -121,8 +154,9 @@ impl<F: Filter> Receiver<F> {
 
     /// Asks the filter, and counts.
     #[inline(always)]
-    pub(super) fn accepts(&mut self, payload: &[u8], length: usize, source: SocketAddr) -> bool {
-        let accepted = self.filter.accepts(payload, source);
+    pub(super) fn accepts(&mut self, payload: &[u8], length: usize, source: &Address) -> bool {
+        let seen = payload.get(..usize::from(self.kernel.mtu)).unwrap_or(payload);
+        let accepted = self.filter.accepts(seen, source.internet());
         // None of the counters can reach its end: at a packet a nanosecond that takes 584 years.
         self.truncated = self.truncated.wrapping_add(u64::from(length > payload.len()));
         if accepted {
@@ -134,24 +168,12 @@ impl<F: Filter> Receiver<F> {
     }
 
     #[inline(always)]
-    pub(super) const fn packet<'b>(&'b self, payload: &'b [u8], length: usize, source: SocketAddr) -> Packet<'b> {
+    pub(super) const fn packet<'b>(&'b self, payload: &'b [u8], length: usize, source: Address) -> Received<'b> {
         let metadata = if self.look.wants_metadata { Some(&self.last) } else { None };
-        Packet::new(payload, source, length as u32, metadata)
+        Received::Packet(Packet::new(payload, source, length as u32, metadata))
     }
 
-    /// The next datagram that is meant for this listener; `None` where it was not.
-    #[inline(always)]
-    fn next(&mut self, buffer: &mut [u8]) -> core::result::Result<Option<Datagram>, Errno> {
-        if self.look == Look::NOTHING {
-            return self.socket.recv(buffer).map(Some);
-        }
-        if self.look.is_coalesced {
-            return Err(Errno::INVALID);
-        }
-        self.next_looked_at(buffer).map(|datagram| datagram.map(|(datagram, _)| datagram))
-    }
-
-    /// The same by the longer way; with it, the size of the packets that it is made of.
+    /// The next datagram, if it is meant for this listener; with it, the size of the packets that it is made of.
     pub(super) fn next_looked_at(
         &mut self,
         buffer: &mut [u8],
@@ -177,6 +199,12 @@ impl<F: Filter> Receiver<F> {
         !is_bound_elsewhere && destination.is_multicast() && self.socket.is_member(destination, interface)
     }
 
+    /// The same with another filter.
+    pub(super) fn exchange_filter<G>(self, filter: G) -> Receiver<G> {
+        let Self { socket, look, one_group, last, kernel, received, rejected, truncated, foreign, .. } = self;
+        Receiver { socket, filter, look, one_group, last, kernel, received, rejected, truncated, foreign }
+    }
+
     #[cold]
     pub(super) fn receive_error(&self, errno: Errno) -> Error {
         if self.look.is_coalesced && errno == Errno::INVALID {
@@ -188,109 +216,9 @@ impl<F: Filter> Receiver<F> {
         Error::system(Operation::Receive, Object::Nothing, errno)
     }
 
-    /// Joins a group on an interface (`MCAST_JOIN_GROUP`, `ip(7)`). To have joined it before is fine.
-    ///
-    /// A listener that is bound to one group can join that group on further interfaces. One that was opened on a port joins any
-    /// group of that port and of its family.
-    ///
-    /// # Errors
-    /// [`ErrorKind::BoundToGroup`], [`ErrorKind::PortMismatch`] and [`ErrorKind::FamilyMismatch`] where its packets would never
-    /// arrive; [`ErrorKind::NoSuchInterface`]; [`ErrorKind::NoAddress`] where the interface has no IPv6, as with an MTU of less than
-    /// 1,280; [`ErrorKind::Unreachable`] where no interface was named and there is no route;
-    /// [`ErrorKind::InterfaceNeeded`] for a link-local group without an interface; [`ErrorKind::LimitReached`] and
-    /// [`ErrorKind::SourceLimitReached`]; [`ErrorKind::MixedSources`] where the group was joined there in the other way, from any
-    /// source or from named ones: the kernel would turn the one into the other.
-    ///
-    /// On [`Interface::All`](crate::Interface::All) those interfaces that it could join before an error stay joined. Interfaces that appear later, and
-    /// those that are made anew, are the business of [`Memberships`](crate::Memberships).
-    #[doc(alias = "MCAST_JOIN_GROUP")]
-    #[doc(alias = "MCAST_JOIN_SOURCE_GROUP")]
-    #[doc(alias = "IP_ADD_MEMBERSHIP")]
-    pub fn join(&mut self, membership: &Membership) -> Result<()> {
-        self.check_source(membership, membership.only_source(), Operation::Join)?;
-        self.socket.join(membership)
-    }
-
-    /// Leaves a group on an interface (`MCAST_LEAVE_GROUP`, `ip(7)`). Not to be a member is fine.
-    ///
-    /// Packets that the kernel had queued before may still come, but on a listener with a wildcard or IPv6 address.
-    ///
-    /// # Errors
-    /// As [`join`](Self::join).
-    #[doc(alias = "MCAST_LEAVE_GROUP")]
-    #[doc(alias = "IP_DROP_MEMBERSHIP")]
-    pub fn leave(&mut self, membership: &Membership) -> Result<()> {
-        self.check_source(membership, membership.only_source(), Operation::Leave)?;
-        // The remembered answer may be about to change.
-        self.last.interface = None;
-        self.socket.leave(membership)
-    }
-
-    /// Hears this source of a group no more, though the group is joined from any source (`MCAST_BLOCK_SOURCE`, `ip(7)`). To have
-    /// blocked it before is fine.
-    ///
-    /// # Errors
-    /// As [`join`](Self::join); [`ErrorKind::NotJoined`]; [`ErrorKind::MixedSources`] where the group was joined from named sources,
-    /// of which one is [left](Self::leave) instead; [`ErrorKind::SourceLimitReached`].
-    #[doc(alias = "MCAST_BLOCK_SOURCE")]
-    pub fn block(&mut self, membership: &Membership, source: IpAddr) -> Result<()> {
-        self.check_source(membership, Some(source), Operation::Block)?;
-        self.socket.set_blocked(membership, source, true)
-    }
-
-    /// Hears a blocked source again (`MCAST_UNBLOCK_SOURCE`, `ip(7)`). Not to have blocked it is fine.
-    ///
-    /// # Errors
-    /// As [`block`](Self::block).
-    #[doc(alias = "MCAST_UNBLOCK_SOURCE")]
-    pub fn unblock(&mut self, membership: &Membership, source: IpAddr) -> Result<()> {
-        self.check_source(membership, Some(source), Operation::Unblock)?;
-        self.socket.set_blocked(membership, source, false)
-    }
-
-    /// Joins what the membership says on the interface of this index, whichever it names.
-    pub(crate) fn join_on(&mut self, membership: &Membership, index: NonZeroU32) -> Result<()> {
-        self.check_source(membership, membership.only_source(), Operation::Join)?;
-        self.socket.join_on(membership, index)
-    }
-
-    /// Forgets the group on the interface of this index, which may exist no more.
-    pub(crate) fn forget(&mut self, membership: &Membership, index: NonZeroU32) {
-        self.last.interface = None;
-        self.socket.forget(membership, index);
-    }
-
-    fn check_source(&self, membership: &Membership, source: Option<IpAddr>, operation: Operation) -> Result<()> {
-        if source.is_some_and(|source| source.is_ipv4() != membership.group().is_ipv4()) {
-            return Err(Error::new(operation, membership.object(), ErrorKind::FamilyMismatch));
-        }
-        self.check(membership, operation)
-    }
-
-    fn check(&self, membership: &Membership, operation: Operation) -> Result<()> {
-        let refused = |kind| Err(Error::new(operation, membership.object(), kind));
-        let group = membership.group();
-        let local = self.local_addr()?;
-        if self.one_group && (self.last.destination, local.port()) != (Some(group.address()), group.port()) {
-            return refused(ErrorKind::BoundToGroup);
-        }
-        if family_of(&local) != group.family() {
-            return refused(ErrorKind::FamilyMismatch);
-        }
-        if local.port() != group.port() {
-            return refused(ErrorKind::PortMismatch);
-        }
-        Ok(())
-    }
-
     /// The filter.
     pub const fn filter(&self) -> &F {
         &self.filter
-    }
-
-    /// The filter, to be changed.
-    pub const fn filter_mut(&mut self) -> &mut F {
-        &mut self.filter
     }
 }
 
@@ -304,18 +232,8 @@ impl<F> Receiver<F> {
             truncated: self.truncated,
             foreign: self.foreign,
             dropped: self.socket.dropped().map(u64::from),
+            kernel_refuses: self.kernel.has_refused,
         }
-    }
-
-    /// Whether it is a member of the group on the interface of this index, as the kernel says.
-    pub(crate) fn is_member(&self, group: IpAddr, index: NonZeroU32) -> bool {
-        self.socket.is_member(group, index)
-    }
-
-    /// Memberships may have ended by another handle to the same socket: what is remembered of them is asked for again.
-    #[cfg(feature = "std")]
-    pub(crate) const fn recheck(&mut self) {
-        self.last.interface = None;
     }
 
     /// The address that it is bound to (`getsockname(2)`): the group, or the wildcard address, and the port.
@@ -343,9 +261,13 @@ impl<F> AsFd for Receiver<F> {
     }
 }
 
-/// Gives the socket away: bound, joined, non-blocking.
+/// Gives the socket away: bound, joined, non-blocking, and without a program in the kernel.
 impl<F> From<Receiver<F>> for OwnedFd {
     fn from(receiver: Receiver<F>) -> Self {
+        if receiver.kernel.guards || receiver.kernel.filters {
+            // Its new owner may join other groups, and want other packets. Nothing of ours can keep it from being taken off.
+            let _ = receiver.socket.detach();
+        }
         receiver.socket.into()
     }
 }
@@ -361,8 +283,24 @@ impl TryFrom<OwnedFd> for Receiver {
         let (socket, address, sharing) = Socket::adopt(fd)?;
         let mut receiver = Self::new(socket, Always, &address, Group::try_from(address).ok(), Look::NOTHING)?;
         receiver.guard_against(sharing, &address)?;
+        // Another descriptor of the same socket may be a listener's: then the guard is shared.
+        receiver.adopt_guard(family_of(&address));
         Ok(receiver)
     }
+}
+
+/// What the buffer holds of a datagram of this length.
+#[inline(always)]
+fn whole_or_cut(buffer: &[u8], length: usize) -> &[u8] {
+    buffer.get(..length).unwrap_or(buffer)
+}
+
+#[cold]
+fn short_buffer() -> Error {
+    Error::custom(
+        ErrorKind::InvalidInput,
+        "receive: the buffer is shorter than the mtu that the kernel's filter was made for: give a longer one, or turn kernel_filter off",
+    )
 }
 
 /// How many packets a datagram of this length is made of.

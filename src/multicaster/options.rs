@@ -1,11 +1,13 @@
 //! How a multicaster is made.
 
+use core::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use core::num::NonZeroU32;
 
 use super::Multicaster;
 use super::rate::Rate;
 use super::segments::Segments;
 use super::staging::Staging;
+use crate::address::Address;
 use crate::error::{Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Group, Interface, Ttl};
 use crate::socket::Socket;
@@ -123,6 +125,14 @@ impl SendOptions {
     /// Not for a link with a traffic shaper whose bucket is smaller than a batch (`tc-tbf(8)`): it cuts batches itself, drops what its
     /// queue has no room for, and reports that all went well. Packets that are sent singly are refused there, and so not lost.
     ///
+    /// More than 64 do not compile:
+    ///
+    /// ```compile_fail,E0080
+    /// # use multicast::{Group, SendOptions};
+    /// let caster = SendOptions::new().batches::<65, _>(Group::DEFAULT, ["one", "two"])?;
+    /// # Ok::<(), multicast::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`packets`](Self::packets).
     pub fn batches<const BATCH: usize, P>(self, group: Group, packets: P) -> Result<Multicaster<P::IntoIter, BATCH>>
@@ -153,7 +163,11 @@ impl SendOptions {
         if BATCH > 1 && !socket.can_segment() {
             segments.unsupported();
         }
+        let to = match group.address() {
+            IpAddr::V4(address) => SocketAddr::V4(SocketAddrV4::new(address, group.port())),
+            IpAddr::V6(address) => SocketAddr::V6(SocketAddrV6::new(address, group.port(), 0, scope)),
+        };
         let staging = Staging::new(packets.into_iter());
-        Ok(Multicaster { socket, group, scope, rate, segments, staging })
+        Ok(Multicaster { socket, group, to: Address::to(&to), rate, segments, staging })
     }
 }

@@ -57,6 +57,17 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
         self.staged.pop_front()
     }
 
+    /// Takes so many items away, which were sent.
+    pub(crate) fn sent_together(&mut self, count: usize) {
+        // Mostly these are all, and to drop a number of plain slices takes no time.
+        if count >= self.staged.len() {
+            return self.staged.clear();
+        }
+        for _ in 0..count {
+            self.staged.pop_front();
+        }
+    }
+
     pub(crate) fn into_parts(self) -> (I, impl Iterator<Item = I::Item>) {
         (self.items, self.staged.into_iter())
     }

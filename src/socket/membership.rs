@@ -34,21 +34,25 @@ enum Hears {
 }
 
 impl Socket {
-    /// Joins what the membership says. To have joined it before is fine.
-    pub(crate) fn join(&self, membership: &Membership) -> Result<()> {
+    /// Joins what the membership says. To have joined it before is fine. Tells of each interface before it is joined there.
+    pub(crate) fn join(&self, membership: &Membership, mut before: impl FnMut(NonZeroU32)) -> Result<()> {
         if membership.interface() != Interface::All {
             let index = route::index(membership.group(), membership.interface(), Operation::Join)?;
+            before(index);
             return self.join_on(membership, index);
         }
         let mut joined = 0_usize;
-        route::each_multicast_interface(Operation::Join, |index| match self.join_on(membership, index) {
-            Ok(()) => {
-                joined = joined.saturating_add(1);
-                Ok(())
+        route::each_multicast_interface(Operation::Join, |index| {
+            before(index);
+            match self.join_on(membership, index) {
+                Ok(()) => {
+                    joined = joined.saturating_add(1);
+                    Ok(())
+                }
+                // It is gone since it was listed, or does not speak the family.
+                Err(error) if matches!(error.kind(), ErrorKind::NoSuchInterface | ErrorKind::NoAddress) => Ok(()),
+                Err(error) => Err(error),
             }
-            // It is gone since it was listed, or does not speak the family.
-            Err(error) if matches!(error.kind(), ErrorKind::NoSuchInterface | ErrorKind::NoAddress) => Ok(()),
-            Err(error) => Err(error),
         })?;
         if joined == 0 {
             return Err(Error::new(Operation::Join, membership.object(), ErrorKind::NoSuchInterface));
@@ -218,7 +222,7 @@ fn source_limit(operation: Operation, membership: &Membership, errno: Errno) -> 
 }
 
 /// The number in a file of the kernel's settings, 0 where it cannot be read.
-fn setting_of(path: &CStr) -> u32 {
+pub(super) fn setting_of(path: &CStr) -> u32 {
     let mut text = [0; 16];
     let length = sys::read_file(path, &mut text).unwrap_or(0);
     let digits = text.iter().take(length).take_while(|byte| byte.is_ascii_digit());

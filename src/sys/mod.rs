@@ -11,7 +11,6 @@ mod call;
 mod fd;
 
 use core::ffi::{CStr, c_int, c_uint};
-use core::net::SocketAddr;
 use core::ptr::null_mut;
 use core::time::Duration;
 
@@ -19,12 +18,15 @@ use linux_raw_sys::general::{
     self as number, __kernel_old_timespec, AT_FDCWD, CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC,
     F_DUPFD_CLOEXEC, O_CLOEXEC, O_NONBLOCK, O_RDONLY, epoll_event, iovec,
 };
-use linux_raw_sys::net::{MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, cmsghdr, msghdr};
+use linux_raw_sys::net::{
+    MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, SO_ATTACH_FILTER, SO_GET_FILTER, SOL_SOCKET, cmsghdr, msghdr,
+};
 
 pub(crate) use fd::Fd;
 
 use crate::address::Address;
 use crate::error::Errno;
+use crate::filter::kernel::Instruction;
 use call::call;
 
 /// What `SO_MEMINFO` writes: words of 32 bits. Missing in the generated bindings; from `linux/sock_diag.h`.
@@ -71,12 +73,11 @@ pub(crate) fn epoll_create() -> Result<Fd, Errno> {
 /// rustix's event could hold a pointer, and with it could neither be sent to another thread nor shared.
 pub(crate) fn epoll_wait(fd: &Fd, events: &mut [epoll_event], milliseconds: i32) -> Result<usize, Errno> {
     let room = i32::try_from(events.len()).unwrap_or(i32::MAX);
+    let arguments = [fd.word(), events.as_mut_ptr() as usize, room as usize, milliseconds as usize, 0, 0];
     // SAFETY: `events` points to at least `maxevents` structures that may be written, and any bytes are valid for one; the
     // kernel keeps no pointer. `sigmask` is null, which leaves the signal mask alone: the call is then epoll_wait, which newer
     // processors lack.
-    unsafe {
-        call(number::__NR_epoll_pwait, [fd.word(), events.as_mut_ptr() as usize, room as usize, milliseconds as usize, 0, 0])
-    }
+    unsafe { call(number::__NR_epoll_pwait, arguments) }
 }
 
 /// `eventfd(2)` with a count of 0, close-on-exec and non-blocking.
@@ -93,11 +94,9 @@ pub(crate) fn duplicate(fd: &Fd) -> Result<Fd, Errno> {
 
 /// `setsockopt(2)` with an option that is these bytes.
 pub(crate) fn setsockopt(fd: &Fd, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
+    let arguments = [fd.word(), level as usize, name as usize, value.as_ptr() as usize, value.len(), 0];
     // SAFETY: `optval` points to `optlen` readable bytes; the kernel reads no more of them, and keeps no pointer.
-    unsafe {
-        call(number::__NR_setsockopt, [fd.word(), level as usize, name as usize, value.as_ptr() as usize, value.len(), 0])
-            .map(drop)
-    }
+    unsafe { call(number::__NR_setsockopt, arguments).map(drop) }
 }
 
 /// `setsockopt(2)` with an option that is an `int`.
@@ -109,14 +108,10 @@ pub(crate) fn setsockopt_int(fd: &Fd, level: u32, name: u32, value: u32) -> Resu
 /// (`MCAST_MSFILTER`) are questions.
 pub(crate) fn getsockopt(fd: &Fd, level: u32, name: u32, value: &mut [u8]) -> Result<usize, Errno> {
     let mut length = value.len() as c_uint;
+    let arguments = [fd.word(), level as usize, name as usize, value.as_mut_ptr() as usize, &raw mut length as usize, 0];
     // SAFETY: `optval` points to `*optlen` bytes that may be written; `optlen` to an initialised `socklen_t`, and both outlive
     // the call. All bytes are initialised, and any value is valid for a byte.
-    unsafe {
-        call(
-            number::__NR_getsockopt,
-            [fd.word(), level as usize, name as usize, value.as_mut_ptr() as usize, &raw mut length as usize, 0],
-        )?;
-    }
+    unsafe { call(number::__NR_getsockopt, arguments)? };
     Ok(value.len().min(length as usize))
 }
 
@@ -127,17 +122,43 @@ pub(crate) fn getsockopt_int(fd: &Fd, level: u32, name: u32) -> Result<u32, Errn
     Ok(u32::from_ne_bytes(value))
 }
 
+/// `setsockopt(2)`, `SO_ATTACH_FILTER` (`socket(7)`): the kernel asks this program of every datagram from now on, and of none the
+/// one before it. A program that it would not run is refused (`EINVAL`).
+pub(crate) fn attach_filter(fd: &Fd, program: &[Instruction]) -> Result<(), Errno> {
+    /// `struct sock_fprog` (`linux/filter.h`). Missing in the generated bindings.
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        instructions: *const Instruction,
+    }
+    let length = u16::try_from(program.len()).map_err(|_| Errno::INVALID)?;
+    let program = Program { length, instructions: program.as_ptr() };
+    let (program_at, size) = (&raw const program as usize, size_of::<Program>());
+    let arguments = [fd.word(), SOL_SOCKET as usize, SO_ATTACH_FILTER as usize, program_at, size, 0];
+    // SAFETY: `optval` points to `optlen` readable bytes, which are a `sock_fprog`. Its pointer goes with the number of
+    // instructions that it leads to, each laid out as a `sock_filter`; the kernel copies them, and keeps no pointer.
+    unsafe { call(number::__NR_setsockopt, arguments).map(drop) }
+}
+
+/// `getsockopt(2)`, `SO_GET_FILTER` (Linux 3.8): how many instructions the program has that is attached, 0 where there is none. They
+/// are written to the beginning of `program`, which must have room for all of them, unless it has room for none.
+pub(crate) fn attached_filter(fd: &Fd, program: &mut [Instruction]) -> Result<usize, Errno> {
+    let mut length = program.len() as c_uint;
+    let (program_at, length_at) = (program.as_mut_ptr() as usize, &raw mut length as usize);
+    let arguments = [fd.word(), SOL_SOCKET as usize, SO_GET_FILTER as usize, program_at, length_at, 0];
+    // SAFETY: here `*optlen` counts instructions, not bytes, and `optval` points to so many that may be written. Any bytes are
+    // valid for one. Both outlive the call.
+    unsafe { call(number::__NR_getsockopt, arguments)? };
+    Ok(length as usize)
+}
+
 /// `getsockname(2)`.
 pub(crate) fn getsockname(fd: &Fd) -> Result<Address, Errno> {
     let mut address = Address::EMPTY;
     let mut length = Address::CAPACITY as c_uint;
+    let arguments = [fd.word(), address.as_mut_bytes().as_mut_ptr() as usize, &raw mut length as usize, 0, 0, 0];
     // SAFETY: `addr` points to `*addrlen` writable bytes, `addrlen` to an initialised `socklen_t`; both outlive the call.
-    unsafe {
-        call(
-            number::__NR_getsockname,
-            [fd.word(), address.as_mut_bytes().as_mut_ptr() as usize, &raw mut length as usize, 0, 0, 0],
-        )?;
-    }
+    unsafe { call(number::__NR_getsockname, arguments)? };
     Ok(address)
 }
 
@@ -147,21 +168,12 @@ pub(crate) fn getsockname(fd: &Fd) -> Result<Address, Errno> {
 #[inline(always)]
 pub(crate) fn recvfrom(fd: &Fd, buffer: &mut [u8], source: &mut Address) -> Result<usize, Errno> {
     let mut length = Address::CAPACITY as c_uint;
+    let (source_at, length_at) = (source.as_mut_bytes().as_mut_ptr() as usize, &raw mut length as usize);
+    let flags = (MSG_DONTWAIT | MSG_TRUNC) as usize;
+    let arguments = [fd.word(), buffer.as_mut_ptr() as usize, buffer.len(), flags, source_at, length_at];
     // SAFETY: `buf` points to `len` writable bytes, `src_addr` to `*addrlen` writable bytes, `addrlen` to an initialised
     // `socklen_t`; all outlive the call, and the kernel writes past none of them, however long the datagram is.
-    unsafe {
-        call(
-            number::__NR_recvfrom,
-            [
-                fd.word(),
-                buffer.as_mut_ptr() as usize,
-                buffer.len(),
-                (MSG_DONTWAIT | MSG_TRUNC) as usize,
-                source.as_mut_bytes().as_mut_ptr() as usize,
-                &raw mut length as usize,
-            ],
-        )
-    }
+    unsafe { call(number::__NR_recvfrom, arguments) }
 }
 
 /// What [`recvmsg`] brought, beside the bytes.
@@ -204,14 +216,25 @@ fn recvmsg_from(flag: u32, fd: &Fd, buffer: &mut [u8], source: &mut Address, con
     Ok(Message { length, control: control.len().min(header.msg_controllen) })
 }
 
+/// `sendto(2)`, never blocking: one datagram. Always inlined, as [`recvfrom`] is.
+#[inline(always)]
+pub(crate) fn sendto(fd: &Fd, payload: &[u8], to: &Address) -> Result<(), Errno> {
+    let address = to.as_internet_bytes();
+    let (payload_at, address_at) = (payload.as_ptr() as usize, address.as_ptr() as usize);
+    let arguments = [fd.word(), payload_at, payload.len(), MSG_DONTWAIT as usize, address_at, address.len()];
+    // SAFETY: `buf` points to `len` readable bytes, `dest_addr` to `addrlen` readable bytes; the kernel keeps no
+    // pointer.
+    unsafe { call(number::__NR_sendto, arguments).map(drop) }
+}
+
 /// `sendmsg(2)`, never blocking: the parts in one datagram, which the kernel cuts into segments of this size.
 pub(crate) fn send_segments<'p>(
     fd: &Fd,
     parts: impl Iterator<Item = &'p [u8]>,
     segment: u16,
-    to: &SocketAddr,
+    to: &Address,
 ) -> Result<(), Errno> {
-    let mut to = Address::to(to);
+    let mut to = *to;
     let mut gathered = [const { iovec { iov_base: null_mut(), iov_len: 0 } }; SEGMENTS];
     let mut count = 0_usize;
     for (place, part) in gathered.iter_mut().zip(parts) {
@@ -253,13 +276,9 @@ impl SegmentSize {
 
 /// `open(2)` and `read(2)`: the beginning of a file of the kernel's; gives the length of what was read.
 pub(crate) fn read_file(path: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let arguments = [AT_FDCWD as usize, path.as_ptr() as usize, (O_RDONLY | O_CLOEXEC) as usize, 0, 0, 0];
     // SAFETY: `pathname` points to bytes that end with a zero, of which the kernel keeps no pointer; a descriptor is returned.
-    let fd = unsafe {
-        call_for_fd(
-            number::__NR_openat,
-            [AT_FDCWD as usize, path.as_ptr() as usize, (O_RDONLY | O_CLOEXEC) as usize, 0, 0, 0],
-        )?
-    };
+    let fd = unsafe { call_for_fd(number::__NR_openat, arguments)? };
     // SAFETY: `buf` points to `count` bytes that may be written.
     unsafe { call(number::__NR_read, [fd.word(), buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) }
 }

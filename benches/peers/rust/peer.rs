@@ -71,7 +71,8 @@ fn serve(peer: &mut dyn Peer) -> Outcome<()> {
         let tally = peer.work(count)?;
         let spent = cpu_time() - start;
         let allocated = allocations::count() - allocated;
-        writeln!(output, "{} {} {} {allocated}", tally.packets, tally.bytes, tally.nanoseconds.unwrap_or(spent))?;
+        let (spent, allocated) = (tally.nanoseconds.unwrap_or(spent), tally.allocations.unwrap_or(allocated));
+        writeln!(output, "{} {} {spent} {allocated}", tally.packets, tally.bytes)?;
     }
     Ok(())
 }

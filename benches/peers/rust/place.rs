@@ -130,11 +130,13 @@ pub(crate) struct Tally {
     pub(crate) bytes: u64,
     /// Set where CPU time is not what counts.
     pub(crate) nanoseconds: Option<u64>,
+    /// Set where some were made before the first packet, and are not what counts.
+    pub(crate) allocations: Option<u64>,
 }
 
 impl Tally {
     pub(crate) fn sent(packets: u64, size: usize) -> Self {
-        Self { packets, bytes: packets * size as u64, nanoseconds: None }
+        Self { packets, bytes: packets * size as u64, ..Self::default() }
     }
 
     /// Counts a packet, and reads of it what any program would look at.

@@ -8,8 +8,8 @@ use mctx_core::{Context, PublicationConfig, PublicationId};
 use multicast::{Group, Interface, Multicaster, Progress, compat};
 use rustix::net::SendFlags;
 
-use crate::Peer;
 use crate::place::{Outcome, Place, PlainSocket, Tally};
+use crate::{Peer, allocations};
 
 /// The measured crate, which holds up to `BATCH` packets and coalesces them where that is more than 1.
 pub(crate) struct Ours<const BATCH: usize> {
@@ -65,7 +65,8 @@ impl Iterator for Supply {
     }
 }
 
-/// The documented API: a multicaster that the poller calls.
+/// The documented API: a multicaster that the poller calls. Each turn makes one, since it leaves when its packets are sent: its
+/// time counts, its allocations are made once and not a packet.
 pub(crate) struct Compat {
     options: compat::SendOptions,
     poller: compat::Poller,
@@ -85,10 +86,12 @@ impl Peer for Compat {
     fn work(&mut self, count: u64) -> Outcome<Tally> {
         let packets = std::iter::repeat_n(self.payload, usize::try_from(count)?);
         let handle = compat::Multicaster::new(packets, self.options.clone())?;
+        let made = allocations::count();
         while handle.is_registered() {
             self.poller.poll(None)?;
         }
-        Ok(Tally::sent(count, self.payload.len()))
+        let allocations = Some(allocations::count() - made);
+        Ok(Tally { allocations, ..Tally::sent(count, self.payload.len()) })
     }
 }
 

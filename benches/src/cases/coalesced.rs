@@ -3,7 +3,7 @@
 
 use super::drain::{Fill, drain};
 use super::send::{Audience, send};
-use super::{Bench, SMALL, c, rust};
+use super::{Bench, PYTHON, SMALL, c, rust};
 use crate::Outcome;
 use crate::measure::Series;
 use crate::workshop::Program;
@@ -15,9 +15,15 @@ pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
     for size in SIZES {
         let peers = [
             rust(Program::Release, "ours-coalesced"),
+            rust(Program::Release, "ours"),
             c("c-gro", "gro"),
             c("c-recvmmsg", "recvmmsg"),
             c("c-recvfrom", "recvfrom"),
+            rust(Program::Release, "std"),
+            rust(Program::Release, "mio"),
+            rust(Program::Release, "tokio"),
+            rust(Program::Release, "mcrx-core"),
+            PYTHON,
         ];
         let case = format!("drain-coalesced/{size}");
         let fill = Fill { size, packets: bench.many_packets(size), coalesced_for: &["ours-coalesced", "c-gro"] };
@@ -27,9 +33,13 @@ pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
         for size in SIZES {
             let peers = [
                 rust(Program::Release, "ours-coalesced"),
+                rust(Program::Release, "ours"),
                 c("c-segment", "segment"),
                 c("c-sendmmsg", "sendmmsg"),
                 c("c-sendto", "sendto"),
+                rust(Program::Release, "mio"),
+                rust(Program::Release, "mctx-core"),
+                PYTHON,
             ];
             let case = format!("send-coalesced{}/{size}", audience.suffix());
             all.push(send(bench, case, "ours-coalesced", &peers, size, audience)?);

@@ -88,7 +88,7 @@ impl Class {
         Self::of(|byte| self.contains(byte) || member(byte))
     }
 
-    fn contains(&self, byte: u8) -> bool {
+    pub(super) fn contains(&self, byte: u8) -> bool {
         self.0.get(usize::from(byte)).is_some_and(|member| *member)
     }
 
@@ -157,7 +157,7 @@ fn refuse_operators(cursor: Cursor<'_>, is_first: bool) -> Result<(), String> {
 }
 
 /// Whether the class of this letter, as in `\d`, has this byte.
-const fn is_perl(letter: u8, byte: u8) -> bool {
+pub(super) const fn is_perl(letter: u8, byte: u8) -> bool {
     let member = match letter.to_ascii_lowercase() {
         b'd' => byte.is_ascii_digit(),
         b's' => is_space(byte),

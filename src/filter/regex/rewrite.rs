@@ -8,9 +8,10 @@ use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-use super::class::Class;
+use super::class::{self, Class};
 use super::cursor::{Cursor, is_space};
 use super::escape::{self, Escape};
+use super::shape::{Outline, Reading, Set, Shape};
 
 /// A text that no packet holds. Matching it once makes the matcher's stack as large as it will ever be.
 pub(super) const WARM_UP: &str = "\u{100}";
@@ -23,6 +24,7 @@ pub(super) struct Rewritten {
     text: String,
     /// How many ways to choose regex-lite's program will have, or some more.
     splits: usize,
+    pub(super) outline: Outline,
 }
 
 /// Rewrites a pattern, or says what to write instead. Not every mistake is found: the pattern alone must be compiled too.
@@ -36,7 +38,8 @@ pub(super) fn rewrite(pattern: &[u8]) -> Result<Rewritten, String> {
         text: String::new(),
     };
     rewriter.run()?;
-    Ok(Rewritten { text: rewriter.text, splits: rewriter.level.splits() })
+    let Rewriter { text, level, .. } = rewriter;
+    Ok(Rewritten { text, splits: level.splits(), outline: level.reading.finish().into() })
 }
 
 impl Rewritten {
@@ -64,6 +67,14 @@ struct Flags {
     verbose: bool,
 }
 
+impl Flags {
+    /// What a byte of the pattern matches.
+    fn byte(self, byte: u8) -> Shape {
+        let folded = self.ignore_case && byte.is_ascii_alphabetic();
+        Shape::byte(Set::of(|other| other == byte || (folded && other.eq_ignore_ascii_case(&byte))))
+    }
+}
+
 /// A group that is being read.
 #[derive(Default)]
 struct Level {
@@ -73,6 +84,8 @@ struct Level {
     before: usize,
     /// Choices in the last item.
     last: usize,
+    /// What it matches.
+    reading: Reading,
 }
 
 impl Level {
@@ -80,14 +93,28 @@ impl Level {
         self.before.saturating_add(self.last)
     }
 
-    const fn push(&mut self, splits: usize) {
+    fn push(&mut self, splits: usize, shape: Shape) {
         self.before = self.splits();
         self.last = splits;
+        self.reading.push(shape);
     }
 
-    /// The last item is now `copies` of itself, and some choices whether to go on.
-    const fn repeat(&mut self, copies: usize, choices: usize) {
+    /// The last item is now there so many times, with some choices whether to go on.
+    fn repeat(&mut self, least: usize, most: Option<usize>) {
+        let (copies, choices) = match most {
+            Some(most) => (most, most.saturating_sub(least)),
+            // Two choices for `a*` where `a` may be empty.
+            None => (least.max(1), 2),
+        };
         self.last = self.last.saturating_mul(copies).saturating_add(choices);
+        self.reading.repeat(least, most);
+    }
+
+    /// Another alternative begins.
+    fn alternative(&mut self) {
+        self.before = self.splits();
+        self.last = 1;
+        self.reading.alternative();
     }
 }
 
@@ -112,23 +139,31 @@ impl Rewriter<'_> {
                 b'[' => {
                     let class = Class::read(&mut self.cursor, self.flags.verbose, self.flags.ignore_case)?;
                     class.write(&mut self.text);
-                    self.level.push(0);
+                    self.level.push(0, Shape::byte(Set::from(&class)));
                 }
                 b'\\' => self.escape()?,
                 b'{' => self.count()?,
                 b'|' => {
                     self.text.push('|');
-                    self.level.push(1);
+                    self.level.alternative();
                 }
                 b'?' | b'*' | b'+' => {
                     self.text.push(char::from(byte));
-                    // Two choices for `a*` where `a` may be empty.
-                    self.level.repeat(1, if byte == b'*' { 2 } else { 1 });
+                    self.level.repeat((byte == b'+').into(), (byte == b'?').then_some(1));
                     self.laziness();
+                }
+                b'.' => {
+                    self.text.push('.');
+                    // No matter which ends of lines it leaves out.
+                    self.level.push(0, Shape::byte(Set::ALL));
+                }
+                b'^' | b'$' => {
+                    self.text.push(char::from(byte));
+                    self.level.push(0, Shape::EMPTY);
                 }
                 _ => {
                     self.text.push(char::from(byte));
-                    self.level.push(0);
+                    self.level.push(0, self.flags.byte(byte));
                 }
             }
         }
@@ -200,24 +235,30 @@ impl Rewriter<'_> {
         if let Some(outer) = self.outer.pop() {
             let closed = core::mem::replace(&mut self.level, outer);
             self.flags = closed.outer_flags;
-            self.level.push(closed.splits());
+            let splits = closed.splits();
+            self.level.push(splits, closed.reading.finish());
         }
     }
 
     fn escape(&mut self) -> Result<(), String> {
-        match escape::read(&mut self.cursor, self.flags.verbose)? {
-            Escape::Byte(byte) => self.text.push_str(&format!("\\x{byte:02X}")),
+        let shape = match escape::read(&mut self.cursor, self.flags.verbose)? {
+            Escape::Byte(byte) => {
+                self.text.push_str(&format!("\\x{byte:02X}"));
+                self.flags.byte(byte)
+            }
             Escape::Class(letter) => {
                 self.text.push('\\');
                 self.text.push(char::from(letter));
+                Shape::byte(Set::of(|byte| class::is_perl(letter, byte)))
             }
             Escape::Place(letter) => {
                 self.text.push('\\');
                 self.text.push(char::from(letter));
                 self.word_place(letter);
+                Shape::EMPTY
             }
-        }
-        self.level.push(0);
+        };
+        self.level.push(0, shape);
         Ok(())
     }
 
@@ -259,11 +300,11 @@ impl Rewriter<'_> {
         match most {
             Some(most) => {
                 self.text.push_str(&format!("{{{least},{most}}}"));
-                self.level.repeat(most, most.saturating_sub(least));
+                self.level.repeat(least, Some(most));
             }
             None => {
                 self.text.push_str(&format!("{{{least},}}"));
-                self.level.repeat(least.max(1), 2);
+                self.level.repeat(least, None);
             }
         }
         // Here the flag `x` allows white space in between, behind other repetitions it does not.

@@ -274,3 +274,95 @@ fn a_filter_may_move_to_another_thread() {
     fn assert_send_and_sync<T: Send + Sync>() {}
     assert_send_and_sync::<Regex>();
 }
+
+/// All packets of up to five bytes of a small alphabet.
+fn all_packets() -> std::vec::Vec<std::vec::Vec<u8>> {
+    let mut packets = std::vec![std::vec::Vec::new()];
+    let mut begin = 0;
+    for _ in 0..5 {
+        let end = packets.len();
+        for index in begin..end {
+            for byte in *b"abAB\n" {
+                packets.push([&packets[index][..], &[byte]].concat());
+            }
+        }
+        begin = end;
+    }
+    packets
+}
+
+#[test]
+fn what_is_refused_before_matching_does_not_match() {
+    let packets = all_packets();
+    let (mut refused, mut matched) = (0, 0);
+    for pattern in [
+        "a",
+        "ab|ba",
+        "ab|a",
+        "a|",
+        "|a",
+        "a||b",
+        "(a|b)*ab",
+        "(?:a|b)+?ba",
+        "a{2}b",
+        "a{0}b",
+        "a{0,2}b",
+        "a{1,}b",
+        "(?:ab){2}",
+        "(?:ab|b){2}a",
+        "(?:a?b?){3}",
+        "(?:a*b){2}",
+        "(?:){3}a",
+        "(?:|a)b",
+        "(?i)ab",
+        "(?i:a)b",
+        "a(?i)b(?-i)a",
+        "(?i)[^a]b",
+        "(?:(?i)a)b",
+        "(?x) a b # c",
+        "(?x)a {2} b",
+        "(?x)a+ ?b",
+        "(?s).b",
+        ".b",
+        ".*b",
+        ".*ba.*ab",
+        "a.*b",
+        "a.?b",
+        "[ab][^ab]",
+        "[^a]*a",
+        r"\w\W",
+        r"\s",
+        r"\Da",
+        r"a\b",
+        r"\Ba",
+        r"a\bb*",
+        "^a$",
+        "(?m)a$\n^b",
+        r"a\z|b",
+        r"\Aa|\Ab",
+        r"\x61\x{62}",
+        r"\<a\>",
+        r"\b{start}a",
+        "a+b+a+",
+        "(a(b(a)?)?)?b",
+        "((a|b)(a|b))+a",
+        "[^\\x00-\\xFF]|a",
+        "a[^\\x00-\\xFF]?b",
+        "(?R).b",
+        "a**b",
+        "a{2}{2}",
+        "(?:a{2}|b)*?ab",
+        "aabba",
+        "(?:aab|abb|bab)a",
+    ] {
+        let filter = Regex::new(pattern).unwrap_or_else(|error| panic!("{error}"));
+        for packet in &packets {
+            let text: String = packet.iter().copied().map(char::from).collect();
+            let (is_match, is_allowed) = (filter.compiled.is_match(&text), filter.outline.allows(packet));
+            assert!(!is_match || is_allowed, "{pattern:?} on {}", packet.escape_ascii());
+            matched += usize::from(is_match);
+            refused += usize::from(!is_allowed);
+        }
+    }
+    assert!(matched > 10_000 && refused > 50_000, "{matched}, {refused}");
+}

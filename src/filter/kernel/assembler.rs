@@ -1,0 +1,407 @@
+//! Writes programs, from their end to their beginning.
+//!
+//! Jumps of classic BPF lead forward only. Written backward, each knows how far it goes, and labels need no memory: a label is
+//! the height of an instruction over the program's end.
+
+use core::net::IpAddr;
+
+use super::{Fit, Instruction, code};
+use crate::group::Family;
+
+/// The height of the last instruction of every program, which refuses the packet.
+const REFUSE: usize = 1;
+/// The height of a program that lets all packets through.
+const EMPTY: usize = 2;
+/// More instructions than stand beside the pieces of a test: steps, loads, and a look at the length.
+const BESIDE: usize = 6;
+/// More ranges of bytes would be farther apart than a conditional jump reaches.
+const RANGES: usize = 32;
+/// No payload is longer.
+const LONGEST: usize = u16::MAX as usize;
+
+/// Takes down the tests that a packet must pass, in a buffer of 2 to 4,096 instructions. All of them must hold.
+///
+/// A test that does not fit into what is left of the buffer is left out, in whole or in part, and is [`Fit::Wider`]. The order of
+/// tests does not matter to the outcome; the last one is the first that is run.
+///
+/// Places in the payload count from its first byte. As in [`Filter::accepts`](super::Filter::accepts), the payload ends where
+/// the listener's buffer does: what lies beyond [`mtu`](Self::mtu) is not there.
+#[derive(Debug)]
+pub struct Assembler<'b> {
+    buffer: &'b mut [Instruction],
+    /// How many instructions there are, at the end of the buffer.
+    height: usize,
+    /// Where a test that does not hold leads to.
+    otherwise: usize,
+    /// Whether the packet is refused where a test does not hold. Then a load from behind its end, which refuses it too, is as
+    /// good as a look at its length.
+    refuses: bool,
+    mtu: usize,
+    family: Family,
+}
+
+impl<'b> Assembler<'b> {
+    /// An empty program for a listener of this family, whose packets are cut at `mtu` bytes: it lets all packets through.
+    ///
+    /// A buffer of less than 2 instructions holds no program.
+    pub fn new(buffer: &'b mut [Instruction], mtu: usize, family: Family) -> Self {
+        let mut code = Self { buffer, height: 0, otherwise: REFUSE, refuses: true, mtu: mtu.min(LONGEST), family };
+        code.push(Instruction::new(code::RETURN, 0));
+        code.push(Instruction::new(code::RETURN, code::ALL));
+        code
+    }
+
+    /// At how many bytes the payload is cut, 65,535 at most.
+    #[must_use]
+    pub const fn mtu(&self) -> usize {
+        self.mtu
+    }
+
+    /// The family of the addresses of all packets.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        self.family
+    }
+
+    /// How many more instructions there is room for.
+    #[must_use]
+    pub const fn room(&self) -> usize {
+        self.buffer.len().saturating_sub(self.height)
+    }
+
+    /// Whether the program tests nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.height <= EMPTY
+    }
+
+    /// The program so far.
+    #[must_use]
+    pub fn instructions(&self) -> &[Instruction] {
+        self.buffer.get(self.room()..).unwrap_or(&[])
+    }
+
+    /// The payload has these bytes from `offset` on. No bytes are everywhere.
+    pub fn bytes(&mut self, offset: usize, bytes: &[u8]) -> Fit {
+        let end = offset.saturating_add(bytes.len());
+        if bytes.is_empty() {
+            return Fit::Exact;
+        }
+        if end > self.mtu {
+            return self.refuse();
+        }
+        let count = Piece::count(bytes.len());
+        let Some(kept) = self.fitting(count, 2) else { return Fit::Wider };
+        for piece in (0..kept).rev().map(|index| Piece::of(bytes.len(), index)) {
+            self.holds(code::JUMP_EQUAL, piece.number(bytes));
+            self.push(Instruction::new(piece.load(code::LOAD_WORD), place(offset.saturating_add(piece.offset))));
+        }
+        // Where all is loaded, a packet that is too short is refused by the last load, if refused it is to be.
+        if !self.refuses || kept < count {
+            self.longer(end);
+        }
+        if kept == count { Fit::Exact } else { Fit::Wider }
+    }
+
+    /// From `offset` on the payload has the bits of `value` where `mask` has ones; it reaches as far as `value` does. Where `mask`
+    /// is shorter, it is as if it had zeros.
+    pub fn masked(&mut self, offset: usize, mask: &[u8], value: &[u8]) -> Fit {
+        let end = offset.saturating_add(value.len());
+        if value.is_empty() {
+            return Fit::Exact;
+        }
+        if end > self.mtu {
+            return self.refuse();
+        }
+        let count = Piece::count(value.len());
+        let Some(kept) = self.fitting(count, 3) else { return Fit::Wider };
+        for piece in (0..kept).rev().map(|index| Piece::of(value.len(), index)) {
+            let ones = piece.number(mask);
+            if ones != 0 {
+                self.holds(code::JUMP_EQUAL, piece.number(value) & ones);
+                if ones != piece.all() {
+                    self.push(Instruction::new(code::AND, ones));
+                }
+                self.push(Instruction::new(piece.load(code::LOAD_WORD), place(offset.saturating_add(piece.offset))));
+            }
+        }
+        self.longer(end);
+        if kept == count { Fit::Exact } else { Fit::Wider }
+    }
+
+    /// The payload ends with these bytes.
+    pub fn ending(&mut self, bytes: &[u8]) -> Fit {
+        if bytes.is_empty() {
+            return Fit::Exact;
+        }
+        if bytes.len() > self.mtu {
+            return self.refuse();
+        }
+        let count = Piece::count(bytes.len());
+        let Some(kept) = self.fitting(count, 2) else { return Fit::Wider };
+        for piece in (0..kept).rev().map(|index| Piece::of(bytes.len(), index)) {
+            let from_end = bytes.len().saturating_sub(piece.offset) as u32;
+            self.holds(code::JUMP_EQUAL, piece.number(bytes));
+            self.push(Instruction::new(piece.load(code::LOAD_WORD_AT_X), from_end.wrapping_neg()));
+        }
+        // X is where the payload ends: where the packet does, or where it is cut.
+        self.push(Instruction::new(code::COPY_TO_X, 0));
+        if self.mtu < LONGEST {
+            let cut = place(self.mtu);
+            self.push(Instruction::new(code::LOAD_NUMBER, cut));
+            self.push(Instruction::jump(code::JUMP_GREATER, cut, 0, 1));
+        }
+        self.longer(bytes.len());
+        if kept == count { Fit::Exact } else { Fit::Wider }
+    }
+
+    /// The payload, cut at the [`mtu`](Self::mtu), has `least` to `most` bytes.
+    pub fn length(&mut self, least: usize, most: usize) -> Fit {
+        if least > most || least > self.mtu {
+            return self.refuse();
+        }
+        if self.room() < 2 * BESIDE {
+            return Fit::Wider;
+        }
+        if most < self.mtu {
+            self.holds_not(code::JUMP_GREATER, place(most));
+            self.push(Instruction::new(code::LOAD_LENGTH, 0));
+        }
+        if least > 0 {
+            self.longer(least);
+        }
+        Fit::Exact
+    }
+
+    /// The byte at `offset` is in one of these ranges, each from a lowest to a highest byte. They stand in order, and do not
+    /// overlap. More than 32 are too many for a program.
+    pub fn byte_in(&mut self, offset: usize, ranges: &[(u8, u8)]) -> Fit {
+        if offset >= self.mtu || ranges.is_empty() {
+            return self.refuse();
+        }
+        if ranges.len() > RANGES || self.room() < ranges.len().saturating_mul(2).saturating_add(2 * BESIDE) {
+            return Fit::Wider;
+        }
+        let member = self.height;
+        for (lowest, highest) in ranges.iter().rev() {
+            if self.height == member {
+                self.holds_not(code::JUMP_GREATER, u32::from(*highest));
+            } else {
+                // What is greater may be in the next range; what is not, is a member.
+                let found = self.height.saturating_sub(member) as u8;
+                self.push(Instruction::jump(code::JUMP_GREATER, u32::from(*highest), 0, found));
+            }
+            self.holds(code::JUMP_AT_LEAST, u32::from(*lowest));
+        }
+        self.push(Instruction::new(code::LOAD_BYTE, place(offset)));
+        if !self.refuses {
+            self.longer(offset.saturating_add(1));
+        }
+        Fit::Exact
+    }
+
+    /// The sender's port is `first` to `last`.
+    pub fn port(&mut self, first: u16, last: u16) -> Fit {
+        if self.room() < 2 * BESIDE {
+            return Fit::Wider;
+        }
+        self.holds_not(code::JUMP_GREATER, last.into());
+        self.holds(code::JUMP_AT_LEAST, first.into());
+        self.push(Instruction::new(code::LOAD_HALF, 0));
+        Fit::Exact
+    }
+
+    /// The first `bits` bits of the sender's address are those of `network`. To IPv6 an IPv4 address is one that is mapped,
+    /// `::ffff:192.0.2.1`.
+    pub fn source(&mut self, network: IpAddr, bits: u8) -> Fit {
+        let (network, bits, words, at) = match (network, self.family) {
+            (IpAddr::V4(network), Family::V4) => (u128::from(network.to_bits()) << 96, bits.min(32), 1, 12_u32),
+            (IpAddr::V4(network), Family::V6) => (network.to_ipv6_mapped().to_bits(), bits.min(32).saturating_add(96), 4, 8),
+            (IpAddr::V6(network), Family::V6) => (network.to_bits(), bits.min(128), 4, 8),
+            (IpAddr::V6(_), Family::V4) => return self.refuse(),
+        };
+        if self.room() < 3 * 4 + BESIDE {
+            return Fit::Wider;
+        }
+        let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits.into())).unwrap_or(0);
+        // The first word is the upper one.
+        for (shift, from) in [(96, at), (64, at.saturating_add(4)), (32, at.saturating_add(8)), (0, at.saturating_add(12))]
+            .into_iter()
+            .take(words)
+            .rev()
+        {
+            let word = |all: u128| (all >> shift) as u32;
+            if word(mask) != 0 {
+                self.holds(code::JUMP_EQUAL, word(network & mask));
+                if word(mask) != u32::MAX {
+                    self.push(Instruction::new(code::AND, word(mask)));
+                }
+                self.push(Instruction::new(code::LOAD_WORD, code::NETWORK.saturating_add(from)));
+            }
+        }
+        Fit::Exact
+    }
+
+    /// One test holds at least of two, each of which a closure writes.
+    pub fn either(&mut self, first: impl FnOnce(&mut Self) -> Fit, second: impl FnOnce(&mut Self) -> Fit) -> Fit {
+        let (end, otherwise, refuses) = (self.height, self.otherwise, self.refuses);
+        let second_fit = second(self);
+        self.otherwise = otherwise;
+        let alternative = self.height;
+        if alternative == end {
+            // It lets all through, and so does the whole.
+            return second_fit;
+        }
+        if self.room() == 0 {
+            self.height = end;
+            return Fit::Wider;
+        }
+        self.push(Instruction::new(code::JUMP, self.height.saturating_sub(end) as u32));
+        let begin = self.height;
+        (self.otherwise, self.refuses) = (alternative, false);
+        let first_fit = first(self);
+        (self.otherwise, self.refuses) = (otherwise, refuses);
+        if self.height == begin {
+            self.height = end;
+            return first_fit;
+        }
+        first_fit.and(second_fit)
+    }
+
+    /// The test that a closure writes does not hold. One that the kernel cannot decide exactly lets everything through here.
+    pub fn not(&mut self, test: impl FnOnce(&mut Self) -> Fit) -> Fit {
+        let (end, otherwise, refuses) = (self.height, self.otherwise, self.refuses);
+        if self.refuse() == Fit::Wider {
+            return Fit::Wider;
+        }
+        (self.otherwise, self.refuses) = (end, false);
+        let fit = test(self);
+        (self.otherwise, self.refuses) = (otherwise, refuses);
+        if fit == Fit::Wider {
+            self.height = end;
+        }
+        fit
+    }
+
+    /// No packet passes.
+    pub fn refuse(&mut self) -> Fit {
+        if self.room() == 0 {
+            return Fit::Wider;
+        }
+        self.leave();
+        Fit::Exact
+    }
+
+    /// The payload has so many bytes at least.
+    fn longer(&mut self, least: usize) {
+        self.holds(code::JUMP_AT_LEAST, place(least));
+        self.push(Instruction::new(code::LOAD_LENGTH, 0));
+    }
+
+    /// Goes on where the comparison with what is loaded is true.
+    fn holds(&mut self, comparison: u16, operand: u32) {
+        let (next, otherwise) = self.ways();
+        self.push(Instruction::jump(comparison, operand, next, otherwise));
+    }
+
+    /// Goes on where it is false.
+    fn holds_not(&mut self, comparison: u16, operand: u32) {
+        let (next, otherwise) = self.ways();
+        self.push(Instruction::jump(comparison, operand, otherwise, next));
+    }
+
+    /// How far the instruction to come has to jump to go on, and not to. What is too far is reached by a step in between.
+    fn ways(&mut self) -> (u8, u8) {
+        match u8::try_from(self.height.saturating_sub(self.otherwise)) {
+            Ok(otherwise) => (0, otherwise),
+            Err(_) => {
+                self.leave();
+                self.otherwise = self.height;
+                (1, 0)
+            }
+        }
+    }
+
+    /// Goes where a test leads that does not hold.
+    fn leave(&mut self) {
+        self.push(if self.refuses {
+            Instruction::new(code::RETURN, 0)
+        } else {
+            Instruction::new(code::JUMP, self.height.saturating_sub(self.otherwise) as u32)
+        });
+    }
+
+    /// How many of these pieces fit, each of so many instructions, with what is beside them; `None` where not even that does.
+    fn fitting(&self, pieces: usize, each: usize) -> Option<usize> {
+        let room = self.room().checked_sub(2 * BESIDE)?;
+        // A step in 255 instructions, and some to spare.
+        let room = room.saturating_sub(room / 128);
+        Some(pieces.min(if each == 2 { room / 2 } else { room / 3 }))
+    }
+
+    fn push(&mut self, instruction: Instruction) {
+        let height = self.height.saturating_add(1);
+        let place = self.buffer.len().checked_sub(height).and_then(|index| self.buffer.get_mut(index));
+        if let Some(place) = place {
+            *place = instruction;
+            self.height = height;
+        }
+    }
+}
+
+/// Where a byte of the payload is, counted from the UDP header, and how long a packet is with so many.
+fn place(offset: usize) -> u32 {
+    code::UDP_HEADER.saturating_add(offset as u32)
+}
+
+/// Some bytes of a longer run that are loaded and compared at once.
+#[derive(Clone, Copy)]
+struct Piece {
+    offset: usize,
+    /// 4, 2 or 1.
+    size: usize,
+}
+
+impl Piece {
+    /// Of how many pieces a run of this length is made.
+    const fn count(length: usize) -> usize {
+        match length {
+            3 => 2,
+            _ => length.div_ceil(4),
+        }
+    }
+
+    /// One of them. Where the last one would be short, it begins earlier.
+    fn of(length: usize, index: usize) -> Self {
+        match length {
+            4.. => Self { offset: index.saturating_mul(4).min(length.saturating_sub(4)), size: 4 },
+            3 if index == 1 => Self { offset: 2, size: 1 },
+            2 | 3 => Self { offset: 0, size: 2 },
+            _ => Self { offset: 0, size: 1 },
+        }
+    }
+
+    /// The number that its bytes are, as the kernel loads it; what the run does not have are zeros.
+    fn number(self, run: &[u8]) -> u32 {
+        let bytes = run.iter().copied().chain(core::iter::repeat(0));
+        bytes.skip(self.offset).take(self.size).fold(0, |number, byte| (number << 8) | u32::from(byte))
+    }
+
+    /// The number of all ones.
+    const fn all(self) -> u32 {
+        match self.size {
+            4 => u32::MAX,
+            2 => u16::MAX as u32,
+            _ => u8::MAX as u32,
+        }
+    }
+
+    /// The code of its load, from that of the load of a word.
+    const fn load(self, word: u16) -> u16 {
+        match self.size {
+            4 => word,
+            2 => word | 0x08,
+            _ => word | 0x10,
+        }
+    }
+}

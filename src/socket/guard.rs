@@ -1,0 +1,352 @@
+//! The guard: a program that lets through what was sent to the groups that this socket joined, on the interfaces on which it joined
+//! them. The filter's program stands behind it.
+//!
+//! The list of groups and interfaces is kept nowhere but in the program. The kernel gives it back (`SO_GET_FILTER`), and takes the
+//! changed one in place of it at once, so that at no time the socket is without.
+//!
+//! ```text
+//! ldx #mark                   says that it is a guard, and how many entries there are
+//! ld [net + 16]               an entry: the group,
+//! jeq #group jf next
+//! ld #ifidx                   the interface
+//! jeq #index jt filter
+//! ret #0                      behind the last entry
+//! ..                          filter
+//! ```
+//!
+//! An entry knows how far the filter is, which does not change by what is put in front of it: a new one is written before the first,
+//! and one that goes takes the place of the first.
+
+use core::net::IpAddr;
+use core::num::NonZeroU32;
+
+use linux_raw_sys::net as linux;
+
+use super::membership::setting_of;
+use super::{SOCKET, Socket};
+use crate::error::Errno;
+use crate::filter::kernel::{Instruction, MOST_INSTRUCTIONS, code};
+use crate::group::Family;
+use crate::sys;
+
+/// What the first instruction of a guard loads, beside the number of entries in the lower half: nobody would load that, and
+/// no program of a filter begins so.
+const MARK: u32 = 0x6d63_0000;
+const COUNT: u32 = 0xffff;
+/// More instructions than a new entry has.
+const SPARE: usize = 16;
+/// Room for most programs: a guard of as many entries as the kernel grants groups by default, and a filter. Others take more of
+/// the stack.
+const ROOM: usize = 256;
+
+/// How a change went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// The guard lets through what it should.
+    Kept,
+    /// There is no room for it, or the kernel refused it: it is gone.
+    Gone,
+}
+
+/// What is to be done with the program.
+#[derive(Clone, Copy)]
+enum Change<'p> {
+    Nothing,
+    /// A group on an interface is to be let through.
+    Admit(Entry),
+    /// What the socket is no member of is not.
+    Prune,
+    /// Another filter is to stand behind the guard.
+    Filter(&'p [Instruction]),
+}
+
+impl Socket {
+    /// Attaches a guard that lets nothing through yet, with a filter behind it; whether that could be done.
+    pub(crate) fn guard(&self, family: Family, filter: &[Instruction]) -> bool {
+        // A socket that hears a virtual routing domain is told the interface beneath, and the program the one above.
+        let is_bound = sys::getsockopt(&self.fd, SOCKET, linux::SO_BINDTODEVICE, &mut [0; 16]) != Ok(0);
+        if is_bound || setting_of(c"/proc/sys/net/ipv4/udp_l3mdev_accept") != 0 {
+            return false;
+        }
+        if filter.len() < ROOM - 2 {
+            self.begin(&mut [Instruction::NOTHING; ROOM], family, filter)
+        } else {
+            self.begin_at_large(family, filter)
+        }
+    }
+
+    #[inline(never)]
+    fn begin_at_large(&self, family: Family, filter: &[Instruction]) -> bool {
+        self.begin(&mut [Instruction::NOTHING; MOST_INSTRUCTIONS], family, filter)
+    }
+
+    fn begin(&self, buffer: &mut [Instruction], family: Family, filter: &[Instruction]) -> bool {
+        let mut program = Program::before(buffer, family, filter);
+        program.begin().is_some() && self.attach(program.instructions())
+    }
+
+    /// Lets a group on an interface through.
+    pub(crate) fn admit(&self, group: IpAddr, interface: NonZeroU32) -> Guard {
+        let family = if group.is_ipv4() { Family::V4 } else { Family::V6 };
+        self.change(family, Change::Admit((group, interface.get())))
+    }
+
+    /// Lets through no more what the socket is no member of any more.
+    pub(crate) fn prune(&self, family: Family) -> Guard {
+        self.change(family, Change::Prune)
+    }
+
+    /// Puts another filter behind the guard, at once.
+    ///
+    /// Where the guard cannot be kept, the other filter is attached alone, or no program at all. An error leaves all as it was.
+    pub(crate) fn guard_with(&self, family: Family, filter: &[Instruction]) -> Result<Guard, Errno> {
+        let guard = self.change(family, Change::Filter(filter));
+        if guard == Guard::Gone && !self.attach(filter) {
+            self.detach()?;
+        }
+        Ok(guard)
+    }
+
+    /// Whether a guard is attached, by us or by a former owner.
+    pub(crate) fn is_guarded(&self, family: Family) -> bool {
+        self.change(family, Change::Nothing) == Guard::Kept
+    }
+
+    /// Attaches a program in place of the one before, at once; whether that could be done.
+    pub(crate) fn attach(&self, program: &[Instruction]) -> bool {
+        sys::attach_filter(&self.fd, program).is_ok()
+    }
+
+    /// Takes off the program that is attached. That there is none is fine.
+    pub(crate) fn detach(&self) -> Result<(), Errno> {
+        match sys::setsockopt_int(&self.fd, SOCKET, linux::SO_DETACH_FILTER, 0) {
+            Err(errno) if errno != Errno::NO_ENTRY => Err(errno),
+            _ => Ok(()),
+        }
+    }
+
+    /// The program that is attached, written to the beginning of a buffer: its length, or `None` where it does not fit.
+    pub(crate) fn attached(&self, buffer: &mut [Instruction]) -> Option<usize> {
+        let length = sys::attached_filter(&self.fd, &mut []).ok()?;
+        let room = buffer.get_mut(..length)?;
+        if length > 0 {
+            sys::attached_filter(&self.fd, room).ok()?;
+        }
+        Some(length)
+    }
+
+    fn change(&self, family: Family, change: Change<'_>) -> Guard {
+        let length = sys::attached_filter(&self.fd, &mut []).unwrap_or(0);
+        let more = if let Change::Filter(filter) = change { filter.len() } else { SPARE };
+        let is_done = if length.saturating_add(more) <= ROOM {
+            self.change_in(&mut [Instruction::NOTHING; ROOM], length, family, change)
+        } else {
+            self.change_at_large(length, family, change)
+        };
+        match is_done {
+            Some(()) => Guard::Kept,
+            None => Guard::Gone,
+        }
+    }
+
+    /// Apart, so that others do not take so much of the stack.
+    #[inline(never)]
+    fn change_at_large(&self, length: usize, family: Family, change: Change<'_>) -> Option<()> {
+        self.change_in(&mut [Instruction::NOTHING; MOST_INSTRUCTIONS], length, family, change)
+    }
+
+    /// `None` where the guard is gone, or another filter could not be put behind it.
+    fn change_in(&self, buffer: &mut [Instruction], length: usize, family: Family, change: Change<'_>) -> Option<()> {
+        let mut program = self.read(buffer, length, family)?;
+        let is_attached = match change {
+            Change::Nothing => true,
+            Change::Admit(entry) if program.position(entry).is_some() => true,
+            Change::Admit(entry) => program.add(entry).is_some() && self.attach(program.instructions()),
+            Change::Prune => {
+                let before = program.entries();
+                for entry in (0..before).rev() {
+                    let is_member = program.entry(entry).is_some_and(|(group, index)| {
+                        NonZeroU32::new(index).is_some_and(|index| self.is_member(group, index))
+                    });
+                    if !is_member {
+                        program.remove(entry);
+                    }
+                }
+                program.entries() == before || self.attach(program.instructions())
+            }
+            Change::Filter(filter) => return self.exchange(&program, filter),
+        };
+        if is_attached {
+            return Some(());
+        }
+        // What is left is the filter alone, and not even that where the kernel does not want it.
+        if !self.attach(program.filter()) {
+            let _ = self.detach();
+        }
+        None
+    }
+
+    /// Writes the guard anew before another filter.
+    fn exchange(&self, old: &Program<'_>, filter: &[Instruction]) -> Option<()> {
+        if filter.len().saturating_add(old.instructions().len()) <= ROOM {
+            self.exchange_in(&mut [Instruction::NOTHING; ROOM], old, filter)
+        } else {
+            self.exchange_at_large(old, filter)
+        }
+    }
+
+    #[inline(never)]
+    fn exchange_at_large(&self, old: &Program<'_>, filter: &[Instruction]) -> Option<()> {
+        self.exchange_in(&mut [Instruction::NOTHING; MOST_INSTRUCTIONS], old, filter)
+    }
+
+    fn exchange_in(&self, buffer: &mut [Instruction], old: &Program<'_>, filter: &[Instruction]) -> Option<()> {
+        let mut program = Program::before(buffer, old.family, filter);
+        program.begin()?;
+        for entry in (0..old.entries()).rev() {
+            program.add(old.entry(entry)?)?;
+        }
+        self.attach(program.instructions()).then_some(())
+    }
+
+    /// Reads the program that is attached to the end of a buffer; `None` where it has no guard.
+    fn read<'b>(&self, buffer: &'b mut [Instruction], length: usize, family: Family) -> Option<Program<'b>> {
+        let start = buffer.len().checked_sub(length)?;
+        let room = buffer.get_mut(start..)?;
+        let is_read = !room.is_empty() && sys::attached_filter(&self.fd, room) == Ok(length);
+        let program = Program { buffer, start, family };
+        (is_read && program.at(start).is_some_and(|first| is_mark(&first))).then_some(program)
+    }
+}
+
+fn is_mark(first: &Instruction) -> bool {
+    first.code == code::LOAD_X_NUMBER && first.operand & !COUNT == MARK
+}
+
+/// One entry: group, and index of the interface.
+type Entry = (IpAddr, u32);
+
+/// Guard and filter, at the end of a buffer.
+struct Program<'b> {
+    buffer: &'b mut [Instruction],
+    start: usize,
+    family: Family,
+}
+
+impl<'b> Program<'b> {
+    /// A filter, as far as there is room, which nothing stands before yet.
+    fn before(buffer: &'b mut [Instruction], family: Family, filter: &[Instruction]) -> Self {
+        let start = buffer.len().saturating_sub(filter.len());
+        for (to, from) in buffer.iter_mut().skip(start).zip(filter) {
+            *to = *from;
+        }
+        Self { buffer, start, family }
+    }
+
+    fn instructions(&self) -> &[Instruction] {
+        self.buffer.get(self.start..).unwrap_or(&[])
+    }
+
+    /// What stands behind the guard.
+    fn filter(&self) -> &[Instruction] {
+        self.buffer.get(self.place(self.entries()).saturating_add(1)..).unwrap_or(&[])
+    }
+
+    /// How many instructions an entry has: two for each word of the group, two for the interface.
+    const fn size(&self) -> usize {
+        match self.family {
+            Family::V4 => 4,
+            Family::V6 => 10,
+        }
+    }
+
+    fn at(&self, index: usize) -> Option<Instruction> {
+        self.buffer.get(index).copied()
+    }
+
+    fn entries(&self) -> usize {
+        self.at(self.start).map_or(0, |first| (first.operand & COUNT) as usize)
+    }
+
+    /// Where an entry begins.
+    const fn place(&self, entry: usize) -> usize {
+        entry.saturating_mul(self.size()).saturating_add(self.start).saturating_add(1)
+    }
+
+    fn entry(&self, entry: usize) -> Option<Entry> {
+        let operand = |offset: usize| Some(self.at(self.place(entry).saturating_add(offset))?.operand);
+        Some(match self.family {
+            Family::V4 => (IpAddr::V4(operand(1)?.into()), operand(3)?),
+            Family::V6 => {
+                let words = [operand(7)?, operand(5)?, operand(3)?, operand(1)?];
+                let group = words.iter().fold(0_u128, |group, word| (group << 32) | u128::from(*word));
+                (IpAddr::V6(group.into()), operand(9)?)
+            }
+        })
+    }
+
+    fn position(&self, wanted: Entry) -> Option<usize> {
+        (0..self.entries()).find(|entry| self.entry(*entry) == Some(wanted))
+    }
+
+    /// Puts an instruction in front of all others.
+    fn push(&mut self, instruction: Instruction) -> Option<()> {
+        let start = self.start.checked_sub(1)?;
+        *self.buffer.get_mut(start)? = instruction;
+        self.start = start;
+        Some(())
+    }
+
+    fn mark(&mut self, entries: usize) -> Option<()> {
+        self.push(Instruction::new(code::LOAD_X_NUMBER, MARK | (entries as u32 & COUNT)))
+    }
+
+    /// Puts a guard without entries in front.
+    fn begin(&mut self) -> Option<()> {
+        self.push(Instruction::new(code::RETURN, 0))?;
+        self.mark(0)
+    }
+
+    fn add(&mut self, (group, index): Entry) -> Option<()> {
+        let entries = self.entries();
+        // Over the other entries, and what stands behind the last one.
+        let to_filter = u8::try_from(entries.saturating_mul(self.size()).saturating_add(1)).ok()?;
+        // The mark is written anew.
+        self.start = self.start.saturating_add(1);
+        self.push(Instruction::jump(code::JUMP_EQUAL, index, to_filter, 0))?;
+        self.push(Instruction::new(code::LOAD_WORD, code::INTERFACE))?;
+        // The last word of the group stands first, since in it groups differ.
+        match group {
+            IpAddr::V4(group) => self.word(16, group.to_bits(), 2)?,
+            IpAddr::V6(group) => {
+                let mut rest = group.to_bits().rotate_left(32);
+                for (place, to_next) in [(24, 2), (28, 4), (32, 6), (36, 8)] {
+                    self.word(place, rest as u32, to_next)?;
+                    rest = rest.rotate_left(32);
+                }
+            }
+        }
+        self.mark(entries.saturating_add(1))
+    }
+
+    /// One word of the group at this place of the network header; else it goes on to the next entry.
+    fn word(&mut self, place: u32, word: u32, to_next: u8) -> Option<()> {
+        self.push(Instruction::jump(code::JUMP_EQUAL, word, 0, to_next))?;
+        self.push(Instruction::new(code::LOAD_WORD, code::NETWORK.saturating_add(place)))
+    }
+
+    /// The first entry takes the place of this one.
+    fn remove(&mut self, entry: usize) {
+        let entries = self.entries();
+        for offset in 0..self.size() {
+            let first = self.at(self.place(0).saturating_add(offset));
+            let index = self.place(entry).saturating_add(offset);
+            if let (Some(first), Some(place)) = (first, self.buffer.get_mut(index)) {
+                // The way to the filter stays that of the place.
+                place.operand = first.operand;
+            }
+        }
+        self.start = self.place(1);
+        let _ = self.mark(entries.saturating_sub(1));
+    }
+}

@@ -1,0 +1,150 @@
+//! Metadata of packets that came over a link, against what tshark makes of the same packets on the wire.
+
+mod common;
+
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use common::link::{Pair, index_of, named};
+use common::segments::Sender;
+use common::{PATIENCE, unique_group, unique_v6_group};
+use multicast::{
+    Events, Group, Interest, ListenOptions, Listener, Membership, Poller, Progress, Received, SendOptions, Token, Ttl,
+};
+
+/// tshark on an interface, told to print the headers of UDP packets to a port. It ends when it is dropped, and after a minute.
+struct Tshark {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+/// One packet, in tshark's words.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    length: usize,
+    interface: String,
+    destination: String,
+    hops: u8,
+    class: u8,
+    time: Duration,
+}
+
+impl Tshark {
+    /// Starts it, and sends with `sender` until it sees that.
+    fn on(interface: &str, port: u16, sender: &mut Sender) -> Self {
+        let fields =
+            "udp.length frame.interface_name frame.time_epoch ip.dst ipv6.dst ip.ttl ipv6.hlim ip.dsfield ipv6.tclass";
+        let mut child = Command::new("tshark")
+            .args(["-n", "-l", "-i", interface, "-a", "duration:60", "-f", &format!("udp dst port {port}"), "-T", "fields"])
+            .args(fields.split(' ').flat_map(|field| ["-e", field]))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("tshark is needed for the tests against the wire: install it");
+        let lines = common::lines_of(child.stdout.take().unwrap());
+        let tshark = Self { child, lines };
+        common::wait_until_mut("tshark captures", || {
+            sender.send(b"");
+            tshark.lines.try_recv().is_ok()
+        });
+        tshark
+    }
+
+    /// The next packet with so many bytes of payload.
+    fn next(&self, payload: usize) -> Seen {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).expect("tshark sees the packet");
+            let seen = Seen::read(&line).unwrap_or_else(|| panic!("not a packet: '{line}'"));
+            if seen.length == payload {
+                return seen;
+            }
+        }
+    }
+}
+
+impl Drop for Tshark {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Seen {
+    /// Words between tabs; of two fields one is empty, that of the other family.
+    fn read(line: &str) -> Option<Self> {
+        let words: Vec<&str> = line.split('\t').collect();
+        let [length, interface, time, to_v4, to_v6, ttl, hop_limit, tos, class] = words[..] else { return None };
+        let (seconds, nanoseconds) = time.split_once('.')?;
+        let class = format!("{tos}{class}");
+        Some(Self {
+            // The header of UDP counts itself.
+            length: length.parse::<usize>().ok()?.checked_sub(8)?,
+            interface: interface.into(),
+            destination: format!("{to_v4}{to_v6}"),
+            hops: format!("{ttl}{hop_limit}").parse().ok()?,
+            class: u32::from_str_radix(class.strip_prefix("0x")?, 16).ok()?.try_into().ok()?,
+            time: Duration::new(seconds.parse().ok()?, nanoseconds.parse().ok()?),
+        })
+    }
+}
+
+/// What the next packet's metadata says, in the same words.
+fn told(listener: &mut Listener<256>, interface: &str) -> Seen {
+    let (poller, mut events) = (Poller::new().unwrap(), Events::<1>::new());
+    poller.register(listener, Token(0), Interest::READABLE).unwrap();
+    assert_eq!(poller.poll(&mut events, PATIENCE).unwrap().count(), 1);
+    let Received::Packet(packet) = listener.recv().unwrap() else { panic!("no packet") };
+    let metadata = packet.metadata().expect("it was asked for");
+    assert_eq!(metadata.interface, Some(index_of(interface)));
+    Seen {
+        length: packet.wire_length(),
+        interface: interface.into(),
+        destination: metadata.destination.unwrap().to_string(),
+        hops: metadata.hop_limit.unwrap(),
+        class: metadata.traffic_class.unwrap(),
+        time: metadata.received_at.unwrap(),
+    }
+}
+
+fn listener(group: Group, interface: &str) -> Listener<256> {
+    ListenOptions::new().metadata().bind(Membership::any(group).on(named(interface))).unwrap()
+}
+
+#[test]
+fn metadata_is_what_tshark_sees_on_the_wire() {
+    let pair = Pair::new();
+    for group in [unique_group(), unique_v6_group(5)] {
+        let mut sender = Sender::to(&group.address().to_string(), group.port(), &pair.a, &pair.addresses[0].to_string());
+        let tshark = Tshark::on(&pair.b, group.port(), &mut sender);
+        let mut listener = listener(group, &pair.b);
+        for (payload, (hops, class)) in (100..).zip([(1, 0), (255, 0xfc), (33, 0xb9), (64, 0x02)]) {
+            sender.mark(hops, class);
+            sender.send(&vec![b'x'; payload]);
+            let seen = tshark.next(payload);
+            assert_eq!((seen.hops, seen.class), (hops, class), "the sender did not do what it was told");
+            // One stamp of the kernel for both, to the nanosecond.
+            assert_eq!(told(&mut listener, &pair.b), seen);
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_ours_is_single_packets_to_tshark() {
+    let pair = Pair::new();
+    // A virtual link hands batches on whole. One that cannot has them cut, as they are on a real wire.
+    common::link::run(&format!("ip link set {} gso_max_segs 1", pair.a));
+    let group = unique_group();
+    let mut sender = Sender::to(&group.address().to_string(), group.port(), &pair.a, &pair.addresses[0].to_string());
+    let mut listener = listener(group, &pair.b);
+    let tshark = Tshark::on(&pair.b, group.port(), &mut sender);
+    while let Received::Packet(_) = listener.recv().unwrap() {}
+    let options = SendOptions::new().interface(named(&pair.a)).ttl(Ttl::REGION).traffic_class(0xb8);
+    let packets = [[b'x'; 200].as_slice(), &[b'y'; 200], &[b'z'; 150]];
+    assert_eq!(options.batches::<8, _>(group, packets).unwrap().step().unwrap(), Progress::Sent(3));
+    for packet in packets {
+        let seen = tshark.next(packet.len());
+        assert_eq!((seen.hops, seen.class), (64, 0xb8));
+        assert_eq!(told(&mut listener, &pair.b), seen);
+    }
+}
