@@ -81,11 +81,10 @@ fn what_was_left_does_not_come_through() {
         for command in ["NAME down", "NAME name spare0", "spare0 up"] {
             run(&format!("ip link set {}", command.replace("NAME", &pair.b)));
         }
-        for (from, to) in [(&other.b, &pair.b)] {
-            run(&format!("ip link set {from} down"));
-            run(&format!("ip link set {from} name {to}"));
-            run(&format!("ip link set {to} up"));
-        }
+        let (from, to) = (&other.b, &pair.b);
+        run(&format!("ip link set {from} down"));
+        run(&format!("ip link set {from} name {to}"));
+        run(&format!("ip link set {to} up"));
         for end in [&pair.a, &other.a] {
             common::wait_until("the link is up", || run(&format!("ip -o link show dev {end}")).contains("state UP"));
         }

@@ -42,12 +42,6 @@ impl<F: Filter> Receiver<F> {
         self.undo_unless(membership, joined)
     }
 
-    /// [`join`](Self::join) without a thought of the guard: for a socket that is bound to an IPv4 group, which has none.
-    pub(super) fn join_unguarded(&mut self, membership: &Membership) -> Result<()> {
-        self.check_source(membership, membership.only_source(), Operation::Join)?;
-        self.socket.join(membership, |_| ())
-    }
-
     /// What was let through in advance is not to be, where joining failed.
     fn undo_unless(&mut self, membership: &Membership, joined: Result<()>) -> Result<()> {
         if joined.is_err() {
