@@ -20,29 +20,45 @@ impl Address {
 
     /// An address alone, with port 0: what the `MCAST_*` options want.
     pub(crate) fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::v4(address, 0),
+            IpAddr::V6(address) => Self::v6(address, 0, 0),
+        }
+    }
+
+    /// Address, port, and for IPv6 the scope: what `bind` and `sendmsg` want.
+    pub(crate) fn to(address: &SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(address) => Self::v4(*address.ip(), address.port()),
+            SocketAddr::V6(address) => Self::v6(*address.ip(), address.port(), address.scope_id()),
+        }
+    }
+
+    /// The size of the structure of an address's family.
+    #[inline]
+    pub(crate) const fn length(address: &SocketAddr) -> usize {
+        match address {
+            SocketAddr::V4(_) => 16,
+            SocketAddr::V6(_) => Self::CAPACITY,
+        }
+    }
+
+    fn v4(address: Ipv4Addr, port: u16) -> Self {
         let mut bytes = [0; Self::CAPACITY];
-        let family = match address {
-            IpAddr::V4(address) => {
-                put(&mut bytes, 4, &address.octets());
-                AF_INET
-            }
-            IpAddr::V6(address) => {
-                put(&mut bytes, 8, &address.octets());
-                AF_INET6
-            }
-        };
-        put(&mut bytes, 0, &(family as u16).to_ne_bytes());
+        // One store of each, which is little code: this is part of every send.
+        [bytes[0], bytes[1]] = (AF_INET as u16).to_ne_bytes();
+        [bytes[2], bytes[3]] = port.to_be_bytes();
+        [bytes[4], bytes[5], bytes[6], bytes[7]] = address.octets();
         Self { bytes }
     }
 
-    /// Address, port, and for IPv6 the scope: what `sendmsg` wants.
-    pub(crate) fn to(address: &SocketAddr) -> Self {
-        let mut encoded = Self::of(address.ip());
-        put(&mut encoded.bytes, 2, &address.port().to_be_bytes());
-        if let SocketAddr::V6(address) = address {
-            put(&mut encoded.bytes, 24, &address.scope_id().to_ne_bytes());
-        }
-        encoded
+    fn v6(address: Ipv6Addr, port: u16, scope: u32) -> Self {
+        let mut bytes = [0; Self::CAPACITY];
+        [bytes[0], bytes[1]] = (AF_INET6 as u16).to_ne_bytes();
+        [bytes[2], bytes[3]] = port.to_be_bytes();
+        put(&mut bytes, 8, &address.octets());
+        [bytes[24], bytes[25], bytes[26], bytes[27]] = scope.to_ne_bytes();
+        Self { bytes }
     }
 
     /// A `sockaddr_nl`: family, port id 0 (the kernel chooses one), groups.

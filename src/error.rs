@@ -177,7 +177,9 @@ pub(crate) enum Object {
 pub struct Error {
     object: Object,
     operation: Operation,
-    kind: ErrorKind,
+    /// `None` where it follows from operation and errno: it is worked out when somebody asks, and programs that never do need not
+    /// have the table.
+    kind: Option<ErrorKind>,
     /// 0 where the kernel said nothing.
     errno: u16,
     /// The limit that was reached, 0 where it is not known.
@@ -188,7 +190,10 @@ impl Error {
     /// Which kind of error it is.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
-        self.kind
+        match self.kind {
+            Some(kind) => kind,
+            None => text::kind_of(self.operation, Errno(self.errno)),
+        }
     }
 
     /// The kernel's error number (`errno(3)`), or `None` where the crate itself refused.
@@ -213,19 +218,19 @@ impl Error {
     }
 
     pub(crate) const fn new(operation: Operation, object: Object, kind: ErrorKind) -> Self {
-        Self { object, operation, kind, errno: 0, limit: 0 }
+        Self { object, operation, kind: Some(kind), errno: 0, limit: 0 }
     }
 
-    /// An error that the kernel reported, with the kind that belongs to its errno.
+    /// An error that the kernel reported; its kind follows from the errno.
     #[cold]
     pub(crate) const fn system(operation: Operation, object: Object, errno: Errno) -> Self {
-        Self { object, operation, kind: text::kind_of(operation, errno), errno: errno.0, limit: 0 }
+        Self { object, operation, kind: None, errno: errno.0, limit: 0 }
     }
 
     /// A limit of the kernel that was reached, with what it is set to.
     #[cold]
     pub(crate) const fn limit(operation: Operation, object: Object, kind: ErrorKind, errno: Errno, limit: u32) -> Self {
-        Self { object, operation, kind, errno: errno.0, limit }
+        Self { object, operation, kind: Some(kind), errno: errno.0, limit }
     }
 
     /// A pattern that is no regular expression, with the sentence that says why.
@@ -239,12 +244,12 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if matches!(self.operation, Operation::Custom) {
-            return text::custom(&self.object, self.kind, Errno(self.errno), f);
+            return text::custom(&self.object, self.kind(), Errno(self.errno), f);
         }
         f.write_str(text::verb(self.operation))?;
         text::object(&self.object, f)?;
         f.write_str(": ")?;
-        text::reason(self.kind, self.operation, &self.object, Errno(self.errno), f)?;
+        text::reason(self.kind(), self.operation, &self.object, Errno(self.errno), f)?;
         match self.limit {
             0 => Ok(()),
             limit => write!(f, ", set to {limit}"),
@@ -255,7 +260,7 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")
-            .field("kind", &self.kind)
+            .field("kind", &self.kind())
             .field("errno", &self.raw_os_error())
             .field("text", &format_args!("\"{self}\""))
             .finish()
@@ -271,7 +276,7 @@ impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         match error.raw_os_error() {
             Some(errno) => Self::from_raw_os_error(errno),
-            None => Self::new(text::io_kind(error.kind), error),
+            None => Self::new(text::io_kind(error.kind()), error),
         }
     }
 }

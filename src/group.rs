@@ -42,17 +42,37 @@ impl Group {
     ///
     /// # Errors
     /// [`ErrorKind::NotMulticast`] where the address is no multicast address, [`ErrorKind::PortZero`] for port 0.
+    #[inline]
     pub fn new(address: impl Into<IpAddr>, port: u16) -> Result<Self> {
         let address = address.into();
         Self::checked(address, port).map_err(|kind| Error::new(Operation::ParseGroup, Object::Address(address), kind))
     }
 
-    fn checked(address: IpAddr, port: u16) -> core::result::Result<Self, ErrorKind> {
+    /// A group that is known when the program is built; `None` where [`new`](Self::new) gives an error.
+    ///
+    /// ```
+    /// # use core::net::{IpAddr, Ipv4Addr};
+    /// # use multicast::Group;
+    /// const GROUP: Group = Group::known(IpAddr::V4(Ipv4Addr::new(239, 1, 2, 3)), 5000).unwrap();
+    /// assert_eq!(GROUP.to_string(), "239.1.2.3:5000");
+    /// ```
+    #[must_use]
+    pub const fn known(address: IpAddr, port: u16) -> Option<Self> {
+        match Self::checked(address, port) {
+            Ok(group) => Some(group),
+            Err(_) => None,
+        }
+    }
+
+    #[inline]
+    const fn checked(address: IpAddr, port: u16) -> core::result::Result<Self, ErrorKind> {
         if !address.is_multicast() {
             return Err(ErrorKind::NotMulticast);
         }
-        let port = NonZeroU16::new(port).ok_or(ErrorKind::PortZero)?;
-        Ok(Self { address, port })
+        match NonZeroU16::new(port) {
+            Some(port) => Ok(Self { address, port }),
+            None => Err(ErrorKind::PortZero),
+        }
     }
 
     /// The address of the group.

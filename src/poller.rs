@@ -172,7 +172,12 @@ fn ctl(operation: Operation, result: rustix::io::Result<()>) -> Result<()> {
 
 /// The timeout, if `epoll_wait` can count it: whole milliseconds, as many as an `int` holds.
 fn whole_milliseconds(timeout: Duration) -> Option<i32> {
-    if timeout.subsec_nanos().is_multiple_of(1_000_000) { i32::try_from(timeout.as_millis()).ok() } else { None }
+    let (milliseconds, nanoseconds) = (timeout.subsec_millis(), timeout.subsec_nanos());
+    if milliseconds.wrapping_mul(1_000_000) != nanoseconds {
+        return None;
+    }
+    let seconds = i32::try_from(timeout.as_secs()).ok()?;
+    seconds.checked_mul(1000)?.checked_add_unsigned(milliseconds)
 }
 
 fn timespec(timeout: Duration) -> Timespec {

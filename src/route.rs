@@ -16,7 +16,7 @@ use crate::address::Address;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Group, Interface, Name};
 use crate::sys::{self, Fd};
-use netlink::{Answer, Question};
+use netlink::{Answer, Message, Question};
 
 /// What one read of an answer needs: the kernel writes lists in pieces of at most this (`NLMSG_GOODSIZE`).
 const PIECE: usize = 8192;
@@ -30,11 +30,14 @@ const ATTEMPTS: u32 = 10;
 /// The way to a group: the interface's index, and the source address that packets will have where the kernel named one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
-    pub(crate) interface: NonZeroU32,
+    /// 0: the one that has the source address, which the kernel finds by itself.
+    pub(crate) interface: u32,
     pub(crate) source: Option<IpAddr>,
 }
 
 /// The index of the interface that is meant for `group`. `operation` is what an error says was tried.
+// Inlined, so that a program which names its interface in the source is linked with that one way to find it.
+#[inline(always)]
 pub(crate) fn index(group: Group, interface: Interface, operation: Operation) -> Result<NonZeroU32> {
     let object = Object::Membership { group: group.address(), interface };
     let found = match interface {
@@ -47,7 +50,7 @@ pub(crate) fn index(group: Group, interface: Interface, operation: Operation) ->
         Interface::Default if group.is_link_local() => {
             return Err(Error::new(operation, object, ErrorKind::InterfaceNeeded));
         }
-        Interface::Default => by_route(group.address(), None).map(|route| Some(route.interface)),
+        Interface::Default => by_route(group.address(), None).map(|route| NonZeroU32::new(route.interface)),
         Interface::All => return Err(Error::new(operation, object, ErrorKind::OneInterface)),
     };
     match found {
@@ -57,11 +60,19 @@ pub(crate) fn index(group: Group, interface: Interface, operation: Operation) ->
     }
 }
 
+/// The same where a socket is at hand, which saves opening one for a name.
+#[inline(always)]
+pub(crate) fn index_by(socket: &Fd, group: Group, interface: Interface, operation: Operation) -> Result<NonZeroU32> {
+    let Interface::Name(name) = interface else { return index(group, interface, operation) };
+    by_name_of(socket, &name)
+        .map_err(|errno| Error::system(operation, Object::Membership { group: group.address(), interface }, errno))
+}
+
 /// The interfaces that [`Interface::All`] means at the moment, to be called with each one's index. Ends early where `each` fails.
 pub(crate) fn each_multicast_interface(operation: Operation, mut each: impl FnMut(NonZeroU32) -> Result<()>) -> Result<()> {
     let mut result = Ok(());
-    let asked = ask::<PIECE>(&Question::links(), |answer| {
-        if let Answer::Link { interface, flags, .. } = answer {
+    let asked = ask::<PIECE>(&Question::links(), &mut |message| {
+        if let Some(Answer::Link { interface, flags, .. }) = message.link() {
             if flags & UP_AND_MULTICAST == UP_AND_MULTICAST {
                 result = NonZeroU32::new(interface).map_or(Ok(()), &mut each);
             }
@@ -75,8 +86,8 @@ pub(crate) fn each_multicast_interface(operation: Operation, mut each: impl FnMu
 /// Whether there is an interface of this index.
 pub(crate) fn exists(index: NonZeroU32) -> bool {
     let mut found = false;
-    let asked = ask::<512>(&Question::link_of(index), |answer| {
-        found = matches!(answer, Answer::Link { .. });
+    let asked = ask::<512>(&Question::link_of(index), &mut |message| {
+        found = message.link().is_some();
         found
     });
     asked.is_ok() && found
@@ -87,17 +98,19 @@ pub(crate) fn exists(index: NonZeroU32) -> bool {
 /// # Errors
 /// [`ErrorKind::NoAddress`] where IPv4 packets would leave from an interface that has no address.
 pub(crate) fn egress(group: Group, interface: Interface) -> Result<Route> {
+    if let (IpAddr::V4(_), Interface::Address(address @ IpAddr::V4(_))) = (group.address(), interface) {
+        return Ok(Route { interface: 0, source: Some(address) });
+    }
     let index = index(group, interface, Operation::Send)?;
     let source = match (group.address(), interface) {
         // IPv6 chooses the source for each packet by RFC 6724, and needs no route for that: the index is all.
-        (IpAddr::V6(_), _) => return Ok(Route { interface: index, source: None }),
-        (_, Interface::Address(address @ IpAddr::V4(_))) => Ok(Some(address)),
+        (IpAddr::V6(_), _) => return Ok(Route { interface: index.get(), source: None }),
         (_, Interface::Default) => source_by_route(group.address(), index),
         _ => source_on(group.address(), index),
     };
     let object = Object::Membership { group: group.address(), interface };
     match source {
-        Ok(Some(source)) => Ok(Route { interface: index, source: Some(source) }),
+        Ok(Some(source)) => Ok(Route { interface: index.get(), source: Some(source) }),
         Ok(None) => Err(Error::new(Operation::Send, object, ErrorKind::NoAddress)),
         Err(errno) => Err(Error::system(Operation::Send, object, errno)),
     }
@@ -107,7 +120,7 @@ pub(crate) fn egress(group: Group, interface: Interface) -> Result<Route> {
 /// interface's own.
 fn source_by_route(group: IpAddr, interface: NonZeroU32) -> core::result::Result<Option<IpAddr>, Errno> {
     match by_route(group, None) {
-        Ok(Route { interface: found, source: Some(source) }) if found == interface => Ok(Some(source)),
+        Ok(Route { interface: found, source: Some(source) }) if found == interface.get() => Ok(Some(source)),
         _ => source_on(group, interface),
     }
 }
@@ -125,17 +138,14 @@ fn source_on(group: IpAddr, interface: NonZeroU32) -> core::result::Result<Optio
     }
 }
 
-/// The index of the interface of this name.
+/// The index of the interface of this name. Any socket serves to ask for it.
 fn by_name(name: &Name) -> core::result::Result<NonZeroU32, Errno> {
-    let mut found = None;
-    // The answer is long, but what we want stands at its beginning; the rest may be cut off.
-    ask::<512>(&Question::link(name), |answer| {
-        if let Answer::Link { interface, .. } = answer {
-            found = NonZeroU32::new(interface);
-        }
-        found.is_some()
-    })?;
-    found.ok_or(Errno::PROTOCOL)
+    let socket = sys::socket(AF_NETLINK, linux_raw_sys::net::SOCK_DGRAM, linux_raw_sys::netlink::NETLINK_ROUTE)?;
+    by_name_of(&socket, name)
+}
+
+fn by_name_of(socket: &Fd, name: &Name) -> core::result::Result<NonZeroU32, Errno> {
+    NonZeroU32::new(sys::interface_index(socket, name.as_c_bytes())?).ok_or(Errno::PROTOCOL)
 }
 
 /// The first address, in the kernel's order, that is wanted; with the index of its interface.
@@ -144,8 +154,8 @@ fn find_address(
     is_wanted: impl Fn(NonZeroU32, IpAddr) -> bool,
 ) -> core::result::Result<Option<(NonZeroU32, IpAddr)>, Errno> {
     let mut found = None;
-    ask::<PIECE>(&Question::addresses(of_ipv4), |answer| {
-        if let Answer::Address { interface, address: Some(address), .. } = answer {
+    ask::<PIECE>(&Question::addresses(of_ipv4), &mut |message| {
+        if let Some(Answer::Address { interface, address: Some(address), .. }) = message.address() {
             found = NonZeroU32::new(interface)
                 .filter(|interface| is_wanted(*interface, address))
                 .map(|interface| (interface, address));
@@ -158,57 +168,58 @@ fn find_address(
 /// The way that the kernel would choose to `group`, on this interface or on any.
 fn by_route(group: IpAddr, interface: Option<NonZeroU32>) -> core::result::Result<Route, Errno> {
     let mut found = None;
-    ask::<512>(&Question::route(group, interface), |answer| {
-        if let Answer::Route { interface: Some(interface), source } = answer {
-            let source = source.filter(|address| !address.is_unspecified());
-            found = NonZeroU32::new(interface).map(|interface| Route { interface, source });
+    ask::<512>(&Question::route(group, interface), &mut |message| {
+        if let Some(Answer::Route { interface: Some(interface @ 1..), source }) = message.route() {
+            found = Some(Route { interface, source: source.filter(|address| !address.is_unspecified()) });
         }
         found.is_some()
     })?;
     found.ok_or(Errno::PROTOCOL)
 }
 
-/// Asks the kernel, and hands each answer to `is_enough` until it says so or there are no more. A list that changes while it is
+/// Asks the kernel, and hands each message to `is_enough` until it says so or there are no more. A list that changes while it is
 /// read is asked for again: some answers may come twice.
 fn ask<const ROOM: usize>(
     question: &Question,
-    mut is_enough: impl FnMut(Answer) -> bool,
+    is_enough: &mut dyn FnMut(Message<'_>) -> bool,
 ) -> core::result::Result<(), Errno> {
-    let mut result = Err(Errno::INTERRUPTED);
+    let mut buffer = [0; ROOM];
     for _ in 0..ATTEMPTS {
-        result = ask_once::<ROOM>(question, &mut is_enough);
-        if result != Err(Errno::INTERRUPTED) {
-            break;
+        match ask_once(question, &mut buffer, is_enough) {
+            Err(Errno::INTERRUPTED) => {}
+            result => return result,
         }
     }
-    result
+    Err(Errno::INTERRUPTED)
 }
 
-fn ask_once<const ROOM: usize>(
+// Out of line and by a `dyn`: one copy serves all questions.
+fn ask_once(
     question: &Question,
-    is_enough: &mut impl FnMut(Answer) -> bool,
+    buffer: &mut [u8],
+    is_enough: &mut dyn FnMut(Message<'_>) -> bool,
 ) -> core::result::Result<(), Errno> {
     let socket: Fd = sys::socket(AF_NETLINK, linux_raw_sys::net::SOCK_DGRAM, linux_raw_sys::netlink::NETLINK_ROUTE)?;
     // An unconnected netlink socket sends to port 0: the kernel, which answers before the call returns.
     rustix::net::send(&socket, question.as_bytes(), SendFlags::empty())?;
-    let mut buffer = [0; ROOM];
     for _ in 0..PIECES {
         let mut from = Address::EMPTY;
-        let length = match sys::recvfrom(&socket, &mut buffer, &mut from) {
+        let length = match sys::recvfrom(&socket, buffer, &mut from) {
             Err(Errno::INTERRUPTED) => continue,
             other => other?,
         };
         if from.netlink_port() != 0 {
             continue;
         }
-        let piece = buffer.get(..length).unwrap_or(&buffer);
-        for answer in netlink::answers(piece) {
-            match answer {
-                Answer::Failed(errno) => return Err(errno),
-                Answer::Interrupted => return Err(Errno::INTERRUPTED),
-                Answer::Done => return Ok(()),
-                answer if is_enough(answer) => return Ok(()),
-                _ => {}
+        let mut rest = buffer.get(..length).unwrap_or(buffer);
+        while let Some((message, after)) = Message::first(rest) {
+            rest = after;
+            match message.end() {
+                Some(Answer::Failed(errno)) => return Err(errno),
+                Some(Answer::Interrupted) => return Err(Errno::INTERRUPTED),
+                Some(_) => return Ok(()),
+                None if is_enough(message) => return Ok(()),
+                None => {}
             }
         }
     }

@@ -8,11 +8,9 @@ mod membership;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
+pub(crate) use guard::Guard;
 use linux_raw_sys::net as linux;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::net::sockopt;
-
-pub(crate) use guard::Guard;
 
 use crate::address::Address;
 use crate::cmsg::{self, Arrival, Layout, UDP_GRO};
@@ -104,7 +102,7 @@ impl Socket {
     pub(crate) fn sending(group: Group, interface: Interface) -> Result<(Self, u32)> {
         let route = route::egress(group, interface)?;
         let socket = Self::open(group.family())?;
-        let index = route.interface.get();
+        let index = route.interface;
         match group.family() {
             Family::V4 => {
                 // Both: by the index alone packets could leave with the source 0.0.0.0, by the address alone on another
@@ -113,13 +111,22 @@ impl Socket {
                     Some(IpAddr::V4(source)) => source,
                     _ => Ipv4Addr::UNSPECIFIED,
                 };
-                let set = sockopt::set_ip_multicast_if_with_ifindex(&socket, &Ipv4Addr::UNSPECIFIED, &source, index);
-                configured("IP_MULTICAST_IF", set)?;
+                match sys::setsockopt(&socket.fd, IP, linux::IP_MULTICAST_IF, &interface_request(source, index)) {
+                    Ok(()) => {}
+                    // The kernel looked for an interface of this address.
+                    Err(Errno::NOT_AVAILABLE) => {
+                        let object = Object::Membership { group: group.address(), interface };
+                        return Err(Error::new(Operation::Send, object, ErrorKind::NoSuchInterface));
+                    }
+                    Err(errno) => {
+                        return Err(Error::system(Operation::Configure, Object::Noun("IP_MULTICAST_IF"), errno));
+                    }
+                }
                 // Without it the kernel drops what its queue does not hold, and says that all went well.
                 socket.set(IP, linux::IP_RECVERR, "IP_RECVERR", 1)?;
             }
             Family::V6 => {
-                configured("IPV6_MULTICAST_IF", sockopt::set_ipv6_multicast_if(&socket, index))?;
+                socket.set(IPV6, linux::IPV6_MULTICAST_IF, "IPV6_MULTICAST_IF", index)?;
                 socket.set(IPV6, linux::IPV6_RECVERR, "IPV6_RECVERR", 1)?;
             }
         }
@@ -129,34 +136,30 @@ impl Socket {
     pub(crate) fn set_ttl(&self, family: Family, ttl: Ttl) -> Result<()> {
         let hops = u32::from(ttl.get());
         match family {
-            Family::V4 => configured("IP_MULTICAST_TTL", sockopt::set_ip_multicast_ttl(self, hops)),
-            Family::V6 => configured("IPV6_MULTICAST_HOPS", sockopt::set_ipv6_multicast_hops(self, hops)),
+            Family::V4 => self.set(IP, linux::IP_MULTICAST_TTL, "IP_MULTICAST_TTL", hops),
+            Family::V6 => self.set(IPV6, linux::IPV6_MULTICAST_HOPS, "IPV6_MULTICAST_HOPS", hops),
         }
     }
 
     pub(crate) fn set_loopback(&self, family: Family, on: bool) -> Result<()> {
         match family {
-            Family::V4 => configured("IP_MULTICAST_LOOP", sockopt::set_ip_multicast_loop(self, on)),
-            Family::V6 => configured("IPV6_MULTICAST_LOOP", sockopt::set_ipv6_multicast_loop(self, on)),
+            Family::V4 => self.set(IP, linux::IP_MULTICAST_LOOP, "IP_MULTICAST_LOOP", on.into()),
+            Family::V6 => self.set(IPV6, linux::IPV6_MULTICAST_LOOP, "IPV6_MULTICAST_LOOP", on.into()),
         }
     }
 
     pub(crate) fn set_traffic_class(&self, family: Family, class: u8) -> Result<()> {
         match family {
-            Family::V4 => configured("IP_TOS", sockopt::set_ip_tos(self, class)),
-            Family::V6 => configured("IPV6_TCLASS", sockopt::set_ipv6_tclass(self, u32::from(class))),
+            Family::V4 => self.set(IP, linux::IP_TOS, "IP_TOS", class.into()),
+            Family::V6 => self.set(IPV6, linux::IPV6_TCLASS, "IPV6_TCLASS", class.into()),
         }
     }
 
     /// Refuses datagrams that the path cannot carry whole, instead of cutting them into fragments.
     pub(crate) fn discover_mtu(&self, family: Family) -> Result<()> {
         match family {
-            Family::V4 => {
-                configured("IP_MTU_DISCOVER", sockopt::set_ip_mtu_discover(self, sockopt::Ipv4PathMtuDiscovery::DO))
-            }
-            Family::V6 => {
-                configured("IPV6_MTU_DISCOVER", sockopt::set_ipv6_mtu_discover(self, sockopt::Ipv6PathMtuDiscovery::DO))
-            }
+            Family::V4 => self.set(IP, linux::IP_MTU_DISCOVER, "IP_MTU_DISCOVER", linux::IP_PMTUDISC_DO),
+            Family::V6 => self.set(IPV6, linux::IPV6_MTU_DISCOVER, "IPV6_MTU_DISCOVER", linux::IPV6_PMTUDISC_DO),
         }
     }
 
@@ -187,18 +190,25 @@ impl Socket {
         }
     }
 
-    /// `bind(2)`; `object` is what an error names. Says how the port is shared.
-    pub(crate) fn bind(&self, address: SocketAddr, object: Object) -> Result<Sharing> {
-        let bind = || rustix::net::bind(self, &address).map_err(Errno::from);
-        let bound = match bind() {
-            // A socket that has SO_REUSEPORT alone, and not SO_REUSEADDR, shares with its like only.
-            Err(Errno::IN_USE) => {
-                self.set(SOCKET, linux::SO_REUSEPORT, "SO_REUSEPORT", 1)?;
-                bind().and_then(|()| self.leave_distribution())
-            }
-            other => other.map(|()| Sharing::Everything),
-        };
-        bound.map_err(|errno| Error::system(Operation::Bind, object, errno))
+    /// `bind(2)`.
+    pub(crate) fn bind(&self, address: &SocketAddr) -> core::result::Result<(), Errno> {
+        sys::bind(&self.fd, address)
+    }
+
+    /// Binds where another socket has refused it; says how the port is shared then.
+    #[cold]
+    pub(crate) fn bind_beside(
+        &self,
+        refused: core::result::Result<(), Errno>,
+        address: &SocketAddr,
+    ) -> core::result::Result<Sharing, Errno> {
+        // A socket that has SO_REUSEPORT alone, and not SO_REUSEADDR, shares with its like only.
+        if refused != Err(Errno::IN_USE) {
+            return refused.map(|()| Sharing::Everything);
+        }
+        sys::setsockopt_int(&self.fd, SOCKET, linux::SO_REUSEPORT, 1)?;
+        self.bind(address)?;
+        self.leave_distribution()
     }
 
     /// Keeps the kernel from giving packets of ours to another socket.
@@ -352,6 +362,12 @@ impl Socket {
             Err(errno) => Err(Error::system(Operation::Configure, Object::Noun(called), errno)),
         }
     }
+}
+
+/// A `struct ip_mreqn` (`ip(7)`) without a group: address and index of an interface.
+const fn interface_request(address: Ipv4Addr, index: u32) -> [u8; 12] {
+    let ([a, b, c, d], [i, j, k, l]) = (address.octets(), index.to_ne_bytes());
+    [0, 0, 0, 0, a, b, c, d, i, j, k, l]
 }
 
 /// Control messages begin at multiples of a word.

@@ -20,7 +20,8 @@ impl<F: Filter> Receiver<F> {
     ///
     /// # Errors
     /// [`ErrorKind::BoundToGroup`], [`ErrorKind::PortMismatch`] and [`ErrorKind::FamilyMismatch`] where its packets would never
-    /// arrive; [`ErrorKind::NoSuchInterface`]; [`ErrorKind::Unreachable`] where no interface was named and there is no route;
+    /// arrive; [`ErrorKind::NoSuchInterface`]; [`ErrorKind::NoAddress`] where the interface has no IPv6, as with an MTU of less than
+    /// 1,280; [`ErrorKind::Unreachable`] where no interface was named and there is no route;
     /// [`ErrorKind::InterfaceNeeded`] for a link-local group without an interface; [`ErrorKind::LimitReached`] and
     /// [`ErrorKind::SourceLimitReached`]; [`ErrorKind::MixedSources`] where the group was joined there in the other way, from any
     /// source or from named ones: the kernel would turn the one into the other.
@@ -39,12 +40,6 @@ impl<F: Filter> Receiver<F> {
         let Self { socket, look, kernel, .. } = self;
         let joined = socket.join(membership, |interface| kernel.admit(socket, look, group, interface));
         self.undo_unless(membership, joined)
-    }
-
-    /// [`join`](Self::join) without a thought of the guard: for a socket that is bound to an IPv4 group, which has none.
-    pub(super) fn join_unguarded(&mut self, membership: &Membership) -> Result<()> {
-        self.check_source(membership, membership.only_source(), Operation::Join)?;
-        self.socket.join(membership, |_| ())
     }
 
     /// What was let through in advance is not to be, where joining failed.
@@ -116,6 +111,11 @@ impl<F: Filter> Receiver<F> {
     pub(crate) fn forget(&mut self, membership: &Membership, index: NonZeroU32) {
         self.socket.forget(membership, index);
         self.left(membership);
+    }
+
+    /// Whether it is a member of the group on the interface of this index, as the kernel says.
+    pub(crate) fn is_member(&self, group: IpAddr, index: NonZeroU32) -> bool {
+        self.socket.is_member(group, index)
     }
 
     fn check_source(&self, membership: &Membership, source: Option<IpAddr>, operation: Operation) -> Result<()> {

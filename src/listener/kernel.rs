@@ -45,14 +45,14 @@ impl<F: Filter> Receiver<F> {
     }
 
     /// Gives guard and filter to the kernel, as far as it takes them, before the socket is bound.
-    #[inline]
-    pub(super) fn attach<const PROGRAM: usize>(&mut self, family: Family) {
+    #[inline(always)]
+    pub(super) fn attach<const PROGRAM: usize>(&mut self, family: Family, look: Look) {
         const { assert!(PROGRAM >= 2 && PROGRAM <= MOST_INSTRUCTIONS, "a program has 2 to 4,096 instructions") };
         self.kernel.room = PROGRAM as u16;
         let mut buffer = [Instruction::NOTHING; PROGRAM];
         let code = self.assemble(&mut buffer, &self.filter, family);
         let (program, is_empty) = (code.instructions(), code.is_empty());
-        if self.look.is_guarded && self.socket.guard(family, program) {
+        if look.is_guarded && self.socket.guard(family, program) {
             self.look.is_guarded = false;
             self.kernel.guards = true;
             self.kernel.filters = !is_empty;
@@ -75,7 +75,8 @@ impl<F: Filter> Receiver<F> {
 
     /// Takes another filter in place of this one, which is given back: in the kernel at once, so that at no time there is none.
     ///
-    /// What is queued already passed the filter before, and is judged by the new one, too.
+    /// What is queued already passed the filter before, and is judged by the new one, too. On a socket that was taken over with
+    /// `TryFrom<OwnedFd>`, and where [`kernel_filter`](crate::ListenOptions::kernel_filter) is off, filters are asked here alone.
     ///
     /// # Errors
     /// Where the kernel does not let go of the filter before, as one that was locked by somebody else (`SO_LOCK_FILTER`): then

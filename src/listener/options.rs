@@ -4,11 +4,11 @@ use core::net::SocketAddr;
 
 use super::receiver::{Look, Receiver};
 use super::{COALESCING_BUFFER, CoalescingOptions, Listener};
-use crate::error::{Object, Result};
+use crate::error::{Error, Object, Operation, Result};
 use crate::filter::kernel::INSTRUCTIONS;
 use crate::filter::{Always, By, Filter, by};
-use crate::group::{Family, Group, Membership};
-use crate::socket::{Socket, family_of, wildcard};
+use crate::group::{Family, Group, Interface, Membership};
+use crate::socket::{Socket, wildcard};
 
 /// Options for a listener; the last call makes it.
 ///
@@ -25,12 +25,13 @@ pub struct ListenOptions<F = Always, const PROGRAM: usize = INSTRUCTIONS> {
     receive_buffer: Option<usize>,
     metadata: bool,
     userspace_only: bool,
+    reuse_port: bool,
 }
 
 impl ListenOptions {
     /// No filter, and the system's receive buffer.
     pub const fn new() -> Self {
-        Self { filter: Always, receive_buffer: None, metadata: false, userspace_only: false }
+        Self { filter: Always, receive_buffer: None, metadata: false, userspace_only: false, reuse_port: true }
     }
 }
 
@@ -39,8 +40,8 @@ impl<F: Filter, const PROGRAM: usize> ListenOptions<F, PROGRAM> {
     ///
     /// What it can decide [in the kernel](crate::filter#in-the-kernel) is decided there, before the packet wakes anybody.
     pub fn filter<G: Filter>(self, filter: G) -> ListenOptions<G, PROGRAM> {
-        let Self { receive_buffer, metadata, userspace_only, .. } = self;
-        ListenOptions { filter, receive_buffer, metadata, userspace_only }
+        let Self { receive_buffer, metadata, userspace_only, reuse_port, .. } = self;
+        ListenOptions { filter, receive_buffer, metadata, userspace_only, reuse_port }
     }
 
     /// Whether the kernel runs what it can of filter and guard (`SO_ATTACH_FILTER`, `socket(7)`). It does unless this is `false`.
@@ -64,8 +65,8 @@ impl<F: Filter, const PROGRAM: usize> ListenOptions<F, PROGRAM> {
     /// # Ok::<(), multicast::Error>(())
     /// ```
     pub fn instructions<const N: usize>(self) -> ListenOptions<F, N> {
-        let Self { filter, receive_buffer, metadata, userspace_only } = self;
-        ListenOptions { filter, receive_buffer, metadata, userspace_only }
+        let Self { filter, receive_buffer, metadata, userspace_only, reuse_port } = self;
+        ListenOptions { filter, receive_buffer, metadata, userspace_only, reuse_port }
     }
 
     /// Hands out only packets for which the closure, given payload and sender, is true.
@@ -99,6 +100,18 @@ impl<F: Filter, const PROGRAM: usize> ListenOptions<F, PROGRAM> {
     /// more (`recvmsg(2)` with control messages).
     pub const fn metadata(mut self) -> Self {
         self.metadata = true;
+        self
+    }
+
+    /// Whether to share the port, too, with sockets that have `SO_REUSEPORT` and not `SO_REUSEADDR` (`socket(7)`); it is so if not
+    /// called. With `false` a port that such a socket holds is [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse).
+    ///
+    /// A socket that shares in this way may be given what another one joined, so that each packet's destination must be looked at.
+    /// A program that renounces it, and listens to one IPv4 group without metadata, is linked without the code for that: some
+    /// 1,500 bytes.
+    #[doc(alias = "SO_REUSEPORT")]
+    pub const fn reuse_port(mut self, on: bool) -> Self {
+        self.reuse_port = on;
         self
     }
 
@@ -172,49 +185,65 @@ impl<F: Filter, const PROGRAM: usize> ListenOptions<F, PROGRAM> {
         self.opened(port, family, mtu, false)
     }
 
+    // Inlined, so that a program which names its group in the source is linked with what that group needs alone.
+    #[inline(always)]
     pub(super) fn bound(self, membership: Membership, mtu: usize, is_coalesced: bool) -> Result<Receiver<F>> {
-        let mut receiver = self.bound_to(membership.group(), mtu, is_coalesced)?;
-        if membership.group().is_ipv4() {
-            receiver.join_unguarded(&membership)?;
+        // All that decides the way is read first: behind the first system call the compiler trusts no memory.
+        let (group, interface, source) = (membership.group(), membership.interface(), membership.only_source());
+        let mut receiver = self.bound_to(group, mtu, is_coalesced)?;
+        if group.is_ipv4() && source.is_none() && !matches!(interface, Interface::All) {
+            receiver.socket.join_first(group, interface)?;
         } else {
             receiver.join(&membership)?;
         }
         Ok(receiver)
     }
 
+    #[inline(always)]
     fn bound_to(self, group: Group, mtu: usize, is_coalesced: bool) -> Result<Receiver<F>> {
         // An address of link scope binds the socket to one interface for good, so that it could never be joined on another
         // one: the guard keeps other groups out instead.
         let address = if group.is_link_local() { wildcard(group.family(), group.port()) } else { SocketAddr::from(group) };
-        self.receiver(address, Object::Group(group), Some(group), mtu, is_coalesced)
+        // Bound to an IPv4 group, and to nothing else, it needs no guard.
+        let look = Look { is_guarded: group.is_ipv6(), wants_metadata: self.metadata, is_coalesced };
+        self.receiver(address, group.family(), Object::Group(group), Some(group), mtu, look)
     }
 
     pub(super) fn opened(self, port: u16, family: Family, mtu: usize, is_coalesced: bool) -> Result<Receiver<F>> {
-        self.receiver(wildcard(family, port), Object::Port(port), None, mtu, is_coalesced)
+        let look = Look { is_guarded: true, wants_metadata: self.metadata, is_coalesced };
+        self.receiver(wildcard(family, port), family, Object::Port(port), None, mtu, look)
     }
 
+    #[inline(always)]
     fn receiver(
         mut self,
         address: SocketAddr,
+        family: Family,
         object: Object,
         group: Option<Group>,
         mtu: usize,
-        is_coalesced: bool,
+        look: Look,
     ) -> Result<Receiver<F>> {
+        let refused = |errno| Error::system(Operation::Bind, object.clone(), errno);
         self.filter.prepare(mtu);
-        let socket = Socket::listening(family_of(&address))?;
+        let (in_kernel, reuse_port) = (!self.userspace_only, self.reuse_port);
+        let socket = Socket::listening(family)?;
         if let Some(bytes) = self.receive_buffer {
             socket.set_receive_buffer(bytes)?;
         }
-        let wanted = Look { wants_metadata: self.metadata, is_coalesced, ..Look::NOTHING };
         // All is set before the socket is bound, so that nothing slips in that was not meant to.
-        let mut receiver = Receiver::new(socket, self.filter, &address, group, wanted)?;
+        let mut receiver = Receiver::new(socket, self.filter, family, group, look)?;
         receiver.cut_at(mtu);
-        if !self.userspace_only {
-            receiver.attach::<PROGRAM>(family_of(&address));
+        if in_kernel {
+            receiver.attach::<PROGRAM>(family, look);
         }
-        let sharing = receiver.socket.bind(address, object)?;
-        receiver.guard_against(sharing, &address)?;
+        let bound = receiver.socket.bind(&address);
+        if reuse_port && bound.is_err() {
+            let sharing = receiver.socket.bind_beside(bound, &address).map_err(refused)?;
+            receiver.guard_against(sharing, &address)?;
+        } else {
+            bound.map_err(refused)?;
+        }
         Ok(receiver)
     }
 }

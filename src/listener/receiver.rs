@@ -10,7 +10,7 @@ use super::kernel::Kernel;
 use crate::address::Address;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::{Always, Filter};
-use crate::group::Group;
+use crate::group::{Family, Group};
 use crate::packet::{Metadata, Packet, Received};
 use crate::socket::{Datagram, Sharing, Socket, family_of};
 
@@ -27,6 +27,9 @@ pub struct Receiver<F = Always> {
     pub(super) socket: Socket,
     pub(super) filter: F,
     pub(super) look: Look,
+    /// How to receive while there is more to look at than payload and source. A pointer, so that the longer way is linked into programs
+    /// that can come to need it, and into no other.
+    longer_way: Option<LongerWay<F>>,
     /// Bound to one group, whose address `last` holds from the beginning: no other destination is ever admitted.
     pub(super) one_group: bool,
     /// How the last admitted packet came in.
@@ -37,6 +40,8 @@ pub struct Receiver<F = Always> {
     truncated: u64,
     foreign: u64,
 }
+
+type LongerWay<F> = for<'b> fn(&'b mut Receiver<F>, &'b mut [u8]) -> Result<Received<'b>>;
 
 /// What is looked at beside the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +60,18 @@ pub(super) struct Look {
 impl Look {
     /// Nothing but payload and source: the fast path.
     pub(super) const NOTHING: Self = Self { is_guarded: false, wants_metadata: false, is_coalesced: false };
+
+    /// What a socket with this address calls for, and what is wanted beside.
+    #[inline(always)]
+    pub(super) fn at(bound: &SocketAddr, wants_metadata: bool, is_coalesced: bool) -> Self {
+        let is_own_group_only = matches!(bound, SocketAddr::V4(bound) if bound.ip().is_multicast());
+        Self { is_guarded: !is_own_group_only, wants_metadata, is_coalesced }
+    }
 }
 
 impl<F: Filter> Receiver<F> {
-    pub(super) fn new(socket: Socket, filter: F, bound: &SocketAddr, group: Option<Group>, wanted: Look) -> Result<Self> {
-        let is_own_group_only = matches!(bound, SocketAddr::V4(bound) if bound.ip().is_multicast());
-        let look = Look { is_guarded: !is_own_group_only, ..wanted };
-        let family = family_of(bound);
+    #[inline(always)]
+    pub(super) fn new(socket: Socket, filter: F, family: Family, group: Option<Group>, look: Look) -> Result<Self> {
         if look.wants_metadata {
             socket.want_metadata(family)?;
         } else if look.is_guarded {
@@ -75,6 +85,7 @@ impl<F: Filter> Receiver<F> {
             socket,
             filter,
             look,
+            longer_way: if look == Look::NOTHING { None } else { Some(Self::recv_looked_at) },
             one_group: group.is_some(),
             last,
             kernel: Kernel::NOTHING,
@@ -92,6 +103,7 @@ impl<F: Filter> Receiver<F> {
                 self.socket.want_packet_info(family_of(address))?;
             }
             self.look.is_guarded = true;
+            self.longer_way = Some(Self::recv_looked_at);
         }
         Ok(())
     }
@@ -113,8 +125,8 @@ impl<F: Filter> Receiver<F> {
         if self.kernel.filters && buffer.len() < usize::from(self.kernel.mtu) {
             return Err(short_buffer());
         }
-        if self.look != Look::NOTHING {
-            return self.recv_looked_at(buffer);
+        if let (Some(longer_way), true) = (self.longer_way, self.look != Look::NOTHING) {
+            return longer_way(self, buffer);
         }
         for _ in 0..BUDGET {
             let datagram = match self.socket.recv(buffer) {
@@ -200,9 +212,10 @@ impl<F: Filter> Receiver<F> {
     }
 
     /// The same with another filter.
-    pub(super) fn exchange_filter<G>(self, filter: G) -> Receiver<G> {
+    pub(super) fn exchange_filter<G: Filter>(self, filter: G) -> Receiver<G> {
         let Self { socket, look, one_group, last, kernel, received, rejected, truncated, foreign, .. } = self;
-        Receiver { socket, filter, look, one_group, last, kernel, received, rejected, truncated, foreign }
+        let longer_way = self.longer_way.is_some().then_some(Receiver::recv_looked_at as LongerWay<G>);
+        Receiver { socket, filter, look, longer_way, one_group, last, kernel, received, rejected, truncated, foreign }
     }
 
     #[cold]
@@ -281,10 +294,12 @@ impl TryFrom<OwnedFd> for Receiver {
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
         let (socket, address, sharing) = Socket::adopt(fd)?;
-        let mut receiver = Self::new(socket, Always, &address, Group::try_from(address).ok(), Look::NOTHING)?;
+        let mut receiver =
+            Self::new(socket, Always, family_of(&address), Group::try_from(address).ok(), Look::at(&address, false, false))?;
         receiver.guard_against(sharing, &address)?;
         // Another descriptor of the same socket may be a listener's: then the guard is shared.
         receiver.adopt_guard(family_of(&address));
+        receiver.longer_way = Some(Self::recv_looked_at);
         Ok(receiver)
     }
 }

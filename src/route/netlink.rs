@@ -8,6 +8,7 @@ use linux_raw_sys::netlink::{
     self, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, ifaddrmsg, ifinfomsg, nlmsghdr, rtmsg,
 };
 
+use crate::address::put;
 use crate::error::Errno;
 use crate::group::Name;
 
@@ -36,15 +37,11 @@ const ROUTE_SOURCE: u16 = netlink::rtattr_type_t::RTA_PREFSRC as u16;
 
 /// A question, ready to be sent.
 pub(crate) struct Question {
-    bytes: heapless::Vec<u8, QUESTION>,
+    bytes: [u8; QUESTION],
+    length: usize,
 }
 
 impl Question {
-    /// Which interface has this name?
-    pub(crate) fn link(name: &Name) -> Self {
-        Self::new(GET_LINK, 0, 0, size_of::<ifinfomsg>()).with(LINK_NAME, name.as_c_bytes())
-    }
-
     /// Which interfaces are there?
     pub(crate) fn links() -> Self {
         Self::new(GET_LINK, NLM_F_DUMP, 0, size_of::<ifinfomsg>())
@@ -52,10 +49,8 @@ impl Question {
 
     /// Is there an interface of this index?
     pub(crate) fn link_of(index: NonZeroU32) -> Self {
-        let question = Self::new(GET_LINK, 0, 0, size_of::<ifinfomsg>());
         // Family and padding, type, index.
-        let place = HEADER.saturating_add(4);
-        index.get().to_ne_bytes().into_iter().zip(place..).fold(question, |question, (byte, at)| question.patched(at, byte))
+        Self::new(GET_LINK, 0, 0, size_of::<ifinfomsg>()).patched(4, &index.get().to_ne_bytes())
     }
 
     /// Which addresses are there?
@@ -70,7 +65,7 @@ impl Question {
             IpAddr::V6(to) => Self::new(GET_ROUTE, 0, AF_INET6, size_of::<rtmsg>()).with(ROUTE_TO, &to.octets()),
         };
         // The length of the destination's prefix is the second byte of the body: all of its bits.
-        let question = question.patched(HEADER.saturating_add(1), if to.is_ipv4() { 32 } else { 128 });
+        let question = question.patched(1, &[if to.is_ipv4() { 32 } else { 128 }]);
         match interface {
             Some(index) => question.with(ROUTE_INTERFACE, &index.get().to_ne_bytes()),
             None => question,
@@ -78,50 +73,37 @@ impl Question {
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.get(..self.length).unwrap_or(&self.bytes)
     }
 
     /// A header, and a body of zeros that begins with the address family.
     fn new(kind: u16, flags: u32, family: u32, body: usize) -> Self {
-        let mut question = Self { bytes: heapless::Vec::new() };
-        question.push(&0_u32.to_ne_bytes());
-        question.push(&kind.to_ne_bytes());
-        question.push(&((NLM_F_REQUEST | flags) as u16).to_ne_bytes());
-        question.push(&[0; 8]);
-        question.push(&[family as u8]);
-        for _ in 1..body {
-            question.push(&[0]);
-        }
-        question.measured()
+        let mut question = Self { bytes: [0; QUESTION], length: HEADER.saturating_add(body) };
+        put(&mut question.bytes, 4, &kind.to_ne_bytes());
+        put(&mut question.bytes, 6, &((NLM_F_REQUEST | flags) as u16).to_ne_bytes());
+        question.patched(0, &[family as u8]).measured()
     }
 
-    /// One attribute more.
+    /// One attribute more. QUESTION has room for all that there are, as the tests show.
     fn with(mut self, kind: u16, value: &[u8]) -> Self {
-        self.push(&(value.len().saturating_add(4) as u16).to_ne_bytes());
-        self.push(&kind.to_ne_bytes());
-        self.push(value);
+        let length = value.len().saturating_add(4);
+        put(&mut self.bytes, self.length, &(length as u16).to_ne_bytes());
+        put(&mut self.bytes, self.length.saturating_add(2), &kind.to_ne_bytes());
+        put(&mut self.bytes, self.length.saturating_add(4), value);
+        self.length = self.length.saturating_add(length);
         self.measured()
     }
 
-    fn patched(mut self, place: usize, value: u8) -> Self {
-        if let Some(byte) = self.bytes.get_mut(place) {
-            *byte = value;
-        }
+    /// Puts these bytes into the body.
+    fn patched(mut self, place: usize, value: &[u8]) -> Self {
+        put(&mut self.bytes, HEADER.saturating_add(place), value);
         self
     }
 
     /// Writes the length into the header.
     fn measured(mut self) -> Self {
-        let length = self.bytes.len() as u32;
-        for (to, from) in self.bytes.iter_mut().zip(length.to_ne_bytes()) {
-            *to = from;
-        }
+        put(&mut self.bytes, 0, &(self.length as u32).to_ne_bytes());
         self
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        // QUESTION is the longest there is, as the tests show: nothing is ever left out.
-        let _ = self.bytes.extend_from_slice(bytes);
     }
 }
 
@@ -153,74 +135,114 @@ pub(crate) enum Answer {
     Other,
 }
 
-/// The messages in these bytes. A message that is cut off at the end is read as far as it is there; a length that cannot be
-/// ends the list.
-pub(crate) fn answers(bytes: &[u8]) -> impl Iterator<Item = Answer> {
+/// One message of the kernel's answer, not read yet.
+#[derive(Clone, Copy)]
+pub(crate) struct Message<'a> {
+    kind: u16,
+    /// It belongs to a list that changed while it was written.
+    is_interrupted: bool,
+    body: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// The first message in these bytes, and the bytes behind it. A message that is cut off at the end is read as far as it is
+    /// there; `None` at the end, and for a length that cannot be.
+    pub(crate) fn first(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (length, after) = bytes.split_first_chunk::<4>()?;
+        let (kind, after) = after.split_first_chunk::<2>()?;
+        let flags = after.first_chunk::<2>()?;
+        let length = u32::from_ne_bytes(*length) as usize;
+        let body = bytes.get(HEADER..length).or_else(|| bytes.get(HEADER..).filter(|_| length >= HEADER))?;
+        let rest = length.checked_next_multiple_of(4).and_then(|next| bytes.get(next..)).unwrap_or(&[]);
+        let is_interrupted = u32::from(u16::from_ne_bytes(*flags)) & NLM_F_DUMP_INTR != 0;
+        Some((Self { kind: u16::from_ne_bytes(*kind), is_interrupted, body }, rest))
+    }
+
+    /// What it says. Those who wait for one kind of answer use what is below: the others are then not even linked.
+    pub(crate) fn answer(self) -> Answer {
+        self.end().or_else(|| self.link()).or_else(|| self.address()).or_else(|| self.route()).unwrap_or(Answer::Other)
+    }
+
+    /// Whether it ends the answer: `Failed`, `Interrupted`, `Done`.
+    pub(crate) fn end(self) -> Option<Answer> {
+        match self.kind {
+            _ if self.is_interrupted => Some(Answer::Interrupted),
+            FAILED => {
+                Some(match number(self.body)?.cast_signed() {
+                    0 => Answer::Done,
+                    errno @ -4095..=-1 => Answer::Failed(Errno(errno.unsigned_abs() as u16)),
+                    // A refusal all the same; cut to 16 bits it could read as errno 0, which is none.
+                    _ => Answer::Failed(Errno::PROTOCOL),
+                })
+            }
+            DONE => Some(Answer::Done),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn link(self) -> Option<Answer> {
+        let Self { kind: NEW_LINK | DELETED_LINK, body, .. } = self else { return None };
+        // Family and padding, type, index, flags. Bridges tell of their ports by messages of the same type and another family: a
+        // port that leaves a bridge is not gone.
+        let (family, index) = body.split_first_chunk::<4>()?;
+        if family.first() != Some(&0) {
+            return None;
+        }
+        let name = body.get(size_of::<ifinfomsg>()..).and_then(|attributes| attribute(attributes, LINK_NAME));
+        Some(Answer::Link {
+            interface: number(index)?,
+            flags: index.get(4..).and_then(number).unwrap_or(0),
+            name: name.and_then(Name::from_c_bytes),
+            is_gone: self.kind == DELETED_LINK,
+        })
+    }
+
+    pub(crate) fn address(self) -> Option<Answer> {
+        let Self { kind: NEW_ADDRESS | DELETED_ADDRESS, body, .. } = self else { return None };
+        // Family, prefix length, flags, scope, index.
+        let (_, index) = body.split_first_chunk::<4>()?;
+        let attributes = body.get(size_of::<ifaddrmsg>()..)?;
+        // On a point-to-point link the local address is ours, and the other one is the peer's.
+        let value = attribute(attributes, ADDRESS_LOCAL).or_else(|| attribute(attributes, ADDRESS_PEER));
+        Some(Answer::Address {
+            interface: number(index)?,
+            address: value.and_then(ip),
+            is_gone: self.kind == DELETED_ADDRESS,
+        })
+    }
+
+    pub(crate) fn route(self) -> Option<Answer> {
+        match self.kind {
+            DELETED_ROUTE => Some(Answer::Route { interface: None, source: None }),
+            NEW_ROUTE => {
+                let attributes = self.body.get(size_of::<rtmsg>()..)?;
+                Some(Answer::Route {
+                    interface: attribute(attributes, ROUTE_INTERFACE).and_then(number),
+                    source: attribute(attributes, ROUTE_SOURCE).and_then(ip),
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The messages in these bytes.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     let mut rest = bytes;
     core::iter::from_fn(move || {
-        let (answer, is_interrupted, after) = first(rest)?;
+        let (message, after) = Message::first(rest)?;
         rest = after;
-        Some(if is_interrupted { Answer::Interrupted } else { answer })
+        Some(message)
     })
 }
 
-/// The first message in these bytes; whether it belongs to a list that changed while it was written; and the bytes behind it.
+/// What the first message in these bytes says; whether it belongs to a list that changed while it was written; and the bytes
+/// behind it.
 pub(crate) fn first(bytes: &[u8]) -> Option<(Answer, bool, &[u8])> {
-    let (length, after) = bytes.split_first_chunk::<4>()?;
-    let (kind, after) = after.split_first_chunk::<2>()?;
-    let flags = after.first_chunk::<2>()?;
-    let length = u32::from_ne_bytes(*length) as usize;
-    let body = bytes.get(HEADER..length).or_else(|| bytes.get(HEADER..).filter(|_| length >= HEADER))?;
-    let rest = length.checked_next_multiple_of(4).and_then(|next| bytes.get(next..)).unwrap_or(&[]);
-    let is_interrupted = u32::from(u16::from_ne_bytes(*flags)) & NLM_F_DUMP_INTR != 0;
-    Some((answer(u16::from_ne_bytes(*kind), body).unwrap_or(Answer::Other), is_interrupted, rest))
-}
-
-fn answer(kind: u16, body: &[u8]) -> Option<Answer> {
-    match kind {
-        // Bridges tell of their ports by messages of the same type and another family: a port that leaves a bridge is not gone.
-        NEW_LINK | DELETED_LINK if body.first() == Some(&0) => {
-            // Family and padding, type, index, flags.
-            let (_, index) = body.split_first_chunk::<4>()?;
-            let name = body.get(size_of::<ifinfomsg>()..).and_then(|attributes| attribute(attributes, LINK_NAME));
-            Some(Answer::Link {
-                interface: number(index)?,
-                flags: index.get(4..).and_then(number).unwrap_or(0),
-                name: name.and_then(Name::from_c_bytes),
-                is_gone: kind == DELETED_LINK,
-            })
-        }
-        NEW_ADDRESS | DELETED_ADDRESS => {
-            // Family, prefix length, flags, scope, index.
-            let (_, index) = body.split_first_chunk::<4>()?;
-            let attributes = body.get(size_of::<ifaddrmsg>()..)?;
-            // On a point-to-point link the local address is ours, and the other one is the peer's.
-            let value = attribute(attributes, ADDRESS_LOCAL).or_else(|| attribute(attributes, ADDRESS_PEER));
-            Some(Answer::Address {
-                interface: number(index)?,
-                address: value.and_then(ip),
-                is_gone: kind == DELETED_ADDRESS,
-            })
-        }
-        DELETED_ROUTE => Some(Answer::Route { interface: None, source: None }),
-        NEW_ROUTE => {
-            let attributes = body.get(size_of::<rtmsg>()..)?;
-            Some(Answer::Route {
-                interface: attribute(attributes, ROUTE_INTERFACE).and_then(number),
-                source: attribute(attributes, ROUTE_SOURCE).and_then(ip),
-            })
-        }
-        FAILED => {
-            Some(match number(body)?.cast_signed() {
-                0 => Answer::Done,
-                errno @ -4095..=-1 => Answer::Failed(Errno(errno.unsigned_abs() as u16)),
-                // A refusal all the same; cut to 16 bits it could read as errno 0, which is none.
-                _ => Answer::Failed(Errno::PROTOCOL),
-            })
-        }
-        DONE => Some(Answer::Done),
-        _ => None,
-    }
+    let (message, rest) = Message::first(bytes)?;
+    let answer = Message { is_interrupted: false, ..message }.answer();
+    Some((answer, message.is_interrupted, rest))
 }
 
 /// The value of the first attribute of this type.

@@ -9,7 +9,7 @@ use linux_raw_sys::net as linux;
 use super::{IP, IPV6, Socket};
 use crate::address::{Address, put};
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
-use crate::group::{Interface, Membership};
+use crate::group::{Group, Interface, Membership};
 use crate::route;
 use crate::sys;
 
@@ -43,14 +43,34 @@ impl Socket {
         }
         let mut joined = 0_usize;
         route::each_multicast_interface(Operation::Join, |index| {
-            joined = joined.saturating_add(1);
             before(index);
-            self.join_on(membership, index)
+            match self.join_on(membership, index) {
+                Ok(()) => {
+                    joined = joined.saturating_add(1);
+                    Ok(())
+                }
+                // It is gone since it was listed, or does not speak the family.
+                Err(error) if matches!(error.kind(), ErrorKind::NoSuchInterface | ErrorKind::NoAddress) => Ok(()),
+                Err(error) => Err(error),
+            }
         })?;
         if joined == 0 {
             return Err(Error::new(Operation::Join, membership.object(), ErrorKind::NoSuchInterface));
         }
         Ok(())
+    }
+
+    /// Joins a group, from any source and on one interface, on a socket that has joined nothing yet: it can meet neither another
+    /// membership in the group nor a limit.
+    #[inline(always)]
+    pub(crate) fn join_first(&self, group: Group, interface: Interface) -> Result<()> {
+        let index = route::index_by(&self.fd, group, interface, Operation::Join)?;
+        let mut request = [0; REQUEST];
+        fill(&mut request, group.address(), index.get());
+        match sys::setsockopt(&self.fd, level(group.address()), linux::MCAST_JOIN_GROUP, &request) {
+            Ok(()) => Ok(()),
+            Err(errno) => Err(Error::system(Operation::Join, Membership::any(group).on(interface).object(), errno)),
+        }
     }
 
     /// Joins group and source on the interface of this index.
@@ -100,11 +120,13 @@ impl Socket {
         }
     }
 
-    /// Forgets the group, with all its sources, on the interface of this index, which may exist no more: until then the dead
-    /// membership takes one of the places that the kernel grants.
+    /// Leaves group and source on the interface of this index, which may exist no more: until then the dead membership takes one of the
+    /// places that the kernel grants.
     pub(crate) fn forget(&self, membership: &Membership, index: NonZeroU32) {
-        // Not to be a member is fine, and there is nothing else that can fail.
-        let _ = self.request(linux::MCAST_LEAVE_GROUP, membership, None, index.get());
+        if self.leave_on(membership, index.get()).is_err() {
+            // Where the interface is gone sources cannot be left one by one. All of them are dead; not to be a member is fine.
+            let _ = self.request(linux::MCAST_LEAVE_GROUP, membership, None, index.get());
+        }
     }
 
     /// Hears a source of the group no more, or again.
@@ -215,7 +237,14 @@ fn source_limit(operation: Operation, membership: &Membership, errno: Errno) -> 
 /// The number in a file of the kernel's settings, 0 where it cannot be read.
 pub(super) fn setting_of(path: &CStr) -> u32 {
     let mut text = [0; 16];
-    let length = sys::read_file(path, &mut text).unwrap_or(0);
-    let digits = text.iter().take(length).take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0, |number: u32, digit| number.saturating_mul(10).saturating_add(u32::from(digit.wrapping_sub(b'0'))))
+    let _ = sys::read_file(path, &mut text);
+    let mut number = 0_u32;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        number = number.saturating_mul(10).saturating_add(digit.into());
+    }
+    number
 }

@@ -11,6 +11,7 @@ mod call;
 mod fd;
 
 use core::ffi::{CStr, c_int, c_uint};
+use core::net::SocketAddr;
 use core::ptr::null_mut;
 use core::time::Duration;
 
@@ -18,8 +19,9 @@ use linux_raw_sys::general::{
     self as number, __kernel_old_timespec, AT_FDCWD, CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC,
     F_DUPFD_CLOEXEC, O_CLOEXEC, O_NONBLOCK, O_RDONLY, epoll_event, iovec,
 };
+use linux_raw_sys::ioctl::SIOCGIFINDEX;
 use linux_raw_sys::net::{
-    MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, SO_ATTACH_FILTER, SO_GET_FILTER, SOL_SOCKET, cmsghdr, msghdr,
+    IFNAMSIZ, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, SO_ATTACH_FILTER, SO_GET_FILTER, SOL_SOCKET, cmsghdr, msghdr,
 };
 
 pub(crate) use fd::Fd;
@@ -274,6 +276,21 @@ impl SegmentSize {
     }
 }
 
+/// `ioctl(2)`, `SIOCGIFINDEX` (`netdevice(7)`): the index of the interface of this name, by way of any socket.
+pub(crate) fn interface_index(fd: &Fd, name: &[u8; IFNAMSIZ as usize]) -> Result<u32, Errno> {
+    let mut request = InterfaceRequest { name: *name, value: [0; 6] };
+    // SAFETY: `argp` points to a structure of the size of `struct ifreq` that may be written; the kernel keeps no pointer.
+    unsafe { call(number::__NR_ioctl, [fd.word(), SIOCGIFINDEX as usize, &raw mut request as usize, 0, 0, 0])? };
+    Ok(request.value[0])
+}
+
+/// `struct ifreq`: a name, and a union of which an `int` at its beginning is read. Its size is 32 or 40 bytes.
+#[repr(C, align(8))]
+struct InterfaceRequest {
+    name: [u8; IFNAMSIZ as usize],
+    value: [u32; 6],
+}
+
 /// `open(2)` and `read(2)`: the beginning of a file of the kernel's; gives the length of what was read.
 pub(crate) fn read_file(path: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> {
     let arguments = [AT_FDCWD as usize, path.as_ptr() as usize, (O_RDONLY | O_CLOEXEC) as usize, 0, 0, 0];
@@ -281,6 +298,13 @@ pub(crate) fn read_file(path: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> 
     let fd = unsafe { call_for_fd(number::__NR_openat, arguments)? };
     // SAFETY: `buf` points to `count` bytes that may be written.
     unsafe { call(number::__NR_read, [fd.word(), buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) }
+}
+
+/// `bind(2)`.
+pub(crate) fn bind(fd: &Fd, address: &SocketAddr) -> Result<(), Errno> {
+    let (to, length) = (Address::to(address), Address::length(address));
+    // SAFETY: `addr` points to at least `addrlen` readable bytes; the kernel keeps no pointer.
+    unsafe { call(number::__NR_bind, [fd.word(), to.as_bytes().as_ptr() as usize, length, 0, 0, 0]).map(drop) }
 }
 
 /// `bind(2)` of a netlink socket to multicast groups (`netlink(7)`): the kernel tells it what changes.

@@ -1,0 +1,38 @@
+//! Joins one group, waits, prints the payloads that begin with one prefix, a line each, and ends after some. What does not begin
+//! so the kernel refuses: it wakes nobody.
+//!
+//! Group, interface and prefix are known when it is built, as in the firmware of a device that has one job.
+#![no_std]
+#![no_main]
+
+use core::net::{IpAddr, Ipv4Addr};
+
+use freestanding::{Arguments, Stream, exit, or_exit, print};
+use multicast::filter::Prefix;
+use multicast::{Events, Group, Interest, Interface, ListenOptions, Membership, Poller, Received, Token};
+
+const GROUP: Group = Group::known(IpAddr::V4(Ipv4Addr::new(239, 1, 2, 3)), 5000).unwrap();
+const PREFIX: &[u8] = b"NOTIFY ";
+const COUNT: u32 = 3;
+
+freestanding::program!(main);
+
+fn main(_: Arguments) -> ! {
+    // 24 instructions are enough for this prefix, and take less of the stack than 64.
+    let options = ListenOptions::new().reuse_port(false).instructions::<24>().filter(Prefix(PREFIX));
+    let mut listener = or_exit(options.bind::<1500>(Membership::any(GROUP).on(Interface::LOOPBACK)));
+    let (poller, mut events) = (or_exit(Poller::new()), Events::<1>::new());
+    or_exit(poller.register(&listener, Token(0), Interest::READABLE));
+    let mut left = COUNT;
+    loop {
+        or_exit(poller.poll(&mut events, None));
+        while let Received::Packet(packet) = or_exit(listener.recv()) {
+            print(Stream::Output, packet.payload());
+            print(Stream::Output, b"\n");
+            left -= 1;
+            if left == 0 {
+                exit(0);
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+#!/bin/sh
+# Boots real kernels on emulated machines, with the static self-test as their only program: `make devices` runs this.
+#
+#   tests/devices/run.sh                   arm64, armhf, s390x, mipsel
+#   tests/devices/run.sh arm64 ..          some of them
+#   tests/devices/run.sh native            the self-test on this machine's kernel, for x86-64 and i686, in a network of its own
+#
+# Kernels are Debian's, fetched as packages into target/devices/ and not installed. qemu-user would be faster, and is wrong about
+# several multicast options: it tells nothing here. Prints `DEVICE <machine> <kernel> <seconds> <result>` for each, and exits with 1
+# where one failed. No machine has a network but the one that the self-test makes inside.
+set -eu
+cd "$(dirname "$0")/../.."
+folder=$PWD/target/devices
+# A boot takes seconds; a machine that hangs is ended.
+patience=180
+failed=
+
+for need in cpio:cpio dpkg-deb:dpkg apt-get:apt file:file; do
+    command -v "${need%:*}" >/dev/null || { echo "devices: ${need%:*} is missing (apt-get install ${need#*:})" >&2; exit 1; }
+done
+
+# Downloads and unpacks the kernel of a Debian architecture: $folder/$1/boot/vmlinuz-*, and its modules.
+fetch_kernel() {
+    [ ! -e "$folder/$1/boot" ] || return 0
+    mkdir -p "$folder/apt/lists/partial" "$folder/apt/archives/partial" "$folder/apt/etc" "$folder/packages"
+    : >"$folder/apt/status"
+    cat >"$folder/apt/apt.conf" <<END
+APT::Architectures { "$(dpkg --print-architecture)"; "arm64"; "armhf"; "s390x"; "mipsel"; };
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Dir::State::Lists "$folder/apt/lists";
+Dir::State::status "$folder/apt/status";
+Dir::Cache::Archives "$folder/apt/archives";
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+Dir::Etc::sourcelist "$folder/apt/etc/sources.list";
+Dir::Etc::sourceparts "-";
+END
+    echo "deb [arch=arm64,armhf,s390x,mipsel signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
+        "http://deb.debian.org/debian bookworm main" >"$folder/apt/etc/sources.list"
+    export APT_CONFIG="$folder/apt/apt.conf"
+    [ -e "$folder/apt/lists/updated" ] || { apt-get -qq update && touch "$folder/apt/lists/updated"; }
+    # The package of this name only names the newest one.
+    package=$(apt-cache depends "$2:$1" | awk '$1 == "Depends:" && $2 ~ /^linux-image/ { print $2; exit }')
+    (cd "$folder/packages" && apt-get -qq download "$package")
+    unset APT_CONFIG
+    mkdir "$folder/$1.part"
+    dpkg-deb -x "$folder/packages/${package%:*}"_*.deb "$folder/$1.part"
+    mv "$folder/$1.part" "$folder/$1"
+}
+
+# One machine: Debian's architecture, the package of its kernel, the target of the self-test, and the command of the emulator.
+boot() {
+    architecture=$1 package=$2 target=$3
+    shift 3
+    command -v "$1" >/dev/null || { echo "devices: $1 is missing (apt-get install qemu-system-arm qemu-system-mips qemu-system-misc)" >&2; exit 1; }
+    [ -e "target/static/$target/selftest" ] && [ -z "${REBUILD-}" ] || .ci/static --selftest "$target"
+    fetch_kernel "$architecture" "$package"
+    root=$folder/root-$architecture
+    rm -rf "$root" && mkdir -p "$root/proc" "$root/dev"
+    cp "target/static/$target/selftest" "$root/init"
+    cp "$(find "$folder/$architecture/lib/modules" -name veth.ko)" "$root/veth.ko"
+    # A node that the kernel gives the first process for its output.
+    mknod "$root/dev/console" c 5 1 2>/dev/null || true
+    (cd "$root" && find . | cpio --quiet -o -H newc | gzip -1) >"$folder/initramfs-$architecture"
+    log=$folder/log-$architecture
+    start=$(date +%s)
+    timeout "$patience" "$@" -nographic -nic none -no-reboot -kernel "$folder/$architecture"/boot/vmlinu[xz]-* \
+        -initrd "$folder/initramfs-$architecture" </dev/null >"$log" 2>&1 || true
+    took=$(($(date +%s) - start))
+    grep -a SELFTEST "$log" | tr -d '\r' | sed "s/^/$architecture: /" || true
+    result=$(tr -d '\r' <"$log" | grep -aoE '[0-9]+ passed, [0-9]+ failed' | tail -n 1)
+    kernel=$(tr -d '\r' <"$log" | sed -n 's/.*SELFTEST on //p' | head -n 1)
+    echo "DEVICE $architecture ${kernel:-did not boot} ${took}s ${result:-no result}"
+    case $result in *", 0 failed") ;; *)
+        failed="$failed $architecture"
+        tail -n 20 "$log" >&2
+        ;;
+    esac
+}
+
+# On this kernel, and by it for 32-bit programs.
+native() {
+    for target in x86_64-unknown-linux-musl i686-unknown-linux-musl; do
+        [ -e "target/static/$target/selftest" ] && [ -z "${REBUILD-}" ] || .ci/static --selftest "$target"
+        start=$(date +%s)
+        log=$folder/log-$target
+        mkdir -p "$folder"
+        timeout "$patience" unshare -n "target/static/$target/selftest" >"$log" 2>&1 || true
+        grep SELFTEST "$log" | sed "s/^/$target: /" || true
+        result=$(grep -oE '[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1)
+        echo "DEVICE $target $(uname -r) $(($(date +%s) - start))s ${result:-no result}"
+        case $result in *", 0 failed") ;; *) failed="$failed $target" ;; esac
+    done
+}
+
+[ $# -gt 0 ] || set -- arm64 armhf s390x mipsel
+for machine; do
+    case $machine in
+    arm64) boot arm64 linux-image-arm64 aarch64-unknown-linux-musl \
+        qemu-system-aarch64 -M virt -cpu cortex-a53 -m 128 -append "console=ttyAMA0 panic=-1 quiet rdinit=/init" ;;
+    armhf) boot armhf linux-image-armmp-lpae armv7-unknown-linux-musleabihf \
+        qemu-system-arm -M virt,highmem=off -cpu cortex-a15 -m 64 -append "console=ttyAMA0 panic=-1 quiet rdinit=/init" ;;
+    s390x) boot s390x linux-image-s390x s390x-unknown-linux-musl \
+        qemu-system-s390x -M s390-ccw-virtio -m 128 -append "console=ttysclp0 panic=-1 quiet rdinit=/init" ;;
+    mipsel) boot mipsel linux-image-4kc-malta mipsel-unknown-linux-musl \
+        qemu-system-mipsel -M malta -cpu 24Kc -m 128 -append "console=ttyS0 panic=-1 quiet rdinit=/init" ;;
+    native) native ;;
+    *) echo "devices: no machine of this name: $machine" >&2; exit 1 ;;
+    esac
+done
+[ -z "$failed" ] || { echo "devices: failed:$failed" >&2; exit 1; }
