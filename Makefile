@@ -1,6 +1,6 @@
 # `make` prints what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz bench
+.PHONY: help demo test lab lint fuzz bench
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -10,6 +10,10 @@ demo: ## see it work: packets to a multicast group and back, in one process
 
 test: ## run all tests, in a private network that the tests bring along
 	@sh tests/in-namespace.sh
+
+# ONLY: words, of which a case has one in its name. PROOF=1 switches off what each case tests: then each of them has to fail.
+lab: ## several hosts on one machine, with real peers (ONLY=word, PROOF=1)
+	@cargo test --quiet --test lab -- $(if $(PROOF),--proof) $(ONLY)
 
 # The feature sets that a user can have: default, none, std, all. Without std there are no examples, only the library.
 lint: ## check format, lints, documentation, who imports whom, and dependencies

@@ -73,6 +73,15 @@ impl Address {
         &self.bytes
     }
 
+    /// What of it an [internet address](Self::is_internet) takes: a `sockaddr_in` or a `sockaddr_in6`.
+    #[inline(always)]
+    pub(crate) const fn as_internet_bytes(&self) -> &[u8] {
+        match self.bytes.first_chunk::<16>() {
+            Some(bytes) if self.family() == AF_INET => bytes,
+            _ => &self.bytes,
+        }
+    }
+
     /// For the kernel to write to.
     #[inline]
     pub(crate) const fn as_mut_bytes(&mut self) -> &mut [u8; Self::CAPACITY] {
@@ -139,7 +148,9 @@ mod tests {
     fn an_address_comes_back_as_it_went_in() {
         for text in ["239.1.2.3:5000", "0.0.0.0:0", "[ff02::4242%7]:4242", "[::1]:65535"] {
             let address: SocketAddr = text.parse().unwrap();
-            assert_eq!(Address::to(&address).decode(), Some(address), "{text}");
+            let encoded = Address::to(&address);
+            assert_eq!(encoded.decode(), Some(address), "{text}");
+            assert_eq!(encoded.as_internet_bytes().len(), if address.is_ipv4() { 16 } else { 28 });
         }
     }
 

@@ -23,7 +23,7 @@ use crate::sys::{self, Fd};
 
 /// What one read takes: the kernel writes lists in pieces of at most this (`NLMSG_GOODSIZE`).
 const PIECE: usize = 8192;
-/// How many messages one call passes over at most.
+/// How many times one call reads at most.
 const BUDGET: u32 = 64;
 
 /// What happened to an interface.
@@ -138,31 +138,41 @@ impl Links {
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Change>> {
         for _ in 0..BUDGET {
-            let rest = self.buffer.get(self.next..self.end).unwrap_or(&[]);
-            let Some((answer, is_interrupted, after)) = netlink::first(rest) else {
-                match self.read() {
-                    Ok(()) | Err(Errno::INTERRUPTED) => continue,
-                    Err(Errno::WOULD_BLOCK) => return Ok(None),
-                    Err(Errno::NO_BUFFERS) => {
-                        self.refresh().map_err(failed)?;
-                        return Ok(Some(Change::Overrun));
+            // What was read is told first, to its end: nothing wakes anybody for it any more.
+            while let Some(answer) = self.buffered() {
+                match answer {
+                    Answer::Done => self.ask_on().map_err(failed)?,
+                    Answer::Failed(errno) => {
+                        // It is the end of a list, too.
+                        self.ask_on().map_err(failed)?;
+                        return Err(failed(errno));
                     }
-                    Err(errno) => return Err(failed(errno)),
-                }
-            };
-            self.next = self.end.saturating_sub(after.len());
-            self.is_stale |= is_interrupted;
-            match answer {
-                Answer::Done => self.ask_on().map_err(failed)?,
-                Answer::Failed(errno) => return Err(failed(errno)),
-                answer => {
-                    if let Some(change) = change(answer) {
-                        return Ok(Some(change));
+                    answer => {
+                        if let Some(change) = change(answer) {
+                            return Ok(Some(change));
+                        }
                     }
                 }
             }
+            match self.read() {
+                Ok(()) | Err(Errno::INTERRUPTED) => {}
+                Err(Errno::WOULD_BLOCK) => return Ok(None),
+                Err(Errno::NO_BUFFERS) => {
+                    self.refresh().map_err(failed)?;
+                    return Ok(Some(Change::Overrun));
+                }
+                Err(errno) => return Err(failed(errno)),
+            }
         }
         Ok(None)
+    }
+
+    /// The next message of those that were read.
+    fn buffered(&mut self) -> Option<Answer> {
+        let (answer, is_interrupted, after) = netlink::first(self.buffer.get(self.next..self.end)?)?;
+        self.next = self.end.saturating_sub(after.len());
+        self.is_stale |= is_interrupted;
+        Some(answer)
     }
 
     fn read(&mut self) -> core::result::Result<(), Errno> {

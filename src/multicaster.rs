@@ -86,8 +86,9 @@ where
     /// The packet that could not be sent stays the next one: calling again tries it again, [`discard`](Self::discard) drops it.
     ///
     /// [`ErrorKind::TooLong`](crate::ErrorKind::TooLong) names its length;
-    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) where the interface is down, which may pass, or where it or its IPv4
-    /// address is gone, which takes a new multicaster: [`into_parts`](Self::into_parts) gives back what was not sent;
+    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) where the interface is down, which may pass; this or
+    /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface) where it or its IPv4 address is gone, also if it was made anew:
+    /// that takes a new multicaster, and [`into_parts`](Self::into_parts) gives back what was not sent;
     /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) where a firewall forbids it.
     #[inline(always)]
     pub fn step(&mut self) -> Result<Progress> {
@@ -251,8 +252,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_multicaster_is_small() {
-        let empty = size_of::<Multicaster<core::iter::Empty<u8>>>();
-        assert!(empty <= 96, "{empty}");
+    fn a_multicaster_is_small_beside_its_iterator_and_the_items_it_holds() {
+        fn beside<I: Iterator, const BATCH: usize>() -> usize {
+            size_of::<Multicaster<I, BATCH>>() - size_of::<I>() - size_of::<heapless::Deque<I::Item, BATCH>>()
+        }
+        let sizes = [
+            beside::<core::iter::Empty<u8>, 1>(),
+            beside::<core::array::IntoIter<&[u8], 4>, 1>(),
+            beside::<core::array::IntoIter<&[u8], 4>, 64>(),
+        ];
+        assert!(sizes.iter().all(|size| *size <= 96), "{sizes:?}");
     }
 }

@@ -20,14 +20,17 @@ use super::handler::{Flags, Handle, Handler};
 use super::stop::Stop;
 use super::table::{Arming, Key, Removed, Table};
 use super::turn;
-use crate::{Error, ErrorKind, Events, Poller, Result};
+use super::watch::{Keep, LINKS};
+use crate::{Change, Error, ErrorKind, Events, Links, Poller, Result};
 
 /// How many handlers one poll calls at most.
 const BATCH: usize = 64;
 
 pub(super) struct Shared {
     pub(super) core: Poller,
-    table: RefCell<Table>,
+    pub(super) table: RefCell<Table>,
+    /// Tells of interfaces, while there are memberships to keep.
+    pub(super) links: RefCell<Option<Box<Links>>>,
     pub(super) stop: Arc<Stop>,
     /// How many calls of `poll` are on the stack.
     polls: Cell<u32>,
@@ -41,17 +44,17 @@ impl Shared {
     pub(super) fn new() -> Result<Self> {
         let (table, stop) = (RefCell::new(Table::default()), Arc::new(Stop::default()));
         let (polls, runs, closed) = (Cell::new(0), Cell::new(0), Cell::new(false));
-        Ok(Self { core: Poller::new()?, table, stop, polls, runs, closed })
+        Ok(Self { core: Poller::new()?, table, links: RefCell::new(None), stop, polls, runs, closed })
     }
 
     fn check_open(&self) -> Result<()> {
         if self.closed.get() { Err(gone()) } else { Ok(()) }
     }
 
-    pub(super) fn register<T: Handler>(self: &Rc<Self>, handler: T, flags: Flags) -> Result<Handle<T>> {
+    pub(super) fn register<T: Handler>(self: &Rc<Self>, handler: T, flags: Flags, keep: Option<Keep>) -> Result<Handle<T>> {
         self.check_open()?;
         let full = || Error::custom(ErrorKind::LimitReached, "register a handler: this poller has 2^32 of them");
-        let key = self.table.borrow_mut().reserve().ok_or_else(full)?;
+        let key = self.table.borrow_mut().reserve(keep).ok_or_else(full)?;
         let arming = Arming { added: flags, ..Arming::default() };
         self.call(key, Box::new(handler), arming).put_back(true)?;
         Ok(Handle::new(Rc::downgrade(self), key))
@@ -75,7 +78,7 @@ impl Shared {
     }
 
     /// Takes the descriptor out of the epoll set.
-    fn forget(&self, handler: &dyn Handler, arming: &Arming) {
+    pub(super) fn forget(&self, handler: &dyn Handler, arming: &Arming) {
         if arming.in_set {
             // It may have left by itself: a handler that has closed its descriptor, or has another one now.
             let _ = self.core.unregister(&handler.as_fd());
@@ -126,8 +129,15 @@ impl Shared {
             };
             let wait = wait_end.map(|end| end.saturating_duration_since(Instant::now()));
             let is_empty = self.core.poll(&mut events, wait)?.next().is_none();
+            let mut links_changed = false;
             for event in &events {
-                self.table.borrow_mut().note(event);
+                match event.token() {
+                    LINKS => links_changed = true,
+                    _ => self.table.borrow_mut().note(event),
+                }
+            }
+            if links_changed {
+                self.keep_memberships()?;
             }
             let called = self.call_ready()?;
             let now = Instant::now();
@@ -259,7 +269,12 @@ impl Call<'_> {
             return Ok(());
         }
         let rearm = table.wants_rearm(self.key);
+        let missed = table.missed(self.key);
         drop(table);
+        if let (Some(keep), Some(handler)) = (missed, self.handler.as_deref_mut()) {
+            keep(handler, &Change::Overrun)?;
+        }
+        let Some(handler) = self.handler.as_deref() else { return Ok(()) };
         if even_oneshot || rearm || !wanted.contains(Flags::ONESHOT) {
             let paused = handler.paused_until().filter(|until| *until > Instant::now());
             self.arming = self.shared.arm(self.key, handler, self.arming, wanted, paused)?;

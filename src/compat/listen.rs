@@ -12,8 +12,9 @@ use super::handler::{Flags, Handle, Handler};
 use super::options::ListenOptions;
 use super::poller::Poller;
 use super::turn;
+use super::watch::{self, Book, Keeps};
 use crate::filter::{Always, Filter};
-use crate::{AsFd, BorrowedFd, Error, ErrorKind, OwnedFd, Packet, Received, Receiver, Result};
+use crate::{AsFd, BorrowedFd, Change, Error, ErrorKind, Packet, Received, Receiver, Result};
 
 /// What [`listen`](fn@super::listen) gives: the packets of a group, one for each poll.
 ///
@@ -31,7 +32,8 @@ use crate::{AsFd, BorrowedFd, Error, ErrorKind, OwnedFd, Packet, Received, Recei
 /// # Ok::<(), multicast::Error>(())
 /// ```
 ///
-/// It owns its socket; the poller only owns what waits for it. Dropping it ends that, leaves the group and closes the socket.
+/// It owns its socket; the poller only owns what waits for it, and keeps it a member of its group whatever becomes of the interface.
+/// Dropping it ends that, leaves the group and closes the socket.
 pub struct Packets<F = Always> {
     inbox: Inbox<F>,
     left: Option<u64>,
@@ -68,6 +70,7 @@ impl<F: Filter> Packets<F> {
         }
         // Before the packet is taken, so that an error costs none. What the kernel reports is how it is at the next poll.
         self.inbox.door.wait_again()?;
+        self.inbox.catch_up();
         let received = self.inbox.receiver.recv_into(&mut self.inbox.buffer)?;
         let Received::Packet(packet) = received else { return Ok(None) };
         self.left = self.left.map(|left| left.saturating_sub(1));
@@ -75,6 +78,12 @@ impl<F: Filter> Packets<F> {
             self.inbox.door.close();
         }
         Ok(Some(packet))
+    }
+
+    /// Whether it waits for its interface, address or route, and can hear nothing until then.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.inbox.door.shared.waiting.get()
     }
 
     /// The core's receiver: its counters, its address.
@@ -110,6 +119,7 @@ pub(super) fn listen_with<F: Filter>(
             if left == Some(0) {
                 return Ok(());
             }
+            inbox.catch_up();
             let Received::Packet(packet) = inbox.receiver.recv_into(&mut inbox.buffer)? else { break };
             left = left.map(|left| left.saturating_sub(1));
             if handler(packet.payload(), packet.source()).is_break() {
@@ -134,32 +144,55 @@ struct Inbox<F> {
 
 impl<F: Filter> Inbox<F> {
     fn open(poller: &Poller, options: ListenOptions<F>) -> Result<Self> {
-        let (receiver, mtu) = options.receiver()?;
-        let rung = Rc::new(Cell::new(false));
-        // One of its own, since the poller drops it when it likes.
-        let descriptor = receiver.as_fd().try_clone_to_owned()?;
-        let bell = poller.register(Bell { descriptor, rung: Rc::clone(&rung) }, Flags::ONESHOT)?;
-        Ok(Self { receiver, buffer: vec![0; mtu].into_boxed_slice(), door: Door { bell, rung } })
+        let membership = options.membership();
+        poller.watch(&membership)?;
+        let (mut receiver, mtu) = options.receiver()?;
+        let book = watch::join(membership, &mut receiver)?;
+        let shared = Rc::new(Signals::default());
+        shared.waiting.set(book.pending().next().is_some());
+        // A descriptor of its own, since the poller drops it when it likes.
+        let handle = Receiver::try_from(receiver.as_fd().try_clone_to_owned()?)?;
+        let bell = Bell { handle, book, shared: Rc::clone(&shared) };
+        let bell = poller.register_member(bell, Flags::ONESHOT, &membership)?;
+        Ok(Self { receiver, buffer: vec![0; mtu].into_boxed_slice(), door: Door { bell, shared } })
     }
+
+    /// To be called before a packet is taken.
+    fn catch_up(&mut self) {
+        if self.door.shared.changed.take() {
+            self.receiver.recheck();
+        }
+    }
+}
+
+/// What a [`Bell`] tells the one who waits for it.
+#[derive(Default)]
+struct Signals {
+    /// Something has come.
+    rung: Cell<bool>,
+    /// A membership has begun or ended.
+    changed: Cell<bool>,
+    /// There is no way to join yet.
+    waiting: Cell<bool>,
 }
 
 /// The user's side of a [`Bell`].
 struct Door {
     bell: Handle<Bell>,
-    rung: Rc<Cell<bool>>,
+    shared: Rc<Signals>,
 }
 
 impl Door {
     /// Whether something has come since [`wait_again`](Self::wait_again).
     fn has_rung(&self) -> Result<bool> {
-        if self.rung.get() || self.bell.is_registered() {
-            return Ok(self.rung.get());
+        if self.shared.rung.get() || self.bell.is_registered() {
+            return Ok(self.shared.rung.get());
         }
         Err(Error::custom(ErrorKind::NotRegistered, "take a packet: its poller is gone"))
     }
 
     fn wait_again(&self) -> Result<()> {
-        self.rung.set(false);
+        self.shared.rung.set(false);
         match self.bell.poller().upgrade() {
             Some(shared) => shared.rearm(self.bell.key()),
             None => Ok(()),
@@ -179,21 +212,32 @@ impl Drop for Door {
     }
 }
 
-/// Rings once when a descriptor becomes readable, and then not until it is armed again: so a packet that waits to be taken costs nothing.
+/// Rings once when a descriptor becomes readable, and then not until it is armed again: so a packet that waits to be taken costs
+/// nothing. It keeps the membership, too, which belongs to the socket, by whichever descriptor it was joined.
 struct Bell {
-    descriptor: OwnedFd,
-    rung: Rc<Cell<bool>>,
+    handle: Receiver,
+    book: Book,
+    shared: Rc<Signals>,
 }
 
 impl Handler for Bell {
     fn handle_read(&mut self) -> Result<ControlFlow<()>> {
-        self.rung.set(true);
+        self.shared.rung.set(true);
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl Keeps for Bell {
+    fn keep(&mut self, change: &Change) -> Result<()> {
+        let applied = self.book.apply(change, &mut self.handle)?;
+        self.shared.changed.set(self.shared.changed.get() || applied.joined > 0 || applied.left > 0);
+        self.shared.waiting.set(applied.pending > 0);
+        Ok(())
     }
 }
 
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+        self.handle.as_fd()
     }
 }

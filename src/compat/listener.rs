@@ -9,8 +9,9 @@ use std::vec;
 use super::handler::{Flags, Handle, Handler};
 use super::options::ListenOptions;
 use super::turn::{self, Turn};
+use super::watch::{self, Book, Keeps};
 use crate::filter::{Always, Filter};
-use crate::{AsFd, BorrowedFd, Received, Receiver, Result};
+use crate::{AsFd, BorrowedFd, Change, Received, Receiver, Result};
 
 /// What a [`MulticastListener`] does with each packet. Closures can do it, too; they must name the type of their first argument, as
 /// in `|packet: &[u8], source| ..`.
@@ -47,9 +48,13 @@ impl<C: FnMut(&[u8], SocketAddr) -> ControlFlow<()>> PacketHandler for C {
 /// # Ok::<(), multicast::Error>(())
 /// ```
 ///
+/// Its poller keeps it a member of the group: on an interface that comes after it, or that is deleted and made anew, and where the
+/// routing table comes to lead elsewhere. See [`is_waiting`](Self::is_waiting).
+///
 /// A turn is 64 packets at most, then other handlers have theirs. It allocates nothing but its buffer, when it is made.
 pub struct MulticastListener<H, F = Always> {
     receiver: Receiver<F>,
+    book: Book,
     buffer: Box<[u8]>,
     handler: H,
     /// How many packets it may hand out yet.
@@ -63,18 +68,27 @@ impl<H: PacketHandler + 'static, F: Filter + 'static> MulticastListener<H, F> {
     /// [`run`](super::Poller::run).
     ///
     /// # Errors
-    /// As [`ListenOptions::bind_receiver`](crate::ListenOptions::bind_receiver) of the core, and
-    /// [`Poller::register`](super::Poller::register); [`ErrorKind::OutOfRange`](crate::ErrorKind::OutOfRange) for a bad `mtu`.
+    /// As [`Memberships::join`](crate::Memberships::join) and [`Links::watch`](crate::Links::watch) of the core, and
+    /// [`Poller::register`](super::Poller::register); [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse);
+    /// [`ErrorKind::OutOfRange`](crate::ErrorKind::OutOfRange) for a bad `mtu`. Not where an interface is missing that may come.
     pub fn new(handler: H, mut options: ListenOptions<F>) -> Result<Handle<Self>> {
         let poller = options.take_poller()?;
-        let left = options.packet_limit();
-        let (receiver, mtu) = options.receiver()?;
-        let listener = Self { receiver, buffer: vec![0; mtu].into_boxed_slice(), handler, left };
-        poller.register(listener, Flags::NONE)
+        let (left, membership) = (options.packet_limit(), options.membership());
+        poller.watch(&membership)?;
+        let (mut receiver, mtu) = options.receiver()?;
+        let book = watch::join(membership, &mut receiver)?;
+        let listener = Self { receiver, book, buffer: vec![0; mtu].into_boxed_slice(), handler, left };
+        poller.register_member(listener, Flags::NONE, &membership)
     }
 }
 
 impl<H, F> MulticastListener<H, F> {
+    /// Whether it waits for its interface, address or route, and can hear nothing until then.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.book.pending().next().is_some()
+    }
+
     /// The core's receiver: its counters, its address.
     pub const fn receiver(&self) -> &Receiver<F> {
         &self.receiver
@@ -114,6 +128,12 @@ impl<H: PacketHandler + 'static, F: Filter + 'static> Handler for MulticastListe
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl<H: PacketHandler + 'static, F: Filter + 'static> Keeps for MulticastListener<H, F> {
+    fn keep(&mut self, change: &Change) -> Result<()> {
+        self.book.apply(change, &mut self.receiver).map(|_| ())
     }
 }
 

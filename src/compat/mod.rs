@@ -32,6 +32,8 @@
 //! - A handler may call anything here from inside: send, register, unregister itself or others, poll, run, stop.
 //! - A handler's error ends that handler alone, and comes out of [`poll`] or [`run`] at once. What the others missed comes at the
 //!   next call. So does a panic, for who catches it.
+//! - Listeners stay members of their groups by themselves, and may be made before their interface is there: their poller watches the
+//!   interfaces (one netlink socket and 8 KiB for each poller that has listeners, unless all of these name their interface by index).
 //! - Everything stays in its thread, but for [`Stopper`].
 //! - Nothing is allocated for a packet.
 //!
@@ -49,6 +51,7 @@ mod poller;
 mod stop;
 mod table;
 mod turn;
+mod watch;
 
 use core::net::SocketAddr;
 use core::ops::ControlFlow;

@@ -189,7 +189,8 @@ impl<F: Filter> ListenOptions<F> {
         Ok(self.group(group))
     }
 
-    /// The interface to listen on.
+    /// The interface to listen on. It need not be there yet, nor its address, nor the route by which the group would be reached: the
+    /// poller sees to it. Only an index has to be that of an interface.
     pub fn interface(self, interface: Interface) -> Self {
         Self { interface, ..self }
     }
@@ -248,13 +249,17 @@ impl<F: Filter> ListenOptions<F> {
         self.limit
     }
 
-    /// The receiver, and the length of its buffer.
+    /// What is to be listened to.
+    pub(super) fn membership(&self) -> Membership {
+        Membership::any(self.group).on(self.interface)
+    }
+
+    /// The receiver, which has joined nothing yet, and the length of its buffer.
     pub(super) fn receiver(self) -> Result<(Receiver<F>, usize)> {
         if !(1..=usize::from(u16::MAX)).contains(&self.mtu) {
             return Err(Error::custom(ErrorKind::OutOfRange, "set mtu: out of range: give 1 to 65535 bytes"));
         }
-        let membership = Membership::any(self.group).on(self.interface);
-        Ok((self.core.bind_receiver(membership, self.mtu)?, self.mtu))
+        Ok((self.core.bind_receiver_to(self.group, self.mtu)?, self.mtu))
     }
 }
 

@@ -11,7 +11,8 @@ use super::dispatch::{Shared, gone};
 use super::handler::{Flags, Handle, Handler};
 use super::stop::Stopper;
 use super::turn;
-use crate::{Error, ErrorKind, Result};
+use super::watch::{self, Keep, Keeps};
+use crate::{Error, ErrorKind, Membership, Result};
 
 /// Owns [handlers](Handler), waits for their descriptors, and calls them (`epoll(7)`).
 ///
@@ -52,7 +53,18 @@ impl Poller {
     /// [`ErrorKind::AlreadyRegistered`] where another handler of this poller has the same descriptor;
     /// [`ErrorKind::NotPollable`] for regular files and folders; [`ErrorKind::LimitReached`]. The handler is dropped.
     pub fn register<T: Handler>(&self, handler: T, flags: Flags) -> Result<Handle<T>> {
-        self.shared.register(handler, flags)
+        self.shared.register(handler, flags, None)
+    }
+
+    /// The same for a handler that is a member of groups: its memberships are kept while interfaces come and go, where they have to be.
+    pub(super) fn register_member<T: Keeps>(&self, handler: T, flags: Flags, membership: &Membership) -> Result<Handle<T>> {
+        let keep: Keep = watch::keep::<T>;
+        self.shared.register(handler, flags, watch::is_needed(membership).then_some(keep))
+    }
+
+    /// Gets ready to keep a membership, before it is joined.
+    pub(super) fn watch(&self, membership: &Membership) -> Result<()> {
+        if watch::is_needed(membership) { self.shared.watch() } else { Ok(()) }
     }
 
     /// Gives a handler back. Events that it has not been told of are dropped.

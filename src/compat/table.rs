@@ -8,7 +8,8 @@ use std::time::Instant;
 use std::vec::Vec;
 
 use super::handler::{Flags, Handler};
-use crate::{Event, Token};
+use super::watch::Keep;
+use crate::{Change, Error, Event, Token};
 
 /// Names a slot and one of its tenants: a later tenant of the same slot has another generation. It begins again after 2^32.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,10 @@ pub(super) struct Key {
 impl Key {
     pub(super) fn token(self) -> Token {
         Token((u64::from(self.generation) << 32) | u64::from(self.index))
+    }
+
+    pub(super) const fn place(self) -> usize {
+        self.index as usize
     }
 
     const fn of(token: Token) -> Self {
@@ -63,6 +68,10 @@ struct Slot {
     queued: bool,
     /// A handler that runs asked to be armed again.
     rearm: bool,
+    /// How its memberships are kept, where they are.
+    keep: Option<Keep>,
+    /// Interfaces changed while it ran.
+    missed: bool,
 }
 
 /// What [`Table::remove`] found.
@@ -82,18 +91,28 @@ pub(super) struct Table {
     queue: VecDeque<Key>,
     idle: usize,
     paused: usize,
+    kept: usize,
 }
 
 impl Table {
-    /// A slot whose tenant is yet to come; `None` where 2^32 - 1 are taken.
-    pub(super) fn reserve(&mut self) -> Option<Key> {
+    /// A slot whose tenant is yet to come, and how its memberships are to be kept; `None` where 2^32 - 1 are taken.
+    pub(super) fn reserve(&mut self, keep: Option<Keep>) -> Option<Key> {
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
-                // Token(u64::MAX) is the waker's.
+                // Token(u64::MAX) is the waker's, and the one of generation 0 is that of the links.
                 let index = u32::try_from(self.slots.len()).ok().filter(|index| *index != u32::MAX)?;
                 let (state, arming) = (State::Free, Arming::default());
-                self.slots.push(Slot { generation: 0, state, arming, ready: Flags::NONE, queued: false, rearm: false });
+                self.slots.push(Slot {
+                    generation: 0,
+                    state,
+                    arming,
+                    ready: Flags::NONE,
+                    queued: false,
+                    rearm: false,
+                    keep: None,
+                    missed: false,
+                });
                 // Nothing is to be allocated when events come, or when a slot becomes free.
                 self.queue.reserve(self.slots.len().saturating_sub(self.queue.len()));
                 self.free.reserve(self.slots.len());
@@ -101,7 +120,8 @@ impl Table {
             }
         };
         let slot = self.slots.get_mut(index as usize)?;
-        slot.state = State::Running;
+        (slot.state, slot.keep) = (State::Running, keep);
+        self.kept = self.kept.saturating_add(usize::from(keep.is_some()));
         Some(Key { index, generation: slot.generation })
     }
 
@@ -157,7 +177,9 @@ impl Table {
         let state = core::mem::replace(&mut slot.state, State::Free);
         let arming = slot.arming;
         slot.generation = slot.generation.wrapping_add(1);
-        (slot.ready, slot.queued, slot.rearm) = (Flags::NONE, false, false);
+        (slot.ready, slot.queued, slot.rearm, slot.missed) = (Flags::NONE, false, false, false);
+        let was_kept = slot.keep.take().is_some();
+        self.kept = self.kept.saturating_sub(usize::from(was_kept));
         self.free.push(key.index);
         match state {
             State::Idle(handler) => {
@@ -171,6 +193,35 @@ impl Table {
     fn leave_idle(&mut self, arming: &Arming) {
         self.idle = self.idle.saturating_sub(1);
         self.paused = self.paused.saturating_sub(usize::from(arming.paused.is_some()));
+    }
+
+    /// How many have memberships that are kept.
+    pub(super) const fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// Tells those in the slots from `place` on of a change, up to the first that fails. Those that run are told later.
+    pub(super) fn keep_from(&mut self, place: usize, change: &Change) -> Option<(Key, Error)> {
+        let slots = (0_u32..).zip(&mut self.slots).skip(place);
+        for (index, slot) in slots {
+            let Some(keep) = slot.keep else { continue };
+            match &mut slot.state {
+                State::Idle(handler) => {
+                    if let Err(error) = keep(&mut **handler, change) {
+                        return Some((Key { index, generation: slot.generation }, error));
+                    }
+                }
+                State::Running => slot.missed = true,
+                State::Free => {}
+            }
+        }
+        None
+    }
+
+    /// How the memberships of a handler are to be kept, if interfaces changed while it ran, which is noted no more.
+    pub(super) fn missed(&mut self, key: Key) -> Option<Keep> {
+        let slot = self.slot(key)?;
+        core::mem::take(&mut slot.missed).then_some(slot.keep)?
     }
 
     /// Any handler that does not run.

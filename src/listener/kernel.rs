@@ -161,7 +161,18 @@ impl<F> Receiver<F> {
     /// Follows a guard that the socket brings along: that of another listener, which shares it.
     pub(super) fn adopt_guard(&mut self, family: Family) {
         self.kernel.guards = self.socket.is_guarded(family);
-        self.kernel.has_refused = self.kernel.guards;
+        self.kernel.has_refused |= self.kernel.guards;
+    }
+
+    /// Memberships have changed by another handle to the same socket: what is remembered of them is asked for again, and the guard may
+    /// be one that could not be kept.
+    #[cfg(feature = "std")]
+    pub(crate) fn recheck(&mut self) {
+        self.last.interface = None;
+        if self.kernel.guards {
+            self.look.is_guarded = true;
+            self.kernel.guards = self.socket.family().is_ok_and(|family| self.socket.is_guarded(family));
+        }
     }
 
     /// The program that the kernel runs for this listener, guard included; empty where there is none (`SO_GET_FILTER`, `socket(7)`).

@@ -149,6 +149,23 @@ impl<F: Filter, const PROGRAM: usize> ListenOptions<F, PROGRAM> {
         self.bound(membership, mtu, false)
     }
 
+    /// Makes a listener that is bound to the one group, and joins it nowhere yet: for [`Memberships`](crate::Memberships), which joins
+    /// as interfaces come. What [`bind`](Self::bind) is too early for, as a program that starts before the network.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) where another socket holds the port and does not share it.
+    pub fn bind_to<const MTU: usize>(self, group: Group) -> Result<Listener<MTU, F>> {
+        self.bind_receiver_to(group, MTU).map(Listener::from_receiver)
+    }
+
+    /// The same without a buffer: packets of up to `mtu` bytes will be read into the caller's.
+    ///
+    /// # Errors
+    /// As [`bind_to`](Self::bind_to).
+    pub fn bind_receiver_to(self, group: Group, mtu: usize) -> Result<Receiver<F>> {
+        self.bound_to(group, mtu, false)
+    }
+
     /// Makes a listener that is bound to a port alone, 1 to 65,535, and joins no group yet: then [`join`](Receiver::join) any
     /// groups of that port. Port 0 lets the kernel choose one.
     ///
@@ -173,18 +190,23 @@ impl<F: Filter, const PROGRAM: usize> ListenOptions<F, PROGRAM> {
     pub(super) fn bound(self, membership: Membership, mtu: usize, is_coalesced: bool) -> Result<Receiver<F>> {
         // All that decides the way is read first: behind the first system call the compiler trusts no memory.
         let (group, interface, source) = (membership.group(), membership.interface(), membership.only_source());
-        // An address of link scope binds the socket to one interface for good, so that it could never be joined on another
-        // one: the guard keeps other groups out instead.
-        let address = if group.is_link_local() { wildcard(group.family(), group.port()) } else { SocketAddr::from(group) };
-        // Bound to an IPv4 group, and to nothing else, it needs no guard.
-        let look = Look { is_guarded: group.is_ipv6(), wants_metadata: self.metadata, is_coalesced };
-        let mut receiver = self.receiver(address, group.family(), Object::Group(group), Some(group), mtu, look)?;
+        let mut receiver = self.bound_to(group, mtu, is_coalesced)?;
         if group.is_ipv4() && source.is_none() && !matches!(interface, Interface::All) {
             receiver.socket.join_first(group, interface)?;
         } else {
             receiver.join(&membership)?;
         }
         Ok(receiver)
+    }
+
+    #[inline(always)]
+    fn bound_to(self, group: Group, mtu: usize, is_coalesced: bool) -> Result<Receiver<F>> {
+        // An address of link scope binds the socket to one interface for good, so that it could never be joined on another
+        // one: the guard keeps other groups out instead.
+        let address = if group.is_link_local() { wildcard(group.family(), group.port()) } else { SocketAddr::from(group) };
+        // Bound to an IPv4 group, and to nothing else, it needs no guard.
+        let look = Look { is_guarded: group.is_ipv6(), wants_metadata: self.metadata, is_coalesced };
+        self.receiver(address, group.family(), Object::Group(group), Some(group), mtu, look)
     }
 
     pub(super) fn opened(self, port: u16, family: Family, mtu: usize, is_coalesced: bool) -> Result<Receiver<F>> {

@@ -221,11 +221,11 @@ fn recvmsg_from(flag: u32, fd: &Fd, buffer: &mut [u8], source: &mut Address, con
 /// `sendto(2)`, never blocking: one datagram. Always inlined, as [`recvfrom`] is.
 #[inline(always)]
 pub(crate) fn sendto(fd: &Fd, payload: &[u8], to: &Address) -> Result<(), Errno> {
-    let address = to.as_bytes();
+    let address = to.as_internet_bytes();
     let (payload_at, address_at) = (payload.as_ptr() as usize, address.as_ptr() as usize);
     let arguments = [fd.word(), payload_at, payload.len(), MSG_DONTWAIT as usize, address_at, address.len()];
-    // SAFETY: `buf` points to `len` readable bytes, `dest_addr` to `addrlen` readable bytes, which may be more than the family
-    // has; the kernel keeps no pointer.
+    // SAFETY: `buf` points to `len` readable bytes, `dest_addr` to `addrlen` readable bytes; the kernel keeps no
+    // pointer.
     unsafe { call(number::__NR_sendto, arguments).map(drop) }
 }
 

@@ -13,7 +13,7 @@ use crate::place::{BUFFER, Outcome, Place, Tally};
 const SPARE_DESCRIPTORS: u64 = 64;
 
 /// The measured crate: `number` listeners of the same group and port, so that each packet comes to all of them. Each call to
-/// `poll` brings one event, and with it a burst.
+/// `poll` brings one event, and with it a burst. Edge-triggered, as `mio` is.
 pub(crate) struct OurBursts {
     poller: Poller,
     listeners: Vec<Listener<BUFFER>>,
@@ -22,7 +22,8 @@ pub(crate) struct OurBursts {
 impl OurBursts {
     pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
         let poller = Poller::new()?;
-        let listeners = listeners(&poller, place, |_| 0)?;
+        // Each event is drained, so it need not be told twice.
+        let listeners = listeners(&poller, place, Interest::READABLE.edge(), |_| 0)?;
         Ok(Box::new(Self { poller, listeners }))
     }
 }
@@ -46,7 +47,7 @@ impl Peer for OurBursts {
     }
 }
 
-/// `mio`, likewise. It is edge-triggered: what an event announces has to be drained.
+/// `mio`, likewise: what an event announces has to be drained.
 pub(crate) struct MioBursts {
     poll: mio::Poll,
     sockets: Vec<mio::net::UdpSocket>,
@@ -101,7 +102,7 @@ impl OurOneOfMany {
     pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
         allow_descriptors(place.number as u64 + SPARE_DESCRIPTORS)?;
         let poller = Poller::new()?;
-        let listeners = listeners(&poller, place, |index| index as u16)?;
+        let listeners = listeners(&poller, place, Interest::READABLE, |index| index as u16)?;
         Ok(Box::new(Self { poller, listeners }))
     }
 }
@@ -125,11 +126,16 @@ impl Peer for OurOneOfMany {
 }
 
 /// `number` registered listeners; `offset` says how far the port of each lies behind the first.
-fn listeners(poller: &Poller, place: &Place, offset: fn(usize) -> u16) -> Outcome<Vec<Listener<BUFFER>>> {
+fn listeners(
+    poller: &Poller,
+    place: &Place,
+    interest: Interest,
+    offset: fn(usize) -> u16,
+) -> Outcome<Vec<Listener<BUFFER>>> {
     let mut listeners = Vec::with_capacity(place.number);
     for index in 0..place.number {
         let listener = place.listener(place.port + offset(index))?;
-        poller.register(&listener, Token(index as u64), Interest::READABLE)?;
+        poller.register(&listener, Token(index as u64), interest)?;
         listeners.push(listener);
     }
     Ok(listeners)

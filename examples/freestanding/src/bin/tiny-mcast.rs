@@ -60,7 +60,7 @@ fn listen(arguments: &mut Arguments) -> Result<(), Failure> {
     let (group, name) = place(arguments)?;
     let filter = Prefix(arguments.next().unwrap_or(b""));
     let membership = Membership::any(group).on(Interface::Name(name));
-    let mut listener = ListenOptions::new().reuse_port(false).filter(filter).bind::<1500>(membership)?;
+    let mut listener = ListenOptions::new().reuse_port(false).kernel_filter(false).filter(filter).bind::<1500>(membership)?;
     let (poller, mut events) = (Poller::new()?, Events::<1>::new());
     poller.register(&listener, Token(0), Interest::READABLE)?;
     loop {

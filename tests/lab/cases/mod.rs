@@ -1,0 +1,31 @@
+//! The cases, by group.
+
+mod changes;
+mod documented;
+mod hosts;
+mod interfaces;
+mod many;
+mod relayed;
+mod routing;
+mod snooping;
+mod sources;
+mod wire;
+
+use crate::trial::Case;
+
+/// All of them, in their order.
+pub fn all() -> impl Iterator<Item = Case> {
+    let groups = [
+        hosts::cases,
+        wire::cases,
+        routing::cases,
+        interfaces::cases,
+        sources::cases,
+        changes::cases,
+        documented::cases,
+        relayed::cases,
+        many::cases,
+        snooping::cases,
+    ];
+    groups.into_iter().flat_map(|cases| cases())
+}

@@ -1,0 +1,82 @@
+//! The house that the laboratory stands in: namespaces of its own for the network, mounts, and processes.
+//!
+//! Whoever enters starts the same program again in there, as the first process of a process namespace: when that one ends, the kernel
+//! ends every process in it, and with the last of them all interfaces and namespaces are gone. It ends when its work is done, and also
+//! when the one outside does, by whatever signal: then the pipe between them is closed.
+
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitCode, Stdio};
+
+/// Tells the program that it runs inside.
+const INSIDE: &str = "MULTICAST_LAB_INSIDE";
+
+pub fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
+/// Runs the same program inside, and says how it ended.
+pub fn enter() -> ExitCode {
+    // Who is killed cannot close anything: without its parent this process has no reason to live.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).unwrap();
+    let Some(flags) = unshare_flags() else { return ExitCode::FAILURE };
+    let mut inside = Command::new("unshare")
+        .arg(flags)
+        .args(["--fork", "--kill-child"])
+        .arg(std::env::current_exe().unwrap())
+        .args(std::env::args_os().skip(1))
+        .env(INSIDE, "1")
+        .env("MULTICAST_TEST_NETWORK", "private")
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Taken out, since waiting would close it.
+    let _pipe = inside.stdin.take();
+    let status = inside.wait().unwrap();
+    match status.code() {
+        Some(code) => ExitCode::from(code as u8),
+        None => {
+            eprintln!("lab: ended by signal {}", status.signal().unwrap_or(0));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How namespaces can be made here: as root, or as a user who is root in there.
+fn unshare_flags() -> Option<&'static str> {
+    let mut refusal = String::new();
+    let ways: &[&str] = if rustix::process::geteuid().is_root() { &["-nmp", "-rnmp"] } else { &["-rnmp"] };
+    for flags in ways {
+        match Command::new("unshare").args([flags, "--fork", "true"]).output() {
+            Ok(output) if output.status.success() => return Some(flags),
+            Ok(output) => refusal = String::from_utf8_lossy(&output.stderr).into_owned(),
+            Err(error) => refusal = format!("unshare: {error} (the package util-linux is needed)"),
+        }
+    }
+    eprintln!("lab: no namespaces can be made here: {}", refusal.trim());
+    eprintln!("lab: run it as root (in a container: with CAP_SYS_ADMIN), or allow users to make namespaces");
+    None
+}
+
+/// What all hosts need. Inside only: nothing here reaches the machine outside.
+pub fn furnish() {
+    std::thread::spawn(|| {
+        // Nothing is ever written: this returns when the one outside has ended.
+        let _ = std::io::stdin().read(&mut [0]);
+        std::process::exit(130);
+    });
+    let interfaces = std::fs::read_dir("/proc/sys/net/ipv4/conf").unwrap().map(|entry| entry.unwrap().file_name());
+    let foreign: Vec<_> = interfaces.filter(|name| !["all", "default", "lo"].iter().any(|own| name == own)).collect();
+    assert!(foreign.is_empty(), "this is no network of our own: {foreign:?}");
+    // Where `ip netns` and the routing daemon keep their files.
+    crate::network::run("mount -t tmpfs lab /run");
+    raise_limit_of_descriptors();
+}
+
+/// As many descriptors as this user may have: one case opens thousands.
+fn raise_limit_of_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+}

@@ -1,0 +1,213 @@
+//! Who is on the hosts: our own listeners, and programs that we did not write.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use multicast::filter::Filter;
+use multicast::{Group, Interface, Listener, Membership};
+
+use crate::common::{lines_of, next_within, wait_until};
+use crate::network::{Host, interface, run};
+
+pub use crate::common::peer;
+
+/// How long to wait for what must come. Much, since the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait for what must not come.
+pub const QUIET: Duration = Duration::from_millis(200);
+
+/// The kinds of groups that Linux treats differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    V4,
+    /// Of IPv6, on one link alone.
+    LinkLocal,
+    /// Of IPv6, and wider.
+    SiteLocal,
+}
+
+use Kind::{LinkLocal, SiteLocal, V4};
+
+impl Kind {
+    pub const ALL: [Self; 3] = [V4, LinkLocal, SiteLocal];
+
+    pub fn group(self) -> Group {
+        self.group_of(1)
+    }
+
+    /// One group of many, all on the same port.
+    pub fn group_of(self, number: u16) -> Group {
+        let [high, low] = number.to_be_bytes();
+        match self {
+            V4 => Group::new([239, 1, high, low], 5000),
+            LinkLocal => Group::new([0xff02, 0, 0, 0, 0, 0, 0x4242, number], 5000),
+            SiteLocal => Group::new([0xff05, 0, 0, 0, 0, 0, 0x4242, number], 5000),
+        }
+        .unwrap()
+    }
+
+    /// The address that the host of this number has in this subnet, and that it sends from.
+    pub fn address(self, subnet: u8, number: u8) -> std::net::IpAddr {
+        let (subnet, number) = (subnet.into(), number.into());
+        match self {
+            V4 => [10, 0, subnet as u8, number as u8].into(),
+            LinkLocal => [0xfe80, 0, 0, 0, 0, 0, 0, number].into(),
+            SiteLocal => [0xfd00, subnet, 0, 0, 0, 0, 0, number].into(),
+        }
+    }
+}
+
+/// A listener on this host that is bound to the group, on an interface.
+pub fn listen(host: &Host, group: Group, interface: Interface) -> Listener<65_535> {
+    join(host, Membership::any(group).on(interface))
+}
+
+/// The same by membership.
+pub fn join(host: &Host, membership: Membership) -> Listener<65_535> {
+    host.within(|| Listener::bind(membership).unwrap())
+}
+
+/// The next packet, which must come.
+pub fn hear<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>) -> Vec<u8> {
+    next_within(listener, PATIENCE).expect("no packet came")
+}
+
+/// Each of these packets must come, in this order, and nothing else.
+pub fn hear_exactly<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>, packets: &[&str]) {
+    let mut heard = Vec::new();
+    while let Some(packet) = next_within(listener, if heard.len() < packets.len() { PATIENCE } else { QUIET }) {
+        heard.push(String::from_utf8(packet).unwrap());
+    }
+    assert_eq!(heard, packets);
+}
+
+/// Nothing must come.
+pub fn hear_nothing<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>) {
+    hear_exactly(listener, &[]);
+}
+
+/// A socket as everybody writes it first: it sends IPv4 on this interface, which it knows by its index alone.
+pub fn plain_sender(interface: &str) -> std::net::UdpSocket {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let (none, index) = (std::net::Ipv4Addr::UNSPECIFIED, crate::common::link::index_of(interface).get());
+    rustix::net::sockopt::set_ip_multicast_if_with_ifindex(&socket, &none, &none, index).unwrap();
+    socket
+}
+
+/// A process that is ended when it is dropped.
+pub struct Process(pub Child);
+
+impl Process {
+    /// Starts a command of blank-separated words on a host, with pipes for all that it reads and writes.
+    pub fn start(host: &Host, command: &str) -> Self {
+        let mut words = command.split(' ');
+        let program = words.next().unwrap();
+        let mut start = Command::new(program);
+        start.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(host.within(|| start.spawn()).unwrap_or_else(|error| panic!("{program}: {error}: it has to be installed")))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until some socket of the host is a member of the group on an interface, as the kernel lists it.
+pub fn wait_for_member(host: &Host, interface: &str, group: Group) {
+    let address = group.address().to_string();
+    host.within(|| {
+        wait_until("somebody has joined", || {
+            run(&format!("ip maddr show dev {interface}")).split_whitespace().any(|word| word == address)
+        });
+    });
+}
+
+/// What `socat` on this host hears of a group within our patience, up to the length that is expected.
+pub fn socat_hears(host: &Host, group: Group, send: impl FnOnce(), length: usize) -> Vec<u8> {
+    let (address, port) = (group.address(), group.port());
+    let from = match group.is_ipv4() {
+        true => format!("UDP4-RECV:{port},reuseaddr,ip-add-membership={address}:eth0"),
+        false => format!("UDP6-RECV:{port},reuseaddr,ipv6-join-group=[{address}]:eth0"),
+    };
+    let mut socat = Process::start(host, &format!("socat -u -b 65535 -T 5 {from} STDOUT"));
+    wait_for_member(host, "eth0", group);
+    send();
+    let mut heard = Vec::new();
+    // It ends by itself, by `-T`, where nothing comes.
+    socat.0.stdout.take().unwrap().take(length as u64).read_to_end(&mut heard).unwrap();
+    heard
+}
+
+/// Lets `socat` on this host send one packet by `eth0`.
+pub fn socat_sends(host: &Host, group: Group, source: &str, payload: &[u8]) {
+    let (address, port) = (group.address(), group.port());
+    let to = match group.is_ipv4() {
+        true => format!("UDP4-DATAGRAM:{address}:{port},ip-multicast-if={source}"),
+        // IPV6_MULTICAST_IF, which socat has no name for.
+        false => {
+            let index = host.within(|| crate::common::link::index_of("eth0"));
+            format!("UDP6-DATAGRAM:[{address}]:{port},setsockopt-int=41:17:{index}")
+        }
+    };
+    let mut socat = Process::start(host, &format!("socat -u -b 65535 STDIN {to}"));
+    socat.0.stdin.take().unwrap().write_all(payload).unwrap();
+    assert!(socat.0.wait().unwrap().success(), "socat could not send");
+}
+
+/// What goes over a host's interface, as `tshark` reads it: chosen fields, one packet a line.
+pub struct Tshark {
+    _process: Process,
+    lines: std::sync::mpsc::Receiver<String>,
+}
+
+impl Tshark {
+    /// Where markers go that tell whether the capture has begun.
+    const MARKER: u16 = 9;
+
+    /// Captures what the filter lets through, in the language of `pcap-filter(7)`; gives these fields of each packet, with a tab between.
+    pub fn start(host: &Host, sender: &Host, filter: &str, fields: &[&str]) -> Self {
+        let mut start = Command::new("tshark");
+        start.args(["-i", "eth0", "-l", "-n", "-Q", "-f", &format!("({filter}) or udp port {}", Self::MARKER)]);
+        // Fields of the first layer of their kind, many values with a comma between.
+        start.args(["-T", "fields", "-E", "occurrence=a", "-e", "udp.dstport"]);
+        for field in fields {
+            start.args(["-e", field]);
+        }
+        start.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = Process(host.within(|| start.spawn()).expect("tshark is needed: install it"));
+        let lines = lines_of(process.0.stdout.take().unwrap());
+        let is_under_way = (0..200).any(|_| {
+            sender.send(Group::new([239, 255, 255, 9], Self::MARKER).unwrap(), &["marker"]);
+            lines.recv_timeout(Duration::from_millis(50)).is_ok()
+        });
+        assert!(is_under_way, "tshark captures nothing");
+        Self { _process: process, lines }
+    }
+
+    /// The fields of the next packet; `None` where none comes in this time.
+    pub fn next(&self, time: Duration) -> Option<Vec<String>> {
+        let end = std::time::Instant::now() + time;
+        loop {
+            let line = self.lines.recv_timeout(end.saturating_duration_since(std::time::Instant::now())).ok()?;
+            let mut fields = line.split('\t').map(str::to_owned);
+            if fields.next().is_some_and(|port| port.is_empty()) {
+                return Some(fields.collect());
+            }
+        }
+    }
+}
+
+/// The interface by which a test listens: the right one, or `lo`, where nothing arrives.
+pub fn ear(trial: &crate::trial::Trial) -> Interface {
+    trial.pick(interface(0), Interface::LOOPBACK)
+}
+
+/// The lines of a text that a process wrote to its standard error, for a failure's reason.
+pub fn complaints(process: &mut Process) -> String {
+    let lines = process.0.stderr.take().map(BufReader::new).into_iter().flat_map(BufRead::lines);
+    lines.map_while(Result::ok).collect::<Vec<_>>().join("\n")
+}
