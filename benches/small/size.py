@@ -135,13 +135,13 @@ def started(program):
         with tempfile.NamedTemporaryFile("r") as log:
             tracer = subprocess.Popen(["strace", "-ttt", "-o", log.name, *program.command], env={"PATH": os.environ["PATH"]},
                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            child = None
-            while child is None:
-                children = Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split()
-                child = children[0] if children else None
-            if not waits(child):
-                sys.exit(f"size: {program.name} does not wait")
-            os.kill(int(child), 9)
+            deadline = time.monotonic() + 10
+            while not re.search(r"^[\d.]+ epoll_p?wait", Path(log.name).read_text(), re.M):
+                if time.monotonic() > deadline:
+                    sys.exit(f"size: {program.name} does not wait")
+                time.sleep(0.01)
+            for child in Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split():
+                os.kill(int(child), 9)
             tracer.wait()
             lines = log.read().splitlines()
         calls = [line for line in lines if re.match(r"^[\d.]+ \w+\(", line)]
