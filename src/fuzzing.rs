@@ -5,10 +5,10 @@
 
 use core::net::IpAddr;
 
-use crate::Metadata;
 use crate::cmsg::{Arrival, Layout, messages};
 use crate::multicaster::{segments, staging};
 use crate::route::netlink::{Answer, Message, messages as netlink_messages};
+use crate::{Change, Metadata, links};
 
 /// Level, type and data of each control message.
 pub fn control_messages(bytes: &[u8], word: usize, big_endian: bool) -> impl Iterator<Item = (u32, u32, &[u8])> {
@@ -32,6 +32,11 @@ pub fn netlink_answers(bytes: &[u8]) -> impl Iterator<Item = (&'static str, Opti
         Answer::Done => ("done", None, None),
         Answer::Other => ("other", None, None),
     })
+}
+
+/// What is told of interfaces.
+pub fn link_changes(bytes: &[u8]) -> impl Iterator<Item = Change> {
+    links::changes(bytes)
 }
 
 /// The socketless part of a multicaster.

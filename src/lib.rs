@@ -40,7 +40,7 @@
 //! | `compat` | the documented handle-based API with its default poller |
 //!
 //! ```text
-//! receive   datagram -> kernel -> socket -> receiver -> filter -> packet -> you
+//! receive   datagram -> kernel (guard, filter) -> socket -> receiver -> filter -> packet -> you
 //! send      your iterator -> multicaster -> socket -> kernel
 //! events    epoll -> poller -> events -> you
 //! ```
@@ -53,6 +53,8 @@
 //!   with 0.0.0.0. Without a name the routing table decides, as [`Interface::Default`] says.
 //! - **A ledger that adds up.** What was sent to the group equals [`received`](Counters::received) + [`rejected`](Counters::rejected)
 //!   + [`dropped`](Counters::dropped), as long as the network itself loses nothing.
+//! - **No wake for nothing.** The kernel runs what it can of a filter: what it refuses costs the process nothing, and counts as
+//!   dropped ([`kernel_refuses`](Counters::kernel_refuses)).
 //! - **Bounded work.** One call refuses 64 packets at most before it returns; one step sends one batch. There is no recursion.
 //! - **No heap in the core**, no copy of a payload, and one system call a packet. No panic on what a packet, a user or the kernel
 //!   says.

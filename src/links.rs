@@ -219,6 +219,18 @@ impl Links {
     }
 }
 
+/// What a watcher makes of messages, for the fuzzer.
+#[cfg(fuzzing)]
+pub(crate) fn changes(bytes: &[u8]) -> impl Iterator<Item = Change> {
+    let mut rest = bytes;
+    core::iter::from_fn(move || {
+        let (answer, _, after) = netlink::first(rest)?;
+        rest = after;
+        Some(change(answer))
+    })
+    .flatten()
+}
+
 fn change(answer: Answer) -> Option<Change> {
     match answer {
         Answer::Link { interface, name, is_gone: true, .. } => {

@@ -1,4 +1,5 @@
 //! Filters that the kernel runs, in the real kernel: it decides as its program says, and what comes through is what the filter accepts.
+#![cfg(feature = "std")]
 
 mod bpf;
 mod common;

@@ -1,4 +1,5 @@
 //! Guards and filters in the kernel over IPv6, several interfaces and many groups. In a private network: see `make test`.
+#![cfg(feature = "std")]
 
 mod bpf;
 mod common;

@@ -7,6 +7,9 @@ use crate::measure::Spread;
 /// The name under which a subject's allocations a packet stand beside its ratios.
 pub(crate) const ALLOCATIONS: &str = "allocations";
 
+/// The name under which a subject's own figure stands beside its ratios, where there is a goal for it.
+pub(crate) const NANOSECONDS: &str = "nanoseconds";
+
 /// The ratio that is to be reached at most.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Goal(f64);
@@ -44,6 +47,14 @@ pub(crate) const GOALS: &[(&str, &str, Goal)] = &[
     ("registered-1000/64", "ours-with-1", Goal(1.10)),
     ("compat-drain/64", "ours", Goal(1.15)),
     ("compat-send/64", "ours", Goal(1.15)),
+    // Packets that nobody wants.
+    ("flood/64", "user", Goal(0.0002)),
+    ("flood-10k/64", "user", Goal(0.0002)),
+    ("flood-wakes/64", "user", Goal(0.0)),
+    ("flood-wakes-10k/64", "user", Goal(0.0)),
+    ("refuse-prefix/64", NANOSECONDS, Goal(5.0)),
+    ("refuse-regex/64", NANOSECONDS, Goal(8.0)),
+    ("attach", NANOSECONDS, Goal(60_000.0)),
     ("drain/64", ALLOCATIONS, Goal(0.0)),
     ("send/64", ALLOCATIONS, Goal(0.0)),
     ("compat-drain/64", ALLOCATIONS, Goal(0.0)),

@@ -7,7 +7,8 @@ usage: bench [--quick | --test] [CASES...]
 
   --quick    smaller pieces of work: under two minutes
   --test     runs every case once and checks that it works; its figures mean nothing
-  CASES      only these groups of cases: drain, coalesced, burst, send, round-trip, registered, compat, rate
+  CASES      only these groups of cases: drain, coalesced, burst, send, round-trip, registered, compat, rate,
+             filters, flood
 ";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub(crate) struct Plan {
     pub(crate) round_trips: u64,
     /// How many packets come at a steady rate, in all repetitions.
     pub(crate) steady_packets: u64,
+    /// How many packets a flood has that nobody wants.
+    pub(crate) flood_packets: u64,
     /// A packet that is missing is an error.
     pub(crate) strict: bool,
 }
@@ -78,14 +81,27 @@ impl Plan {
                 packets: 2048,
                 round_trips: 1000,
                 steady_packets: 1_000_000,
+                flood_packets: 1_000_000,
                 strict: false,
             },
-            Mode::Quick => {
-                Self { repetitions: 7, rounds: 3, packets: 1024, round_trips: 500, steady_packets: 70_000, strict: false }
-            }
-            Mode::Test => {
-                Self { repetitions: 1, rounds: 1, packets: 64, round_trips: 10, steady_packets: 2000, strict: true }
-            }
+            Mode::Quick => Self {
+                repetitions: 7,
+                rounds: 3,
+                packets: 1024,
+                round_trips: 500,
+                steady_packets: 70_000,
+                flood_packets: 50_000,
+                strict: false,
+            },
+            Mode::Test => Self {
+                repetitions: 1,
+                rounds: 1,
+                packets: 64,
+                round_trips: 10,
+                steady_packets: 2000,
+                flood_packets: 2000,
+                strict: true,
+            },
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::Outcome;
-use crate::goals::{ALLOCATIONS, GOALS, Goal, goal};
+use crate::goals::{ALLOCATIONS, GOALS, Goal, NANOSECONDS, goal};
 use crate::machine::Machine;
 use crate::measure::{Series, Spread};
 use crate::plan::Mode;
@@ -113,6 +113,9 @@ fn ratios(series: &Series) -> Vec<(&'static str, Spread)> {
         series.columns.iter().filter_map(|column| series.ratio(column).map(|ratio| (column.peer, ratio))).collect();
     if let Some(subject) = series.column(series.subject) {
         all.push((ALLOCATIONS, subject.allocations()));
+        if goal(&series.case, NANOSECONDS).is_some() {
+            all.push((NANOSECONDS, subject.nanoseconds()));
+        }
     }
     all
 }

@@ -1,12 +1,13 @@
-//! rtnetlink's answers out of bytes: whatever the bytes are, reading them ends, and an errno is one; and what was written as the
-//! kernel writes it, is understood.
+//! rtnetlink's answers out of bytes, and what a watcher of interfaces makes of them: whatever the bytes are, reading them ends, and an
+//! errno is one; and what was written as the kernel writes it, is understood.
 #![no_main]
 
 use std::net::IpAddr;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use multicast::fuzzing::netlink_answers;
+use multicast::Change;
+use multicast::fuzzing::{link_changes, netlink_answers};
 
 const HEADER: usize = 16;
 
@@ -22,15 +23,18 @@ enum Input {
 
 #[derive(Arbitrary, Debug)]
 enum Message {
-    /// `RTM_NEWLINK`
+    /// `RTM_NEWLINK` or `RTM_DELLINK`
     Link {
         index: u32,
+        flags: u32,
         attributes: Vec<Attribute>,
+        is_gone: bool,
     },
-    /// `RTM_NEWADDR`
+    /// `RTM_NEWADDR` or `RTM_DELADDR`
     Address {
         index: u32,
         attributes: Vec<Attribute>,
+        is_gone: bool,
     },
     /// `RTM_NEWROUTE`
     Route {
@@ -59,6 +63,8 @@ struct Attribute {
 enum Kind {
     /// `IFA_ADDRESS`, `RTA_DST`
     One,
+    /// `IFLA_IFNAME`
+    Three,
     /// `IFA_LOCAL`
     Two,
     /// `RTA_OIF`
@@ -72,6 +78,7 @@ impl Attribute {
     fn kind(&self) -> u16 {
         match self.kind {
             Kind::One => 1,
+            Kind::Three => 3,
             Kind::Two => 2,
             Kind::Four => 4,
             Kind::Seven => 7,
@@ -113,11 +120,14 @@ impl Message {
     /// Its type and its body.
     fn parts(&self) -> (u16, Vec<u8>) {
         match self {
-            Self::Link { index, attributes } => {
-                let body = [&[0; 4], &index.to_ne_bytes()[..], &[0; 8]].concat();
-                (16, with_attributes(body, attributes))
+            Self::Link { index, flags, attributes, is_gone } => {
+                let body = [[0; 4], index.to_ne_bytes(), flags.to_ne_bytes(), [0; 4]].concat();
+                (if *is_gone { 17 } else { 16 }, with_attributes(body, attributes))
             }
-            Self::Address { index, attributes } => (20, with_attributes([[0; 4], index.to_ne_bytes()].concat(), attributes)),
+            Self::Address { index, attributes, is_gone } => {
+                let kind = if *is_gone { 21 } else { 20 };
+                (kind, with_attributes([[0; 4], index.to_ne_bytes()].concat(), attributes))
+            }
             Self::Route { attributes } => (24, with_attributes(vec![0; 12], attributes)),
             Self::Error { number } => (2, number.to_ne_bytes().to_vec()),
             Self::Done => (3, vec![0; 4]),
@@ -129,7 +139,7 @@ impl Message {
     fn meaning(&self) -> Option<Answer> {
         Some(match self {
             Self::Link { index, .. } => ("link", Some(*index), None),
-            Self::Address { index, attributes } => {
+            Self::Address { index, attributes, .. } => {
                 let value = first(attributes, 2).or_else(|| first(attributes, 1));
                 ("address", Some(*index), value.and_then(ip))
             }
@@ -146,6 +156,52 @@ impl Message {
     }
 }
 
+impl Message {
+    /// What a watcher tells of it, as text; `None` where it tells nothing, and nothing at all where any bytes would do.
+    fn change(&self) -> Option<Option<String>> {
+        Some(match self {
+            // No interface has the index 0.
+            Self::Link { index: 0, .. } | Self::Address { index: 0, .. } => None,
+            Self::Link { index, attributes, is_gone: true, .. } => Some(format!("gone {index} {:?}", name(attributes))),
+            Self::Link { index, flags, attributes, is_gone: false } => {
+                // IFF_UP, IFF_RUNNING, IFF_MULTICAST of `linux/if.h`.
+                let [up, running, multicast] = [0x1, 0x40, 0x1000].map(|flag| flags & flag != 0);
+                Some(format!("link {index} {:?} {up} {running} {multicast}", name(attributes)))
+            }
+            Self::Address { index, attributes, is_gone } => {
+                let address = first(attributes, 2).or_else(|| first(attributes, 1)).and_then(ip);
+                address.map(|address| format!("address {index} {address} {is_gone}"))
+            }
+            Self::Route { .. } => Some("route".to_owned()),
+            Self::Error { .. } | Self::Done => None,
+            Self::Other { kind: 16 | 17 | 20 | 21 | 24 | 25, .. } => return None,
+            Self::Other { .. } => None,
+        })
+    }
+}
+
+/// The name of a link, where it is one that the kernel would give.
+fn name(attributes: &[Attribute]) -> Option<String> {
+    let bytes = first(attributes, 3)?.split(|byte| *byte == 0).next()?;
+    let text = std::str::from_utf8(bytes).ok()?;
+    multicast::Name::new(text).ok().map(|name| name.as_str().to_owned())
+}
+
+fn text_of(change: &Change) -> String {
+    let named = |name: &Option<multicast::Name>| name.map(|name| name.as_str().to_owned());
+    match change {
+        Change::Link(link) => {
+            let name = named(&link.name);
+            format!("link {} {name:?} {} {} {}", link.index, link.is_up, link.is_running, link.is_multicast)
+        }
+        Change::Gone { index, name } => format!("gone {index} {:?}", named(name)),
+        Change::Address { index, address } => format!("address {index} {address} false"),
+        Change::AddressGone { index, address } => format!("address {index} {address} true"),
+        Change::Route => "route".to_owned(),
+        other => panic!("no message says {other:?}"),
+    }
+}
+
 fn check(answer: &Answer) {
     if let ("failed", errno, _) = answer {
         assert!(errno.is_some_and(|errno| (1..=4095).contains(&errno)), "no errno: {errno:?}");
@@ -157,6 +213,7 @@ fuzz_target!(|input: Input| {
         Input::Bytes(bytes) => {
             let answers: Vec<_> = netlink_answers(&bytes).inspect(check).collect();
             assert!(answers.len() <= bytes.len().div_ceil(HEADER), "more answers than headers");
+            assert!(link_changes(&bytes).map(|change| text_of(&change)).count() <= answers.len());
         }
         Input::Messages { messages, cut } => {
             let mut bytes = Vec::new();
@@ -179,6 +236,13 @@ fuzz_target!(|input: Input| {
                 if let Some(meaning) = message.meaning() {
                     assert_eq!(*answer, meaning, "{message:?}");
                 }
+            }
+            let changes: Option<Vec<_>> = messages.iter().take(whole).map(Message::change).collect();
+            // Where no message could mean just anything.
+            if let Some(expected) = changes {
+                let told: Vec<_> = link_changes(&bytes).map(|change| text_of(&change)).collect();
+                let expected: Vec<_> = expected.into_iter().flatten().collect();
+                assert!(told.starts_with(&expected) && told.len() <= expected.len() + 1, "{told:?}, {expected:?}");
             }
         }
     }

@@ -189,6 +189,8 @@ pub(super) const fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
         (Operation::Join | Operation::Leave | Operation::Resolve | Operation::Send, linux::ENODEV | linux::ENXIO) => {
             ErrorKind::NoSuchInterface
         }
+        // Groups are checked before: what is left is an interface without IPv6, as one with an MTU of less than 1,280.
+        (Operation::Join, linux::EINVAL) | (Operation::Send, linux::EADDRNOTAVAIL) => ErrorKind::NoAddress,
         (_, linux::EMSGSIZE) => ErrorKind::TooLong,
         (_, linux::EAGAIN | linux::ENOBUFS | linux::ENOMEM) => ErrorKind::Transient,
         (_, linux::ENETUNREACH | linux::EHOSTUNREACH | linux::ENETDOWN) => ErrorKind::Unreachable,

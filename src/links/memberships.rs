@@ -32,8 +32,10 @@ pub struct Applied {
 /// another one to it. This book rejoins, and completes what could not be joined yet: tell it of every [`Change`].
 ///
 /// It stands beside the listener, not in it: who needs none pays for none. Use it for all memberships of a listener that was
-/// [opened on a port](crate::ListenOptions::open); or for the one of a listener that was
-/// [bound](crate::ListenOptions::bind), which has joined it already.
+/// [opened on a port](crate::ListenOptions::open); or for those of one that was [bound to a
+/// group](crate::ListenOptions::bind_to).
+///
+/// Blocked sources are not in it: where [`Applied::joined`] tells of a new interface, [block](crate::Receiver::block) them again.
 #[derive(Clone, Debug, Default)]
 pub struct Memberships<const N: usize> {
     entries: Vec<Entry, N>,
@@ -63,7 +65,10 @@ impl<const N: usize> Memberships<N> {
         if !self.entries.iter().any(|entry| entry.membership == membership) {
             let mut entry = Entry { membership, joined: Vec::new() };
             if self.entries.is_full() {
-                return Err(Error::new(Operation::Join, membership.object(), ErrorKind::LimitReached));
+                return Err(Error::custom(
+                    ErrorKind::LimitReached,
+                    "join: the book of memberships is full: give it a larger N",
+                ));
             }
             entry.reconcile(listener, &mut applied)?;
             // There is room, as was seen above.
@@ -88,8 +93,7 @@ impl<const N: usize> Memberships<N> {
                 result = result.and(left);
             }
         }
-        applied.pending = self.pending().count();
-        result.map(|()| applied)
+        self.settle(listener, applied, result)
     }
 
     /// Does what a change calls for: leaves what is gone, and joins what has come.
@@ -107,6 +111,25 @@ impl<const N: usize> Memberships<N> {
             }
             if entry.is_concerned_by(change) {
                 result = result.and(entry.reconcile(listener, &mut applied));
+            }
+        }
+        self.settle(listener, applied, result)
+    }
+
+    /// Ends a call. What one entry left another one may have meant, too, by another name of the interface.
+    fn settle<F: Filter>(
+        &mut self,
+        listener: &mut Receiver<F>,
+        mut applied: Applied,
+        mut result: Result<()>,
+    ) -> Result<Applied> {
+        if applied.left > 0 {
+            for entry in &mut self.entries {
+                let (group, before) = (entry.membership.group().address(), entry.joined.len());
+                entry.joined.retain(|index| listener.is_member(group, *index));
+                if entry.joined.len() < before {
+                    result = result.and(entry.reconcile(listener, &mut applied));
+                }
             }
         }
         applied.pending = self.pending().count();
@@ -157,7 +180,10 @@ impl Entry {
                     self.join(*index, listener, applied)?;
                 }
                 match is_too_many {
-                    true => Err(Error::new(Operation::Join, self.membership.object(), ErrorKind::LimitReached)),
+                    true => Err(Error::custom(
+                        ErrorKind::LimitReached,
+                        "join on all interfaces: there are more than 20, and 20 were joined: name the interfaces instead",
+                    )),
                     false => Ok(()),
                 }
             }

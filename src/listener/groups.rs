@@ -20,7 +20,8 @@ impl<F: Filter> Receiver<F> {
     ///
     /// # Errors
     /// [`ErrorKind::BoundToGroup`], [`ErrorKind::PortMismatch`] and [`ErrorKind::FamilyMismatch`] where its packets would never
-    /// arrive; [`ErrorKind::NoSuchInterface`]; [`ErrorKind::Unreachable`] where no interface was named and there is no route;
+    /// arrive; [`ErrorKind::NoSuchInterface`]; [`ErrorKind::NoAddress`] where the interface has no IPv6, as with an MTU of less than
+    /// 1,280; [`ErrorKind::Unreachable`] where no interface was named and there is no route;
     /// [`ErrorKind::InterfaceNeeded`] for a link-local group without an interface; [`ErrorKind::LimitReached`] and
     /// [`ErrorKind::SourceLimitReached`]; [`ErrorKind::MixedSources`] where the group was joined there in the other way, from any
     /// source or from named ones: the kernel would turn the one into the other.
@@ -110,6 +111,11 @@ impl<F: Filter> Receiver<F> {
     pub(crate) fn forget(&mut self, membership: &Membership, index: NonZeroU32) {
         self.socket.forget(membership, index);
         self.left(membership);
+    }
+
+    /// Whether it is a member of the group on the interface of this index, as the kernel says.
+    pub(crate) fn is_member(&self, group: IpAddr, index: NonZeroU32) -> bool {
+        self.socket.is_member(group, index)
     }
 
     fn check_source(&self, membership: &Membership, source: Option<IpAddr>, operation: Operation) -> Result<()> {

@@ -75,7 +75,8 @@ impl<F: Filter> Receiver<F> {
 
     /// Takes another filter in place of this one, which is given back: in the kernel at once, so that at no time there is none.
     ///
-    /// What is queued already passed the filter before, and is judged by the new one, too.
+    /// What is queued already passed the filter before, and is judged by the new one, too. On a socket that was taken over with
+    /// `TryFrom<OwnedFd>`, and where [`kernel_filter`](crate::ListenOptions::kernel_filter) is off, filters are asked here alone.
     ///
     /// # Errors
     /// Where the kernel does not let go of the filter before, as one that was locked by somebody else (`SO_LOCK_FILTER`): then

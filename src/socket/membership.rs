@@ -43,9 +43,16 @@ impl Socket {
         }
         let mut joined = 0_usize;
         route::each_multicast_interface(Operation::Join, |index| {
-            joined = joined.saturating_add(1);
             before(index);
-            self.join_on(membership, index)
+            match self.join_on(membership, index) {
+                Ok(()) => {
+                    joined = joined.saturating_add(1);
+                    Ok(())
+                }
+                // It is gone since it was listed, or does not speak the family.
+                Err(error) if matches!(error.kind(), ErrorKind::NoSuchInterface | ErrorKind::NoAddress) => Ok(()),
+                Err(error) => Err(error),
+            }
         })?;
         if joined == 0 {
             return Err(Error::new(Operation::Join, membership.object(), ErrorKind::NoSuchInterface));
@@ -113,11 +120,13 @@ impl Socket {
         }
     }
 
-    /// Forgets the group, with all its sources, on the interface of this index, which may exist no more: until then the dead
-    /// membership takes one of the places that the kernel grants.
+    /// Leaves group and source on the interface of this index, which may exist no more: until then the dead membership takes one of the
+    /// places that the kernel grants.
     pub(crate) fn forget(&self, membership: &Membership, index: NonZeroU32) {
-        // Not to be a member is fine, and there is nothing else that can fail.
-        let _ = self.request(linux::MCAST_LEAVE_GROUP, membership, None, index.get());
+        if self.leave_on(membership, index.get()).is_err() {
+            // Where the interface is gone sources cannot be left one by one. All of them are dead; not to be a member is fine.
+            let _ = self.request(linux::MCAST_LEAVE_GROUP, membership, None, index.get());
+        }
     }
 
     /// Hears a source of the group no more, or again.

@@ -3,7 +3,7 @@
 // Each test file compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -20,36 +20,78 @@ pub struct Pair {
 impl Pair {
     /// Both ends up, with addresses of both families.
     pub fn new() -> Self {
-        let pair = Self::bare();
-        for (end, address) in [&pair.a, &pair.b].into_iter().zip(pair.addresses) {
-            run(&format!("ip addr add {address}/24 dev {end}"));
-            let [_, subnet_high, subnet_low, host] = address.octets();
-            run(&format!("ip -6 addr add fd42:{subnet_high}:{subnet_low}::{host}/64 dev {end} nodad"));
-        }
+        let pair = Self::planned();
+        pair.create();
         pair
     }
 
     /// Both ends up, without any address.
     pub fn bare() -> Self {
+        let pair = Self::planned();
+        pair.create_bare();
+        pair
+    }
+
+    /// Names and addresses of a pair that is not there yet.
+    pub fn planned() -> Self {
         static COUNT: AtomicU8 = AtomicU8::new(1);
         super::require_private_network();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id() as u8;
-        let (a, b) = (format!("va{process}x{count}"), format!("vb{process}x{count}"));
+        let addresses = [1, 2].map(|host| Ipv4Addr::new(10, process, count, host));
+        Self { a: format!("va{process}x{count}"), b: format!("vb{process}x{count}"), addresses }
+    }
+
+    /// Makes it, with addresses: for the first time, or again after it was deleted.
+    pub fn create(&self) {
+        self.create_bare();
+        self.give_addresses();
+    }
+
+    /// The addresses of both ends that are of IPv6.
+    pub fn v6_addresses(&self) -> [Ipv6Addr; 2] {
+        self.addresses.map(|address| {
+            let [_, high, low, host] = address.octets().map(|byte| format!("{byte}"));
+            format!("fd42:{high}:{low}::{host}").parse().unwrap()
+        })
+    }
+
+    pub fn give_addresses(&self) {
+        for (end, (address, v6)) in [&self.a, &self.b].into_iter().zip(self.addresses.into_iter().zip(self.v6_addresses())) {
+            run(&format!("ip addr add {address}/24 dev {end}"));
+            run(&format!("ip -6 addr add {v6}/64 dev {end} nodad"));
+        }
+    }
+
+    pub fn create_bare(&self) {
+        let (a, b) = (&self.a, &self.b);
         run(&format!("ip link add {a} type veth peer name {b}"));
-        for end in [&a, &b] {
+        for end in [a, b] {
             // Addresses that the kernel makes itself are not usable for a second, while it looks for duplicates.
             run(&format!("ip link set {end} addrgenmode none"));
             // Both ends are in one namespace, so that every packet comes from an address of our own.
             std::fs::write(format!("/proc/sys/net/ipv4/conf/{end}/accept_local"), "1").unwrap();
             run(&format!("ip link set {end} up"));
         }
-        for end in [&a, &b] {
-            // The kernel sees to it a while later; until then the ends swallow what is sent.
+        self.wait_until_up();
+    }
+
+    /// The kernel sees to it a while after an end was switched on; until then the ends swallow what is sent.
+    pub fn wait_until_up(&self) {
+        for end in [&self.a, &self.b] {
             super::wait_until("the link is up", || run(&format!("ip -o link show dev {end}")).contains("state UP"));
         }
-        let addresses = [1, 2].map(|host| Ipv4Addr::new(10, process, count, host));
-        Self { a, b, addresses }
+    }
+
+    /// Deletes both ends.
+    pub fn delete(&self) {
+        run(&format!("ip link delete {}", self.a));
+    }
+
+    /// Deletes both ends and makes them anew, with the same names and addresses: other interfaces to the kernel.
+    pub fn replace(&self) {
+        self.delete();
+        self.create();
     }
 
     /// Lets `a` send this many bits a second, and queue this many bytes: what is queued is charged to its sender.

@@ -12,6 +12,8 @@
 
 mod allocations;
 mod drain;
+mod filters;
+mod flood;
 mod place;
 mod poll;
 mod rate;

@@ -2,7 +2,7 @@
 
 use crate::place::{Outcome, Place};
 use crate::trip::{self, Open};
-use crate::{Peer, drain, poll, rate, send};
+use crate::{Peer, drain, filters, flood, poll, rate, send};
 
 pub(crate) struct Way {
     pub(crate) task: &'static str,
@@ -27,6 +27,18 @@ pub(crate) const ALL: &[Way] = &[
     way("burst", "ours", poll::OurBursts::open),
     way("burst", "mio", poll::MioBursts::open),
     way("registered", "ours", poll::OurOneOfMany::open),
+    way("flood", "kernel", flood::kernel::<flood::Time>),
+    way("flood", "user", flood::user::<flood::Time>),
+    way("flood", "regex", flood::regex::<flood::Time>),
+    way("flood-wakes", "kernel", flood::kernel::<flood::Wakes>),
+    way("flood-wakes", "user", flood::user::<flood::Wakes>),
+    way("flood-wakes", "regex", flood::regex::<flood::Wakes>),
+    way("refuse", "prefix", filters::prefix),
+    way("refuse", "regex", filters::regex),
+    way("refuse", "regex-anywhere", filters::regex_anywhere),
+    way("refuse", "regex-lite", filters::regex_lite),
+    way("refuse", "regex-lite-anywhere", filters::regex_lite_anywhere),
+    way("attach", "ours", filters::Attaching::open),
     way("rate", "ours", rate::Ours::open),
     way("rate", "mio", rate::Mio::open),
     way("rate", "tokio", rate::Tokio::open),

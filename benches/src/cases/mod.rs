@@ -4,6 +4,8 @@ mod burst;
 mod coalesced;
 mod compat;
 mod drain;
+mod filters;
+mod flood;
 mod rate;
 mod registered;
 mod round_trip;
@@ -44,6 +46,8 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { name: "registered", run: registered::run },
     Group { name: "compat", run: compat::run },
     Group { name: "rate", run: rate::run },
+    Group { name: "filters", run: filters::run },
+    Group { name: "flood", run: flood::run },
 ];
 
 /// What all cases share.

@@ -5,6 +5,7 @@
 
 use core::net::IpAddr;
 
+use super::piece::Piece;
 use super::{Fit, Instruction, code};
 use crate::group::Family;
 
@@ -352,56 +353,4 @@ impl<'b> Assembler<'b> {
 /// Where a byte of the payload is, counted from the UDP header, and how long a packet is with so many.
 fn place(offset: usize) -> u32 {
     code::UDP_HEADER.saturating_add(offset as u32)
-}
-
-/// Some bytes of a longer run that are loaded and compared at once.
-#[derive(Clone, Copy)]
-struct Piece {
-    offset: usize,
-    /// 4, 2 or 1.
-    size: usize,
-}
-
-impl Piece {
-    /// Of how many pieces a run of this length is made.
-    const fn count(length: usize) -> usize {
-        match length {
-            3 => 2,
-            _ => length.div_ceil(4),
-        }
-    }
-
-    /// One of them. Where the last one would be short, it begins earlier.
-    fn of(length: usize, index: usize) -> Self {
-        match length {
-            4.. => Self { offset: index.saturating_mul(4).min(length.saturating_sub(4)), size: 4 },
-            3 if index == 1 => Self { offset: 2, size: 1 },
-            2 | 3 => Self { offset: 0, size: 2 },
-            _ => Self { offset: 0, size: 1 },
-        }
-    }
-
-    /// The number that its bytes are, as the kernel loads it; what the run does not have are zeros.
-    fn number(self, run: &[u8]) -> u32 {
-        let bytes = run.iter().copied().chain(core::iter::repeat(0));
-        bytes.skip(self.offset).take(self.size).fold(0, |number, byte| (number << 8) | u32::from(byte))
-    }
-
-    /// The number of all ones.
-    const fn all(self) -> u32 {
-        match self.size {
-            4 => u32::MAX,
-            2 => u16::MAX as u32,
-            _ => u8::MAX as u32,
-        }
-    }
-
-    /// The code of its load, from that of the load of a word.
-    const fn load(self, word: u16) -> u16 {
-        match self.size {
-            4 => word,
-            2 => word | 0x08,
-            _ => word | 0x10,
-        }
-    }
 }

@@ -51,6 +51,7 @@
 
 mod assembler;
 mod listing;
+mod piece;
 
 pub use assembler::Assembler;
 pub use listing::Listing;

@@ -1,0 +1,293 @@
+//! The documented API: listeners stay members of their groups, whatever becomes of interfaces, and nothing else changes by it. In a
+//! private network: see `make test`.
+#![cfg(feature = "std")]
+
+mod common;
+mod compat_help;
+
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use common::link::{Pair, index_of, named, run};
+use common::{PATIENCE, require_private_network, unique_group, unique_v6_group};
+use compat_help::{GO_ON, Later, Log, noting};
+use multicast::compat::{Handle, ListenOptions, MulticastListener, Packets, Poller, listen_with};
+use multicast::{ErrorKind, Group, Interface, SendOptions};
+
+fn groups() -> [Group; 3] {
+    [unique_group(), unique_v6_group(2), unique_v6_group(5)]
+}
+
+fn options(group: Group, interface: Interface, poller: &Poller) -> ListenOptions {
+    ListenOptions::new().group(group).interface(interface).poller(poller)
+}
+
+fn send(from: &str, group: Group, text: &str) {
+    SendOptions::new().interface(named(from)).loopback(false).packets(group, [text]).unwrap().step().unwrap();
+}
+
+/// Polls without waiting, for what changed to be seen to.
+fn settle(poller: &Poller) {
+    assert_eq!(poller.poll(Duration::ZERO).unwrap(), 0);
+}
+
+/// How many descriptors this process has open.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[test]
+fn a_listener_hears_on_after_its_interface_was_made_anew() {
+    for group in groups() {
+        let (pair, log, poller) = (Pair::new(), Log::new(), Poller::new().unwrap());
+        MulticastListener::new(noting(&log), options(group, named(&pair.b), &poller)).unwrap();
+        for _ in 0..22 {
+            pair.replace();
+            settle(&poller);
+            send(&pair.a, group, "x");
+            assert_eq!(poller.poll(PATIENCE).unwrap(), 1);
+            assert_eq!(log.take(), [b"x".to_vec()], "{group}");
+        }
+    }
+}
+
+#[test]
+fn packets_come_on_after_their_interface_was_made_anew() {
+    for group in groups() {
+        let (pair, poller) = (Pair::new(), Poller::new().unwrap());
+        let mut packets = Packets::new(options(group, named(&pair.b), &poller)).unwrap();
+        for _ in 0..22 {
+            pair.replace();
+            settle(&poller);
+            assert_eq!(packets.next().unwrap(), None);
+            send(&pair.a, group, "x");
+            assert_eq!(poller.poll(PATIENCE).unwrap(), 1);
+            assert_eq!(packets.next().unwrap().unwrap().payload(), b"x", "{group}");
+        }
+    }
+}
+
+#[test]
+fn what_was_left_does_not_come_through() {
+    let (pair, other) = (Pair::new(), Pair::new());
+    for group in [unique_v6_group(2), unique_v6_group(5)] {
+        let poller = Poller::new().unwrap();
+        let mut packets = Packets::new(options(group, named(&pair.b), &poller)).unwrap();
+        send(&pair.a, group, "before");
+        poller.poll(PATIENCE).unwrap();
+        assert_eq!(packets.next().unwrap().unwrap().payload(), b"before");
+        // The interface loses its name to another one. Somebody else is a member there.
+        for command in ["NAME down", "NAME name spare0", "spare0 up"] {
+            run(&format!("ip link set {}", command.replace("NAME", &pair.b)));
+        }
+        let (from, to) = (&other.b, &pair.b);
+        run(&format!("ip link set {from} down"));
+        run(&format!("ip link set {from} name {to}"));
+        run(&format!("ip link set {to} up"));
+        for end in [&pair.a, &other.a] {
+            common::wait_until("the link is up", || run(&format!("ip -o link show dev {end}")).contains("state UP"));
+        }
+        settle(&poller);
+        let mut peer = common::peer::Receiver::join(group, "spare0");
+        send(&pair.a, group, "by what was left");
+        assert_eq!(peer.next().payload, b"by what was left");
+        send(&other.a, group, "by what has the name");
+        poller.poll(PATIENCE).unwrap();
+        assert_eq!(packets.next().unwrap().unwrap().payload(), b"by what has the name", "{group}");
+        for (from, to) in [(&pair.b, &other.b), (&"spare0".to_owned(), &pair.b)] {
+            run(&format!("ip link set {from} down"));
+            run(&format!("ip link set {from} name {to}"));
+            run(&format!("ip link set {to} up"));
+        }
+        for (pair, v6) in [(&pair, pair.v6_addresses()), (&other, other.v6_addresses())] {
+            run(&format!("ip -6 addr add {}/64 dev {} nodad", v6[1], pair.b));
+            pair.wait_until_up();
+        }
+    }
+}
+
+#[test]
+fn listening_may_begin_before_the_interface_is_there() {
+    for group in groups() {
+        let (pair, log, poller) = (Pair::planned(), Log::new(), Poller::new().unwrap());
+        let listener = MulticastListener::new(noting(&log), options(group, named(&pair.b), &poller)).unwrap();
+        let mut packets = Packets::new(options(group, named(&pair.b), &poller)).unwrap();
+        assert!(listener.with(|listener| listener.is_waiting()).unwrap().unwrap() && packets.is_waiting());
+        settle(&poller);
+        pair.create();
+        settle(&poller);
+        assert!(!listener.with(|listener| listener.is_waiting()).unwrap().unwrap() && !packets.is_waiting());
+        send(&pair.a, group, "at last");
+        while log.len() == 0 {
+            assert!(poller.poll(PATIENCE).unwrap() > 0);
+        }
+        assert_eq!(packets.next().unwrap().unwrap().payload(), b"at last");
+        assert_eq!(log.take(), [b"at last".to_vec()]);
+    }
+}
+
+#[test]
+fn a_function_listens_on_while_it_is_waited_for() {
+    let (pair, group) = (Pair::planned(), unique_group());
+    std::thread::scope(|scope| {
+        let listening = scope.spawn(|| {
+            let mut heard = Vec::new();
+            let note = |packet: &[u8], _: SocketAddr| {
+                heard.push(packet.to_vec());
+                GO_ON
+            };
+            listen_with(note, ListenOptions::new().group(group).interface(named(&pair.b)).limit(2)).unwrap();
+            heard
+        });
+        for text in ["one", "two"] {
+            if text == "one" {
+                pair.create()
+            } else {
+                pair.replace()
+            }
+            let member = || run(&format!("ip maddr show dev {}", pair.b)).contains(&group.address().to_string());
+            common::wait_until("it has joined", member);
+            send(&pair.a, group, text);
+        }
+        assert_eq!(listening.join().unwrap(), [b"one".to_vec(), b"two".to_vec()]);
+    });
+}
+
+#[test]
+fn an_index_has_to_be_that_of_an_interface() {
+    let pair = Pair::new();
+    let poller = Poller::new().unwrap();
+    let index = Interface::Index(index_of(&pair.b));
+    let group = unique_group();
+    let handler = |_: &[u8], _: SocketAddr| GO_ON;
+    let listener = MulticastListener::new(handler, options(group, index, &poller)).unwrap();
+    poller.unregister(&listener).unwrap();
+    pair.delete();
+    let error = MulticastListener::new(handler, options(group, index, &poller)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoSuchInterface);
+    assert_eq!(Packets::new(options(group, index, &poller)).unwrap_err().kind(), ErrorKind::NoSuchInterface);
+}
+
+/// What happens to interfaces is nothing that a caller is told of: `poll` goes on waiting, for as long as it was asked to.
+#[test]
+fn a_poll_neither_returns_for_a_change_nor_counts_it() {
+    let (pair, poller) = (Pair::new(), Poller::new().unwrap());
+    MulticastListener::new(noting(&Log::new()), options(unique_group(), named(&pair.b), &poller)).unwrap();
+    let wait = Duration::from_millis(300);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..5 {
+                pair.replace();
+            }
+        });
+        let start = Instant::now();
+        assert_eq!(poller.poll(wait).unwrap(), 0);
+        assert!(start.elapsed() >= wait, "{:?}", start.elapsed());
+    });
+}
+
+#[test]
+fn a_loop_ends_with_its_last_handler_though_interfaces_are_watched() {
+    let (pair, group, poller) = (Pair::new(), unique_group(), Poller::new().unwrap());
+    MulticastListener::new(|_: &[u8], _: SocketAddr| GO_ON, options(group, named(&pair.b), &poller).limit(1)).unwrap();
+    send(&pair.a, group, "x");
+    poller.run(None, Duration::ZERO).unwrap();
+    let mut packets = Packets::new(options(group, named(&pair.b), &poller).limit(1)).unwrap();
+    send(&pair.a, group, "y");
+    poller.poll(PATIENCE).unwrap();
+    assert!(packets.next().unwrap().is_some());
+    poller.run(None, Duration::ZERO).unwrap();
+}
+
+#[test]
+fn two_pollers_do_not_mix() {
+    let (pair, group) = (Pair::new(), unique_group());
+    let [first, second] = [(); 2].map(|()| Poller::new().unwrap());
+    let [one, two] = [Log::new(), Log::new()];
+    MulticastListener::new(noting(&one), options(group, named(&pair.b), &first)).unwrap();
+    MulticastListener::new(noting(&two), options(group, named(&pair.b), &second)).unwrap();
+    pair.replace();
+    settle(&first);
+    send(&pair.a, group, "to the first alone");
+    assert_eq!(first.poll(PATIENCE).unwrap(), 1);
+    // The second is told when it is polled, and what was sent before is lost to it.
+    settle(&second);
+    send(&pair.a, group, "to both");
+    for poller in [&first, &second] {
+        assert_eq!(poller.poll(PATIENCE).unwrap(), 1);
+    }
+    assert_eq!(one.take(), [b"to the first alone".to_vec(), b"to both".to_vec()]);
+    assert_eq!(two.take(), [b"to both".to_vec()]);
+}
+
+/// Interfaces change while a handler runs that polls in turn: it is told when its call is over.
+#[test]
+fn a_listener_that_runs_meanwhile_is_told_afterwards() {
+    let (group, poller, heard) = (unique_group(), Poller::new().unwrap(), Log::new());
+    let pair = std::rc::Rc::new(Pair::new());
+    let later = Later::new();
+    let handler = {
+        let (heard, later) = (heard.clone(), later.clone());
+        move |packet: &[u8], _: SocketAddr| -> ControlFlow<()> {
+            heard.add(packet.to_vec());
+            if packet == b"first" {
+                later.call();
+            }
+            GO_ON
+        }
+    };
+    let listener: Handle<_> = MulticastListener::new(handler, options(group, named(&pair.b), &poller)).unwrap();
+    {
+        let (pair, poller) = (pair.clone(), poller.clone());
+        later.set(move || {
+            pair.replace();
+            settle(&poller);
+        });
+    }
+    send(&pair.a, group, "first");
+    assert_eq!(poller.poll(PATIENCE).unwrap(), 1);
+    assert!(listener.is_registered());
+    send(&pair.a, group, "second");
+    assert_eq!(poller.poll(PATIENCE).unwrap(), 1);
+    assert_eq!(heard.take(), [b"first".to_vec(), b"second".to_vec()]);
+    later.set(|| ());
+}
+
+/// In a process of its own, as `fork` would be: other tests open descriptors meanwhile.
+#[test]
+fn one_watcher_serves_a_poller_and_goes_with_its_last_listener() {
+    const ALONE: &str = "MULTICAST_TEST_COUNTS_DESCRIPTORS";
+    require_private_network();
+    if std::env::var_os(ALONE).is_none() {
+        let name = "one_watcher_serves_a_poller_and_goes_with_its_last_listener";
+        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = alone.args(["--exact", name]).env(ALONE, "1").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let pair = Pair::new();
+    let poller = Poller::new().unwrap();
+    let handler = |_: &[u8], _: SocketAddr| GO_ON;
+    let before = descriptors();
+    let by_index = Interface::Index(index_of(&pair.b));
+    let indexed = MulticastListener::new(handler, options(unique_group(), by_index, &poller)).unwrap();
+    assert_eq!(descriptors(), before + 1, "no watcher is needed");
+    let listeners =
+        [(); 3].map(|()| MulticastListener::new(handler, options(unique_group(), named(&pair.b), &poller)).unwrap());
+    assert_eq!(descriptors(), before + 1 + 3 + 1, "one for all");
+    let packets = Packets::new(options(unique_group(), named(&pair.b), &poller)).unwrap();
+    assert_eq!(descriptors(), before + 5 + 2, "packets have a descriptor with their user, too");
+    settle(&poller);
+    drop(packets);
+    for listener in &listeners {
+        poller.unregister(listener).unwrap();
+    }
+    pair.replace();
+    settle(&poller);
+    assert_eq!(descriptors(), before + 1, "nobody is left to be told");
+    poller.unregister(&indexed).unwrap();
+    // And it comes again.
+    MulticastListener::new(handler, options(unique_group(), named(&pair.b), &poller)).unwrap();
+    assert_eq!(descriptors(), before + 2);
+}

@@ -1,0 +1,152 @@
+//! `Interface::All`: each packet once for each interface that it arrives on, and what comes later is joined. In a private network: see
+//! `make test`.
+
+mod common;
+
+use common::link::{Pair, named, run};
+use common::{assert_quiet, expect_packet, require_private_network, unique_group, unique_v6_group};
+use multicast::{ErrorKind, Group, Interface, Links, ListenOptions, Listener, Membership, Memberships, SendOptions};
+
+fn groups() -> [Group; 3] {
+    [unique_group(), unique_v6_group(2), unique_v6_group(5)]
+}
+
+/// Without a copy for this host, which would come in on the sender's own interface, too.
+fn send(from: &str, group: Group, text: &str) {
+    let options = SendOptions::new().interface(named(from)).loopback(false);
+    options.packets(group, [text]).unwrap().step().unwrap();
+}
+
+fn on_all(group: Group) -> Membership {
+    Membership::any(group).on(Interface::All)
+}
+
+#[test]
+fn each_packet_comes_once_for_each_interface() {
+    let (first, second) = (Pair::new(), Pair::new());
+    for group in groups() {
+        let mut listener = Listener::<64>::bind(on_all(group)).unwrap();
+        send(&first.a, group, "by the first");
+        send(&second.a, group, "by the second");
+        send(&second.b, group, "by its other end");
+        for expected in ["by the first", "by the second", "by its other end"] {
+            assert_eq!(expect_packet(&mut listener), expected.as_bytes(), "{group}");
+        }
+        assert_quiet(&mut listener);
+        // Sent with copies for this host it arrives at both ends: two interfaces, two packets.
+        SendOptions::new().interface(named(&first.a)).packets(group, ["both"]).unwrap().step().unwrap();
+        for _ in 0..2 {
+            assert_eq!(expect_packet(&mut listener), b"both");
+        }
+        assert_quiet(&mut listener);
+        listener.leave(&on_all(group)).unwrap();
+        send(&first.a, group, "left");
+        assert_quiet(&mut listener);
+    }
+}
+
+#[test]
+fn an_interface_that_appears_or_is_switched_on_is_joined() {
+    for group in groups() {
+        let (pair, off) = (Pair::new(), Pair::new());
+        run(&format!("ip link set {} down", off.b));
+        let (mut links, mut book) = (Links::watch().unwrap(), Memberships::<1>::new());
+        let mut listener = ListenOptions::new().bind_to::<64>(group).unwrap();
+        book.join(on_all(group), &mut listener).unwrap();
+        let mut follow = |listener: &mut Listener<64>| {
+            while let Some(change) = links.next().unwrap() {
+                book.apply(&change, listener).unwrap();
+            }
+        };
+        run(&format!("ip link set {} up", off.b));
+        off.wait_until_up();
+        let new = Pair::new();
+        follow(&mut listener);
+        for (from, text) in [(&pair.a, "there before"), (&off.a, "switched on"), (&new.a, "new")] {
+            send(from, group, text);
+            assert_eq!(expect_packet(&mut listener), text.as_bytes(), "{group}");
+        }
+        assert_quiet(&mut listener);
+        // Switched off and on it keeps its membership, and is not joined twice.
+        run(&format!("ip link set {} down", new.b));
+        follow(&mut listener);
+        run(&format!("ip link set {} up", new.b));
+        new.wait_until_up();
+        follow(&mut listener);
+        new.replace();
+        follow(&mut listener);
+        send(&new.a, group, "made anew");
+        assert_eq!(expect_packet(&mut listener), b"made anew");
+        assert_quiet(&mut listener);
+    }
+}
+
+/// A name in the same book, of an interface that All means, too.
+#[test]
+fn all_keeps_what_a_name_leaves() {
+    let pair = Pair::new();
+    for group in groups() {
+        let (mut links, mut book) = (Links::watch().unwrap(), Memberships::<2>::new());
+        let mut listener = ListenOptions::new().bind_to::<64>(group).unwrap();
+        let by_name = Membership::any(group).on(named(&pair.b));
+        book.join(by_name, &mut listener).unwrap();
+        book.join(on_all(group), &mut listener).unwrap();
+        book.leave(&by_name, &mut listener).unwrap();
+        while let Some(change) = links.next().unwrap() {
+            book.apply(&change, &mut listener).unwrap();
+        }
+        send(&pair.a, group, "still here");
+        assert_eq!(expect_packet(&mut listener), b"still here", "{group}");
+        assert_quiet(&mut listener);
+    }
+}
+
+#[test]
+fn an_interface_that_does_not_speak_the_family_is_passed_over() {
+    let (pair, narrow) = (Pair::new(), Pair::new());
+    // Less than IPv6 takes (RFC 8200, section 5).
+    run(&format!("ip link set {} mtu 1000", narrow.b));
+    for group in [unique_v6_group(2), unique_v6_group(5)] {
+        let mut listener = Listener::<64>::bind(on_all(group)).unwrap();
+        send(&pair.a, group, "by the wide one");
+        assert_eq!(expect_packet(&mut listener), b"by the wide one");
+        let by_name = Membership::any(group).on(named(&narrow.b));
+        let error = Listener::<64>::bind(by_name).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoAddress);
+        let said = format!("{} on {}: the interface has no address of this family (yet)", group.address(), narrow.b);
+        assert_eq!(error.to_string(), format!("join {said}"));
+        // It may get it: a book waits.
+        let mut links = Links::watch().unwrap();
+        let (mut book, mut listener) = (Memberships::<1>::new(), ListenOptions::new().bind_to::<64>(group).unwrap());
+        assert_eq!(book.join(by_name, &mut listener).unwrap().pending, 1);
+        for end in [&narrow.a, &narrow.b] {
+            run(&format!("ip link set {end} mtu 1500"));
+        }
+        while let Some(change) = links.next().unwrap() {
+            book.apply(&change, &mut listener).unwrap();
+        }
+        assert_eq!(book.pending().count(), 0);
+        run(&format!("ip link set {} mtu 1000", narrow.b));
+    }
+}
+
+#[test]
+fn sending_ipv6_on_an_interface_without_addresses_is_an_error_that_says_so() {
+    let pair = Pair::bare();
+    for group in [unique_v6_group(2), unique_v6_group(5)] {
+        let sent = SendOptions::new().interface(named(&pair.a)).packets(group, ["x"]).and_then(|mut caster| caster.step());
+        let error = sent.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoAddress, "{error:?}");
+    }
+}
+
+#[test]
+fn sending_by_all_is_an_error_that_says_what_to_do() {
+    require_private_network();
+    for group in groups() {
+        let error = SendOptions::new().interface(Interface::All).packets(group, ["x"]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OneInterface);
+        let said = format!("send {} on all: packets leave on one interface: make a multicaster for each", group.address());
+        assert_eq!(error.to_string(), said);
+    }
+}

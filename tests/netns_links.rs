@@ -1,0 +1,107 @@
+//! What `Links` tells of interfaces as they come, go and change. In a private network: see `make test`.
+
+mod common;
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use common::PATIENCE;
+use common::link::{Pair, index_of, run};
+use multicast::{Change, Events, Interest, Link, Links, Name, Poller, Token};
+
+/// Reads what is told until a change is as wanted, which is given. It waits as a program would.
+fn until(links: &mut Links, wanted: impl Fn(&Change) -> bool) -> Change {
+    let poller = Poller::new().unwrap();
+    poller.register(&*links, Token(0), Interest::READABLE).unwrap();
+    let mut events = Events::<1>::new();
+    let end = Instant::now() + PATIENCE;
+    loop {
+        while let Some(change) = links.next().unwrap() {
+            if wanted(&change) {
+                return change;
+            }
+        }
+        assert!(Instant::now() < end, "it was not told");
+        poller.poll(&mut events, Duration::from_millis(100)).unwrap();
+    }
+}
+
+/// Reads all that there is.
+fn all(links: &mut Links) -> Vec<Change> {
+    std::iter::from_fn(|| links.next().unwrap()).collect()
+}
+
+fn name(text: &str) -> Option<Name> {
+    Some(text.parse().unwrap())
+}
+
+fn is_link(change: &Change, index: NonZeroU32, like: impl Fn(&Link) -> bool) -> bool {
+    matches!(change, Change::Link(link) if link.index == index && like(link))
+}
+
+#[test]
+fn first_it_tells_what_there_is() {
+    let pair = Pair::new();
+    let index = index_of(&pair.a);
+    let told = all(&mut Links::watch().unwrap());
+    assert!(told.iter().any(|change| is_link(change, index, |link| {
+        link.name == name(&pair.a) && link.is_up && link.is_running && link.is_multicast
+    })));
+    assert!(told.iter().any(|change| is_link(change, 1.try_into().unwrap(), |lo| lo.is_up && !lo.is_multicast)));
+    for address in [pair.addresses[0].into(), pair.v6_addresses()[0].into()] {
+        assert!(told.contains(&Change::Address { index, address }), "{address}");
+    }
+}
+
+#[test]
+fn it_tells_of_a_life_from_beginning_to_end() {
+    let pair = Pair::planned();
+    let mut links = Links::watch().unwrap();
+    all(&mut links);
+    pair.create_bare();
+    let made = until(&mut links, |change| matches!(change, Change::Link(link) if link.name == name(&pair.a)));
+    let Change::Link(Link { index, .. }) = made else { unreachable!() };
+    assert_eq!(index, index_of(&pair.a));
+    until(&mut links, |change| is_link(change, index, |link| link.is_up && link.is_running));
+
+    pair.give_addresses();
+    for address in [pair.addresses[0].into(), pair.v6_addresses()[0].into()] {
+        until(&mut links, |change| *change == Change::Address { index, address });
+    }
+    let address = pair.addresses[0];
+    run(&format!("ip addr delete {address}/24 dev {}", pair.a));
+    until(&mut links, |change| *change == Change::AddressGone { index, address: address.into() });
+
+    run(&format!("ip link set {} down", pair.a));
+    until(&mut links, |change| is_link(change, index, |link| !link.is_up));
+    run(&format!("ip link set {} name renamed0", pair.a));
+    until(&mut links, |change| is_link(change, index, |link| link.name == name("renamed0")));
+
+    run("ip link delete renamed0");
+    let gone = until(&mut links, |change| matches!(change, Change::Gone { index: its, .. } if *its == index));
+    assert_eq!(gone, Change::Gone { index, name: name("renamed0") });
+}
+
+#[test]
+fn routes_are_told_of_and_a_port_that_leaves_a_bridge_is_not_gone() {
+    let pair = Pair::new();
+    let index = index_of(&pair.a);
+    let mut links = Links::watch().unwrap();
+    all(&mut links);
+    run(&format!("ip route add 198.51.100.0/24 dev {}", pair.a));
+    until(&mut links, |change| *change == Change::Route);
+    run(&format!("ip route delete 198.51.100.0/24 dev {}", pair.a));
+    until(&mut links, |change| *change == Change::Route);
+
+    let bridge = format!("br{}", std::process::id());
+    run(&format!("ip link add {bridge} type bridge"));
+    run(&format!("ip link set {} master {bridge}", pair.a));
+    run(&format!("ip link set {} nomaster", pair.a));
+    run(&format!("ip link delete {bridge}"));
+    let mut told = Vec::new();
+    let its_end = |change: &Change| matches!(change, Change::Gone { name: its, .. } if *its == name(&bridge));
+    while !told.iter().any(its_end) {
+        told.push(until(&mut links, |_| true));
+    }
+    assert!(!told.iter().any(|change| matches!(change, Change::Gone { index: its, .. } if *its == index)), "{told:?}");
+}

@@ -1,0 +1,30 @@
+//! The example `quiet`: a flood costs the listener wakes where it asks its filter itself, and none where the kernel does.
+#![cfg(feature = "std")]
+
+mod common;
+mod mcast;
+
+use std::process::Command;
+
+use mcast::example;
+
+/// The number before this word.
+fn number_before(word: &str, line: &str) -> u32 {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let place = words.iter().position(|found| *found == word).unwrap_or_else(|| panic!("no {word} in {line:?}"));
+    words[place - 1].parse().unwrap()
+}
+
+#[test]
+fn the_flood_wakes_the_listener_without_the_kernels_filter_and_not_with_it() {
+    let output = Command::new(example("quiet")).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let line = |begin: &str| text.lines().find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{text}"));
+    assert!(number_before("wakes", line("filter in this process")) > 1, "{text}");
+    assert_eq!(number_before("wakes", line("filter in the kernel")), 1, "the wanted packet: {text}");
+    let counters: Vec<&str> = text.lines().filter(|line| line.starts_with("Counters")).collect();
+    assert!(counters[0].contains("kernel_refuses: false") && !counters[0].contains("rejected: 0,"), "{text}");
+    assert!(counters[1].contains("rejected: 0,") && counters[1].contains("dropped: Some(200000)"), "{text}");
+    assert!(text.contains("jeq #0x77616e74 jt 2 jf 5"), "the program: {text}");
+}
