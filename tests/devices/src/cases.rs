@@ -128,7 +128,8 @@ fn poller_keeps_time_and_wakes() -> Outcome {
         let (time, start) = (Duration::from_micros(microseconds), Instant::now());
         same(poller.poll(&mut events, time)?.count(), 0)?;
         let took = start.elapsed();
-        if took < time || took > time + Duration::from_millis(500) {
+        // Not earlier, but for what the clocks of an emulated machine differ among themselves.
+        if took + Duration::from_micros(150) < time || took > time + Duration::from_millis(500) {
             return Err(format!("{took:?} for {time:?}").into());
         }
     }
@@ -210,7 +211,7 @@ fn metadata(group: Group, source: IpAddr) -> Outcome {
         same(metadata.destination, Some(group.address()))?;
         same(metadata.interface.map(|index| index.get()), Some(network::name_index(ENDS[1])?))?;
         same((metadata.hop_limit, metadata.traffic_class), (Some(7), Some(0xb8)))?;
-        let stamp = SystemTime::UNIX_EPOCH + metadata.received_at.ok_or("no time stamp")?;
+        let stamp = SystemTime::UNIX_EPOCH + metadata.received_at().ok_or("no time stamp")?;
         let age = SystemTime::now().duration_since(stamp)?;
         return same(age < PATIENCE, true);
     }
