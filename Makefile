@@ -1,9 +1,9 @@
 # `make` prints what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab lint fuzz bench
+.PHONY: help demo test lab lint fuzz bench size static devices features coverage
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: ## see it work: packets to a multicast group and back, in one process
 	@cargo run --quiet --release --example mcast -- demo
@@ -15,17 +15,19 @@ test: ## run all tests, in a private network that the tests bring along
 lab: ## several hosts on one machine, with real peers (ONLY=word, PROOF=1)
 	@cargo test --quiet --test lab -- $(if $(PROOF),--proof) $(ONLY)
 
-# The feature sets that a user can have: default, none, std, all. Without std there are no examples, only the library.
+# The feature sets that a user can have: default, none, std, all. Without std there are no examples.
 lint: ## check format, lints, documentation, who imports whom, and dependencies
 	cargo fmt --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo fmt --manifest-path benches/Cargo.toml --check
+	cargo fmt --manifest-path examples/freestanding/Cargo.toml --check
+	cargo fmt --manifest-path tests/devices/Cargo.toml --check
 	.ci/imports --self-test
 	.ci/imports
 	.ci/dependencies
 	RUSTFLAGS="--cfg fuzzing" cargo check --all-features --target-dir target/fuzzing
 	cargo clippy --all-targets -- -D warnings
-	cargo clippy --no-default-features -- -D warnings
+	cargo clippy --no-default-features --lib --tests -- -D warnings
 	cargo clippy --no-default-features --features std --all-targets -- -D warnings
 	cargo clippy --all-features --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
@@ -46,3 +48,22 @@ fuzz: ## fuzz each target for FUZZ_SECONDS (30); needs the toolchain `nightly`
 	    cargo +nightly fuzz run "$$target" -- \
 	        -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 || failed="$$failed $$target"; \
 	done && if [ -n "$$failed" ]; then echo "fuzz: failed:$$failed"; exit 1; fi
+
+# The x86-64 mcast among them, which is built first.
+size: ## measure how small the programs are, beside their peers; fails past the goals
+	@.ci/static x86_64
+	@python3 benches/small/size.py
+
+# TARGET is x86_64, i686, aarch64, armv7, riscv64gc, s390x, powerpc64, mipsel, or several of them; all if not given.
+static: ## build mcast fully static (TARGET=aarch64, say) into target/static/
+	@.ci/static $(TARGET)
+
+# MACHINES: arm64, armhf, s390x, mipsel, and native for this one. The four if not given; some minutes.
+devices: ## run the self-test on the kernels of other processors, emulated (MACHINES=arm64, say)
+	@sh tests/devices/run.sh $(MACHINES)
+
+features: ## check all sets of features, the oldest dependencies and compiler, and the package's files
+	@.ci/features
+
+coverage: ## print how much of the code the tests run, and what they do not
+	@.ci/coverage

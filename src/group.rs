@@ -57,6 +57,7 @@ impl Group {
     /// assert_eq!(GROUP.to_string(), "239.1.2.3:5000");
     /// ```
     #[must_use]
+    #[inline(always)]
     pub const fn known(address: IpAddr, port: u16) -> Option<Self> {
         match Self::checked(address, port) {
             Ok(group) => Some(group),
@@ -64,7 +65,7 @@ impl Group {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     const fn checked(address: IpAddr, port: u16) -> core::result::Result<Self, ErrorKind> {
         if !address.is_multicast() {
             return Err(ErrorKind::NotMulticast);
@@ -89,12 +90,14 @@ impl Group {
 
     /// Whether the address is an IPv4 address.
     #[must_use]
+    #[inline(always)]
     pub const fn is_ipv4(self) -> bool {
         self.address.is_ipv4()
     }
 
     /// Whether the address is an IPv6 address.
     #[must_use]
+    #[inline(always)]
     pub const fn is_ipv6(self) -> bool {
         self.address.is_ipv6()
     }

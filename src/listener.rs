@@ -31,11 +31,11 @@ pub struct Counters {
     pub received: u64,
     /// Packets that the filter refused.
     pub rejected: u64,
-    /// Packets, of those handed out or refused, that were longer than the buffer.
+    /// Packets, of those handed out or refused, that were longer than the buffer. It begins again at 0 after 2^32.
     pub truncated: u64,
     /// Datagrams that were sent to the same port and that nobody here had asked for: unicast, broadcast, other groups, other
     /// interfaces. They are refused before the filter, and count as nothing else. Where the kernel refuses them
-    /// ([`kernel_refuses`](Self::kernel_refuses)), they count as dropped instead.
+    /// ([`kernel_refuses`](Self::kernel_refuses)), they count as dropped instead. It begins again at 0 after 2^32.
     pub foreign: u64,
     /// Datagrams that the kernel dropped, because the receive buffer was full or the checksum wrong (`SO_MEMINFO`, exact at any
     /// time). It begins again at 0 after 2^32. `None` on kernels before 4.12, which cannot tell.

@@ -97,6 +97,7 @@ pub(crate) fn exists(index: NonZeroU32) -> bool {
 ///
 /// # Errors
 /// [`ErrorKind::NoAddress`] where IPv4 packets would leave from an interface that has no address.
+#[inline(always)]
 pub(crate) fn egress(group: Group, interface: Interface) -> Result<Route> {
     if let (IpAddr::V4(_), Interface::Address(address @ IpAddr::V4(_))) = (group.address(), interface) {
         return Ok(Route { interface: 0, source: Some(address) });

@@ -99,6 +99,7 @@ impl Socket {
     }
 
     /// A socket that sends to `group` by way of `interface`; with it, the scope id of the group's address: 0 where it needs none.
+    #[inline(always)]
     pub(crate) fn sending(group: Group, interface: Interface) -> Result<(Self, u32)> {
         let route = route::egress(group, interface)?;
         let socket = Self::open(group.family())?;

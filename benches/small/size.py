@@ -135,13 +135,13 @@ def started(program):
         with tempfile.NamedTemporaryFile("r") as log:
             tracer = subprocess.Popen(["strace", "-ttt", "-o", log.name, *program.command], env={"PATH": os.environ["PATH"]},
                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            child = None
-            while child is None:
-                children = Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split()
-                child = children[0] if children else None
-            if not waits(child):
-                sys.exit(f"size: {program.name} does not wait")
-            os.kill(int(child), 9)
+            deadline = time.monotonic() + 10
+            while not re.search(r"^[\d.]+ epoll_p?wait", Path(log.name).read_text(), re.M):
+                if time.monotonic() > deadline:
+                    sys.exit(f"size: {program.name} does not wait")
+                time.sleep(0.01)
+            for child in Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split():
+                os.kill(int(child), 9)
             tracer.wait()
             lines = log.read().splitlines()
         calls = [line for line in lines if re.match(r"^[\d.]+ \w+\(", line)]
@@ -207,7 +207,7 @@ def measure():
     tiny_listen = Program("tiny-listen", [TINY / "tiny-listen"], 3072, 16)
     tiny_send = Program("tiny-send", [TINY / "tiny-send"], 3072, 16)
     tiny_mcast = TINY / "tiny-mcast"
-    tiny_mcast_listen = Program("tiny-mcast", [tiny_mcast, "listen", GROUP, PORT, "lo", "NOTIFY "], 8192, 24)
+    tiny_mcast_listen = Program("tiny-mcast", [tiny_mcast, "listen", GROUP, PORT, 1, "NOTIFY "], 8192, 24)
     mcast = ROOT / "target" / "static" / "x86_64-unknown-linux-musl" / "mcast"
     ours = [
         tiny_listen,
@@ -223,11 +223,12 @@ def measure():
     receives(tiny_listen, lambda: run(tiny_send.command[0], env={}), WANTED)
     arrives(tiny_send.command, GROUP, PACKETS)
     tiny_send.report("RSS", measured_at_its_end(tiny_send.command), tiny_send.rss_goal)
-    for group in (GROUP, "ff12::1:2:3"):
-        sending = [tiny_mcast, "send", group, PORT, "lo", *PACKETS]
+    # lo's index is 1.
+    for group, outlet in ((GROUP, "127.0.0.1"), ("ff12::1:2:3", "1")):
+        sending = [tiny_mcast, "send", group, PORT, outlet, *PACKETS]
         sending = [str(word) for word in sending]
         arrives(sending, group, PACKETS)
-        listening = Program("tiny-mcast", [tiny_mcast, "listen", group, PORT, "lo", "NOTIFY "], 8192, 24)
+        listening = Program("tiny-mcast", [tiny_mcast, "listen", group, PORT, "1", "NOTIFY "])
         receives(listening, lambda: run(*sending, env={}), WANTED)
         for kind, most in (("listen", measured_while_waiting(listening)), ("send", measured_at_its_end(sending))):
             part = Program(f"tiny-mcast-{kind}-{'v6' if ':' in group else 'v4'}", [tiny_mcast], None, 24)

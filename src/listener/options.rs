@@ -137,6 +137,7 @@ impl<F: Filter, const PROGRAM: usize> ListenOptions<F, PROGRAM> {
     /// # Errors
     /// As [`Receiver::join`]; [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) where another socket holds the port
     /// and does not share it.
+    #[inline(always)]
     pub fn bind<const MTU: usize>(self, membership: Membership) -> Result<Listener<MTU, F>> {
         self.bind_receiver(membership, MTU).map(Listener::from_receiver)
     }
@@ -145,6 +146,7 @@ impl<F: Filter, const PROGRAM: usize> ListenOptions<F, PROGRAM> {
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
+    #[inline(always)]
     pub fn bind_receiver(self, membership: Membership, mtu: usize) -> Result<Receiver<F>> {
         self.bound(membership, mtu, false)
     }
@@ -190,8 +192,10 @@ impl<F: Filter, const PROGRAM: usize> ListenOptions<F, PROGRAM> {
     pub(super) fn bound(self, membership: Membership, mtu: usize, is_coalesced: bool) -> Result<Receiver<F>> {
         // All that decides the way is read first: behind the first system call the compiler trusts no memory.
         let (group, interface, source) = (membership.group(), membership.interface(), membership.only_source());
+        let userspace_only = self.userspace_only;
         let mut receiver = self.bound_to(group, mtu, is_coalesced)?;
-        if group.is_ipv4() && source.is_none() && !matches!(interface, Interface::All) {
+        let has_guard_there = group.is_ipv6() && !userspace_only;
+        if !has_guard_there && source.is_none() && !matches!(interface, Interface::All) {
             receiver.socket.join_first(group, interface)?;
         } else {
             receiver.join(&membership)?;

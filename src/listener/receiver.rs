@@ -37,8 +37,9 @@ pub struct Receiver<F = Always> {
     pub(super) kernel: Kernel,
     received: u64,
     rejected: u64,
-    truncated: u64,
-    foreign: u64,
+    /// Short, so that a receiver keeps to 96 bytes.
+    truncated: u32,
+    foreign: u32,
 }
 
 type LongerWay<F> = for<'b> fn(&'b mut Receiver<F>, &'b mut [u8]) -> Result<Received<'b>>;
@@ -169,8 +170,8 @@ impl<F: Filter> Receiver<F> {
     pub(super) fn accepts(&mut self, payload: &[u8], length: usize, source: &Address) -> bool {
         let seen = payload.get(..usize::from(self.kernel.mtu)).unwrap_or(payload);
         let accepted = self.filter.accepts(seen, source.internet());
-        // None of the counters can reach its end: at a packet a nanosecond that takes 584 years.
-        self.truncated = self.truncated.wrapping_add(u64::from(length > payload.len()));
+        // Neither of those of 64 bits can reach its end: at a packet a nanosecond that takes 584 years.
+        self.truncated = self.truncated.wrapping_add(u32::from(length > payload.len()));
         if accepted {
             self.received = self.received.wrapping_add(1);
         } else {
@@ -192,7 +193,7 @@ impl<F: Filter> Receiver<F> {
     ) -> core::result::Result<Option<(Datagram, Option<u32>)>, Errno> {
         let (datagram, arrival) = self.socket.recv_with_arrival(buffer)?;
         if self.look.is_guarded && !self.admits(&arrival.metadata) {
-            self.foreign = self.foreign.wrapping_add(packets_in(datagram.length, arrival.segment));
+            self.foreign = self.foreign.wrapping_add(packets_in(datagram.length, arrival.segment) as u32);
             return Ok(None);
         }
         self.last = arrival.metadata;
@@ -242,8 +243,8 @@ impl<F> Receiver<F> {
         Counters {
             received: self.received,
             rejected: self.rejected,
-            truncated: self.truncated,
-            foreign: self.foreign,
+            truncated: self.truncated.into(),
+            foreign: self.foreign.into(),
             dropped: self.socket.dropped().map(u64::from),
             kernel_refuses: self.kernel.has_refused,
         }

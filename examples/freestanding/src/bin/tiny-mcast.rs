@@ -4,101 +4,119 @@
 //! tiny-mcast listen GROUP PORT INTERFACE [PREFIX]    prints each packet (that begins with PREFIX), a line each, until killed
 //! tiny-mcast send GROUP PORT INTERFACE PACKET..      sends each PACKET
 //! ```
-//! GROUP is an IPv4 or IPv6 address, INTERFACE a name. A refusal of the kernel is told by its number: `errno(1)` has the words.
+//! GROUP is an IPv4 or IPv6 address, INTERFACE a number as `ip link` has it; to send to an IPv4 group, an address of the interface.
+//! Status 1: the kernel refused something. Status 2: the arguments make no sense.
 #![no_std]
 #![no_main]
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::num::NonZeroU32;
 
-use freestanding::{Arguments, Stream, exit, print};
+use freestanding::{Arguments, Stream, exit, or_exit, print};
 use multicast::filter::Prefix;
 use multicast::{
-    Error, Events, Group, Interest, Interface, ListenOptions, Membership, Name, Poller, Progress, Received, SendOptions,
-    Token,
+    Events, Group, Interest, Interface, ListenOptions, Listener, Membership, Multicaster, Poller, Progress, Received,
+    SendOptions, Token,
 };
 
 const USAGE: &[u8] =
     b"usage: tiny-mcast listen GROUP PORT INTERFACE [PREFIX]\n       tiny-mcast send GROUP PORT INTERFACE PACKET..\n";
 
+type PrefixListener = Listener<1500, Prefix<&'static [u8]>>;
+
 freestanding::program!(main);
 
 fn main(mut arguments: Arguments) -> ! {
-    let result = match arguments.next() {
-        Some(b"listen") => listen(&mut arguments),
-        Some(b"send") => send(&mut arguments),
-        _ => Err(Failure::Usage),
-    };
-    match result {
-        Ok(()) => exit(0),
-        Err(Failure::Usage) => {
-            print(Stream::Error, USAGE);
-            exit(2)
-        }
-        Err(Failure::Refused(errno)) => {
-            print(Stream::Error, b"tiny-mcast: refused, errno ");
-            print_number(errno);
-            exit(1)
-        }
+    let poller = or_exit(Poller::new());
+    match arguments.next() {
+        Some(b"listen") => listen(arguments, &poller),
+        Some(b"send") => send(arguments, &poller),
+        _ => usage(),
     }
 }
 
-enum Failure {
-    /// The arguments make no sense.
-    Usage,
-    /// The kernel refused something, with this errno.
-    Refused(u32),
+#[cold]
+fn usage() -> ! {
+    print(Stream::Error, USAGE);
+    exit(2)
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        // Without an errno the crate has refused an argument.
-        error.raw_os_error().map_or(Self::Usage, |errno| Self::Refused(errno.unsigned_abs()))
-    }
+/// The value of an argument; without one there is nothing to do.
+#[inline(always)]
+fn or_usage<T>(value: Option<T>) -> T {
+    value.unwrap_or_else(|| usage())
 }
 
-fn listen(arguments: &mut Arguments) -> Result<(), Failure> {
-    let (group, name) = place(arguments)?;
+// The families part at once, so that each is linked with what it needs alone.
+
+fn listen(mut arguments: Arguments, poller: &Poller) -> ! {
+    let (address, port) = place(&mut arguments);
+    let interface = Interface::Index(or_usage(arguments.next().and_then(index)));
     let filter = Prefix(arguments.next().unwrap_or(b""));
-    let membership = Membership::any(group).on(Interface::Name(name));
-    let mut listener = ListenOptions::new().reuse_port(false).filter(filter).bind::<1500>(membership)?;
-    let (poller, mut events) = (Poller::new()?, Events::<1>::new());
-    poller.register(&listener, Token(0), Interest::READABLE)?;
+    let mut listener: PrefixListener = match address {
+        // The kernel runs the filter.
+        IpAddr::V4(address) => {
+            let group = or_usage(Group::known(IpAddr::V4(address), port));
+            or_exit(ListenOptions::new().reuse_port(false).filter(filter).bind(Membership::any(group).on(interface)))
+        }
+        // The program asks the filter: the guard that would stand before it in the kernel is larger than the rest of this path.
+        IpAddr::V6(address) => {
+            let group = or_usage(Group::known(IpAddr::V6(address), port));
+            let options = ListenOptions::new().reuse_port(false).kernel_filter(false).filter(filter);
+            or_exit(options.bind(Membership::any(group).on(interface)))
+        }
+    };
+    let mut events = Events::<1>::new();
+    or_exit(poller.register(&listener, Token(0), Interest::READABLE));
     loop {
-        poller.poll(&mut events, None)?;
-        while let Received::Packet(packet) = listener.recv()? {
+        or_exit(poller.poll(&mut events, None));
+        while let Received::Packet(packet) = or_exit(listener.recv()) {
             print(Stream::Output, packet.payload());
             print(Stream::Output, b"\n");
         }
     }
 }
 
-fn send(arguments: &mut Arguments) -> Result<(), Failure> {
-    let (group, name) = place(arguments)?;
-    let mut caster = SendOptions::new().interface(Interface::Name(name)).packets(group, arguments)?;
-    let (poller, mut events) = (Poller::new()?, Events::<1>::new());
+fn send(mut arguments: Arguments, poller: &Poller) -> ! {
+    let (address, port) = place(&mut arguments);
+    let interface = or_usage(arguments.next());
+    let mut caster: Multicaster<Arguments> = match address {
+        IpAddr::V4(address) => {
+            let group = or_usage(Group::known(IpAddr::V4(address), port));
+            let interface = Interface::Address(IpAddr::V4(or_usage(ipv4(interface))));
+            or_exit(SendOptions::new().interface(interface).packets(group, arguments))
+        }
+        IpAddr::V6(address) => {
+            let group = or_usage(Group::known(IpAddr::V6(address), port));
+            let interface = Interface::Index(or_usage(index(interface)));
+            or_exit(SendOptions::new().interface(interface).packets(group, arguments))
+        }
+    };
+    let mut events = Events::<1>::new();
     // One-shot, so that it does not end the other waits.
     let writable = Interest::WRITABLE.oneshot();
-    poller.register(&caster, Token(0), writable)?;
+    or_exit(poller.register(&caster, Token(0), writable));
     loop {
-        match caster.step()? {
-            Progress::Done => return Ok(()),
-            Progress::Wait(time) => drop(poller.poll(&mut events, time)?),
+        match or_exit(caster.step()) {
+            Progress::Done => exit(0),
+            Progress::Wait(time) => drop(or_exit(poller.poll(&mut events, time))),
             Progress::Blocked => {
-                poller.reregister(&caster, Token(0), writable)?;
-                poller.poll(&mut events, None)?;
+                or_exit(poller.reregister(&caster, Token(0), writable));
+                or_exit(poller.poll(&mut events, None));
             }
             _ => {}
         }
     }
 }
 
-/// Group and interface, the first three arguments.
-fn place(arguments: &mut Arguments) -> Result<(Group, Name), Failure> {
-    let mut next = || arguments.next().ok_or(Failure::Usage);
-    let address = address(next()?).ok_or(Failure::Usage)?;
-    let port = number(next()?, 10).ok_or(Failure::Usage)?;
-    let name = str::from_utf8(next()?).map_err(|_| Failure::Usage)?;
-    Ok((Group::new(address, port)?, Name::new(name)?))
+/// Address and port of the group, the next two arguments.
+fn place(arguments: &mut Arguments) -> (IpAddr, u16) {
+    let mut next = || or_usage(arguments.next());
+    (or_usage(address(next())), or_usage(number(next(), 10)))
+}
+
+fn index(text: &[u8]) -> Option<NonZeroU32> {
+    NonZeroU32::new(number(text, 10)?.into())
 }
 
 /// An IPv4 or IPv6 address. The parser of `core` has a panic path.
@@ -163,16 +181,4 @@ fn number(text: &[u8], base: u32) -> Option<u16> {
         }
     }
     if text.is_empty() { None } else { u16::try_from(number).ok() }
-}
-
-fn print_number(number: u32) {
-    let (mut text, mut rest) = (*b"          \n", number);
-    for digit in text.iter_mut().rev().skip(1) {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    print(Stream::Error, text.trim_ascii_start());
 }
