@@ -7,6 +7,8 @@
     START <program> <calls> <us>          system calls from execve to the first epoll_wait, and the time they take under strace,
                                           the shortest of 10 runs
 
+    STACK <program> <bytes> <bytes>       how deep the stack gets: see stack.py
+
 Peers have no goal: they are shown. All of it happens in a network of its own, on `lo`. Exits with 1 where a goal is missed or a
 program does not do what it is for.
 """
@@ -21,6 +23,8 @@ import tempfile
 import time
 from datetime import date
 from pathlib import Path
+
+import stack
 
 RUNS = 30
 HERE = Path(__file__).resolve().parent
@@ -240,6 +244,9 @@ def measure():
             part = Program("tiny-mcast", [tiny_mcast])
             part.report("RSS", most, 24, f" ({kind}, {'IPv6' if ':' in group else 'IPv4'})")
             tiny_mcast_listen.failed += part.failed
+    for program, sender in ((tiny_listen, tiny_send.command[0]), (tiny_send, None)):
+        whole, loop = stack.depths(program.command[0], sender)
+        print(f"STACK {program.name} {whole} {loop}", flush=True)
     failed = tiny_send.failed
     for program in ours + peers:
         program.size()

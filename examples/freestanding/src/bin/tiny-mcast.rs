@@ -142,7 +142,7 @@ fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     for octet in &mut octets {
         *octet = u8::try_from(number(parts.next()?, 10)?).ok()?;
     }
-    parts.next().is_none().then_some(Ipv4Addr::from_octets(octets))
+    parts.next().is_none().then_some(octets.into())
 }
 
 /// Eight numbers, of which `::` may stand for some that are 0 (RFC 4291, section 2.2).
