@@ -4,8 +4,7 @@
 //! that those of every processor can be tested on any.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use core::num::NonZeroU32;
-use core::time::Duration;
+use core::num::{NonZeroU32, NonZeroU64};
 
 use linux_raw_sys::net as linux;
 
@@ -101,7 +100,7 @@ impl Arrival {
             (IP, linux::IP_TOS) => metadata.traffic_class = data.first().copied(),
             (IPV6, linux::IPV6_TCLASS) => metadata.traffic_class = layout.int(data).map(|class| class as u8),
             (linux::SOL_SOCKET, linux::SO_TIMESTAMPNS_OLD | linux::SO_TIMESTAMPNS_NEW) => {
-                metadata.received_at = time(data, layout);
+                metadata.received_ns = nanoseconds(data, layout);
             }
             (UDP, UDP_GRO) => self.segment = layout.int(data),
             _ => {}
@@ -109,14 +108,14 @@ impl Arrival {
     }
 }
 
-/// Seconds and nanoseconds since 1970, in two words of 8 bytes or, on older 32-bit kernels, of 4.
-fn time(data: &[u8], layout: Layout) -> Option<Duration> {
+/// Nanoseconds since 1970, out of seconds and nanoseconds in two words of 8 bytes or, on older 32-bit kernels, of 4.
+fn nanoseconds(data: &[u8], layout: Layout) -> Option<NonZeroU64> {
     let size = if data.len() >= 16 { 8 } else { 4 };
     let seconds = layout.number(data, size)?;
     let nanoseconds = layout.number(data.get(size..)?, size)?;
-    // Less than a second always; Duration::new would carry, and panic where it cannot.
-    let nanoseconds = u32::try_from(nanoseconds).ok().filter(|nanoseconds| *nanoseconds < 1_000_000_000)?;
-    Some(Duration::new(seconds, nanoseconds))
+    // Less than a second always.
+    let nanoseconds = Some(nanoseconds).filter(|nanoseconds| *nanoseconds < 1_000_000_000)?;
+    NonZeroU64::new(seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)?)
 }
 
 /// One control message.

@@ -1,7 +1,7 @@
 //! What a listener hands out: a received packet, lent from the listener's buffer, and what the kernel tells of it.
 
 use core::net::{IpAddr, SocketAddr};
-use core::num::NonZeroU32;
+use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
 
 use crate::address::Address;
@@ -70,12 +70,21 @@ pub struct Metadata {
     pub hop_limit: Option<u8>,
     /// Its traffic class: DSCP in the upper six bits, ECN in the lower two (`IP_TOS`, `IPV6_TCLASS`; RFC 2474, RFC 3168).
     pub traffic_class: Option<u8>,
-    /// When the kernel received it, as the time since 1970-01-01 00:00 UTC by the system's clock, in nanoseconds
-    /// (`SO_TIMESTAMPNS`).
-    pub received_at: Option<Duration>,
+    /// When the kernel received it: nanoseconds since 1970-01-01 00:00 UTC by the system's clock (`SO_TIMESTAMPNS`), up to the
+    /// year 2554. [`received_at`](Self::received_at) is the same as a duration.
+    pub received_ns: Option<NonZeroU64>,
 }
 
 impl Metadata {
+    /// When the kernel received it, as the time since 1970-01-01 00:00 UTC by the system's clock.
+    #[must_use]
+    pub const fn received_at(&self) -> Option<Duration> {
+        match self.received_ns {
+            Some(nanoseconds) => Some(Duration::from_nanos(nanoseconds.get())),
+            None => None,
+        }
+    }
+
     /// The two bits of explicit congestion notification (RFC 3168): 0 not capable, 1 and 2 capable, 3 congestion was met.
     #[must_use]
     pub const fn ecn(&self) -> Option<u8> {

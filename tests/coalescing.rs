@@ -214,7 +214,7 @@ fn metadata_comes_with_each_packet_of_a_coalesced_datagram() {
         let metadata = packet.metadata().expect("it was asked for");
         assert_eq!(metadata.destination, Some(group.address()));
         assert_eq!((metadata.hop_limit, metadata.traffic_class), (Some(7), Some(0xb9)));
-        assert!(metadata.received_at.is_some());
+        assert!(metadata.received_at().is_some());
         packets += 1;
     }
     assert_eq!(packets, 4);

@@ -43,7 +43,7 @@ fn what_a_python_sender_set_is_told() {
             assert_eq!(metadata.interface, Some(common::link::index_of("lo")));
             assert_eq!((metadata.hop_limit, metadata.traffic_class), (Some(hops), Some(class)));
             assert_eq!(metadata.ecn(), Some(class & 3));
-            let time = metadata.received_at.unwrap();
+            let time = metadata.received_at().unwrap();
             assert!(before <= time && time <= after, "{before:?} {time:?} {after:?}");
         }
     }
@@ -75,7 +75,7 @@ fn times_of_receipt_do_not_go_back_and_count_nanoseconds() {
     let mut times = Vec::new();
     for _ in 0..50 {
         send_all(group, ["x"]);
-        times.push(next(&mut listener).received_at.unwrap());
+        times.push(next(&mut listener).received_at().unwrap());
     }
     assert!(times.is_sorted(), "{times:?}");
     // Microseconds alone would leave them all at multiples of 1,000.

@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use common::link::{Pair, index_of, named, run};
-use common::{PATIENCE, require_private_network, unique_group, unique_v6_group};
+use common::link::{Pair, index_of, is_alone, named, run};
+use common::{PATIENCE, unique_group, unique_v6_group};
 use compat_help::{GO_ON, Later, Log, noting};
 use multicast::compat::{Handle, ListenOptions, MulticastListener, Packets, Poller, listen_with};
 use multicast::{ErrorKind, Group, Interface, SendOptions};
@@ -254,16 +254,10 @@ fn a_listener_that_runs_meanwhile_is_told_afterwards() {
     later.set(|| ());
 }
 
-/// In a process of its own, as `fork` would be: other tests open descriptors meanwhile.
+/// Other tests open descriptors meanwhile.
 #[test]
 fn one_watcher_serves_a_poller_and_goes_with_its_last_listener() {
-    const ALONE: &str = "MULTICAST_TEST_COUNTS_DESCRIPTORS";
-    require_private_network();
-    if std::env::var_os(ALONE).is_none() {
-        let name = "one_watcher_serves_a_poller_and_goes_with_its_last_listener";
-        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
-        let output = alone.args(["--exact", name]).env(ALONE, "1").output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    if !is_alone("one_watcher_serves_a_poller_and_goes_with_its_last_listener") {
         return;
     }
     let pair = Pair::new();
@@ -290,4 +284,29 @@ fn one_watcher_serves_a_poller_and_goes_with_its_last_listener() {
     // And it comes again.
     MulticastListener::new(handler, options(unique_group(), named(&pair.b), &poller)).unwrap();
     assert_eq!(descriptors(), before + 2);
+}
+
+/// As any handler that fails. What it is made to fail by would be felt by other tests.
+#[test]
+fn a_listener_that_cannot_be_joined_again_ends_alone_with_its_error() {
+    if !is_alone("a_listener_that_cannot_be_joined_again_ends_alone_with_its_error") {
+        return;
+    }
+    let (pair, poller, log) = (Pair::new(), Poller::new().unwrap(), Log::new());
+    let options = |group| ListenOptions::new().group(group).interface(named(&pair.b)).poller(&poller);
+    let handler = |_: &[u8], _: SocketAddr| GO_ON;
+    let doomed = [(); 2].map(|()| MulticastListener::new(handler, options(unique_group())).unwrap());
+    let group = unique_v6_group(5);
+    let other = MulticastListener::new(noting(&log), options(group)).unwrap();
+    pair.delete();
+    assert_eq!(poller.poll(Duration::ZERO).unwrap(), 0);
+    std::fs::write("/proc/sys/net/ipv4/igmp_max_memberships", "0").unwrap();
+    pair.create();
+    let error = poller.poll(Duration::ZERO).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitReached);
+    assert!(error.to_string().contains("net.ipv4.igmp_max_memberships"), "{error}");
+    assert!(!doomed[0].is_registered() && !doomed[1].is_registered() && other.is_registered());
+    send(&pair.a, group, "x");
+    assert_eq!(poller.poll(PATIENCE).unwrap(), 1);
+    assert_eq!(log.take(), [b"x".to_vec()]);
 }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::link::{Pair, named, run};
+use common::link::{Pair, is_alone, named, run};
 use common::{assert_quiet, expect_packet, require_private_network, unique_group, unique_v6_group};
 use multicast::{ErrorKind, Group, Interface, Links, ListenOptions, Listener, Membership, Memberships, SendOptions};
 
@@ -23,6 +23,9 @@ fn on_all(group: Group) -> Membership {
 
 #[test]
 fn each_packet_comes_once_for_each_interface() {
+    if !is_alone("each_packet_comes_once_for_each_interface") {
+        return;
+    }
     let (first, second) = (Pair::new(), Pair::new());
     for group in groups() {
         let mut listener = Listener::<64>::bind(on_all(group)).unwrap();
@@ -47,6 +50,9 @@ fn each_packet_comes_once_for_each_interface() {
 
 #[test]
 fn an_interface_that_appears_or_is_switched_on_is_joined() {
+    if !is_alone("an_interface_that_appears_or_is_switched_on_is_joined") {
+        return;
+    }
     for group in groups() {
         let (pair, off) = (Pair::new(), Pair::new());
         run(&format!("ip link set {} down", off.b));
@@ -84,6 +90,9 @@ fn an_interface_that_appears_or_is_switched_on_is_joined() {
 /// A name in the same book, of an interface that All means, too.
 #[test]
 fn all_keeps_what_a_name_leaves() {
+    if !is_alone("all_keeps_what_a_name_leaves") {
+        return;
+    }
     let pair = Pair::new();
     for group in groups() {
         let (mut links, mut book) = (Links::watch().unwrap(), Memberships::<2>::new());
@@ -103,6 +112,9 @@ fn all_keeps_what_a_name_leaves() {
 
 #[test]
 fn an_interface_that_does_not_speak_the_family_is_passed_over() {
+    if !is_alone("an_interface_that_does_not_speak_the_family_is_passed_over") {
+        return;
+    }
     let (pair, narrow) = (Pair::new(), Pair::new());
     // Less than IPv6 takes (RFC 8200, section 5).
     run(&format!("ip link set {} mtu 1000", narrow.b));
@@ -149,4 +161,34 @@ fn sending_by_all_is_an_error_that_says_what_to_do() {
         let said = format!("send {} on all: packets leave on one interface: make a multicaster for each", group.address());
         assert_eq!(error.to_string(), said);
     }
+}
+
+#[test]
+fn no_interface_at_all_and_more_than_20_are_errors_in_words() {
+    if !is_alone("no_interface_at_all_and_more_than_20_are_errors_in_words") {
+        return;
+    }
+    let group = unique_v6_group(5);
+    let on_all = Membership::any(group).on(Interface::All);
+    let error = Listener::<64>::bind(on_all).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoSuchInterface);
+    // A book waits for one.
+    let mut listener = ListenOptions::new().bind_to::<64>(group).unwrap();
+    let mut book = Memberships::<1>::new();
+    assert_eq!(book.join(on_all, &mut listener).unwrap().pending, 1);
+
+    let pairs: Vec<Pair> = (0..11).map(|_| Pair::new()).collect();
+    let mut book = Memberships::<1>::new();
+    let error = book.join(on_all, &mut listener).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitReached);
+    let said = "join on all interfaces: there are more than 20, and 20 were joined: name the interfaces instead";
+    assert_eq!(error.to_string(), said);
+    // IPv4 meets the kernel's own limit without a book, and IPv6 none.
+    let v4 = unique_group();
+    let error = Listener::<64>::bind(Membership::any(v4).on(Interface::All)).unwrap_err();
+    assert!(error.to_string().contains("group limit reached (net.ipv4.igmp_max_memberships), set to 20"), "{error}");
+    let mut listener = Listener::<64>::bind(on_all).unwrap();
+    let last = &pairs[10];
+    SendOptions::new().interface(named(&last.a)).loopback(false).packets(group, ["x"]).unwrap().step().unwrap();
+    assert_eq!(expect_packet(&mut listener), b"x");
 }

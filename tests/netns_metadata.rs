@@ -94,7 +94,7 @@ fn what_is_on_the_wire_is_told() {
                 assert_eq!((metadata.hop_limit, metadata.traffic_class), (Some(seen.0), Some(seen.1)), "{group}");
                 assert_eq!(metadata.ecn(), Some(class & 3));
                 // One stamp of the kernel for both, to the nanosecond.
-                assert_eq!(metadata.received_at, Some(seen.4));
+                assert_eq!(metadata.received_at(), Some(seen.4));
             }
         }
     }

@@ -11,6 +11,7 @@ use common::{expect_packet, peer, unique_group, unique_v6_group};
 use multicast::{
     AsFd, ErrorKind, Events, Group, Interest, Listener, Membership, Multicaster, Poller, Progress, SendOptions, Token,
 };
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Packets of this size to be sent on an MTU of 1500: the most that go whole over IPv4 and over IPv6.
 const WHOLE: [usize; 2] = [1472, 1452];
@@ -211,9 +212,18 @@ fn a_link_that_is_down_or_gone_is_told_for_both_families() {
     }
 }
 
+/// A virtual link has a queue for each processor: who moves from one to another may be overtaken by packets sent later.
+fn stay_on_one_processor() {
+    let allowed = sched_getaffinity(None).unwrap();
+    let mut one = CpuSet::new();
+    one.set((0..CpuSet::MAX_CPU).find(|cpu| allowed.is_set(*cpu)).unwrap());
+    sched_setaffinity(None, &one).unwrap();
+}
+
 /// Sends all through a queue that is too small, waiting as it is told. Gives how many it said were sent, how often the queue refused,
 /// and what arrived.
 fn through_the_queue<const BATCH: usize>(pair: &Pair, group: Group, packets: &[Vec<u8>]) -> (usize, u64, Vec<Vec<u8>>) {
+    stay_on_one_processor();
     let mut listener = Listener::<2000>::bind(Membership::any(group).on(named(&pair.b))).unwrap();
     let mut caster = options(pair).loopback(false).batches::<BATCH, _>(group, packets.to_vec()).unwrap();
     let (mut sent, mut refused, mut seen) = (0, 0, Vec::new());

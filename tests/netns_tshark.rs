@@ -103,7 +103,7 @@ fn told(listener: &mut Listener<256>, interface: &str) -> Seen {
         destination: metadata.destination.unwrap().to_string(),
         hops: metadata.hop_limit.unwrap(),
         class: metadata.traffic_class.unwrap(),
-        time: metadata.received_at.unwrap(),
+        time: metadata.received_at().unwrap(),
     }
 }
 

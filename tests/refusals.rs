@@ -156,7 +156,7 @@ fn a_kernel_with_the_older_time_stamp_alone_tells_the_time_too() {
         send_all(group, ["x"]);
         let Received::Packet(packet) = listener.recv().unwrap() else { panic!("no packet") };
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let age = now - packet.metadata().and_then(|metadata| metadata.received_at).expect("a time");
+        let age = now - packet.metadata().and_then(|metadata| metadata.received_at()).expect("a time");
         assert!(age < Duration::from_secs(5), "{age:?}");
     }
 }

@@ -3,8 +3,7 @@
 #![no_main]
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
-use std::time::Duration;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
@@ -127,17 +126,18 @@ impl Message {
             Self::Tos(class) => metadata.traffic_class = Some(*class),
             Self::TrafficClass(class) => metadata.traffic_class = Some(*class as u8),
             Self::OldTime { seconds, nanoseconds } => {
-                metadata.received_at = time((*seconds).into(), (*nanoseconds).into());
+                metadata.received_ns = time((*seconds).into(), (*nanoseconds).into());
             }
-            Self::NewTime { seconds, nanoseconds } => metadata.received_at = time(*seconds, *nanoseconds),
+            Self::NewTime { seconds, nanoseconds } => metadata.received_ns = time(*seconds, *nanoseconds),
             Self::Segment(size) => *segment = Some(*size),
             Self::Other { .. } => {}
         }
     }
 }
 
-fn time(seconds: u64, nanoseconds: u64) -> Option<Duration> {
-    (nanoseconds < 1_000_000_000).then(|| Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds))
+fn time(seconds: u64, nanoseconds: u64) -> Option<NonZeroU64> {
+    let time = u128::from(seconds) * 1_000_000_000 + u128::from(nanoseconds);
+    NonZeroU64::new(u64::try_from(time).ok().filter(|_| nanoseconds < 1_000_000_000)?)
 }
 
 fuzz_target!(|input: Input| {

@@ -119,6 +119,27 @@ impl Drop for Pair {
     }
 }
 
+/// Runs this test, of the calling file, in a network in which it is alone: for tests that see all interfaces, also those that other tests
+/// have or left behind. True where it is; else it has been run by now, in a process of its own, and the caller returns.
+pub fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "MULTICAST_TEST_ALONE";
+    super::require_private_network();
+    if std::env::var_os(ALONE).is_some() {
+        run("ip link set lo up");
+        return true;
+    }
+    let output = Command::new("unshare")
+        .arg("-n")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(ALONE, "1")
+        .output()
+        .unwrap();
+    let [said, complained] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{complained}");
+    false
+}
+
 /// The interface of this name.
 pub fn named(name: &str) -> Interface {
     name.parse().unwrap()

@@ -27,6 +27,8 @@ pub fn enter() -> ExitCode {
         .args(std::env::args_os().skip(1))
         .env(INSIDE, "1")
         .env("MULTICAST_TEST_NETWORK", "private")
+        // Where Debian has daemons and tools that users do not look for.
+        .env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()))
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();

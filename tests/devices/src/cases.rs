@@ -211,7 +211,7 @@ fn metadata(group: Group, source: IpAddr) -> Outcome {
         same(metadata.destination, Some(group.address()))?;
         same(metadata.interface.map(|index| index.get()), Some(network::name_index(ENDS[1])?))?;
         same((metadata.hop_limit, metadata.traffic_class), (Some(7), Some(0xb8)))?;
-        let stamp = SystemTime::UNIX_EPOCH + metadata.received_at.ok_or("no time stamp")?;
+        let stamp = SystemTime::UNIX_EPOCH + metadata.received_at().ok_or("no time stamp")?;
         let age = SystemTime::now().duration_since(stamp)?;
         return same(age < PATIENCE, true);
     }
