@@ -15,7 +15,7 @@ test: ## run all tests, in a private network that the tests bring along
 lab: ## several hosts on one machine, with real peers (ONLY=word, PROOF=1)
 	@cargo test --quiet --test lab -- $(if $(PROOF),--proof) $(ONLY)
 
-# The feature sets that a user can have: default, none, std, all. Without std there are no examples, only the library.
+# The feature sets that a user can have: default, none, std, all. Without std there are no examples.
 lint: ## check format, lints, documentation, who imports whom, and dependencies
 	cargo fmt --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
@@ -27,7 +27,7 @@ lint: ## check format, lints, documentation, who imports whom, and dependencies
 	.ci/dependencies
 	RUSTFLAGS="--cfg fuzzing" cargo check --all-features --target-dir target/fuzzing
 	cargo clippy --all-targets -- -D warnings
-	cargo clippy --no-default-features -- -D warnings
+	cargo clippy --no-default-features --lib --tests -- -D warnings
 	cargo clippy --no-default-features --features std --all-targets -- -D warnings
 	cargo clippy --all-features --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features

@@ -1,5 +1,6 @@
 //! Source-specific memberships and blocked sources: what is heard, what is refused, and in which words. In a private network: see
 //! `make test`.
+#![cfg(feature = "std")]
 
 mod common;
 
