@@ -138,7 +138,6 @@ impl<F: Filter, const PROGRAM: usize> ListenOptions<F, PROGRAM> {
     /// # Errors
     /// As [`Receiver::join`]; [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) where another socket holds the port
     /// and does not share it.
-    #[inline(always)]
     pub fn bind<const MTU: usize>(self, membership: Membership) -> Result<Listener<MTU, F>> {
         self.bind_receiver(membership, MTU).map(Listener::from_receiver)
     }
@@ -147,7 +146,6 @@ impl<F: Filter, const PROGRAM: usize> ListenOptions<F, PROGRAM> {
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
-    #[inline(always)]
     pub fn bind_receiver(self, membership: Membership, mtu: usize) -> Result<Receiver<F>> {
         self.bound(membership, mtu, false)
     }

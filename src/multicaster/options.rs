@@ -110,7 +110,6 @@ impl SendOptions {
     /// [`ErrorKind::NoAddress`] where the interface has no IPv4 address, so that packets would
     /// leave without a source; [`ErrorKind::InterfaceNeeded`] for an IPv6 link-local group
     /// without an interface.
-    #[inline(always)]
     pub fn packets<P>(self, group: Group, packets: P) -> Result<Multicaster<P::IntoIter>>
     where
         P: IntoIterator,
@@ -136,8 +135,6 @@ impl SendOptions {
     ///
     /// # Errors
     /// As [`packets`](Self::packets).
-    // Inlined for the same reason as a listener's `bind`: what is named in the source decides what is linked.
-    #[inline(always)]
     pub fn batches<const BATCH: usize, P>(self, group: Group, packets: P) -> Result<Multicaster<P::IntoIter, BATCH>>
     where
         P: IntoIterator,

@@ -59,10 +59,10 @@ fn listen(mut arguments: Arguments, poller: &Poller) -> ! {
             let group = or_usage(Group::known(IpAddr::V4(address), port));
             or_exit(ListenOptions::new().reuse_port(false).filter(filter).bind(Membership::any(group).on(interface)))
         }
-        // The program asks the filter: the guard that would stand before it in the kernel is larger than the rest of this path.
+        // Options of another type, so that they are compiled apart. The program asks the filter: the guard that would stand before it in the kernel is larger than the rest of this path.
         IpAddr::V6(address) => {
             let group = or_usage(Group::known(IpAddr::V6(address), port));
-            let options = ListenOptions::new().reuse_port(false).kernel_filter(false).filter(filter);
+            let options = ListenOptions::new().reuse_port(false).kernel_filter(false).instructions::<2>().filter(filter);
             or_exit(options.bind(Membership::any(group).on(interface)))
         }
     };
@@ -89,7 +89,7 @@ fn send(mut arguments: Arguments, poller: &Poller) -> ! {
         IpAddr::V6(address) => {
             let group = or_usage(Group::known(IpAddr::V6(address), port));
             let interface = Interface::Index(or_usage(index(interface)));
-            or_exit(SendOptions::new().interface(interface).packets(group, arguments))
+            or_exit(SendOptions::new().interface(interface).packets(group, Words(arguments)))
         }
     };
     let mut events = Events::<1>::new();
@@ -106,6 +106,18 @@ fn send(mut arguments: Arguments, poller: &Poller) -> ! {
             }
             _ => {}
         }
+    }
+}
+
+/// The same words as another type, so that the two families' multicasters are compiled apart.
+struct Words(Arguments);
+
+impl IntoIterator for Words {
+    type Item = &'static [u8];
+    type IntoIter = Arguments;
+
+    fn into_iter(self) -> Arguments {
+        self.0
     }
 }
 
@@ -130,7 +142,7 @@ fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     for octet in &mut octets {
         *octet = u8::try_from(number(parts.next()?, 10)?).ok()?;
     }
-    parts.next().is_none().then_some(Ipv4Addr::from_octets(octets))
+    parts.next().is_none().then_some(octets.into())
 }
 
 /// Eight numbers, of which `::` may stand for some that are 0 (RFC 4291, section 2.2).
