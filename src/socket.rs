@@ -193,7 +193,7 @@ impl Socket {
 
     /// `bind(2)`.
     pub(crate) fn bind(&self, address: &SocketAddr) -> core::result::Result<(), Errno> {
-        sys::bind(&self.fd, address)
+        sys::bind(&self.fd, &Address::to(address))
     }
 
     /// Binds where another socket has refused it; says how the port is shared then.
