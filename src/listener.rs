@@ -9,6 +9,7 @@ mod groups;
 mod kernel;
 mod options;
 mod receiver;
+mod state;
 
 use core::fmt;
 

@@ -92,6 +92,13 @@ fn a_rejected_packet_does_not_use_up_the_poll() {
     assert_eq!(next(&mut packets), Some(b"good again".to_vec()));
     let counters = packets.receiver().counters();
     assert_eq!((counters.rejected, counters.dropped), (0, Some(3)), "the kernel refused them");
+
+    let mut packets = Packets::new(from(group).filter(Prefix("good")).kernel_filter(false)).unwrap();
+    send_all(group, ["bad", "bad"]);
+    poll(PATIENCE).unwrap();
+    assert_eq!(next(&mut packets), None, "nothing but rejected packets");
+    let counters = packets.receiver().counters();
+    assert_eq!((counters.rejected, counters.dropped), (2, Some(0)), "they were refused here");
 }
 
 #[test]

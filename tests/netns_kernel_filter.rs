@@ -7,7 +7,7 @@ mod common;
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 
 use bpf::{Bytes, Sent, Tree, World, noise, run};
-use common::link::{Pair, named};
+use common::link::{Pair, named, run as command};
 use common::{assert_quiet, expect_packet, on_lo, require_private_network, send_all, unique_group, unique_v6_group};
 use multicast::filter::kernel::{Instruction, Program};
 use multicast::filter::{Always, Filter, Length, Port, Prefix};
@@ -130,6 +130,29 @@ fn what_was_queued_when_a_group_was_left_does_not_come() {
         send_on(Interface::LOOPBACK, group, "still");
         assert_eq!(expect_packet(&mut listener), b"still");
         assert_eq!(listener.counters().foreign, 1);
+    }
+}
+
+#[test]
+fn a_link_that_was_down_while_its_group_was_left_elsewhere_is_still_heard() {
+    let pair = Pair::new();
+    for group in [unique_group(), unique_v6_group(5), unique_v6_group(2)] {
+        let mut listener = ListenOptions::new().open::<64>(group.port(), group.family()).unwrap();
+        listener.join(&Membership::any(group).on(named(&pair.b))).unwrap();
+        listener.join(&on_lo(group)).unwrap();
+        command(&format!("ip link set {} down", pair.b));
+        listener.leave(&on_lo(group)).unwrap();
+        command(&format!("ip link set {} up", pair.b));
+        common::wait_until_mut("packets come over the link", || {
+            // Not before both ends are up again.
+            let options = SendOptions::new().interface(named(&pair.a));
+            let _ = options.packets(group, ["up again"]).and_then(|mut caster| caster.step());
+            common::next_within(&mut listener, common::QUIET).is_some()
+        });
+        send_all(group, ["left"]);
+        while let Some(payload) = common::next_within(&mut listener, common::QUIET) {
+            assert_eq!(payload, b"up again");
+        }
     }
 }
 

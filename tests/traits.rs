@@ -10,7 +10,10 @@ use core::net::{IpAddr, SocketAddr};
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::str::FromStr;
 
-use multicast::filter::{Always, By, Prefix};
+use multicast::filter::kernel::{Assembler, Fit, Instruction, Listing, Program};
+use multicast::filter::{
+    Always, And, At, By, Contains, Length, Masked, Never, Not, Or, Port, Prefix, Source, Subnet, Suffix,
+};
 use multicast::{
     AsFd, Counters, Error, ErrorKind, Event, Events, Family, Group, Interest, Interface, Iter, ListenOptions, Listener,
     Membership, Multicaster, Name, OwnedFd, Packet, Poller, Progress, Received, Receiver, SendOptions, Token, Ttl, Waker,
@@ -51,6 +54,17 @@ assert_are!(Send, Sync, Unpin, UnwindSafe, RefUnwindSafe:
     Listener<1500, Prefix<&'static [u8]>>, ListenOptions, Caster, SendOptions, Progress, Poller, Events<16>, Event, Iter<'_>,
     Token, Interest, Waker, Always, Prefix<&'static [u8]>, By<Closure>,
 );
+
+// Filters are plain values, and so are their programs.
+assert_are!(Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug, Copy, Clone:
+    Always, Never, Prefix<&'static [u8]>, Suffix<&'static str>, Contains<[u8; 4]>, At<[u8; 2]>, Masked<[u8; 2], [u8; 2]>,
+    Length<core::ops::RangeTo<usize>>, Source, Port, Subnet, And<Always, Never>, Or<Always, Never>, Not<Port>, By<Closure>,
+    Program, Program<4096>, Instruction, Listing<'static>, Fit,
+);
+assert_are!(Send, Sync, Unpin, Debug: Assembler<'_>);
+assert_are!(PartialEq, Eq, Hash, FromStr<Err = Error>, Display: Subnet);
+assert_are!(From<IpAddr>, From<core::net::Ipv4Addr>, From<core::net::Ipv6Addr>: Subnet);
+assert_are!(Display: Program, Listing<'static>);
 
 // A filter or an iterator that must stay in its thread keeps what owns it there, too.
 assert_are_not!(Send: Listener<16, Prefix<std::rc::Rc<[u8]>>>, Multicaster<std::vec::IntoIter<std::rc::Rc<[u8]>>>);

@@ -225,6 +225,12 @@ impl<F: Filter> ListenOptions<F> {
         Ok(self.filter(crate::filter::Regex::new(pattern)?))
     }
 
+    /// Whether the kernel runs what it can of the filter, which it does unless this is `false`: see
+    /// [`ListenOptions::kernel_filter`](crate::ListenOptions::kernel_filter) of the core.
+    pub fn kernel_filter(self, on: bool) -> Self {
+        self.with_core(|core| core.kernel_filter(on))
+    }
+
     /// Asks for a receive buffer of this many bytes: see
     /// [`ListenOptions::receive_buffer`](crate::ListenOptions::receive_buffer) of the core.
     pub fn receive_buffer(self, bytes: usize) -> Self {

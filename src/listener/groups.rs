@@ -33,12 +33,12 @@ impl<F: Filter> Receiver<F> {
     #[doc(alias = "IP_ADD_MEMBERSHIP")]
     pub fn join(&mut self, membership: &Membership) -> Result<()> {
         self.check_source(membership, membership.only_source(), Operation::Join)?;
-        if !self.kernel.guards {
+        if !self.state.guards() {
             return self.socket.join(membership, |_| ());
         }
         let group = membership.group().address();
-        let Self { socket, look, kernel, .. } = self;
-        let joined = socket.join(membership, |interface| kernel.admit(socket, look, group, interface));
+        let Self { socket, state, .. } = self;
+        let joined = socket.join(membership, |interface| state.admit(socket, group, interface));
         self.undo_unless(membership, joined)
     }
 
@@ -54,9 +54,11 @@ impl<F: Filter> Receiver<F> {
     fn left(&mut self, membership: &Membership) {
         // The remembered answer may be another one now.
         self.last.interface = None;
-        if self.kernel.guards {
-            self.look.is_guarded = true;
-            self.kernel.guards = self.socket.prune(membership.group().family()) == Guard::Kept;
+        if self.state.guards() {
+            self.state.look = self.state.look.guarded(true);
+            if self.socket.prune(membership.group().family()) == Guard::Gone {
+                self.state.unguarded();
+            }
         }
     }
 
@@ -100,9 +102,7 @@ impl<F: Filter> Receiver<F> {
     /// Joins what the membership says on the interface of this index, whichever it names.
     pub(crate) fn join_on(&mut self, membership: &Membership, index: NonZeroU32) -> Result<()> {
         self.check_source(membership, membership.only_source(), Operation::Join)?;
-        if self.kernel.guards {
-            self.kernel.admit(&self.socket, &mut self.look, membership.group().address(), index);
-        }
+        self.state.admit(&self.socket, membership.group().address(), index);
         let joined = self.socket.join_on(membership, index);
         self.undo_unless(membership, joined)
     }
@@ -129,7 +129,7 @@ impl<F: Filter> Receiver<F> {
         let refused = |kind| Err(Error::new(operation, membership.object(), kind));
         let group = membership.group();
         let local = self.local_addr()?;
-        if self.one_group && (self.last.destination, local.port()) != (Some(group.address()), group.port()) {
+        if self.state.one_group() && (self.last.destination, local.port()) != (Some(group.address()), group.port()) {
             return refused(ErrorKind::BoundToGroup);
         }
         if family_of(&local) != group.family() {

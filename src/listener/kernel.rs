@@ -1,72 +1,42 @@
 //! What the kernel does in a listener's stead: guard and filter as one program, which follows both.
 
-use core::net::IpAddr;
-use core::num::NonZeroU32;
-
 use super::Listener;
-use super::receiver::{Look, Receiver};
+use super::receiver::Receiver;
+use super::state::Look;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::kernel::{Assembler, INSTRUCTIONS, Instruction, Listing, MOST_INSTRUCTIONS};
 use crate::filter::{Always, Filter};
 use crate::group::Family;
-use crate::socket::{Guard, Socket};
-
-/// What the kernel decides for us.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Kernel {
-    /// Destination and interface: then we need not look at them, but at those of what it had queued when a group was left.
-    pub(super) guards: bool,
-    /// It runs the filter's program.
-    pub(super) filters: bool,
-    /// It may have refused packets, which it counts as dropped.
-    pub(super) has_refused: bool,
-    /// How many instructions the filter's program may have; 0 where it is to have none.
-    room: u16,
-    /// At how many bytes the filter sees packets cut. Its program knows.
-    pub(super) mtu: u16,
-}
-
-impl Kernel {
-    pub(super) const NOTHING: Self = Self { guards: false, filters: false, has_refused: false, room: 0, mtu: u16::MAX };
-
-    /// Lets a group through the guard. Where that cannot be, we look for ourselves from now on.
-    pub(super) fn admit(&mut self, socket: &Socket, look: &mut Look, group: IpAddr, interface: NonZeroU32) {
-        if self.guards && socket.admit(group, interface) == Guard::Gone {
-            self.guards = false;
-            look.is_guarded = true;
-        }
-    }
-}
+use crate::socket::Guard;
 
 impl<F: Filter> Receiver<F> {
     /// At how many bytes the filter sees packets cut.
     pub(super) fn cut_at(&mut self, mtu: usize) {
-        self.kernel.mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+        self.state.mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
     }
 
     /// Gives guard and filter to the kernel, as far as it takes them, before the socket is bound.
     #[inline(always)]
     pub(super) fn attach<const PROGRAM: usize>(&mut self, family: Family, look: Look) {
         const { assert!(PROGRAM >= 2 && PROGRAM <= MOST_INSTRUCTIONS, "a program has 2 to 4,096 instructions") };
-        self.kernel.room = PROGRAM as u16;
+        self.state.set_room(PROGRAM);
         let mut buffer = [Instruction::NOTHING; PROGRAM];
         let code = self.assemble(&mut buffer, &self.filter, family);
         let (program, is_empty) = (code.instructions(), code.is_empty());
-        if look.is_guarded && self.socket.guard(family, program) {
-            self.look.is_guarded = false;
-            self.kernel.guards = true;
-            self.kernel.filters = !is_empty;
+        if look.is_guarded() && self.socket.guard(family, program) {
+            self.state.look = self.state.look.guarded(false);
+            self.state.set_kernel(true, !is_empty);
         } else {
-            self.kernel.filters = !is_empty && self.socket.attach(program);
+            let filters = !is_empty && self.socket.attach(program);
+            self.state.set_kernel(false, filters);
         }
-        self.kernel.has_refused = self.kernel.guards || self.kernel.filters;
     }
 
     #[inline]
     fn assemble<'b, G: Filter>(&self, buffer: &'b mut [Instruction], filter: &G, family: Family) -> Assembler<'b> {
-        let mut code = Assembler::new(buffer, self.kernel.mtu.into(), family);
+        let mut code = Assembler::new(buffer, self.state.mtu.into(), family);
         // What is made of several packets would be judged by the first of them.
-        if !self.look.is_coalesced {
+        if !self.state.look.is_coalesced() {
             // Whatever the fit: what is let through is judged here again.
             let _ = filter.compile(&mut code);
         }
@@ -82,7 +52,7 @@ impl<F: Filter> Receiver<F> {
     /// Where the kernel does not let go of the filter before, as one that was locked by somebody else (`SO_LOCK_FILTER`): then
     /// nothing is changed. That the new one cannot be given to it is no error, and costs speed alone.
     pub fn replace_filter(&mut self, mut filter: F) -> Result<F> {
-        filter.prepare(self.kernel.mtu.into());
+        filter.prepare(self.state.mtu.into());
         self.install(&filter)?;
         Ok(core::mem::replace(&mut self.filter, filter))
     }
@@ -92,7 +62,7 @@ impl<F: Filter> Receiver<F> {
     /// # Errors
     /// As [`replace_filter`](Self::replace_filter); the socket is closed then.
     pub fn with_filter<G: Filter>(mut self, mut filter: G) -> Result<Receiver<G>> {
-        filter.prepare(self.kernel.mtu.into());
+        filter.prepare(self.state.mtu.into());
         self.install(&filter)?;
         Ok(self.exchange_filter(filter))
     }
@@ -109,7 +79,7 @@ impl<F: Filter> Receiver<F> {
 
     /// Puts the filter's program in the place of the one before.
     fn install<G: Filter>(&mut self, filter: &G) -> Result<()> {
-        let room = usize::from(self.kernel.room);
+        let room = self.state.room();
         if room == 0 {
             return Ok(());
         }
@@ -129,23 +99,21 @@ impl<F: Filter> Receiver<F> {
 
     fn install_in<G: Filter>(&mut self, buffer: &mut [Instruction], filter: &G) -> core::result::Result<(), Errno> {
         let family = self.socket.family()?;
-        let room = buffer.len().min(self.kernel.room.into());
+        let room = buffer.len().min(self.state.room());
         let code = self.assemble(buffer.get_mut(..room).unwrap_or(&mut []), filter, family);
         let (program, is_empty) = (code.instructions(), code.is_empty());
         let mut filters = !is_empty;
-        if self.kernel.guards {
+        if self.state.guards() {
             if self.socket.guard_with(family, program)? == Guard::Gone {
-                self.kernel.guards = false;
-                self.look.is_guarded = true;
+                self.state.unguarded();
             }
         } else if is_empty || !self.socket.attach(program) {
-            if self.kernel.filters {
+            if self.state.filters() {
                 self.socket.detach()?;
             }
             filters = false;
         }
-        self.kernel.filters = filters;
-        self.kernel.has_refused |= self.kernel.guards || filters;
+        self.state.set_kernel(self.state.guards(), filters);
         Ok(())
     }
 }
@@ -154,15 +122,14 @@ impl<F> Receiver<F> {
     /// Whether what is queued by now has been read: then the guard alone is enough again.
     #[inline]
     pub(super) const fn settle(&mut self) {
-        if self.kernel.guards {
-            self.look.is_guarded = false;
+        if self.state.guards() {
+            self.state.look = self.state.look.guarded(false);
         }
     }
 
     /// Follows a guard that the socket brings along: that of another listener, which shares it.
     pub(super) fn adopt_guard(&mut self, family: Family) {
-        self.kernel.guards = self.socket.is_guarded(family);
-        self.kernel.has_refused |= self.kernel.guards;
+        self.state.set_kernel(self.socket.is_guarded(family), false);
     }
 
     /// Memberships have changed by another handle to the same socket: what is remembered of them is asked for again, and the guard may
@@ -170,9 +137,11 @@ impl<F> Receiver<F> {
     #[cfg(feature = "std")]
     pub(crate) fn recheck(&mut self) {
         self.last.interface = None;
-        if self.kernel.guards {
-            self.look.is_guarded = true;
-            self.kernel.guards = self.socket.family().is_ok_and(|family| self.socket.is_guarded(family));
+        if self.state.guards() {
+            self.state.look = self.state.look.guarded(true);
+            if !self.socket.family().is_ok_and(|family| self.socket.is_guarded(family)) {
+                self.state.unguarded();
+            }
         }
     }
 
@@ -190,13 +159,14 @@ impl<F> Receiver<F> {
     /// [`ErrorKind::InvalidInput`] where the program does not fit into the buffer. What the kernel reports.
     #[doc(alias = "SO_GET_FILTER")]
     pub fn kernel_program<'b>(&self, buffer: &'b mut [Instruction]) -> Result<Listing<'b>> {
-        let length = self.socket.attached(buffer).ok_or_else(|| {
-            Error::custom(
+        match self.socket.attached(buffer) {
+            Ok(Some(length)) => Ok(Listing(buffer.get(..length).unwrap_or(&[]))),
+            Ok(None) => Err(Error::custom(
                 ErrorKind::InvalidInput,
                 "read the kernel's program: it is longer than the buffer, 4,096 instructions at most",
-            )
-        })?;
-        Ok(Listing(buffer.get(..length).unwrap_or(&[])))
+            )),
+            Err(errno) => Err(Error::system(Operation::Configure, Object::Noun("SO_GET_FILTER"), errno)),
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use core::net::SocketAddr;
 
-use super::receiver::{Look, Receiver};
+use super::receiver::Receiver;
+use super::state::Look;
 use super::{COALESCING_BUFFER, CoalescingOptions, Listener};
 use crate::error::{Error, Object, Operation, Result};
 use crate::filter::kernel::INSTRUCTIONS;
@@ -207,12 +208,12 @@ impl<F: Filter, const PROGRAM: usize> ListenOptions<F, PROGRAM> {
         // one: the guard keeps other groups out instead.
         let address = if group.is_link_local() { wildcard(group.family(), group.port()) } else { SocketAddr::from(group) };
         // Bound to an IPv4 group, and to nothing else, it needs no guard.
-        let look = Look { is_guarded: group.is_ipv6(), wants_metadata: self.metadata, is_coalesced };
+        let look = Look::new(group.is_ipv6(), self.metadata, is_coalesced);
         self.receiver(address, group.family(), Object::Group(group), Some(group), mtu, look)
     }
 
     pub(super) fn opened(self, port: u16, family: Family, mtu: usize, is_coalesced: bool) -> Result<Receiver<F>> {
-        let look = Look { is_guarded: true, wants_metadata: self.metadata, is_coalesced };
+        let look = Look::new(true, self.metadata, is_coalesced);
         self.receiver(wildcard(family, port), family, Object::Port(port), None, mtu, look)
     }
 

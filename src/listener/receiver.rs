@@ -6,7 +6,7 @@ use core::num::{NonZeroU32, NonZeroU64};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::Counters;
-use super::kernel::Kernel;
+use super::state::{Look, State};
 use crate::address::Address;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::{Always, Filter};
@@ -26,70 +26,38 @@ pub(super) const BUDGET: u32 = 64;
 pub struct Receiver<F = Always> {
     pub(super) socket: Socket,
     pub(super) filter: F,
-    pub(super) look: Look,
     /// How to receive while there is more to look at than payload and source. A pointer, so that the longer way is linked into programs
     /// that can come to need it, and into no other.
     longer_way: Option<LongerWay<F>>,
-    /// Bound to one group, whose address `last` holds from the beginning: no other destination is ever admitted.
-    pub(super) one_group: bool,
-    /// How the last admitted packet came in.
+    /// How the last admitted packet came in. Where it is bound to one group, it holds the group's address from the beginning.
     pub(super) last: Metadata,
-    pub(super) kernel: Kernel,
+    pub(super) state: State,
     received: u64,
     rejected: u64,
-    /// Short, so that a receiver keeps to 96 bytes.
-    truncated: u32,
-    foreign: u32,
+    truncated: u64,
+    foreign: u64,
 }
 
 type LongerWay<F> = for<'b> fn(&'b mut Receiver<F>, &'b mut [u8]) -> Result<Received<'b>>;
 
-/// What is looked at beside the payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Look {
-    /// Destination and interface of each datagram, since the kernel would let through what was not joined: the guard.
-    ///
-    /// A socket that is bound to an IPv4 group gets just that group, and with `IP_MULTICAST_ALL` off only on the interfaces on
-    /// which it joined. On the wildcard address unicast comes, too; and the option's IPv6 twin is blind for interfaces.
-    pub(super) is_guarded: bool,
-    /// All that the kernel tells, for the caller.
-    pub(super) wants_metadata: bool,
-    /// Datagrams may be several packets that the kernel put together.
-    pub(super) is_coalesced: bool,
-}
-
-impl Look {
-    /// Nothing but payload and source: the fast path.
-    pub(super) const NOTHING: Self = Self { is_guarded: false, wants_metadata: false, is_coalesced: false };
-
-    /// What a socket with this address calls for, and what is wanted beside.
-    #[inline(always)]
-    pub(super) fn at(bound: &SocketAddr, wants_metadata: bool, is_coalesced: bool) -> Self {
-        let is_own_group_only = matches!(bound, SocketAddr::V4(bound) if bound.ip().is_multicast());
-        Self { is_guarded: !is_own_group_only, wants_metadata, is_coalesced }
-    }
-}
-
 impl<F: Filter> Receiver<F> {
     #[inline(always)]
     pub(super) fn new(socket: Socket, filter: F, family: Family, group: Option<Group>, look: Look) -> Result<Self> {
-        if look.wants_metadata {
+        if look.wants_metadata() {
             socket.want_metadata(family)?;
-        } else if look.is_guarded {
+        } else if look.is_guarded() {
             socket.want_packet_info(family)?;
         }
-        if look.is_coalesced {
+        if look.is_coalesced() {
             socket.want_coalesced()?;
         }
         let last = Metadata { destination: group.map(Group::address), ..Metadata::default() };
         Ok(Self {
             socket,
             filter,
-            look,
             longer_way: if look == Look::NOTHING { None } else { Some(Self::recv_looked_at) },
-            one_group: group.is_some(),
             last,
-            kernel: Kernel::NOTHING,
+            state: State::new(group.is_some(), look),
             received: 0,
             rejected: 0,
             truncated: 0,
@@ -99,11 +67,11 @@ impl<F: Filter> Receiver<F> {
 
     /// Looks at each packet's destination from now on, if the kernel may bring what others joined.
     pub(super) fn guard_against(&mut self, sharing: Sharing, address: &SocketAddr) -> Result<()> {
-        if sharing == Sharing::Distribution && !self.look.is_guarded && !self.kernel.guards {
-            if !self.look.wants_metadata {
+        if sharing == Sharing::Distribution && !self.state.look.is_guarded() && !self.state.guards() {
+            if !self.state.look.wants_metadata() {
                 self.socket.want_packet_info(family_of(address))?;
             }
-            self.look.is_guarded = true;
+            self.state.look = self.state.look.guarded(true);
             self.longer_way = Some(Self::recv_looked_at);
         }
         Ok(())
@@ -123,10 +91,10 @@ impl<F: Filter> Receiver<F> {
     // returns, than all the rest of it.
     #[inline(always)]
     pub fn recv_into<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
-        if self.kernel.filters && buffer.len() < usize::from(self.kernel.mtu) {
+        if self.state.filters() && buffer.len() < usize::from(self.state.mtu) {
             return Err(short_buffer());
         }
-        if let (Some(longer_way), true) = (self.longer_way, self.look != Look::NOTHING) {
+        if let (Some(longer_way), true) = (self.longer_way, self.state.look != Look::NOTHING) {
             return longer_way(self, buffer);
         }
         for _ in 0..BUDGET {
@@ -145,7 +113,7 @@ impl<F: Filter> Receiver<F> {
 
     /// The same where more than payload and source is looked at.
     fn recv_looked_at<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
-        if self.look.is_coalesced {
+        if self.state.look.is_coalesced() {
             return Err(self.receive_error(Errno::INVALID));
         }
         for _ in 0..BUDGET {
@@ -168,10 +136,10 @@ impl<F: Filter> Receiver<F> {
     /// Asks the filter, and counts.
     #[inline(always)]
     pub(super) fn accepts(&mut self, payload: &[u8], length: usize, source: &Address) -> bool {
-        let seen = payload.get(..usize::from(self.kernel.mtu)).unwrap_or(payload);
+        let seen = payload.get(..usize::from(self.state.mtu)).unwrap_or(payload);
         let accepted = self.filter.accepts(seen, source.internet());
-        // Neither of those of 64 bits can reach its end: at a packet a nanosecond that takes 584 years.
-        self.truncated = self.truncated.wrapping_add(u32::from(length > payload.len()));
+        // None of the counters can reach its end: at a packet a nanosecond that takes 584 years.
+        self.truncated = self.truncated.wrapping_add(u64::from(length > payload.len()));
         if accepted {
             self.received = self.received.wrapping_add(1);
         } else {
@@ -182,7 +150,7 @@ impl<F: Filter> Receiver<F> {
 
     #[inline(always)]
     pub(super) const fn packet<'b>(&'b self, payload: &'b [u8], length: usize, source: Address) -> Received<'b> {
-        let metadata = if self.look.wants_metadata { Some(&self.last) } else { None };
+        let metadata = if self.state.look.wants_metadata() { Some(&self.last) } else { None };
         Received::Packet(Packet::new(payload, source, length as u32, metadata))
     }
 
@@ -192,8 +160,8 @@ impl<F: Filter> Receiver<F> {
         buffer: &mut [u8],
     ) -> core::result::Result<Option<(Datagram, Option<u32>)>, Errno> {
         let (datagram, arrival) = self.socket.recv_with_arrival(buffer)?;
-        if self.look.is_guarded && !self.admits(&arrival.metadata) {
-            self.foreign = self.foreign.wrapping_add(packets_in(datagram.length, arrival.segment) as u32);
+        if self.state.look.is_guarded() && !self.admits(&arrival.metadata) {
+            self.foreign = self.foreign.wrapping_add(packets_in(datagram.length, arrival.segment));
             return Ok(None);
         }
         self.last = arrival.metadata;
@@ -208,20 +176,20 @@ impl<F: Filter> Receiver<F> {
         if self.last.interface == arrival.interface && self.last.destination == arrival.destination {
             return true;
         }
-        let is_bound_elsewhere = self.one_group && self.last.destination != arrival.destination;
+        let is_bound_elsewhere = self.state.one_group() && self.last.destination != arrival.destination;
         !is_bound_elsewhere && destination.is_multicast() && self.socket.is_member(destination, interface)
     }
 
     /// The same with another filter.
     pub(super) fn exchange_filter<G: Filter>(self, filter: G) -> Receiver<G> {
-        let Self { socket, look, one_group, last, kernel, received, rejected, truncated, foreign, .. } = self;
+        let Self { socket, last, state, received, rejected, truncated, foreign, .. } = self;
         let longer_way = self.longer_way.is_some().then_some(Receiver::recv_looked_at as LongerWay<G>);
-        Receiver { socket, filter, look, longer_way, one_group, last, kernel, received, rejected, truncated, foreign }
+        Receiver { socket, filter, longer_way, last, state, received, rejected, truncated, foreign }
     }
 
     #[cold]
     pub(super) fn receive_error(&self, errno: Errno) -> Error {
-        if self.look.is_coalesced && errno == Errno::INVALID {
+        if self.state.look.is_coalesced() && errno == Errno::INVALID {
             return Error::custom(
                 ErrorKind::InvalidInput,
                 "receive: packets that were put together come by the listener's recv()",
@@ -243,10 +211,10 @@ impl<F> Receiver<F> {
         Counters {
             received: self.received,
             rejected: self.rejected,
-            truncated: self.truncated.into(),
-            foreign: self.foreign.into(),
+            truncated: self.truncated,
+            foreign: self.foreign,
             dropped: self.socket.dropped().map(u64::from),
-            kernel_refuses: self.kernel.has_refused,
+            kernel_refuses: self.state.has_refused(),
         }
     }
 
@@ -278,7 +246,7 @@ impl<F> AsFd for Receiver<F> {
 /// Gives the socket away: bound, joined, non-blocking, and without a program in the kernel.
 impl<F> From<Receiver<F>> for OwnedFd {
     fn from(receiver: Receiver<F>) -> Self {
-        if receiver.kernel.guards || receiver.kernel.filters {
+        if receiver.state.guards() || receiver.state.filters() {
             // Its new owner may join other groups, and want other packets. Nothing of ours can keep it from being taken off.
             let _ = receiver.socket.detach();
         }
@@ -296,7 +264,7 @@ impl TryFrom<OwnedFd> for Receiver {
     fn try_from(fd: OwnedFd) -> Result<Self> {
         let (socket, address, sharing) = Socket::adopt(fd)?;
         let mut receiver =
-            Self::new(socket, Always, family_of(&address), Group::try_from(address).ok(), Look::at(&address, false, false))?;
+            Self::new(socket, Always, family_of(&address), Group::try_from(address).ok(), Look::at(&address))?;
         receiver.guard_against(sharing, &address)?;
         // Another descriptor of the same socket may be a listener's: then the guard is shared.
         receiver.adopt_guard(family_of(&address));

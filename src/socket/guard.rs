@@ -126,13 +126,13 @@ impl Socket {
     }
 
     /// The program that is attached, written to the beginning of a buffer: its length, or `None` where it does not fit.
-    pub(crate) fn attached(&self, buffer: &mut [Instruction]) -> Option<usize> {
-        let length = sys::attached_filter(&self.fd, &mut []).ok()?;
-        let room = buffer.get_mut(..length)?;
-        if length > 0 {
-            sys::attached_filter(&self.fd, room).ok()?;
-        }
-        Some(length)
+    pub(crate) fn attached(&self, buffer: &mut [Instruction]) -> Result<Option<usize>, Errno> {
+        let length = sys::attached_filter(&self.fd, &mut [])?;
+        Ok(match buffer.get_mut(..length) {
+            Some([]) => Some(0),
+            Some(room) => Some(sys::attached_filter(&self.fd, room)?),
+            None => None,
+        })
     }
 
     fn change(&self, family: Family, change: Change<'_>) -> Guard {
