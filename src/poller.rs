@@ -5,7 +5,7 @@ mod waker;
 
 use core::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, epoll};
+use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd};
 
 pub use event::{Event, Events, Interest, Iter, Token};
@@ -129,9 +129,7 @@ impl Poller {
                 // epoll_wait counts in milliseconds, and its successor is missing on older kernels: ppoll waits on the epoll
                 // descriptor itself.
                 None => {
-                    let mut descriptors = [PollFd::new(&self.epoll, PollFlags::IN)];
-                    let ready = rustix::event::poll(&mut descriptors, Some(&timespec(timeout)))?;
-                    if ready == 0 {
+                    if !sys::wait_readable(&self.epoll, timeout)? {
                         return Ok(());
                     }
                     0
@@ -178,13 +176,6 @@ fn whole_milliseconds(timeout: Duration) -> Option<i32> {
     }
     let seconds = i32::try_from(timeout.as_secs()).ok()?;
     seconds.checked_mul(1000)?.checked_add_unsigned(milliseconds)
-}
-
-fn timespec(timeout: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(timeout.subsec_nanos()) as _,
-    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ fn checked(returned: isize) -> Result<usize, Errno> {
 
 /// Makes the function `syscall`, out of the assembly for one processor: why it holds, instructions, and where the number, the
 /// arguments and what is returned go (`syscall(2)`). Memory may be written, so neither `readonly` nor `nomem` is said.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]
 macro_rules! by_assembly {
     ($number:ident, [$($argument:ident),*], $returned:ident, $($assembly:tt)*) => {
         /// # Safety

@@ -31,7 +31,7 @@ impl Fd {
     }
 
     #[inline]
-    fn raw(&self) -> i32 {
+    pub(super) fn raw(&self) -> i32 {
         self.open.as_raw_fd()
     }
 }

@@ -15,7 +15,7 @@ use core::time::Duration;
 
 use linux_raw_sys::general::{
     self as number, __kernel_old_timespec, AT_FDCWD, CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC,
-    F_DUPFD_CLOEXEC, O_CLOEXEC, O_NONBLOCK, O_RDONLY, epoll_event, iovec,
+    F_DUPFD_CLOEXEC, O_CLOEXEC, O_NONBLOCK, O_RDONLY, POLLIN, epoll_event, iovec, pollfd,
 };
 use linux_raw_sys::ioctl::SIOCGIFINDEX;
 use linux_raw_sys::net::{
@@ -78,6 +78,21 @@ pub(crate) fn epoll_wait(fd: &Fd, events: &mut [epoll_event], milliseconds: i32)
     // kernel keeps no pointer. `sigmask` is null, which leaves the signal mask alone: the call is then epoll_wait, which newer
     // processors lack.
     unsafe { call(number::__NR_epoll_pwait, arguments) }
+}
+
+/// `ppoll(2)`: waits until a descriptor can be read, for this time at most; whether it can. The time is kept to the nanosecond.
+///
+/// The call of this name, with words for the time: what libraries make of it on processors of 32 bits differs with their age.
+pub(crate) fn wait_readable(fd: &Fd, time: Duration) -> Result<bool, Errno> {
+    let mut descriptor = pollfd { fd: fd.raw(), events: POLLIN as _, revents: 0 };
+    let mut left = __kernel_old_timespec {
+        tv_sec: time.as_secs().try_into().unwrap_or(isize::MAX as _),
+        tv_nsec: time.subsec_nanos() as _,
+    };
+    let arguments = [&raw mut descriptor as usize, 1, &raw mut left as usize, 0, 0, 0];
+    // SAFETY: `fds` points to one structure that may be written, `tmo_p` to a `timespec` of the words that this call has, in which the
+    // kernel may leave what is left of the time; `sigmask` is null. Both outlive the call.
+    unsafe { call(number::__NR_ppoll, arguments).map(|ready| ready > 0) }
 }
 
 /// `eventfd(2)` with a count of 0, close-on-exec and non-blocking.
