@@ -34,15 +34,6 @@ impl Address {
         }
     }
 
-    /// The size of the structure of an address's family.
-    #[inline]
-    pub(crate) const fn length(address: &SocketAddr) -> usize {
-        match address {
-            SocketAddr::V4(_) => 16,
-            SocketAddr::V6(_) => Self::CAPACITY,
-        }
-    }
-
     fn v4(address: Ipv4Addr, port: u16) -> Self {
         let mut bytes = [0; Self::CAPACITY];
         // One store of each, which is little code: this is part of every send.

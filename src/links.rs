@@ -124,7 +124,7 @@ impl Links {
     pub fn watch() -> Result<Self> {
         let groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
         let socket = sys::socket(AF_NETLINK, SOCK_DGRAM, NETLINK_ROUTE).map_err(failed)?;
-        sys::subscribe(&socket, groups).map_err(failed)?;
+        sys::bind(&socket, &Address::of_netlink(groups)).map_err(failed)?;
         let mut links = Self { socket, buffer: [0; PIECE], next: 0, end: 0, asked: Asked::Nothing, is_stale: false };
         links.ask(Asked::Links).map_err(failed)?;
         Ok(links)

@@ -1,6 +1,6 @@
 //! Waking a poller from another thread.
 
-use crate::error::{Errno, Error, Object, Operation, Result};
+use crate::error::{Error, Object, Operation, Result};
 use crate::sys::{self, Fd};
 
 /// Wakes a [`Poller`](crate::Poller) from any thread (`eventfd(2)`).
@@ -23,10 +23,10 @@ impl Waker {
     /// # Errors
     /// What the kernel reports: nothing, as far as is known.
     pub fn wake(&self) -> Result<()> {
-        match sys::notify(&self.eventfd) {
+        match rustix::io::write(&self.eventfd, &1_u64.to_ne_bytes()) {
             // Its count is as high as it goes, after 2^64 wakes: the poller has been woken often enough.
-            Ok(()) | Err(Errno::WOULD_BLOCK) => Ok(()),
-            Err(errno) => Err(Error::system(Operation::Wake, Object::Nothing, errno)),
+            Ok(_) | Err(rustix::io::Errno::WOULDBLOCK) => Ok(()),
+            Err(errno) => Err(Error::system(Operation::Wake, Object::Nothing, errno.into())),
         }
     }
 

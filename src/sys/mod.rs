@@ -2,8 +2,7 @@
 //! out-of-line call in the hot receive.
 //!
 //! Each function takes and gives safe types. Bytes that the kernel wrote are never trusted for their length: what it reports is
-//! cut at the length of the buffer that it was given. Structures cross as byte arrays or as the generated types of
-//! `linux-raw-sys`.
+//! cut at the length of the buffer that it was given. Structures cross as bytes or as the types of `linux-raw-sys`.
 
 #![allow(unsafe_code)]
 
@@ -11,7 +10,6 @@ mod call;
 mod fd;
 
 use core::ffi::{CStr, c_int, c_uint};
-use core::net::SocketAddr;
 use core::ptr::null_mut;
 use core::time::Duration;
 
@@ -26,7 +24,7 @@ use linux_raw_sys::net::{
 
 pub(crate) use fd::Fd;
 
-use crate::address::Address;
+use crate::address::{Address, put};
 use crate::error::Errno;
 use crate::filter::kernel::Instruction;
 use call::call;
@@ -239,8 +237,7 @@ pub(crate) fn sendto(fd: &Fd, payload: &[u8], to: &Address) -> Result<(), Errno>
     let address = to.as_internet_bytes();
     let (payload_at, address_at) = (payload.as_ptr() as usize, address.as_ptr() as usize);
     let arguments = [fd.word(), payload_at, payload.len(), MSG_DONTWAIT as usize, address_at, address.len()];
-    // SAFETY: `buf` points to `len` readable bytes, `dest_addr` to `addrlen` readable bytes; the kernel keeps no
-    // pointer.
+    // SAFETY: `buf` points to `len` readable bytes, `dest_addr` to `addrlen` readable bytes; the kernel keeps no pointer.
     unsafe { call(number::__NR_sendto, arguments).map(drop) }
 }
 
@@ -293,17 +290,13 @@ impl SegmentSize {
 
 /// `ioctl(2)`, `SIOCGIFINDEX` (`netdevice(7)`): the index of the interface of this name, by way of any socket.
 pub(crate) fn interface_index(fd: &Fd, name: &[u8; IFNAMSIZ as usize]) -> Result<u32, Errno> {
-    let mut request = InterfaceRequest { name: *name, value: [0; 6] };
-    // SAFETY: `argp` points to a structure of the size of `struct ifreq` that may be written; the kernel keeps no pointer.
-    unsafe { call(number::__NR_ioctl, [fd.word(), SIOCGIFINDEX as usize, &raw mut request as usize, 0, 0, 0])? };
-    Ok(request.value[0])
-}
-
-/// `struct ifreq`: a name, and a union of which an `int` at its beginning is read. Its size is 32 or 40 bytes.
-#[repr(C, align(8))]
-struct InterfaceRequest {
-    name: [u8; IFNAMSIZ as usize],
-    value: [u32; 6],
+    // `struct ifreq`: a name, and a union of which an `int` at its beginning is read. Its size is 32 or 40 bytes.
+    let mut request = [0; 40];
+    put(&mut request, 0, name);
+    // SAFETY: `argp` points to as many bytes as a `struct ifreq` has, which may be written; the kernel keeps no pointer.
+    unsafe { call(number::__NR_ioctl, [fd.word(), SIOCGIFINDEX as usize, request.as_mut_ptr() as usize, 0, 0, 0])? };
+    let index = request.get(IFNAMSIZ as usize..).and_then(|union| union.first_chunk());
+    Ok(u32::from_ne_bytes(*index.ok_or(Errno::PROTOCOL)?))
 }
 
 /// `open(2)` and `read(2)`: the beginning of a file of the kernel's; gives the length of what was read.
@@ -315,18 +308,10 @@ pub(crate) fn read_file(path: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> 
     unsafe { call(number::__NR_read, [fd.word(), buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) }
 }
 
-/// `bind(2)`.
-pub(crate) fn bind(fd: &Fd, address: &SocketAddr) -> Result<(), Errno> {
-    let (to, length) = (Address::to(address), Address::length(address));
-    // SAFETY: `addr` points to at least `addrlen` readable bytes; the kernel keeps no pointer.
-    unsafe { call(number::__NR_bind, [fd.word(), to.as_bytes().as_ptr() as usize, length, 0, 0, 0]).map(drop) }
-}
-
-/// `bind(2)` of a netlink socket to multicast groups (`netlink(7)`): the kernel tells it what changes.
-pub(crate) fn subscribe(fd: &Fd, groups: u32) -> Result<(), Errno> {
-    let address = Address::of_netlink(groups);
+/// `bind(2)`; of a netlink socket to multicast groups, too (`netlink(7)`): the kernel tells it what changes.
+pub(crate) fn bind(fd: &Fd, address: &Address) -> Result<(), Errno> {
     let bytes = address.as_bytes();
-    // SAFETY: `addr` points to `addrlen` readable bytes, which begin with a `sockaddr_nl`; the kernel keeps no pointer.
+    // SAFETY: `addr` points to `addrlen` readable bytes, of which the first are the address; the kernel keeps no pointer.
     unsafe { call(number::__NR_bind, [fd.word(), bytes.as_ptr() as usize, bytes.len(), 0, 0, 0]).map(drop) }
 }
 
@@ -337,11 +322,4 @@ pub(crate) fn now() -> Duration {
     let _always_0 =
         unsafe { call(number::__NR_clock_gettime, [CLOCK_MONOTONIC as usize, &raw mut time as usize, 0, 0, 0, 0]) };
     Duration::from_secs(time.tv_sec as u64).saturating_add(Duration::from_nanos(time.tv_nsec as u64))
-}
-
-/// `write(2)` of one count to an eventfd.
-pub(crate) fn notify(fd: &Fd) -> Result<(), Errno> {
-    let one = 1_u64.to_ne_bytes();
-    // SAFETY: `buf` points to `count` readable bytes; the kernel keeps no pointer.
-    unsafe { call(number::__NR_write, [fd.word(), one.as_ptr() as usize, one.len(), 0, 0, 0]).map(drop) }
 }
