@@ -111,6 +111,21 @@ fn receive(group: Group, from: &str, at: &str) -> Outcome {
     same(collect(&mut listener, 3)?, ["one", "two", "three"].map(String::from).into())
 }
 
+/// Waits until the link carries packets: for a while after its ends are up it swallows them.
+pub fn link_is_up() -> Outcome {
+    let group = Group::new([239, 9, 0, 0], 5000)?;
+    let mut listener = Listener::<64>::bind(Membership::any(group).on(named(ENDS[1])))?;
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        send(group, ENDS[0], &["is anybody there?"])?;
+        std::thread::sleep(Duration::from_millis(2));
+        if listener.recv()?.packet().is_some() {
+            return Ok(());
+        }
+    }
+    Err("the link carries nothing".into())
+}
+
 fn truncated_and_empty() -> Outcome {
     let group = new_group()?;
     let mut listener = Listener::<8>::bind(Membership::any(group).on(named("lo")))?;
@@ -270,6 +285,7 @@ fn rejoin() -> Outcome {
     book.join(membership, &mut listener)?;
     network::delete_pair()?;
     network::make_pair()?;
+    link_is_up()?;
     while let Some(change) = links.next()? {
         book.apply(&change, &mut listener)?;
     }

@@ -59,5 +59,6 @@ fn prepare(is_alone: bool) -> Outcome {
     }
     let kernel = rustix::system::uname();
     println!("SELFTEST on {} {}", kernel.machine().to_string_lossy(), kernel.release().to_string_lossy());
-    network::make()
+    network::make()?;
+    cases::link_is_up()
 }
