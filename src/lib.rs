@@ -30,7 +30,8 @@
 //! | [`Group`], [`Interface`], [`Ttl`], [`Membership`] | plain values: where packets go and come from |
 //! | [`Packet`], [`Received`] | what a listener hands out |
 //! | [`filter`] | which packets it hands out |
-//! | `sys`, `cmsg` | system calls, the only `unsafe`; control messages out of bytes |
+//! | `sys` | system calls, the only `unsafe` |
+//! | `address`, `cmsg` | socket addresses and control messages: pure bytes |
 //! | `route` | the kernel asked: which interface, which source address? |
 //! | `socket` | one datagram socket, safe |
 //! | [`Listener`], [`Receiver`] | receiving: with a buffer of a fixed size, or into the caller's |
@@ -56,8 +57,8 @@
 //! - **No wake for nothing.** The kernel runs what it can of a filter: what it refuses costs the process nothing, and counts as
 //!   dropped ([`kernel_refuses`](Counters::kernel_refuses)).
 //! - **Bounded work.** One call refuses 64 packets at most before it returns; one step sends one batch. There is no recursion.
-//! - **No heap in the core**, no copy of a payload, and one system call a packet. No panic on what a packet, a user or the kernel
-//!   says.
+//! - **No heap in the core**, and one system call a packet or less. No copy of a payload, but of short ones that leave together:
+//!   for the kernel to fetch them one by one takes longer. No panic on what a packet, a user or the kernel says.
 //!
 //! # Non-goals
 //! Reliable multicast, routing daemons, other systems than Linux, removing duplicates across interfaces, and a runtime of its own.
@@ -76,7 +77,7 @@
 //! # Kernels
 //! | Linux | brings | before it |
 //! |---|---|---|
-//! | 3.9 | `SO_REUSEPORT`: all that is needed | listeners cannot be made |
+//! | 3.9 | `SO_REUSEPORT`, `SO_GET_FILTER`: all that is needed | listeners cannot be made |
 //! | 4.12 | `SO_MEMINFO` | [`Counters::dropped`] is `None` |
 //! | 4.18 | `UDP_SEGMENT` | [`SendOptions::batches`] sends singly |
 //! | 4.20 | `IPV6_MULTICAST_ALL` | foreign IPv6 groups wake the listener, which refuses them |
