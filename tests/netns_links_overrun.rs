@@ -4,43 +4,11 @@
 mod common;
 
 use std::io::Write;
-use std::num::NonZeroU32;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use common::PATIENCE;
+use common::changes::{all, is_link, name, until};
 use common::link::{Pair, index_of, run};
-use multicast::{Change, Events, Interest, Link, Links, Name, Poller, Token};
-
-/// Reads what is told until a change is as wanted, which is given. It waits as a program would.
-fn until(links: &mut Links, wanted: impl Fn(&Change) -> bool) -> Change {
-    let poller = Poller::new().unwrap();
-    poller.register(&*links, Token(0), Interest::READABLE).unwrap();
-    let mut events = Events::<1>::new();
-    let end = Instant::now() + PATIENCE;
-    loop {
-        while let Some(change) = links.next().unwrap() {
-            if wanted(&change) {
-                return change;
-            }
-        }
-        assert!(Instant::now() < end, "it was not told");
-        poller.poll(&mut events, Duration::from_millis(100)).unwrap();
-    }
-}
-
-/// Reads all that there is.
-fn all(links: &mut Links) -> Vec<Change> {
-    std::iter::from_fn(|| links.next().unwrap()).collect()
-}
-
-fn name(text: &str) -> Option<Name> {
-    Some(text.parse().unwrap())
-}
-
-fn is_link(change: &Change, index: NonZeroU32, like: impl Fn(&Link) -> bool) -> bool {
-    matches!(change, Change::Link(link) if link.index == index && like(link))
-}
+use multicast::{Change, Links};
 
 /// More changes than its socket holds: some are lost, and it says so. Then all is told anew.
 #[test]

@@ -3,6 +3,7 @@
 // Each test file compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod changes;
 pub mod link;
 pub mod peer;
 pub mod refusing;
