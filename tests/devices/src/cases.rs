@@ -17,7 +17,10 @@ use multicast::{
 use crate::Outcome;
 use crate::network::{self, ADDRESSES, ENDS};
 
-pub const ALL: [(&str, fn() -> Outcome); 21] = [
+/// A name, and what is tried under it.
+pub type Case = (&'static str, fn() -> Outcome);
+
+pub const ALL: [Case; 21] = [
     ("receive-ipv4-on-lo", || receive(Group::new([239, 9, 0, 1], 5001)?, "lo", "lo")),
     ("receive-ipv4-over-a-link", || receive(Group::new([239, 9, 0, 2], 5002)?, ENDS[0], ENDS[1])),
     ("receive-ipv6-over-a-link", || receive("[ff15::9:3]:5003".parse()?, ENDS[0], ENDS[1])),
