@@ -126,7 +126,9 @@ def measured_at_its_end(command):
             for _ in range(2000):
                 children = Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split()
                 try:
-                    if children and Path(f"/proc/{children[0]}/syscall").read_text().split()[0] == "231":
+                    # strace tries itself out with children of its own, which end by the same call.
+                    is_it = children and os.path.samefile(f"/proc/{children[0]}/exe", command[0])
+                    if is_it and Path(f"/proc/{children[0]}/syscall").read_text().split()[0] == "231":
                         most = max(most, rss(children[0]))
                         break
                 except (OSError, IndexError):
