@@ -74,7 +74,8 @@ pub enum ErrorKind {
     MixedSources,
     /// The group is not joined on the interface.
     NotJoined,
-    /// Packets leave on one interface: [`Interface::All`] is for listening.
+    /// Packets leave on one interface, and a listener that is bound to its interface hears that one: [`Interface::All`], and for such
+    /// a listener any other interface, makes no sense.
     OneInterface,
     /// A packet is longer than UDP, or than the path, can carry.
     TooLong,

@@ -48,7 +48,7 @@ pub struct Counters {
     /// On a [`CoalescingListener`] packets that came together are lost together, and count as one here.
     pub dropped: Option<u64>,
     /// Whether the kernel runs a program for this listener, or did: a filter, or a guard against what was not joined, which
-    /// listeners have that are not bound to an IPv4 group. Then [`dropped`](Self::dropped) has in it what that refused.
+    /// listeners have that are bound neither to an IPv4 group nor to an interface. Then [`dropped`](Self::dropped) has in it what that refused.
     pub kernel_refuses: bool,
 }
 

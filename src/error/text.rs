@@ -100,7 +100,10 @@ pub(super) fn reason(
             "one listener hears a group on an interface either from any source or from named ones: leave it first, or open another listener"
         }
         ErrorKind::NotJoined => "the group is not joined there",
-        ErrorKind::OneInterface => "packets leave on one interface: make a multicaster for each",
+        ErrorKind::OneInterface => match operation {
+            Operation::Send => "packets leave on one interface: make a multicaster for each",
+            _ => "this listener is bound to its one interface: make one for each, or one that is bound to its group alone",
+        },
         ErrorKind::LimitReached => limit(operation, object, errno),
         ErrorKind::TooLong => match object {
             Object::Packet { length, group } if *length <= longest(*group) => {
@@ -186,9 +189,10 @@ pub(super) const fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
         (Operation::Reregister | Operation::Unregister, linux::ENOENT) => ErrorKind::NotRegistered,
         (Operation::Register, linux::EPERM) => ErrorKind::NotPollable,
         (_, linux::ENOSPC | linux::EMFILE | linux::ENFILE) => ErrorKind::LimitReached,
-        (Operation::Join | Operation::Leave | Operation::Resolve | Operation::Send, linux::ENODEV | linux::ENXIO) => {
-            ErrorKind::NoSuchInterface
-        }
+        (
+            Operation::Bind | Operation::Join | Operation::Leave | Operation::Resolve | Operation::Send,
+            linux::ENODEV | linux::ENXIO,
+        ) => ErrorKind::NoSuchInterface,
         // Groups are checked before: what is left is an interface without IPv6, as one with an MTU of less than 1,280.
         (Operation::Join, linux::EINVAL) | (Operation::Send, linux::EADDRNOTAVAIL) => ErrorKind::NoAddress,
         (_, linux::EMSGSIZE) => ErrorKind::TooLong,

@@ -15,12 +15,13 @@ use crate::socket::{Guard, family_of};
 impl<F: Filter> Receiver<F> {
     /// Joins a group on an interface (`MCAST_JOIN_GROUP`, `ip(7)`). To have joined it before is fine.
     ///
-    /// A listener that is bound to one group can join that group on further interfaces. One that was opened on a port joins any
+    /// A listener that is bound to one group can join that group on further interfaces, unless it is
+    /// [bound to its interface](crate::ListenOptions::bind_to_interface), too. One that was opened on a port joins any
     /// group of that port and of its family.
     ///
     /// # Errors
-    /// [`ErrorKind::BoundToGroup`], [`ErrorKind::PortMismatch`] and [`ErrorKind::FamilyMismatch`] where its packets would never
-    /// arrive; [`ErrorKind::NoSuchInterface`]; [`ErrorKind::NoAddress`] where the interface has no IPv6, as with an MTU of less than
+    /// [`ErrorKind::BoundToGroup`], [`ErrorKind::OneInterface`], [`ErrorKind::PortMismatch`] and [`ErrorKind::FamilyMismatch`] where
+    /// its packets would never arrive; [`ErrorKind::NoSuchInterface`]; [`ErrorKind::NoAddress`] where the interface has no IPv6, as with an MTU of less than
     /// 1,280; [`ErrorKind::Unreachable`] where no interface was named and there is no route;
     /// [`ErrorKind::InterfaceNeeded`] for a link-local group without an interface; [`ErrorKind::LimitReached`] and
     /// [`ErrorKind::SourceLimitReached`]; [`ErrorKind::MixedSources`] where the group was joined there in the other way, from any
@@ -33,12 +34,8 @@ impl<F: Filter> Receiver<F> {
     #[doc(alias = "IP_ADD_MEMBERSHIP")]
     pub fn join(&mut self, membership: &Membership) -> Result<()> {
         self.check_source(membership, membership.only_source(), Operation::Join)?;
-        if !self.state.guards() {
-            return self.socket.join(membership, |_| ());
-        }
-        let group = membership.group().address();
         let Self { socket, state, .. } = self;
-        let joined = socket.join(membership, |interface| state.admit(socket, group, interface));
+        let joined = socket.join(membership, |interface| state.admit(socket, membership, interface));
         self.undo_unless(membership, joined)
     }
 
@@ -64,7 +61,8 @@ impl<F: Filter> Receiver<F> {
 
     /// Leaves a group on an interface (`MCAST_LEAVE_GROUP`, `ip(7)`). Not to be a member is fine.
     ///
-    /// Packets that the kernel had queued before may still come, but on a listener with a wildcard or IPv6 address.
+    /// Packets that the kernel had queued before may still come, but on a listener that has a guard: with a wildcard or
+    /// IPv6 address, and not bound to its interface.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -102,7 +100,7 @@ impl<F: Filter> Receiver<F> {
     /// Joins what the membership says on the interface of this index, whichever it names.
     pub(crate) fn join_on(&mut self, membership: &Membership, index: NonZeroU32) -> Result<()> {
         self.check_source(membership, membership.only_source(), Operation::Join)?;
-        self.state.admit(&self.socket, membership.group().address(), index);
+        self.state.admit(&self.socket, membership, index)?;
         let joined = self.socket.join_on(membership, index);
         self.undo_unless(membership, joined)
     }

@@ -1,8 +1,10 @@
-//! What a receiver knows of itself beside socket, filter and counters, in four bytes.
+//! What a receiver knows of itself beside socket, filter and counters, in six bytes.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::num::NonZeroU32;
 
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::group::Membership;
 use crate::socket::{Guard, Socket};
 
 /// What is looked at, what the kernel does in our stead, and where packets are cut.
@@ -11,20 +13,22 @@ pub(super) struct State {
     /// At how many bytes the filter sees packets cut. Its program knows.
     pub(super) mtu: u16,
     pub(super) look: Look,
-    flags: u8,
+    flags: u16,
 }
 
 impl State {
     /// Bound to one group: no other destination is ever admitted.
-    const ONE_GROUP: u8 = 1;
+    const ONE_GROUP: u16 = 1;
     /// The kernel looks at destination and interface: then we need not, but at those of what it had queued when a group was left.
-    const GUARDS: u8 = 2;
+    const GUARDS: u16 = 2;
     /// The kernel runs the filter's program.
-    const FILTERS: u8 = 4;
+    const FILTERS: u16 = 4;
     /// The kernel may have refused packets, which it counts as dropped.
-    const HAS_REFUSED: u8 = 8;
+    const HAS_REFUSED: u16 = 8;
+    /// Bound to one interface: it can be joined on no other one.
+    const ONE_INTERFACE: u16 = 16;
     /// Above these, how many instructions the filter's program may have, as a power of two; 0 where it is to have none.
-    const ROOM: u32 = 4;
+    const ROOM: u32 = 5;
 
     /// The kernel does nothing yet, and packets are not cut.
     pub(super) const fn new(one_group: bool, look: Look) -> Self {
@@ -33,6 +37,14 @@ impl State {
 
     pub(super) const fn one_group(self) -> bool {
         self.flags & Self::ONE_GROUP != 0
+    }
+
+    const fn one_interface(self) -> bool {
+        self.flags & Self::ONE_INTERFACE != 0
+    }
+
+    pub(super) const fn set_one_interface(&mut self) {
+        self.flags |= Self::ONE_INTERFACE;
     }
 
     pub(super) const fn guards(self) -> bool {
@@ -59,7 +71,7 @@ impl State {
     pub(super) const fn set_room(&mut self, instructions: usize) {
         // The next power of two, 4,096 at most.
         let power = usize::BITS.saturating_sub(instructions.saturating_sub(1).leading_zeros());
-        self.flags = self.flags & 0x0f | (power as u8) << Self::ROOM;
+        self.flags = self.flags & 0x1f | (power as u16) << Self::ROOM;
     }
 
     /// What the kernel does from now on. It may have refused packets as soon as it did anything.
@@ -79,11 +91,16 @@ impl State {
         self.look = self.look.guarded(true);
     }
 
-    /// Lets a group through the guard. Where that cannot be, we look for ourselves from now on.
-    pub(super) fn admit(&mut self, socket: &Socket, group: IpAddr, interface: NonZeroU32) {
-        if self.guards() && socket.admit(group, interface) == Guard::Gone {
+    /// Lets the group, which is to be joined on this interface, through the guard. Where that cannot be, we look for ourselves from
+    /// now on. Where its packets would never arrive, it is an error.
+    pub(super) fn admit(&mut self, socket: &Socket, membership: &Membership, interface: NonZeroU32) -> Result<()> {
+        if self.one_interface() && !socket.is_bound_to_interface(interface) {
+            return Err(Error::new(Operation::Join, membership.object(), ErrorKind::OneInterface));
+        }
+        if self.guards() && socket.admit(membership.group().address(), interface) == Guard::Gone {
             self.unguarded();
         }
+        Ok(())
     }
 }
 
@@ -141,7 +158,7 @@ mod tests {
     #[test]
     fn room_is_kept_as_the_next_power_of_two() {
         let mut state = State::new(true, Look::NOTHING);
-        assert_eq!((state.room(), size_of::<State>()), (0, 4));
+        assert_eq!((state.room(), size_of::<State>()), (0, 6));
         for (instructions, room) in [(2, 2), (3, 4), (64, 64), (65, 128), (4095, 4096), (4096, 4096)] {
             state.set_room(instructions);
             assert_eq!(state.room(), room);

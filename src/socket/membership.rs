@@ -6,7 +6,7 @@ use core::num::NonZeroU32;
 
 use linux_raw_sys::net as linux;
 
-use super::{IP, IPV6, Socket};
+use super::{IP, IPV6, SOCKET, Socket};
 use crate::address::{Address, put};
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
 use crate::group::{Group, Interface, Membership};
@@ -34,16 +34,16 @@ enum Hears {
 }
 
 impl Socket {
-    /// Joins what the membership says. To have joined it before is fine. Tells of each interface before it is joined there.
-    pub(crate) fn join(&self, membership: &Membership, mut before: impl FnMut(NonZeroU32)) -> Result<()> {
+    /// Joins what the membership says. To have joined it before is fine. Asks before it is joined on each interface.
+    pub(crate) fn join(&self, membership: &Membership, mut before: impl FnMut(NonZeroU32) -> Result<()>) -> Result<()> {
         if membership.interface() != Interface::All {
             let index = route::index(membership.group(), membership.interface(), Operation::Join)?;
-            before(index);
+            before(index)?;
             return self.join_on(membership, index);
         }
         let mut joined = 0_usize;
         route::each_multicast_interface(Operation::Join, |index| {
-            before(index);
+            before(index)?;
             match self.join_on(membership, index) {
                 Ok(()) => {
                     joined = joined.saturating_add(1);
@@ -60,11 +60,33 @@ impl Socket {
         Ok(())
     }
 
+    /// Binds to the interface that is meant for the group, whose index is given back: nothing that comes in on another one will be
+    /// heard (`SO_BINDTOIFINDEX`, `socket(7)`).
+    #[inline(always)]
+    pub(crate) fn bind_to_interface(&self, group: Group, interface: Interface) -> Result<NonZeroU32> {
+        let index = route::index_by(&self.fd, group, interface, Operation::Bind)?;
+        match sys::setsockopt_int(&self.fd, SOCKET, linux::SO_BINDTOIFINDEX, index.get()) {
+            Ok(()) => Ok(index),
+            Err(errno) => Err(Error::system(Operation::Bind, Membership::any(group).on(interface).object(), errno)),
+        }
+    }
+
+    /// Whether it is bound to this interface.
+    pub(crate) fn is_bound_to_interface(&self, index: NonZeroU32) -> bool {
+        sys::getsockopt_int(&self.fd, SOCKET, linux::SO_BINDTOIFINDEX) == Ok(index.get())
+    }
+
     /// Joins a group, from any source and on one interface, on a socket that has joined nothing yet: it can meet neither another
     /// membership in the group nor a limit.
     #[inline(always)]
     pub(crate) fn join_first(&self, group: Group, interface: Interface) -> Result<()> {
         let index = route::index_by(&self.fd, group, interface, Operation::Join)?;
+        self.join_first_on(group, interface, index)
+    }
+
+    /// The same where the interface's index is known.
+    #[inline(always)]
+    pub(crate) fn join_first_on(&self, group: Group, interface: Interface, index: NonZeroU32) -> Result<()> {
         let mut request = [0; REQUEST];
         fill(&mut request, group.address(), index.get());
         match sys::setsockopt(&self.fd, level(group.address()), linux::MCAST_JOIN_GROUP, &request) {

@@ -15,14 +15,12 @@ use core::num::NonZeroU32;
 use freestanding::{Arguments, Stream, exit, or_exit, print};
 use multicast::filter::Prefix;
 use multicast::{
-    Events, Group, Interest, Interface, ListenOptions, Listener, Membership, Multicaster, Poller, Progress, Received,
+    Events, Group, Interest, Interface, ListenOptions, Membership, Multicaster, Poller, Progress, Received,
     SendOptions, Token,
 };
 
 const USAGE: &[u8] =
     b"usage: tiny-mcast listen GROUP PORT INTERFACE [PREFIX]\n       tiny-mcast send GROUP PORT INTERFACE PACKET..\n";
-
-type PrefixListener = Listener<1500, Prefix<&'static [u8]>>;
 
 freestanding::program!(main);
 
@@ -47,25 +45,13 @@ fn or_usage<T>(value: Option<T>) -> T {
     value.unwrap_or_else(|| usage())
 }
 
-// The families part at once, so that each is linked with what it needs alone.
-
 fn listen(mut arguments: Arguments, poller: &Poller) -> ! {
-    let (address, port) = place(&mut arguments);
+    let group = place(&mut arguments);
     let interface = Interface::Index(or_usage(arguments.next().and_then(index)));
     let filter = Prefix(arguments.next().unwrap_or(b""));
-    let mut listener: PrefixListener = match address {
-        // The kernel runs the filter.
-        IpAddr::V4(address) => {
-            let group = or_usage(Group::known(IpAddr::V4(address), port));
-            or_exit(ListenOptions::new().reuse_port(false).filter(filter).bind(Membership::any(group).on(interface)))
-        }
-        // Options of another type, so that they are compiled apart. The program asks the filter: the guard that would stand before it in the kernel is larger than the rest of this path.
-        IpAddr::V6(address) => {
-            let group = or_usage(Group::known(IpAddr::V6(address), port));
-            let options = ListenOptions::new().reuse_port(false).kernel_filter(false).instructions::<2>().filter(filter);
-            or_exit(options.bind(Membership::any(group).on(interface)))
-        }
-    };
+    // Bound to its interface it needs no guard, also for IPv6; and the kernel runs the filter.
+    let options = ListenOptions::new().reuse_port(false).filter(filter);
+    let mut listener = or_exit(options.bind_to_interface::<1500>(Membership::any(group).on(interface)));
     let mut events = Events::<1>::new();
     or_exit(poller.register(&listener, Token(0), Interest::READABLE));
     loop {
@@ -78,16 +64,17 @@ fn listen(mut arguments: Arguments, poller: &Poller) -> ! {
 }
 
 fn send(mut arguments: Arguments, poller: &Poller) -> ! {
-    let (address, port) = place(&mut arguments);
+    let group = place(&mut arguments);
     let interface = or_usage(arguments.next());
-    let mut caster: Multicaster<Arguments> = match address {
+    // The families part, so that each is linked with what it needs alone.
+    let mut caster: Multicaster<Arguments> = match group.address() {
         IpAddr::V4(address) => {
-            let group = or_usage(Group::known(IpAddr::V4(address), port));
+            let group = or_usage(Group::known(IpAddr::V4(address), group.port()));
             let interface = Interface::Address(IpAddr::V4(or_usage(ipv4(interface))));
             or_exit(SendOptions::new().interface(interface).packets(group, arguments))
         }
         IpAddr::V6(address) => {
-            let group = or_usage(Group::known(IpAddr::V6(address), port));
+            let group = or_usage(Group::known(IpAddr::V6(address), group.port()));
             let interface = Interface::Index(or_usage(index(interface)));
             or_exit(SendOptions::new().interface(interface).packets(group, Words(arguments)))
         }
@@ -121,10 +108,11 @@ impl IntoIterator for Words {
     }
 }
 
-/// Address and port of the group, the next two arguments.
-fn place(arguments: &mut Arguments) -> (IpAddr, u16) {
+/// The group: the next two arguments.
+fn place(arguments: &mut Arguments) -> Group {
     let mut next = || or_usage(arguments.next());
-    (or_usage(address(next())), or_usage(number(next(), 10)))
+    let address = or_usage(address(next()));
+    or_usage(Group::known(address, or_usage(number(next(), 10))))
 }
 
 fn index(text: &[u8]) -> Option<NonZeroU32> {
