@@ -137,8 +137,10 @@ where
     #[inline(always)]
     fn send_singly(&mut self, packets: usize) -> Result<Progress> {
         let mut sent = 0_usize;
+        // A copy: what is lent to a system call, the compiler trusts no more, nor what lies beside it.
+        let to = self.to;
         while let Some(item) = self.staging.front().filter(|_| sent < packets) {
-            match self.socket.send(item.as_ref(), &self.to) {
+            match self.socket.send(item.as_ref(), &to) {
                 Ok(()) => {
                     self.staging.sent();
                     sent = sent.saturating_add(1);

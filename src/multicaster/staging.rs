@@ -1,19 +1,21 @@
 //! What to send next, and what was taken: the part of a multicaster that knows no socket, so that it can be tested and fuzzed
 //! without one.
 
-use heapless::Deque;
+mod ring;
+
+use ring::Ring;
 
 /// An iterator, and the items that were pulled from it and not sent yet, in their order.
 pub(crate) struct Staging<I: Iterator, const BATCH: usize> {
     items: I,
-    staged: Deque<I::Item, BATCH>,
+    staged: Ring<I::Item, BATCH>,
     /// The iterator has said that it is at its end, and is not asked again.
     exhausted: bool,
 }
 
 impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
     pub(crate) const fn new(items: I) -> Self {
-        Self { items, staged: Deque::new(), exhausted: false }
+        Self { items, staged: Ring::new(), exhausted: false }
     }
 
     /// Pulls items until the batch is full: at least one if there is one, and beyond it only what the iterator has promised, since
@@ -21,14 +23,12 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
     #[inline]
     pub(crate) fn fill(&mut self) {
         while !self.exhausted && !self.staged.is_full() {
-            if !self.staged.is_empty() && self.items.size_hint().0 == 0 {
+            if self.staged.len() > 0 && self.items.size_hint().0 == 0 {
                 return;
             }
             match self.items.next() {
-                Some(item) => {
-                    // There is room: the loop's condition says so.
-                    let _ = self.staged.push_back(item);
-                }
+                // There is room: the loop's condition says so.
+                Some(item) => self.staged.push(item),
                 None => self.exhausted = true,
             }
         }
@@ -54,22 +54,19 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
     /// Takes the item that is next away: it was sent, or is given up.
     #[inline]
     pub(crate) fn sent(&mut self) -> Option<I::Item> {
-        self.staged.pop_front()
+        self.staged.pop()
     }
 
     /// Takes so many items away, which were sent.
     pub(crate) fn sent_together(&mut self, count: usize) {
-        // Mostly these are all, and to drop a number of plain slices takes no time.
-        if count >= self.staged.len() {
-            return self.staged.clear();
-        }
         for _ in 0..count {
-            self.staged.pop_front();
+            self.staged.pop();
         }
     }
 
     pub(crate) fn into_parts(self) -> (I, impl Iterator<Item = I::Item>) {
-        (self.items, self.staged.into_iter())
+        let mut staged = self.staged;
+        (self.items, core::iter::from_fn(move || staged.pop()))
     }
 }
 

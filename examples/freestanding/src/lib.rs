@@ -80,7 +80,19 @@ impl Arguments {
 impl Iterator for Arguments {
     type Item = &'static [u8];
 
+    // By a copy: an iterator that is part of something is not lent to a call, behind which the compiler would trust nothing of it.
+    #[inline(always)]
     fn next(&mut self) -> Option<&'static [u8]> {
+        let mut copy = self.clone();
+        let word = copy.next_word();
+        *self = copy;
+        word
+    }
+}
+
+impl Arguments {
+    #[inline(never)]
+    fn next_word(&mut self) -> Option<&'static [u8]> {
         // SAFETY: `next` is one of the pointers or the null at their end, never past it; nobody writes there.
         let word = unsafe { *self.next };
         if word.is_null() {

@@ -126,49 +126,44 @@ fn address(text: &[u8]) -> Option<IpAddr> {
 
 fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
-    let mut parts = text.split(|byte| *byte == b'.');
-    for octet in &mut octets {
-        *octet = u8::try_from(number(parts.next()?, 10)?).ok()?;
+    let count = numbers(text, b'.', 10, &mut octets)?;
+    // In each the lower byte counts; the upper one must be 0.
+    match octets.map(u16::to_be_bytes) {
+        [[0, a], [0, b], [0, c], [0, d]] if count == 4 => Some(Ipv4Addr::new(a, b, c, d)),
+        _ => None,
     }
-    parts.next().is_none().then_some(octets.into())
 }
 
 /// Eight numbers, of which `::` may stand for some that are 0 (RFC 4291, section 2.2).
 fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
-    // The numbers before and behind the gap, how many they are, and how many of them stand before it.
-    let (mut before, mut after, mut count, mut gap) = (0_u128, 0_u128, 0_u32, None);
-    let mut rest = text;
-    if let Some(behind) = text.strip_prefix(b"::") {
-        (rest, gap) = (behind, Some(0));
-    }
-    while !rest.is_empty() {
-        let end = rest.iter().position(|byte| *byte == b':').unwrap_or(rest.len());
-        let (digits, behind) = rest.split_at_checked(end)?;
-        let half = if gap.is_some() { &mut after } else { &mut before };
-        *half = (*half << 16) | u128::from(number(digits, 16)?);
-        count += 1;
-        rest = match behind {
-            // A colon at the end joins nothing.
-            [] | [b':'] if count > 8 || !behind.is_empty() => return None,
-            [] => behind,
-            [b':', b':', behind @ ..] if gap.is_none() => {
-                gap = Some(count);
-                behind
+    let (mut segments, mut behind) = ([0; 8], [0; 8]);
+    match text.windows(2).position(|pair| pair == b"::") {
+        None if numbers(text, b':', 16, &mut segments)? == 8 => {}
+        None => return None,
+        Some(gap) => {
+            let before = numbers(text.get(..gap)?, b':', 16, &mut segments)?;
+            let count = numbers(text.get(gap + 2..)?, b':', 16, &mut behind)?;
+            if before + count >= 8 {
+                return None;
             }
-            [_, behind @ ..] => behind,
-        };
-    }
-    match gap {
-        None if count == 8 => {}
-        Some(gap) if count < 8 => {
-            // Not in one step, for which a processor has no instruction.
-            for _ in gap..8 {
-                before <<= 16;
+            for (to, from) in segments.iter_mut().rev().zip(behind.get(..count)?.iter().rev()) {
+                *to = *from;
             }
         }
-        _ => return None,
     }
-    Some(Ipv6Addr::from_bits(before | after))
+    Some(Ipv6Addr::from(segments))
+}
+
+/// Reads numbers with separators between them; how many there were.
+fn numbers(text: &[u8], separator: u8, base: u32, room: &mut [u16]) -> Option<usize> {
+    let mut count = 0;
+    if !text.is_empty() {
+        for part in text.split(|byte| *byte == separator) {
+            *room.get_mut(count)? = number(part, base)?;
+            count += 1;
+        }
+    }
+    Some(count)
 }
 
 /// A number of up to 16 bits.

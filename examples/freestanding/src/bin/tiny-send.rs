@@ -9,13 +9,13 @@ use multicast::{Events, Group, Interest, Interface, Poller, Progress, SendOption
 
 const GROUP: Group = Group::known(IpAddr::V4(Ipv4Addr::new(239, 1, 2, 3)), 5000).unwrap();
 const INTERFACE: Interface = Interface::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
-const PACKETS: [&[u8]; 4] = [b"NOTIFY one", b"M-SEARCH *", b"NOTIFY two", b"NOTIFY three"];
+static PACKETS: [&[u8]; 4] = [b"NOTIFY one", b"M-SEARCH *", b"NOTIFY two", b"NOTIFY three"];
 
 freestanding::program!(main);
 
 fn main(_: Arguments) -> ! {
     let options = SendOptions::new().ttl(Ttl::HOST).interface(INTERFACE);
-    let mut caster = or_exit(options.packets(GROUP, PACKETS));
+    let mut caster = or_exit(options.packets(GROUP, &PACKETS));
     let (poller, mut events) = (or_exit(Poller::new()), Events::<1>::new());
     // One-shot, so that it does not end the other waits.
     let writable = Interest::WRITABLE.oneshot();
