@@ -75,10 +75,7 @@ impl<const MTU: usize> Listener<MTU> {
 impl<const MTU: usize, F: Filter> Listener<MTU, F> {
     fn from_receiver(receiver: Receiver<F>) -> Self {
         const { assert!(MTU >= 1 && MTU <= u16::MAX as usize, "a listener's MTU is 1 to 65,535 bytes") };
-        let mut buffer = heapless::Vec::new();
-        // It is as long as it can be: there is no other length to refuse.
-        let _ = buffer.resize(MTU, 0);
-        Self { receiver, buffer }
+        Self { receiver, buffer: heapless::Vec::from_array([0; MTU]) }
     }
 
     /// Receives one packet, which is lent until the next call. It never blocks.
