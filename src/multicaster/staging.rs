@@ -59,6 +59,10 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
 
     /// Takes so many items away, which were sent.
     pub(crate) fn sent_together(&mut self, count: usize) {
+        // Mostly these are all.
+        if count >= self.staged.len() {
+            return self.staged.clear();
+        }
         for _ in 0..count {
             self.staged.pop();
         }

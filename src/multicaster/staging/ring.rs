@@ -45,7 +45,9 @@ impl<T, const N: usize> Ring<T, N> {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         let (behind, from_first) = self.places.split_at_checked(self.first).unwrap_or((&[], &[]));
-        from_first.iter().chain(behind).flatten().take(self.count)
+        let first = from_first.get(..self.count).unwrap_or(from_first);
+        let rest = behind.get(..self.count.saturating_sub(first.len())).unwrap_or(behind);
+        first.iter().chain(rest).filter_map(Option::as_ref)
     }
 
     /// Puts an item behind the others, if there is room.
@@ -56,6 +58,14 @@ impl<T, const N: usize> Ring<T, N> {
             *place = Some(item);
             self.count = self.count.saturating_add(1);
         }
+    }
+
+    /// Takes all items out.
+    pub(super) fn clear(&mut self) {
+        for place in &mut self.places {
+            *place = None;
+        }
+        (self.first, self.count) = (0, 0);
     }
 
     /// Takes the first item out.
@@ -86,7 +96,7 @@ mod tests {
             }
             assert_eq!(ring.iter().copied().collect::<Vec<_>>(), [expected, expected + 1, expected + 2]);
             for _ in 0..taken {
-                assert_eq!((ring.front(), ring.len() > 0), (Some(&expected), true));
+                assert_eq!(ring.front(), Some(&expected));
                 assert_eq!(ring.pop(), Some(expected));
                 expected += 1;
             }
@@ -98,10 +108,13 @@ mod tests {
     fn a_ring_of_one_holds_one() {
         let mut ring = Ring::<u32, 1>::new();
         for item in 0..3 {
-            assert_eq!((ring.front(), ring.pop(), ring.len(), ring.iter().count()), (None, None, 0, 0));
+            assert_eq!((ring.pop(), ring.len(), ring.iter().count()), (None, 0, 0));
+            assert_eq!(ring.front(), None);
             ring.push(item);
-            assert_eq!((ring.front(), ring.len(), ring.is_full()), (Some(&item), 1, true));
+            assert_eq!((ring.front(), ring.iter().count(), ring.is_full()), (Some(&item), 1, true));
             assert_eq!(ring.pop(), Some(item));
+            ring.push(item);
+            ring.clear();
         }
     }
 }

@@ -121,7 +121,10 @@ fn index(text: &[u8]) -> Option<NonZeroU32> {
 
 /// An IPv4 or IPv6 address. The parser of `core` has a panic path.
 fn address(text: &[u8]) -> Option<IpAddr> {
-    if text.contains(&b':') { ipv6(text).map(IpAddr::V6) } else { ipv4(text).map(IpAddr::V4) }
+    match ipv4(text) {
+        Some(address) => Some(IpAddr::V4(address)),
+        None => ipv6(text).map(IpAddr::V6),
+    }
 }
 
 fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
