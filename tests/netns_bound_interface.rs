@@ -1,0 +1,232 @@
+//! Listeners that are bound to their group and to their interface hear nothing else, without a guard, and say what they cannot do. In
+//! a private network: see `make test`.
+
+mod common;
+
+use std::net::UdpSocket;
+use std::num::NonZeroU32;
+
+use common::link::{Pair, index_of, named, run};
+use common::refusing::refusing;
+use common::{assert_quiet, expect_packet, on_lo, peer, require_private_network, send_all, unique_group, unique_v6_group};
+use multicast::filter::Prefix;
+use multicast::filter::kernel::Instruction;
+use multicast::{
+    Counters, ErrorKind, Group, Interface, Links, ListenOptions, Listener, Membership, Memberships, Progress, Received,
+    SendOptions,
+};
+
+/// IPv4, and of IPv6 link-local and site-local.
+fn groups() -> [Group; 3] {
+    [unique_group(), unique_v6_group(2), unique_v6_group(5)]
+}
+
+fn bind(group: Group, interface: Interface) -> Listener<64> {
+    ListenOptions::new().bind_to_interface(Membership::any(group).on(interface)).unwrap()
+}
+
+fn send_on(interface: Interface, group: Group, payload: &str) {
+    let mut caster = SendOptions::new().interface(interface).packets(group, [payload]).unwrap();
+    assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+}
+
+#[test]
+fn its_group_comes_through_on_its_interface_and_the_kernel_has_no_guard_to_run() {
+    let pair = Pair::new();
+    for group in groups() {
+        let mut on_link = bind(group, named(&pair.b));
+        let mut on_lo = bind(group, Interface::LOOPBACK);
+        send_on(named(&pair.a), group, "on the link");
+        send_all(group, ["on lo"]);
+        assert_eq!(expect_packet(&mut on_link), b"on the link");
+        assert_eq!(expect_packet(&mut on_lo), b"on lo");
+        for listener in [&mut on_link, &mut on_lo] {
+            assert_quiet(listener);
+            let program = &mut [Instruction::NOTHING; 256];
+            assert_eq!(listener.kernel_program(program).unwrap().to_string(), "");
+            let Counters { received, foreign, kernel_refuses, .. } = listener.counters();
+            assert_eq!((received, foreign, kernel_refuses), (1, 0, false));
+        }
+    }
+}
+
+#[test]
+fn another_interface_that_another_process_joined_does_not_come_through() {
+    let (ours, theirs) = (Pair::new(), Pair::new());
+    for group in groups() {
+        let mut listener = bind(group, named(&ours.b));
+        let mut peer = peer::Receiver::join(group, &theirs.b);
+        for _ in 0..10 {
+            send_on(named(&theirs.a), group, "theirs");
+            assert_eq!(peer.next().payload, b"theirs", "{group}");
+        }
+        for _ in 0..10 {
+            send_on(named(&ours.a), group, "ours");
+            assert_eq!(expect_packet(&mut listener), b"ours", "{group}");
+        }
+        assert_quiet(&mut listener);
+        assert_eq!((listener.counters().received, listener.counters().foreign), (10, 0), "{group}");
+    }
+}
+
+#[test]
+fn another_group_of_the_port_and_unicast_do_not_come_through() {
+    let pair = Pair::new();
+    for group in groups() {
+        let mut listener = bind(group, named(&pair.b));
+        let theirs = groups().into_iter().find(|other| other.is_ipv4() == group.is_ipv4()).unwrap();
+        let theirs = Group::new(theirs.address(), group.port()).unwrap();
+        let mut peer = peer::Receiver::join(theirs, &pair.b);
+        send_on(named(&pair.a), theirs, "theirs");
+        assert_eq!(peer.next().payload, b"theirs", "{group}");
+        let own = if group.is_ipv4() { pair.addresses[1].into() } else { std::net::IpAddr::V6(pair.v6_addresses()[1]) };
+        let _ = UdpSocket::bind((own, 0)).unwrap().send_to(b"unicast", (own, group.port()));
+        assert_quiet(&mut listener);
+        send_on(named(&pair.a), group, "ours");
+        assert_eq!(expect_packet(&mut listener), b"ours", "{group}");
+    }
+}
+
+#[test]
+fn what_was_left_comes_through_no_more_though_others_stay_and_may_be_joined_again() {
+    let pair = Pair::new();
+    for group in groups() {
+        let membership = Membership::any(group).on(named(&pair.b));
+        let mut listener = bind(group, named(&pair.b));
+        let mut peer = peer::Receiver::join(group, &pair.b);
+        listener.leave(&membership).unwrap();
+        send_on(named(&pair.a), group, "left");
+        assert_eq!(peer.next().payload, b"left", "{group}");
+        assert_quiet(&mut listener);
+        listener.join(&membership).unwrap();
+        send_on(named(&pair.a), group, "joined again");
+        assert_eq!(expect_packet(&mut listener), b"joined again", "{group}");
+    }
+}
+
+#[test]
+fn a_join_that_would_deliver_nothing_is_an_error_and_changes_nothing() {
+    let (ours, other) = (Pair::new(), Pair::new());
+    for group in groups() {
+        let mut listener = bind(group, named(&ours.b));
+        let there = Membership::any(group).on(named(&other.b));
+        let error = listener.join(&there).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OneInterface);
+        let said = "this listener is bound to its one interface: make one for each, or one that is bound to its group alone";
+        assert_eq!(error.to_string(), format!("join {} on {}: {said}", group.address(), other.b));
+        let everywhere = Membership::any(group).on(Interface::All);
+        assert_eq!(listener.join(&everywhere).unwrap_err().kind(), ErrorKind::OneInterface);
+        // Not to be a member is fine, as with every listener.
+        listener.leave(&there).unwrap();
+        let another = groups().into_iter().find(|other| other.is_ipv4() == group.is_ipv4()).unwrap();
+        let another = Group::new(another.address(), group.port()).unwrap();
+        let error = listener.join(&Membership::any(another).on(named(&ours.b))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BoundToGroup);
+        send_on(named(&ours.a), group, "still here");
+        assert_eq!(expect_packet(&mut listener), b"still here", "{group}");
+    }
+}
+
+#[test]
+fn no_listener_is_made_where_there_is_not_one_interface() {
+    require_private_network();
+    let missing = Interface::Index(NonZeroU32::new(9999).unwrap());
+    for group in groups() {
+        for (interface, kind) in [
+            (Interface::All, ErrorKind::OneInterface),
+            (missing, ErrorKind::NoSuchInterface),
+            (named("nowhere"), ErrorKind::NoSuchInterface),
+        ] {
+            let bound = ListenOptions::new().bind_to_interface::<64>(Membership::any(group).on(interface));
+            assert_eq!(bound.unwrap_err().kind(), kind, "{group} on {interface}");
+        }
+    }
+}
+
+#[test]
+fn no_listener_is_made_where_the_kernel_does_not_bind_to_the_interface() {
+    require_private_network();
+    // SO_BINDTOIFINDEX: without the privilege before Linux 5.7, and unknown before Linux 5.0.
+    let sets = ["setsockopt:1:2=62", "setsockopt:92:2=62"];
+    let name = "no_listener_is_made_where_the_kernel_does_not_bind_to_the_interface";
+    let Some(rules) = refusing(name, &sets) else { return };
+    let kind = if rules == sets[0] { ErrorKind::Denied } else { ErrorKind::Unsupported };
+    for group in groups() {
+        let bound = ListenOptions::new().bind_to_interface::<64>(on_lo(group));
+        assert_eq!(bound.unwrap_err().kind(), kind, "{group}");
+        // The other way needs no such option.
+        let mut listener = Listener::<64>::bind(on_lo(group)).unwrap();
+        send_all(group, ["guarded"]);
+        assert_eq!(expect_packet(&mut listener), b"guarded");
+    }
+}
+
+#[test]
+fn the_kernel_runs_the_filter_and_another_may_take_its_place() {
+    let pair = Pair::new();
+    for group in groups() {
+        let options = ListenOptions::new().reuse_port(false).filter(Prefix("NOTIFY"));
+        let mut listener = options.bind_to_interface::<64>(Membership::any(group).on(named(&pair.b))).unwrap();
+        send_on(named(&pair.a), group, "M-SEARCH");
+        send_on(named(&pair.a), group, "NOTIFY one");
+        assert_eq!(expect_packet(&mut listener), b"NOTIFY one", "{group}");
+        let Counters { received, rejected, dropped, .. } = listener.counters();
+        assert_eq!((received, rejected, dropped), (1, 0, Some(1)), "{group}");
+        listener.replace_filter(Prefix("M-")).unwrap();
+        send_on(named(&pair.a), group, "NOTIFY two");
+        send_on(named(&pair.a), group, "M-SEARCH two");
+        assert_eq!(expect_packet(&mut listener), b"M-SEARCH two", "{group}");
+        assert_eq!(listener.counters().dropped, Some(2), "{group}");
+    }
+}
+
+#[test]
+fn one_source_is_heard_and_metadata_is_told() {
+    let pair = Pair::new();
+    for group in groups() {
+        let [ours, theirs] = pair.addresses;
+        let source = if group.is_ipv4() { ours.into() } else { std::net::IpAddr::V6(pair.v6_addresses()[0]) };
+        let other = if group.is_ipv4() { theirs.into() } else { std::net::IpAddr::V6(pair.v6_addresses()[1]) };
+        let membership = |source| Membership::source(group, source).on(named(&pair.b));
+        let options = ListenOptions::new().metadata();
+        let mut named_source = options.bind_to_interface::<64>(membership(source)).unwrap();
+        let mut other_source = options.bind_to_interface::<64>(membership(other)).unwrap();
+        send_on(named(&pair.a), group, "from a");
+        let Received::Packet(packet) = named_source.recv().unwrap() else { panic!("{group}: no packet") };
+        let metadata = packet.metadata().unwrap();
+        assert_eq!(metadata.destination, Some(group.address()));
+        assert_eq!(metadata.interface, Some(index_of(&pair.b)));
+        assert_quiet(&mut other_source);
+    }
+}
+
+#[test]
+fn an_interface_that_is_made_anew_takes_a_new_listener_and_says_so() {
+    for group in groups() {
+        let (pair, mut links, mut book) = (Pair::new(), Links::watch().unwrap(), Memberships::<2>::new());
+        let membership = Membership::any(group).on(named(&pair.b));
+        let mut listener = bind(group, named(&pair.b));
+        book.join(membership, &mut listener).unwrap();
+        pair.replace();
+        let mut refused = None;
+        while let Some(change) = links.next().unwrap() {
+            if let Err(error) = book.apply(&change, &mut listener) {
+                refused = Some(error.kind());
+            }
+        }
+        assert_eq!(refused, Some(ErrorKind::OneInterface), "{group}");
+        let mut anew = bind(group, named(&pair.b));
+        send_on(named(&pair.a), group, "anew");
+        assert_eq!(expect_packet(&mut anew), b"anew", "{group}");
+        assert_quiet(&mut listener);
+    }
+}
+
+#[test]
+fn an_interface_without_ipv6_has_no_listener() {
+    let pair = Pair::new();
+    run(&format!("ip link set {} mtu 1000", pair.b));
+    let group = unique_v6_group(5);
+    let bound = ListenOptions::new().bind_to_interface::<64>(Membership::any(group).on(named(&pair.b)));
+    assert_eq!(bound.unwrap_err().kind(), ErrorKind::NoAddress);
+}
