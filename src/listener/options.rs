@@ -171,11 +171,12 @@ impl<F: Filter, const PROGRAM: usize> ListenOptions<F, PROGRAM> {
     /// `socket(7)`, Linux 5.0).
     ///
     /// It hears what one of [`bind`](Self::bind) hears, and the kernel alone sees to that, for IPv6 as for IPv4: without a guard,
-    /// and without a look at where each packet came in. A program that makes its listeners so is linked without the code for
-    /// that, if it also says [`reuse_port(false)`](Self::reuse_port) and wants no metadata: some 5,000 bytes.
+    /// and without a look at where each packet came in. A program for IPv6 that makes its listeners so is linked without the code
+    /// for that, some 5,000 bytes, if it also says [`reuse_port(false)`](Self::reuse_port) and wants no metadata.
     ///
-    /// In return it can be joined on no other interface, ever ([`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface)), nor
-    /// when its interface is deleted and made anew under the same name: that takes a new listener.
+    /// In return it can be joined on no other interface, ever: [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface). One
+    /// that is deleted and made anew under the same name is another interface, and takes a new listener;
+    /// [`Memberships`](crate::Memberships) says so by the same error.
     ///
     /// ```no_run
     /// # use multicast::{Group, ListenOptions, Membership};
