@@ -15,8 +15,8 @@ use core::num::NonZeroU32;
 use freestanding::{Arguments, Stream, exit, or_exit, print};
 use multicast::filter::Prefix;
 use multicast::{
-    Events, Group, Interest, Interface, ListenOptions, Membership, Multicaster, Poller, Progress, Received,
-    SendOptions, Token,
+    Events, Group, Interest, Interface, ListenOptions, Membership, Multicaster, Poller, Progress, Received, SendOptions,
+    Token,
 };
 
 const USAGE: &[u8] =
