@@ -20,7 +20,7 @@ use crate::network::{self, ADDRESSES, ENDS};
 /// A name, and what is tried under it.
 pub type Case = (&'static str, fn() -> Outcome);
 
-pub const ALL: [Case; 21] = [
+pub const ALL: [Case; 22] = [
     ("receive-ipv4-on-lo", || receive(Group::new([239, 9, 0, 1], 5001)?, "lo", "lo")),
     ("receive-ipv4-over-a-link", || receive(Group::new([239, 9, 0, 2], 5002)?, ENDS[0], ENDS[1])),
     ("receive-ipv6-over-a-link", || receive("[ff15::9:3]:5003".parse()?, ENDS[0], ENDS[1])),
@@ -30,6 +30,7 @@ pub const ALL: [Case; 21] = [
     ("filter-and-ledger", filter_and_ledger),
     ("filter-in-the-kernel-wakes-nobody", || in_the_kernel(new_group()?, "lo", "lo")),
     ("guard-and-filter-in-the-kernel-ipv6", || in_the_kernel("[ff15::9:6]:5006".parse()?, ENDS[0], ENDS[1])),
+    ("bound-to-its-interface-ipv6", bound_to_its_interface),
     ("drops-are-counted", drops_are_counted),
     ("coalescing", coalescing),
     ("metadata-ipv4", || metadata(new_group()?, ADDRESSES[0].into())),
@@ -277,6 +278,18 @@ fn all_interfaces() -> Outcome {
     // One copy comes over the link, and one from our own end of it.
     send(group, ENDS[0], &["copied"])?;
     same(collect(&mut listener, 2)?, vec!["copied".into(), "copied".into()])
+}
+
+fn bound_to_its_interface() -> Outcome {
+    let group: Group = "[ff15::9:7]:5007".parse()?;
+    let there = Membership::any(group).on(named(ENDS[0]));
+    let mut other = Listener::<1500>::bind(there)?;
+    let mut listener = ListenOptions::new().bind_to_interface::<1500>(Membership::any(group).on(named(ENDS[1])))?;
+    // A copy comes in at each end, and to IPv6 a listener that joined at one is a member at both.
+    send(group, ENDS[0], &["once"])?;
+    same(collect(&mut other, 1)?, vec!["once".into()])?;
+    same(collect(&mut listener, 1)?, vec!["once".into()])?;
+    same(listener.join(&there).map_err(|error| error.kind()), Err(ErrorKind::OneInterface))
 }
 
 fn rejoin() -> Outcome {
