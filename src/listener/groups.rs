@@ -21,8 +21,8 @@ impl<F: Filter> Receiver<F> {
     ///
     /// # Errors
     /// [`ErrorKind::BoundToGroup`], [`ErrorKind::OneInterface`], [`ErrorKind::PortMismatch`] and [`ErrorKind::FamilyMismatch`] where
-    /// its packets would never arrive; [`ErrorKind::NoSuchInterface`]; [`ErrorKind::NoAddress`] where the interface has no IPv6, as with an MTU of less than
-    /// 1,280; [`ErrorKind::Unreachable`] where no interface was named and there is no route;
+    /// its packets would never arrive; [`ErrorKind::NoSuchInterface`]; [`ErrorKind::NoAddress`] where the interface has no IPv6, as
+    /// with an MTU of less than 1,280; [`ErrorKind::Unreachable`] where no interface was named and there is no route;
     /// [`ErrorKind::InterfaceNeeded`] for a link-local group without an interface; [`ErrorKind::LimitReached`] and
     /// [`ErrorKind::SourceLimitReached`]; [`ErrorKind::MixedSources`] where the group was joined there in the other way, from any
     /// source or from named ones: the kernel would turn the one into the other.
