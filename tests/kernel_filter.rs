@@ -10,7 +10,7 @@ use std::time::Duration;
 use bpf::{Bytes, Sent, Tree, World, noise, run};
 use common::{PATIENCE, assert_quiet, expect_packet, next_within, on_lo, send_all, send_on_lo, unique_group};
 use multicast::filter::kernel::{Fit, Instruction, Program};
-use multicast::filter::{Always, Filter, Length, Never, Not, Or, Port, Prefix, Source, Suffix, by};
+use multicast::filter::{Always, Filter, Length, Never, Not, Port, Prefix, Source, Suffix, by};
 use multicast::{
     ErrorKind, Events, Family, Group, Interest, ListenOptions, Listener, OwnedFd, Poller, Received, Receiver, Token,
 };

@@ -193,7 +193,7 @@ fn an_error_prints_for_people_and_for_programmers() {
 
 #[test]
 fn what_owns_a_socket_prints_its_descriptor_and_not_its_buffer() {
-    use std::os::fd::AsRawFd;
+    use rustix::fd::AsRawFd;
 
     let membership = Membership::any("239.77.1.2:10077".parse().unwrap()).on(Interface::LOOPBACK);
     let listener = Listener::<64>::bind(membership).unwrap();
