@@ -166,6 +166,14 @@ fn a_filter_is_prepared_once_for_the_buffer_and_can_be_changed() {
         }
     }
     let group = unique_group();
+    // A lent one, too.
+    let mut filter = Counting { prepared: Vec::new(), open: true };
+    let mut listener = ListenOptions::new().filter(&mut filter).bind::<55>(on_lo(group)).unwrap();
+    send_all(group, ["to a lent filter"]);
+    assert_eq!(expect_packet(&mut listener), b"to a lent filter");
+    drop(listener);
+    assert_eq!(filter.prepared, [55]);
+
     let filter = Counting { prepared: Vec::new(), open: false };
     let mut listener = ListenOptions::new().filter(filter).bind::<77>(on_lo(group)).unwrap();
     assert_eq!(listener.filter().prepared, [77]);
