@@ -134,7 +134,8 @@ fn socat_and_we_understand_each_other() {
         .expect(SOCAT);
     let std::net::IpAddr::V6(v6) = address else { unreachable!() };
     let listed: String = v6.octets().iter().map(|byte| format!("{byte:02x}")).collect();
-    common::wait_until("socat has joined", || std::fs::read_to_string("/proc/net/igmp6").unwrap().contains(&listed));
+    let has_joined = || std::fs::read_to_string("/proc/net/igmp6").unwrap().contains(&listed);
+    common::wait_until("socat has joined, and is bound", || has_joined() && common::is_bound(port));
     let payload: Vec<u8> = (0..=255).collect();
     send_all(group, [&payload]);
     let mut got = vec![0; payload.len()];

@@ -5,7 +5,9 @@ mod common;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::process::{Command, Stdio};
 
-use common::{LO, assert_quiet, expect_packet, lo_is_in, on_lo, peer, send_all, send_on_lo, unique_group, wait_until};
+use common::{
+    LO, assert_quiet, expect_packet, is_bound, lo_is_in, on_lo, peer, send_all, send_on_lo, unique_group, wait_until,
+};
 use multicast::{Listener, Progress, Received, SendOptions, Ttl};
 
 const SOCAT: &str = "socat is needed for the tests against peers: install it";
@@ -77,7 +79,7 @@ fn socat_gets_what_we_send() {
             .stdout(Stdio::piped())
             .spawn()
             .expect(SOCAT);
-        wait_until("socat has joined", || lo_is_in(group));
+        wait_until("socat has joined, and is bound", || lo_is_in(group) && is_bound(group.port()));
         send_all(group, [&payload]);
         let mut got = vec![0; payload.len()];
         let result = socat.stdout.as_mut().unwrap().read_exact(&mut got);

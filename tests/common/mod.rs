@@ -41,11 +41,11 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Whether a UDP socket of this network is bound to the port, as the kernel lists it. To try it out by binding one would hold the
+/// Whether a UDP socket of the network of this thread is bound to the port, as the kernel lists it. To try it out by binding one would hold the
 /// port for longer than that: a process that another thread is starting has a copy of each descriptor until it is under way.
-fn is_bound(port: u16) -> bool {
+pub fn is_bound(port: u16) -> bool {
     let local = format!(":{port:04X}");
-    ["/proc/net/udp", "/proc/net/udp6"].iter().any(|list| {
+    ["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"].iter().any(|list| {
         // Without IPv6 there is no second list.
         let list = std::fs::read_to_string(list).unwrap_or_default();
         list.lines().skip(1).any(|line| line.split_whitespace().nth(1).is_some_and(|address| address.ends_with(&local)))

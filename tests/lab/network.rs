@@ -117,10 +117,10 @@ pub fn bare_cable(first: End<'_>, second: End<'_>) {
     wait_until_up(second);
 }
 
-/// The kernel reports a link as up a while after it was switched on; until then it swallows what is sent.
+/// The kernel sees to it a while after a link was switched on, and has a carrier; until then it swallows what is sent.
 pub fn wait_until_up((host, interface): End<'_>) {
     host.within(|| {
-        wait_until("the link is up", || run(&format!("ip -o link show dev {interface}")).contains("LOWER_UP"));
+        wait_until("the link is up", || run(&format!("ip -o link show dev {interface}")).contains("state UP"));
     });
 }
 

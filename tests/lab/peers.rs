@@ -7,7 +7,7 @@ use std::time::Duration;
 use multicast::filter::Filter;
 use multicast::{Group, Interface, Listener, Membership};
 
-use crate::common::{lines_of, next_within, wait_until};
+use crate::common::{is_bound, lines_of, next_within, wait_until};
 use crate::network::{Host, interface, run};
 
 pub use crate::common::peer;
@@ -135,6 +135,8 @@ pub fn socat_hears(host: &Host, group: Group, send: impl FnOnce(), length: usize
     };
     let mut socat = Process::start(host, &format!("socat -u -b 65535 -T 5 {from} STDOUT"));
     wait_for_member(host, "eth0", group);
+    // It joins before it binds.
+    host.within(|| wait_until("it is bound", || is_bound(port)));
     send();
     let mut heard = Vec::new();
     // It ends by itself, by `-T`, where nothing comes.
@@ -180,7 +182,7 @@ impl Tshark {
         start.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = Process(host.within(|| start.spawn()).expect("tshark is needed: install it"));
         let lines = lines_of(process.0.stdout.take().unwrap());
-        let is_under_way = (0..200).any(|_| {
+        let is_under_way = (0..600).any(|_| {
             sender.send(Group::new([239, 255, 255, 9], Self::MARKER).unwrap(), &["marker"]);
             lines.recv_timeout(Duration::from_millis(50)).is_ok()
         });

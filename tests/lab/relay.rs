@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
-use crate::network::{Host, address, wait_until_up};
+use crate::network::{Host, address};
 use crate::trial::helper;
 
 /// What becomes of a packet.
@@ -79,8 +79,8 @@ impl Relay {
     pub fn start(sender: &Host, receiver: &Host, port: u16, plan: Vec<Fate>, mended: bool) -> Self {
         let [from, to] = [sender, receiver].map(tap);
         for (number, host) in [(1, sender), (2, receiver)] {
-            host.ip(&["link set eth0 up"]);
-            wait_until_up((host, "eth0"));
+            // What the relay has not fetched yet waits in the tap: as much as that, and 500 packets by default.
+            host.ip(&["link set eth0 txqueuelen 10000", "link set eth0 up"]);
             address(0, number, (host, "eth0"));
         }
         let stop = Arc::new(AtomicBool::new(false));

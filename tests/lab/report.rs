@@ -2,6 +2,7 @@
 
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -18,33 +19,42 @@ const PROOFS: usize = 6;
 /// What panics said, with the name of the thread: that of the case, which its helpers inherit.
 static SAID: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
-/// Runs them, prints a line for each and the sum, and gives the exit code: success where all went as they should.
+/// Runs them, prints a line for each, once more those that went wrong, and the sum; gives the exit code: success where all went
+/// as they should.
 pub fn run(cases: impl Iterator<Item = Case> + Send, is_proof: bool) -> ExitCode {
     panic::set_hook(Box::new(note));
-    let (cases, sums) = (Mutex::new(cases), Mutex::new((0, 0)));
+    let (cases, good, bad) = (Mutex::new(cases), AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..if is_proof { PROOFS } else { 1 } {
             scope.spawn(|| {
                 loop {
                     let next = cases.lock().unwrap().next();
                     let Some(case) = next else { return };
-                    let is_good = try_out(&case, is_proof);
-                    let mut sums = sums.lock().unwrap();
-                    *if is_good { &mut sums.0 } else { &mut sums.1 } += 1;
+                    let (is_good, text) = try_out(&case, is_proof);
+                    println!("{text}");
+                    match is_good {
+                        true => _ = good.fetch_add(1, Ordering::Relaxed),
+                        false => bad.lock().unwrap().push(text),
+                    }
                 }
             });
         }
     });
-    let (good, bad) = sums.into_inner().unwrap();
-    match is_proof {
-        false => println!("{good} passed, {bad} failed"),
-        true => println!("{good} noticed, {bad} not noticed"),
+    let (good, bad) = (good.into_inner(), bad.into_inner().unwrap());
+    // Once more, so that whoever has only the end of the output knows them.
+    for text in &bad {
+        println!("{text}");
     }
-    if bad == 0 && good > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let count = bad.len();
+    match is_proof {
+        false => println!("{good} passed, {count} failed"),
+        true => println!("{good} noticed, {count} not noticed"),
+    }
+    if bad.is_empty() && good > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs a case and prints how it went; whether that is as it should be.
-fn try_out(case: &Case, is_proof: bool) -> bool {
+/// Runs a case: whether it went as it should, and how it went, in words.
+fn try_out(case: &Case, is_proof: bool) -> (bool, String) {
     let start = Instant::now();
     let refusal = refusal(case, is_proof);
     let seconds = start.elapsed().as_secs_f32();
@@ -59,8 +69,7 @@ fn try_out(case: &Case, is_proof: bool) -> bool {
         text += "\n    ";
         text += line;
     }
-    println!("{text}");
-    refusal.is_some() == is_proof
+    (refusal.is_some() == is_proof, text)
 }
 
 /// Runs one case; what was wrong, if anything was.
@@ -84,7 +93,9 @@ fn refusal(case: &Case, is_proof: bool) -> Option<String> {
 
 fn note(info: &PanicHookInfo<'_>) {
     let place = info.location().map(ToString::to_string).unwrap_or_default();
-    let text = info.payload_as_str().unwrap_or("(no text)");
+    let payload = info.payload();
+    let formatted = payload.downcast_ref::<String>().map(String::as_str);
+    let text = payload.downcast_ref::<&str>().copied().or(formatted).unwrap_or("(no text)");
     let name = thread::current().name().unwrap_or_default().to_owned();
     SAID.lock().unwrap_or_else(PoisonError::into_inner).push((name, format!("{place}: {text}")));
 }

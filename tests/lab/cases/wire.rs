@@ -1,7 +1,7 @@
 //! What goes over the wire when we join and leave: IGMPv3 (RFC 3376) and MLDv2 (RFC 3810), as tshark reads them at the other end.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use multicast::{Listener, Membership};
 
@@ -70,6 +70,8 @@ struct Wire {
 impl Wire {
     fn new(kind: Kind) -> Self {
         let (reporter, reader) = two_hosts();
+        // Linux reports all groups when a link-local address comes, and once more within a second: those joined since, too.
+        let settled = Instant::now() + Duration::from_millis(1_500);
         let fields: &[&str] = match kind {
             Kind::V4 => &["ip.dst", "ip.ttl", "ip.opt.ra", "igmp.type", "igmp.record_type", "igmp.maddr", "igmp.saddr"],
             _ => &[
@@ -88,6 +90,7 @@ impl Wire {
             _ => "ip6 proto 0 and src host fe80::1",
         };
         let capture = Tshark::start(&reader, &reporter, filter, fields);
+        std::thread::sleep(settled.saturating_duration_since(Instant::now()));
         Self { reporter, reader, capture, kind }
     }
 
