@@ -135,3 +135,15 @@ fn a_question_about_routes_that_is_interrupted_for_ever_ends_with_an_error() {
         <Listener>::bind(Membership::any(group).on("1".parse().unwrap())).unwrap();
     }
 }
+
+#[test]
+fn a_kernel_that_does_not_give_a_program_back_costs_no_packet() {
+    // SO_GET_FILTER: how the guard is read before it is changed.
+    if refusing("a_kernel_that_does_not_give_a_program_back_costs_no_packet", &["getsockopt:1:1=1:2=26"]).is_some() {
+        let group = unique_group();
+        let mut opened = ListenOptions::new().open::<64>(group.port(), Family::V4).unwrap();
+        opened.join(&on_lo(group)).unwrap();
+        send_all(group, ["heard"]);
+        assert_eq!(expect_packet(&mut opened), b"heard");
+    }
+}
