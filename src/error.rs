@@ -140,7 +140,7 @@ pub(crate) enum Operation {
 }
 
 /// What it was done to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Object {
     Nothing,
     /// The noun that the sentence needs, as "socket".
@@ -326,12 +326,6 @@ impl Excerpt {
 
     fn as_str(&self) -> &str {
         self.bytes.get(..usize::from(self.length)).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("")
-    }
-}
-
-impl fmt::Debug for Excerpt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
 
-use common::{free_port, on_lo, send_on_lo, unique_group};
+use common::{Python, expect_packet, free_port, on_lo, send_all, send_on_lo, unique_group, wait_until};
 use multicast::{
     Error, ErrorKind, Events, Family, Group, Interest, Interface, ListenOptions, Listener, Membership, Poller, SendOptions,
     Token,
@@ -29,7 +29,28 @@ fn a_port_that_another_socket_keeps_for_itself_is_refused() {
         assert_eq!(io::Error::from(error).kind(), io::ErrorKind::AddrInUse);
     }
     drop(holder);
-    <Listener>::bind(on_lo(group)).unwrap();
+    // A process that another test is starting has a copy of the holder's descriptor until it is under way.
+    wait_until("the port is free", || <Listener>::bind(on_lo(group)).is_ok());
+}
+
+#[test]
+fn a_port_that_is_held_by_so_reuseport_alone_is_shared_unless_that_is_switched_off() {
+    const HOLDER: &str = r#"
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+s.bind((sys.argv[1], int(sys.argv[2])))
+print("ready")
+sys.stdin.readline()
+"#;
+    let group = unique_group();
+    let mut holder = Python::start(HOLDER, &[&group.address().to_string(), &group.port().to_string()]);
+    assert_eq!(holder.line(), "ready");
+    let options = ListenOptions::new();
+    assert_eq!(options.reuse_port(false).bind::<64>(on_lo(group)).unwrap_err().kind(), ErrorKind::AddressInUse);
+    let mut listener = options.bind::<64>(on_lo(group)).unwrap();
+    send_all(group, ["shared"]);
+    assert_eq!(expect_packet(&mut listener), b"shared");
 }
 
 #[test]
@@ -142,4 +163,65 @@ fn too_few_descriptors_are_said_at_every_step() {
     drop(<Listener>::bind(by_address).unwrap());
     let poller = Poller::new().unwrap();
     check(poller.waker().unwrap_err(), "open a waker");
+}
+
+#[test]
+fn what_the_kernel_says_is_put_into_words_and_kinds_by_its_number() {
+    use rustix::io::Errno;
+
+    let denied = "not permitted (a firewall, a security policy, or a privilege that is missing)";
+    let unreachable = "no way there: the interface is down or gone, or there is no route (name an interface)";
+    // errno(3), and a number that no kernel gives yet.
+    for (errno, kind, io_kind, words) in [
+        (Errno::PERM, ErrorKind::Denied, io::ErrorKind::PermissionDenied, denied),
+        (Errno::ACCESS, ErrorKind::Denied, io::ErrorKind::PermissionDenied, denied),
+        (Errno::IO, ErrorKind::System, io::ErrorKind::Other, "input or output error"),
+        (Errno::BADF, ErrorKind::System, io::ErrorKind::Other, "not an open file descriptor"),
+        (Errno::AGAIN, ErrorKind::Transient, io::ErrorKind::WouldBlock, "no room right now: try again later"),
+        (Errno::NOMEM, ErrorKind::Transient, io::ErrorKind::WouldBlock, "no room right now: try again later"),
+        (Errno::NODEV, ErrorKind::System, io::ErrorKind::Other, "no such device"),
+        (Errno::INVAL, ErrorKind::System, io::ErrorKind::Other, "invalid argument"),
+        (Errno::MFILE, ErrorKind::LimitReached, io::ErrorKind::QuotaExceeded, "too many open file descriptors (ulimit -n)"),
+        (Errno::NOSPC, ErrorKind::LimitReached, io::ErrorKind::QuotaExceeded, "no room left"),
+        (Errno::PROTO, ErrorKind::System, io::ErrorKind::Other, "unreadable answer of the kernel"),
+        (Errno::NOTSOCK, ErrorKind::NotUdp, io::ErrorKind::InvalidInput, "not a UDP socket"),
+        (Errno::NOPROTOOPT, ErrorKind::Unsupported, io::ErrorKind::Unsupported, "this kernel does not support it"),
+        (Errno::ADDRNOTAVAIL, ErrorKind::System, io::ErrorKind::Other, "address not available"),
+        (Errno::NETUNREACH, ErrorKind::Unreachable, io::ErrorKind::NetworkUnreachable, unreachable),
+        (Errno::from_raw_os_error(4000), ErrorKind::System, io::ErrorKind::Other, "os error 4000"),
+    ] {
+        let errno = errno.raw_os_error();
+        let error = Error::from(io::Error::from_raw_os_error(errno));
+        assert_eq!((error.kind(), error.raw_os_error(), error.to_string().as_str()), (kind, Some(errno), words));
+        // With the number at hand std decides by itself; without it, the kind is what is left.
+        assert_eq!(io::Error::from(error).raw_os_error(), Some(errno));
+        let without = io::Error::from(Error::custom(kind, words));
+        assert_eq!((without.kind(), without.to_string().as_str()), (io_kind, words));
+    }
+}
+
+#[test]
+fn kinds_of_std_and_of_this_crate_mean_the_same_in_both_directions() {
+    for (kind, io_kind) in [
+        (ErrorKind::Denied, io::ErrorKind::PermissionDenied),
+        (ErrorKind::InvalidInput, io::ErrorKind::InvalidInput),
+        (ErrorKind::Transient, io::ErrorKind::WouldBlock),
+        (ErrorKind::Unsupported, io::ErrorKind::Unsupported),
+        (ErrorKind::System, io::ErrorKind::Other),
+    ] {
+        let error = Error::from(io::Error::new(io_kind, "what a driver said"));
+        assert_eq!((error.kind(), error.raw_os_error(), error.to_string().as_str()), (kind, None, "what a driver said"));
+        assert_eq!(io::Error::from(error).kind(), io_kind);
+    }
+    for (kind, io_kind) in [
+        (ErrorKind::NoSuchInterface, io::ErrorKind::NotFound),
+        (ErrorKind::NotRegistered, io::ErrorKind::NotFound),
+        (ErrorKind::AlreadyRegistered, io::ErrorKind::AlreadyExists),
+        (ErrorKind::NoAddress, io::ErrorKind::AddrNotAvailable),
+        (ErrorKind::AddressInUse, io::ErrorKind::AddrInUse),
+        (ErrorKind::SourceLimitReached, io::ErrorKind::QuotaExceeded),
+        (ErrorKind::TooLong, io::ErrorKind::InvalidInput),
+    ] {
+        assert_eq!(io::Error::from(Error::custom(kind, "")).kind(), io_kind);
+    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bpf::{Bytes, Sent, Tree, World, noise, run};
 use common::{PATIENCE, assert_quiet, expect_packet, next_within, on_lo, send_all, send_on_lo, unique_group};
 use multicast::filter::kernel::{Fit, Instruction, Program};
-use multicast::filter::{Always, Filter, Length, Never, Not, Or, Port, Prefix, Source, Suffix, by};
+use multicast::filter::{Always, Filter, Length, Never, Not, Port, Prefix, Source, Suffix, by};
 use multicast::{
     ErrorKind, Events, Family, Group, Interest, ListenOptions, Listener, OwnedFd, Poller, Received, Receiver, Token,
 };
@@ -357,37 +357,4 @@ fn two_descriptors_of_one_socket_share_the_guard() {
     other.leave(&on_lo(second)).unwrap();
     send_all(second, ["left"]);
     assert_quiet(&mut opened);
-}
-
-#[test]
-fn a_kernel_that_takes_no_program_costs_no_packet() {
-    use common::refusing::refusing;
-    // EPERM, as a security policy says; ENOMEM, as net.core.optmem_max does.
-    let sets = ["setsockopt:1:1=1:2=26", "setsockopt:12:1=1:2=26"];
-    if refusing("a_kernel_that_takes_no_program_costs_no_packet", &sets).is_some() {
-        for is_bound in [true, false] {
-            let group = unique_group();
-            let options = ListenOptions::new().filter(Or(Prefix("yes"), Suffix("yes")));
-            let mut listener = if is_bound {
-                options.bind::<16>(on_lo(group)).unwrap()
-            } else {
-                let mut opened = options.open(group.port(), Family::V4).unwrap();
-                opened.join(&on_lo(group)).unwrap();
-                let unicast = UdpSocket::bind("127.0.0.1:0").unwrap();
-                unicast.send_to(b"yes", ("127.0.0.1", group.port())).unwrap();
-                opened
-            };
-            send_all(group, ["yes, take it", "no", "oh yes"]);
-            assert_eq!(expect_packet(&mut listener), b"yes, take it");
-            assert_eq!(expect_packet(&mut listener), b"oh yes");
-            assert_quiet(&mut listener);
-            let counters = listener.counters();
-            assert_eq!((counters.rejected, counters.foreign), (1, u64::from(!is_bound)));
-            assert!(!counters.kernel_refuses && counters.dropped == Some(0));
-            let mut listener = listener.with_filter(Prefix("no")).unwrap();
-            send_all(group, ["yes", "no"]);
-            assert_eq!(expect_packet(&mut listener), b"no");
-            assert_eq!(listener.counters().rejected, 2);
-        }
-    }
 }

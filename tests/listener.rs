@@ -113,6 +113,19 @@ fn filters_let_through_what_they_accept_and_count_the_rest() {
     assert_eq!(through(Prefix("")).0, all);
 }
 
+#[cfg(feature = "regex")]
+#[test]
+fn a_pattern_lets_through_what_it_matches_and_one_that_is_none_is_refused() {
+    let group = unique_group();
+    let mut listener = ListenOptions::new().pattern(r"temp=\d+$").unwrap().bind::<64>(on_lo(group)).unwrap();
+    send_all(group, ["temp=x", "temp=21", "temp=21 C"]);
+    assert_eq!(expect_packet(&mut listener), b"temp=21");
+    assert_quiet(&mut listener);
+    let error = ListenOptions::new().pattern("(").unwrap_err();
+    assert_eq!(error.kind(), multicast::ErrorKind::Pattern);
+    assert!(error.to_string().starts_with("parse pattern: "), "{error}");
+}
+
 #[test]
 fn a_closure_sees_the_sender_and_the_payload_as_far_as_it_fits() {
     let group = unique_group();
@@ -153,6 +166,14 @@ fn a_filter_is_prepared_once_for_the_buffer_and_can_be_changed() {
         }
     }
     let group = unique_group();
+    // A lent one, too.
+    let mut filter = Counting { prepared: Vec::new(), open: true };
+    let mut listener = ListenOptions::new().filter(&mut filter).bind::<55>(on_lo(group)).unwrap();
+    send_all(group, ["to a lent filter"]);
+    assert_eq!(expect_packet(&mut listener), b"to a lent filter");
+    drop(listener);
+    assert_eq!(filter.prepared, [55]);
+
     let filter = Counting { prepared: Vec::new(), open: false };
     let mut listener = ListenOptions::new().filter(filter).bind::<77>(on_lo(group)).unwrap();
     assert_eq!(listener.filter().prepared, [77]);

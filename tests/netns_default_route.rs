@@ -45,6 +45,26 @@ fn without_a_route_the_error_says_to_name_an_interface() {
 }
 
 #[test]
+fn a_route_for_which_no_interface_has_an_address_cannot_send_ipv4_until_one_has() {
+    // Alone: the kernel takes the address of any other link for it.
+    if !common::link::is_alone("a_route_for_which_no_interface_has_an_address_cannot_send_ipv4_until_one_has") {
+        return;
+    }
+    let pair = common::link::Pair::bare();
+    common::link::run(&format!("ip route add 239.79.0.0/16 dev {}", pair.a));
+    let group = "239.79.1.1:4242".parse().unwrap();
+    let error = SendOptions::new().packets(group, ["x"]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoAddress, "{error}");
+    let said = "send 239.79.1.1 on default: the interface has no address of this family (yet)";
+    assert_eq!(error.to_string(), said);
+    pair.give_addresses();
+    let mut listener = Listener::<64>::bind(Membership::any(group).on(common::link::named(&pair.b))).unwrap();
+    let mut caster = SendOptions::new().packets(group, ["x"]).unwrap();
+    assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+    assert_eq!(expect_packet(&mut listener), b"x");
+}
+
+#[test]
 fn an_interface_without_an_address_cannot_send_ipv4() {
     require_private_network();
     let pair = common::link::Pair::bare();

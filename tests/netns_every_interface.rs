@@ -49,6 +49,29 @@ fn each_packet_comes_once_for_each_interface() {
 }
 
 #[test]
+fn a_source_is_blocked_and_unblocked_on_every_interface() {
+    if !is_alone("a_source_is_blocked_and_unblocked_on_every_interface") {
+        return;
+    }
+    let pairs = [Pair::new(), Pair::new()];
+    let group = unique_group();
+    let mut listener = Listener::<64>::bind(on_all(group)).unwrap();
+    let blocked = pairs[0].addresses[0].into();
+    listener.block(&on_all(group), blocked).unwrap();
+    // By the second link it is another source.
+    send(&pairs[0].a, group, "blocked");
+    send(&pairs[1].a, group, "by the second");
+    assert_eq!(expect_packet(&mut listener), b"by the second");
+    assert_quiet(&mut listener);
+    listener.unblock(&on_all(group), blocked).unwrap();
+    send(&pairs[0].a, group, "unblocked");
+    assert_eq!(expect_packet(&mut listener), b"unblocked");
+    // What was joined on one of them alone cannot be blocked on all.
+    let mut listener = Listener::<64>::bind(Membership::any(group).on(named(&pairs[0].b))).unwrap();
+    assert_eq!(listener.block(&on_all(group), blocked).unwrap_err().kind(), ErrorKind::NotJoined);
+}
+
+#[test]
 fn an_interface_that_appears_or_is_switched_on_is_joined() {
     if !is_alone("an_interface_that_appears_or_is_switched_on_is_joined") {
         return;

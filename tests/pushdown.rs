@@ -4,10 +4,12 @@ mod bpf;
 #[cfg(feature = "regex")]
 mod regex_pairs;
 
+use core::ops::Bound;
+
 use bpf::{Bytes, Sent, Tree, World, assert_sound, noise, run};
 use multicast::Family;
-use multicast::filter::kernel::{Assembler, Fit, Instruction, MOST_INSTRUCTIONS, Program};
-use multicast::filter::{Filter, Length, Not, Or, Prefix, Suffix};
+use multicast::filter::kernel::{Assembler, Fit, Instruction, Listing, MOST_INSTRUCTIONS, Program};
+use multicast::filter::{Filter, Length, Not, Or, Prefix, Source, Subnet, Suffix};
 use proptest::prelude::*;
 
 fn world(family: Family) -> World {
@@ -167,4 +169,74 @@ fn what_lies_beyond_the_cut_is_not_there() {
         assert_eq!(program(filter).fit(), Fit::Exact);
         assert_eq!(passes(&program(filter), b"abcdef"), accepted);
     }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_borrowed_or_boxed_filter_has_the_program_of_the_filter_itself() {
+    let mut filter = Or(Prefix("yes"), Suffix("yes"));
+    let own = Program::<64>::of(&filter, 1500, Family::V4);
+    let boxed: Box<dyn Filter> = Box::new(filter);
+    assert_eq!(Program::<64>::of(&boxed, 1500, Family::V4).instructions(), own.instructions());
+    let mut lent = &mut filter;
+    assert_eq!(Program::<64>::of(&lent, 1500, Family::V4).instructions(), own.instructions());
+    let source = "192.0.2.1:1900".parse().unwrap();
+    // Asked by the name of the trait, so that it is the reference that answers.
+    assert!(Filter::accepts(&mut lent, b"oh yes", source) && !Filter::accepts(&mut lent, b"no", source));
+}
+
+#[test]
+fn bounds_of_a_length_may_be_left_out_and_no_length_at_all_lets_nothing_through() {
+    let sizes = |filter: &dyn Filter| {
+        let program = Program::<64>::of(filter, 1500, Family::V4);
+        assert_eq!(program.fit(), Fit::Exact);
+        (0..8).filter(|size| passes(&program, &vec![0; *size])).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(&Length((Bound::Excluded(2), Bound::Excluded(5)))), [3, 4]);
+    assert_eq!(sizes(&Length((Bound::Excluded(5), Bound::Unbounded))), [6, 7]);
+    assert_eq!(sizes(&Length(..2)), [0, 1]);
+    // Nothing is longer than the longest, or shorter than nothing.
+    assert_eq!(sizes(&Length((Bound::Excluded(usize::MAX), Bound::Unbounded))), []);
+    assert_eq!(sizes(&Length(..0)), []);
+    assert_eq!(sizes(&Not(Length(..0))).len(), 8);
+}
+
+#[test]
+fn a_sender_of_ipv6_is_none_of_ipv4() {
+    let subnet: Subnet = "2001:db8::/32".parse().unwrap();
+    assert_eq!((subnet.network().to_string(), subnet.bits()), ("2001:db8::".to_owned(), 32));
+    let program = Program::<64>::of(&Source(subnet), 1500, Family::V4);
+    assert_eq!(program.fit(), Fit::Exact);
+    assert!(!passes(&program, b"x"));
+    assert!(passes(&Program::<64>::of(&Not(Source(subnet)), 1500, Family::V4), b"x"));
+}
+
+#[test]
+fn an_assembler_tells_for_what_it_assembles_and_refuses_more_ranges_than_a_program_holds() {
+    let mut buffer = [Instruction::NOTHING; 300];
+    let mut code = Assembler::new(&mut buffer, 100_000, Family::V6);
+    assert_eq!((code.mtu(), code.family()), (65_535, Family::V6));
+    let ranges: Vec<_> = (0..33).map(|byte| (4 * byte, 4 * byte + 1)).collect();
+    // Left to the filter itself: no instruction of it is there.
+    assert_eq!(code.byte_in(0, &ranges), Fit::Wider);
+    assert!(code.is_empty());
+    assert_eq!(code.byte_in(0, &ranges[..32]), Fit::Exact);
+    for (byte, is_in) in [(0, true), (1, true), (2, false), (3, false), (124, true), (125, true), (126, false), (255, false)]
+    {
+        assert_eq!(run(code.instructions(), &packet(vec![byte])) != 0, is_in, "{byte}");
+    }
+    assert_eq!(run(code.instructions(), &packet(vec![])), 0, "there is no byte");
+}
+
+#[test]
+fn a_listing_prints_what_others_wrote_too() {
+    // `tcpdump -d`, and an instruction that is not among ours: the negation of A.
+    let program = [(0x40, 0, 0, 4), (0x48, 0, 0, 2), (0x50, 0, 0, u32::MAX), (0x84, 0, 0, 0), (0x06, 0, 0, 0xffff)];
+    let listed = Listing(&program.map(Instruction::from_parts)).to_string();
+    let lines: Vec<_> = listed.lines().collect();
+    assert_eq!(
+        lines,
+        ["(000) ld [x + 4]", "(001) ldh [x + 2]", "(002) ldb [x + -1]", "(003) 0x84 0 0 0x0", "(004) ret #0xffff"]
+    );
+    assert_eq!(program.map(|parts| Instruction::from_parts(parts).parts()), program);
 }

@@ -1,4 +1,5 @@
-//! What we do where the kernel refuses: devices without segmentation, older kernels, full queues.
+//! What we do where the kernel refuses: devices without segmentation, older kernels, full queues. What it refuses of
+//! receiving is in `receive_refusals.rs`.
 
 mod common;
 

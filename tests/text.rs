@@ -137,6 +137,7 @@ fn an_interface_is_read_as_index_address_default_or_name() {
     let name = |text| Interface::Name(Name::new(text).unwrap());
     for (text, expected, printed) in [
         ("default", Interface::Default, "default"),
+        ("all", Interface::All, "all"),
         ("7", index(7), "7"),
         ("007", index(7), "7"),
         ("4294967295", index(u32::MAX), "4294967295"),
@@ -164,6 +165,22 @@ fn the_family_of_a_group_is_that_of_its_address() {
         assert_eq!((group.is_ipv4(), group.is_ipv6()), (family == Family::V4, family == Family::V6));
     }
     assert_eq!(format!("{:?} {:?}", Family::V4, Family::V6), "V4 V6");
+}
+
+#[test]
+fn a_known_group_is_one_that_new_accepts() {
+    let address = IpAddr::from([239, 1, 2, 3]);
+    assert_eq!(Group::known(address, 5000), Group::new(address, 5000).ok());
+    assert_eq!((Group::known(address, 0), Group::known(IpAddr::from([10, 0, 0, 1]), 5000)), (None, None));
+}
+
+#[test]
+fn a_membership_of_one_source_names_it() {
+    let group = "239.1.2.3:5000".parse().unwrap();
+    let membership = Membership::source(group, IpAddr::from([10, 0, 0, 1])).on(Interface::LOOPBACK);
+    assert_eq!(membership.to_string(), "239.1.2.3:5000 from 10.0.0.1 on lo");
+    // As in Rust, with quotes and escapes.
+    assert_eq!(format!("{:?}", Name::new("\u{1b}[31m").unwrap()), r#""\u{1b}[31m""#);
 }
 
 #[test]

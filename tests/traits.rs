@@ -190,3 +190,38 @@ fn an_error_prints_for_people_and_for_programmers() {
     assert_eq!(format!("{error:?}"), format!("Error {{ kind: Syntax, errno: None, text: \"{text}\" }}"));
     assert!(StdError::source(&error).is_none());
 }
+
+#[test]
+fn what_owns_a_socket_prints_its_descriptor_and_not_its_buffer() {
+    use rustix::fd::AsRawFd;
+
+    let membership = Membership::any("239.77.1.2:10077".parse().unwrap()).on(Interface::LOOPBACK);
+    let listener = Listener::<64>::bind(membership).unwrap();
+    let mut buffer = Box::new([0; multicast::COALESCING_BUFFER]);
+    let coalescing = ListenOptions::new().coalesce(&mut buffer).bind(membership).unwrap();
+    let caster = SendOptions::default().interface(Interface::LOOPBACK).packets(membership.group(), ["x"]).unwrap();
+    let links = multicast::Links::watch().unwrap();
+    for (printed, name, fd) in [
+        (format!("{listener:?}"), "Listener {", listener.as_fd().as_raw_fd()),
+        (format!("{coalescing:?}"), "CoalescingListener {", coalescing.as_fd().as_raw_fd()),
+        (format!("{caster:?}"), "Multicaster {", caster.as_fd().as_raw_fd()),
+        (format!("{links:?}"), "Links {", links.as_fd().as_raw_fd()),
+    ] {
+        assert!(printed.starts_with(name) && printed.contains(&format!(": {fd}")), "{fd}: {printed}");
+        assert!(printed.ends_with(".. }") && printed.len() < 500, "{printed}");
+    }
+}
+
+#[test]
+fn a_packet_prints_its_sender_and_events_begin_empty() {
+    let group: Group = "239.77.1.3:10078".parse().unwrap();
+    let mut listener = Listener::<64>::bind(Membership::any(group).on(Interface::LOOPBACK)).unwrap();
+    let mut caster = SendOptions::default().interface(Interface::LOOPBACK).packets(group, ["x"]).unwrap();
+    caster.step().unwrap();
+    let Received::Packet(packet) = listener.recv().unwrap() else { panic!("no packet") };
+    let printed = format!("{packet:?}");
+    assert!(printed.contains(&format!("source: {}", packet.source())) && printed.contains("payload: [120]"), "{printed}");
+    let events = Events::<4>::default();
+    assert_eq!((events.iter().count(), events.woken()), (0, false));
+    assert_eq!(format!("{events:?}"), "Events { woken: false, events: [] }");
+}

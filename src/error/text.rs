@@ -173,7 +173,6 @@ const fn described(operation: Operation, errno: Errno) -> Option<&'static str> {
         linux::EIO => "input or output error",
         linux::ENODEV => "no such device",
         linux::EADDRNOTAVAIL => "address not available",
-        linux::ENOTSOCK => "not a socket",
         linux::EPROTO => "unreadable answer of the kernel",
         linux::ECONNREFUSED => "connection refused",
         linux::ELOOP => "pollers would wait for each other in a circle, or be nested too deep",

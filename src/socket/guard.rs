@@ -157,7 +157,14 @@ impl Socket {
 
     /// `None` where the guard is gone, or another filter could not be put behind it.
     fn change_in(&self, buffer: &mut [Instruction], length: usize, family: Family, change: Change<'_>) -> Option<()> {
-        let mut program = self.read(buffer, length, family)?;
+        let Some(mut program) = self.read(buffer, length, family) else {
+            // Where the kernel does not give it back (as emulators that only know how to attach) a guard would refuse what is joined
+            // for ever.
+            if matches!(change, Change::Admit(_) | Change::Prune) {
+                let _ = self.detach();
+            }
+            return None;
+        };
         let is_attached = match change {
             Change::Nothing => true,
             Change::Admit(entry) if program.position(entry).is_some() => true,

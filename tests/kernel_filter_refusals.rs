@@ -1,0 +1,112 @@
+//! Filters where the kernel runs no program for them, or one that it does not change: they are asked here, and no packet is lost.
+#![cfg(feature = "std")]
+
+mod common;
+
+use std::net::UdpSocket;
+use std::process::Command;
+
+use common::refusing::refusing;
+use common::{assert_quiet, expect_packet, on_lo, send_all, unique_group};
+use multicast::filter::kernel::{Instruction, MOST_INSTRUCTIONS};
+use multicast::filter::{Or, Prefix, Suffix};
+use multicast::{AsFd, ErrorKind, Family, ListenOptions};
+
+#[test]
+fn a_kernel_that_takes_no_program_costs_no_packet() {
+    // EPERM, as a security policy says; ENOMEM, as net.core.optmem_max does.
+    let sets = ["setsockopt:1:1=1:2=26", "setsockopt:12:1=1:2=26"];
+    if refusing("a_kernel_that_takes_no_program_costs_no_packet", &sets).is_some() {
+        for is_bound in [true, false] {
+            let group = unique_group();
+            let options = ListenOptions::new().filter(Or(Prefix("yes"), Suffix("yes")));
+            let mut listener = if is_bound {
+                options.bind::<16>(on_lo(group)).unwrap()
+            } else {
+                let mut opened = options.open(group.port(), Family::V4).unwrap();
+                opened.join(&on_lo(group)).unwrap();
+                let unicast = UdpSocket::bind("127.0.0.1:0").unwrap();
+                unicast.send_to(b"yes", ("127.0.0.1", group.port())).unwrap();
+                opened
+            };
+            send_all(group, ["yes, take it", "no", "oh yes"]);
+            assert_eq!(expect_packet(&mut listener), b"yes, take it");
+            assert_eq!(expect_packet(&mut listener), b"oh yes");
+            assert_quiet(&mut listener);
+            let counters = listener.counters();
+            assert_eq!((counters.rejected, counters.foreign), (1, u64::from(!is_bound)));
+            assert!(!counters.kernel_refuses && counters.dropped == Some(0));
+            let mut listener = listener.with_filter(Prefix("no")).unwrap();
+            send_all(group, ["yes", "no"]);
+            assert_eq!(expect_packet(&mut listener), b"no");
+            assert_eq!(listener.counters().rejected, 2);
+        }
+    }
+}
+
+#[test]
+fn where_the_kernel_is_not_to_filter_a_replaced_filter_is_asked_here() {
+    let group = unique_group();
+    let mut listener = ListenOptions::new().kernel_filter(false).filter(Prefix("one")).bind::<16>(on_lo(group)).unwrap();
+    assert_eq!(listener.replace_filter(Prefix("two")).unwrap(), Prefix("one"));
+    assert_eq!(listener.kernel_program(&mut [Instruction::NOTHING; 64]).unwrap().0, []);
+    send_all(group, ["one", "two"]);
+    assert_eq!(expect_packet(&mut listener), b"two");
+    let counters = listener.counters();
+    assert_eq!((counters.rejected, counters.kernel_refuses), (1, false));
+}
+
+#[test]
+fn a_filter_that_leaves_the_guard_no_room_costs_no_packet_and_lets_in_none_that_was_not_joined() {
+    // As many instructions as a program has at most: none is left to say which groups there are. Whether the kernel takes the filter
+    // alone is a matter of its limit, net.core.optmem_max.
+    let long = vec![b'x'; 9000];
+    let group = unique_group();
+    let options = ListenOptions::new().instructions::<MOST_INSTRUCTIONS>().filter(Prefix(vec![b'x']));
+    let mut listener = options.open::<9000>(group.port(), Family::V4).unwrap();
+    listener.join(&on_lo(group)).unwrap();
+    let mut room = vec![Instruction::NOTHING; MOST_INSTRUCTIONS];
+    assert!(listener.kernel_program(&mut room).unwrap().to_string().contains("ifidx"), "there is a guard");
+    listener.replace_filter(Prefix(long.clone())).unwrap();
+    assert!(!listener.kernel_program(&mut room).unwrap().to_string().contains("ifidx"), "there is none");
+    let unicast = UdpSocket::bind("127.0.0.1:0").unwrap();
+    unicast.send_to(&long, ("127.0.0.1", group.port())).unwrap();
+    send_all(group, [&long[..8999], &long[..]]);
+    assert_eq!(expect_packet(&mut listener), long);
+    assert_quiet(&mut listener);
+    assert_eq!(listener.counters().foreign, 1);
+    // With the one before, there is room again; what the guard let through is still looked at here.
+    listener.replace_filter(Prefix(vec![b'y'])).unwrap();
+    unicast.send_to(b"y", ("127.0.0.1", group.port())).unwrap();
+    send_all(group, ["x", "y"]);
+    assert_eq!(expect_packet(&mut listener), b"y");
+    assert_quiet(&mut listener);
+    assert_eq!(listener.counters().foreign, 2);
+}
+
+/// Locks the program of the socket that is its standard input (`SO_LOCK_FILTER`): nobody takes it off any more.
+const LOCK: &str = "import socket; socket.socket(fileno=0).setsockopt(socket.SOL_SOCKET, 44, 1)";
+
+#[test]
+fn a_program_that_somebody_locked_stays_and_so_does_its_filter() {
+    for is_bound in [true, false] {
+        let group = unique_group();
+        let options = ListenOptions::new().filter(Prefix("one"));
+        let mut listener = if is_bound {
+            options.bind::<16>(on_lo(group)).unwrap()
+        } else {
+            let mut opened = options.open(group.port(), Family::V4).unwrap();
+            opened.join(&on_lo(group)).unwrap();
+            opened
+        };
+        let handle = listener.as_fd().try_clone_to_owned().unwrap();
+        let status = Command::new("python3").args(["-c", LOCK]).stdin(handle).status();
+        assert!(status.expect("python3 is needed for this test: install it").success());
+        let error = listener.replace_filter(Prefix("two")).unwrap_err();
+        assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Denied, Some(1)), "{error}");
+        assert!(error.to_string().starts_with("set SO_DETACH_FILTER: not permitted"), "{error}");
+        assert_eq!(*listener.filter(), Prefix("one"));
+        send_all(group, ["two", "one"]);
+        assert_eq!(expect_packet(&mut listener), b"one");
+    }
+}

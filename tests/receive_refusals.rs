@@ -1,0 +1,149 @@
+//! What listeners, watchers and questions about routes do where the kernel refuses. What it refuses of sending is in `refusals.rs`.
+
+mod common;
+
+use common::refusing::refusing;
+use common::{expect_packet, on_lo, send_all, send_on_lo, unique_group, unique_v6_group};
+use multicast::filter::kernel::Instruction;
+use multicast::{
+    COALESCING_BUFFER, ErrorKind, Family, Group, Links, ListenOptions, Listener, Membership, Received, SendOptions,
+};
+
+#[test]
+fn a_receive_that_is_interrupted_again_and_again_pauses() {
+    // EINTR, by each of the two calls. Those of the test's own questions about routes have other lengths.
+    let sets = ["recvfrom:4:2=64,recvmsg:4"];
+    if refusing("a_receive_that_is_interrupted_again_and_again_pauses", &sets).is_some() {
+        let group = unique_group();
+        let mut bare = Listener::<64>::bind(on_lo(group)).unwrap();
+        let mut looking = ListenOptions::new().metadata().bind::<64>(on_lo(group)).unwrap();
+        let mut buffer = Box::new([0; COALESCING_BUFFER]);
+        let mut coalescing = ListenOptions::new().coalesce(&mut buffer).bind(on_lo(group)).unwrap();
+        send_all(group, ["it waits"]);
+        for _ in 0..3 {
+            assert_eq!(bare.recv().unwrap(), Received::Paused);
+            assert_eq!(looking.recv().unwrap(), Received::Paused);
+            assert_eq!(coalescing.recv().unwrap(), Received::Paused);
+        }
+    }
+}
+
+#[test]
+fn a_receive_that_fails_says_why_by_each_way() {
+    // EIO, ENOMEM, and ECONNREFUSED, as a firewall's answer to what a given-away socket had sent.
+    let kinds = [
+        (5, ErrorKind::System, "receive: input or output error"),
+        (12, ErrorKind::Transient, "receive: no room right now: try again later"),
+        (111, ErrorKind::System, "receive: connection refused"),
+    ];
+    let rules = |errno: i32| format!("recvfrom:{errno}:2=64,recvmsg:{errno}");
+    let sets: Vec<_> = kinds.iter().map(|(errno, ..)| rules(*errno)).collect();
+    let sets: Vec<_> = sets.iter().map(String::as_str).collect();
+    let Some(refused) = refusing("a_receive_that_fails_says_why_by_each_way", &sets) else { return };
+    let (errno, kind, words) = kinds.into_iter().find(|(errno, ..)| rules(*errno) == refused).unwrap();
+    let check = |result: multicast::Result<Received<'_>>| {
+        let error = result.unwrap_err();
+        assert_eq!((error.kind(), error.raw_os_error(), error.to_string().as_str()), (kind, Some(errno), words));
+    };
+    let group = unique_group();
+    let mut bare = Listener::<64>::bind(on_lo(group)).unwrap();
+    let mut looking = ListenOptions::new().metadata().bind::<64>(on_lo(group)).unwrap();
+    let mut buffer = Box::new([0; COALESCING_BUFFER]);
+    let mut coalescing = ListenOptions::new().coalesce(&mut buffer).bind(on_lo(group)).unwrap();
+    for _ in 0..2 {
+        check(bare.recv());
+        check(looking.recv());
+        check(coalescing.recv());
+    }
+    assert_eq!(bare.counters().received, 0);
+}
+
+#[test]
+fn a_kernel_before_4_20_hears_its_own_ipv6_groups_alone_all_the_same() {
+    // IPV6_MULTICAST_ALL is unknown there.
+    if refusing("a_kernel_before_4_20_hears_its_own_ipv6_groups_alone_all_the_same", &["setsockopt:92:1=41:2=29"]).is_some()
+    {
+        let group = unique_v6_group(5);
+        let others = Group::new(unique_v6_group(5).address(), group.port()).unwrap();
+        let mut ours = ListenOptions::new().open::<64>(group.port(), Family::V6).unwrap();
+        let mut theirs = ListenOptions::new().open::<64>(group.port(), Family::V6).unwrap();
+        ours.join(&on_lo(group)).unwrap();
+        theirs.join(&on_lo(others)).unwrap();
+        send_all(others, ["theirs"]);
+        send_all(group, ["ours"]);
+        assert_eq!(expect_packet(&mut ours), b"ours");
+        assert_eq!(expect_packet(&mut theirs), b"theirs");
+    }
+}
+
+#[test]
+fn a_socket_that_cannot_be_set_up_names_the_setting() {
+    // EINVAL, EPERM and EACCES, for IP_MULTICAST_IF, IP_MULTICAST_ALL and an IPv6 address.
+    let rules = "setsockopt:22:1=0:2=32,setsockopt:1:1=0:2=49,bind:13:2=28";
+    if refusing("a_socket_that_cannot_be_set_up_names_the_setting", &[rules]).is_some() {
+        let group = unique_group();
+        let said = |error: multicast::Error| error.to_string();
+        let denied = "not permitted (a firewall, a security policy, or a privilege that is missing)";
+        assert_eq!(said(send_on_lo().packets(group, ["x"]).unwrap_err()), "set IP_MULTICAST_IF: invalid argument");
+        assert_eq!(said(<Listener>::bind(on_lo(group)).unwrap_err()), format!("set IP_MULTICAST_ALL: {denied}"));
+        let group = unique_v6_group(5);
+        assert_eq!(said(<Listener>::bind(on_lo(group)).unwrap_err()), format!("bind {group}: {denied}"));
+    }
+}
+
+#[test]
+fn what_cannot_be_read_of_a_socket_is_an_error_and_no_guess() {
+    let rules = "getsockopt:5:1=1:2=8,getsockopt:1:1=1:2=26";
+    if refusing("what_cannot_be_read_of_a_socket_is_an_error_and_no_guess", &[rules]).is_some() {
+        let listener = Listener::<64>::bind(on_lo(unique_group())).unwrap();
+        assert_eq!(listener.receive_buffer().unwrap_err().to_string(), "read the counters: input or output error");
+        let error = listener.kernel_program(&mut [Instruction::NOTHING; 64]).unwrap_err();
+        assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Denied, Some(1)));
+        assert!(error.to_string().starts_with("set SO_GET_FILTER: not permitted"), "{error}");
+    }
+}
+
+#[test]
+fn a_watcher_that_is_interrupted_or_refused_goes_on() {
+    // By the length of the watcher's buffer.
+    let sets = ["recvfrom:4:2=8192", "recvfrom:5:2=8192"];
+    let Some(rules) = refusing("a_watcher_that_is_interrupted_or_refused_goes_on", &sets) else { return };
+    let mut links = Links::watch().unwrap();
+    for _ in 0..2 {
+        match links.next() {
+            Ok(told) => assert_eq!((told, rules.as_str()), (None, sets[0]), "an interrupted call says nothing"),
+            Err(error) => {
+                assert_eq!(
+                    (error.to_string().as_str(), rules.as_str()),
+                    ("watch the interfaces: input or output error", sets[1])
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_question_about_routes_that_is_interrupted_for_ever_ends_with_an_error() {
+    if refusing("a_question_about_routes_that_is_interrupted_for_ever_ends_with_an_error", &["recvfrom:4:2=512"]).is_some() {
+        let group = unique_group();
+        let unreadable = "unreadable answer of the kernel";
+        let error = SendOptions::new().packets(group, ["x"]).unwrap_err();
+        assert_eq!(error.to_string(), format!("send {} on default: {unreadable}", group.address()));
+        let error = <Listener>::bind(Membership::any(group)).unwrap_err();
+        assert_eq!(error.to_string(), format!("join {} on default: {unreadable}", group.address()));
+        // By its index nothing is to be asked.
+        <Listener>::bind(Membership::any(group).on("1".parse().unwrap())).unwrap();
+    }
+}
+
+#[test]
+fn a_kernel_that_does_not_give_a_program_back_costs_no_packet() {
+    // SO_GET_FILTER: how the guard is read before it is changed.
+    if refusing("a_kernel_that_does_not_give_a_program_back_costs_no_packet", &["getsockopt:1:1=1:2=26"]).is_some() {
+        let group = unique_group();
+        let mut opened = ListenOptions::new().open::<64>(group.port(), Family::V4).unwrap();
+        opened.join(&on_lo(group)).unwrap();
+        send_all(group, ["heard"]);
+        assert_eq!(expect_packet(&mut opened), b"heard");
+    }
+}
