@@ -158,8 +158,7 @@ impl Socket {
     /// `None` where the guard is gone, or another filter could not be put behind it.
     fn change_in(&self, buffer: &mut [Instruction], length: usize, family: Family, change: Change<'_>) -> Option<()> {
         let Some(mut program) = self.read(buffer, length, family) else {
-            // Where the kernel does not give it back (as emulators that only know how to attach) a guard would refuse what is joined
-            // for ever.
+            // A guard that the kernel does not give back cannot be changed: it would refuse for ever what is joined now.
             if matches!(change, Change::Admit(_) | Change::Prune) {
                 let _ = self.detach();
             }

@@ -2,6 +2,7 @@
 //!
 //! `heapless::Deque` would do. But of a queue of one item this one's place is a constant, and a program that sends its packets singly
 //! is linked without what it cannot come to need: behind a place that is computed, the compiler trusts nothing that lies beside it.
+//! In return, items that leave no value unused (arrays of bytes, but no slice, string or vector) take some bytes more each.
 
 /// Up to `N` items, in the order in which they came.
 pub(super) struct Ring<T, const N: usize> {
@@ -62,7 +63,8 @@ impl<T, const N: usize> Ring<T, N> {
 
     /// Takes all items out.
     pub(super) fn clear(&mut self) {
-        for place in &mut self.places {
+        // Those behind the end hold nothing; where the ring goes round, all are meant.
+        for place in self.places.iter_mut().take(self.first.saturating_add(self.count)) {
             *place = None;
         }
         (self.first, self.count) = (0, 0);
