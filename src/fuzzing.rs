@@ -51,16 +51,16 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
         self.0.fill();
     }
 
-    pub fn front(&self) -> Option<&I::Item> {
-        self.0.front()
+    pub fn left(&self) -> &[I::Item] {
+        self.0.left()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &I::Item> {
-        self.0.iter()
+    pub fn sent(&mut self, count: usize) {
+        self.0.sent(count);
     }
 
-    pub fn sent(&mut self) -> Option<I::Item> {
-        self.0.sent()
+    pub fn discard(&mut self) -> Option<I::Item> {
+        self.0.discard()
     }
 
     pub fn into_parts(self) -> (I, impl Iterator<Item = I::Item>) {

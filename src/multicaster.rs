@@ -51,7 +51,7 @@ pub enum Progress {
 /// ([`Iterator::size_hint`]), so that an iterator that waits never holds a packet back.
 ///
 /// No item that was pulled is ever lost: it stays until it is sent, [discarded](Self::discard), or [handed
-/// back](Self::into_parts).
+/// back](Self::into_parts). Items that were sent are dropped together, at the latest when they are half of the batch.
 ///
 /// ```no_run
 /// # use multicast::{Group, Progress, SendOptions};
@@ -103,7 +103,7 @@ where
     #[inline(always)]
     pub fn step_at(&mut self, now: Duration) -> Result<Progress> {
         self.staging.fill();
-        let staged = self.staging.len();
+        let staged = self.staging.left().len();
         if staged == 0 {
             return Ok(Progress::Done);
         }
@@ -139,10 +139,10 @@ where
         let mut sent = 0_usize;
         // A copy: what is lent to a system call, the compiler trusts no more, nor what lies beside it.
         let to = self.to;
-        while let Some(item) = self.staging.front().filter(|_| sent < packets) {
+        while let Some(item) = self.staging.left().first().filter(|_| sent < packets) {
             match self.socket.send(item.as_ref(), &to) {
                 Ok(()) => {
-                    self.staging.sent();
+                    self.staging.sent(1);
                     sent = sent.saturating_add(1);
                 }
                 Err(Errno::INTERRUPTED) => {}
@@ -156,12 +156,12 @@ where
 
     /// Sends the packets at the front that can leave in one call; or else tells how many are to be sent singly.
     fn send_run(&mut self, most: usize) -> ControlFlow<Result<Progress>, usize> {
-        let lengths = self.staging.iter().take(most).map(|item| item.as_ref().len());
+        let lengths = self.staging.left().iter().take(most).map(|item| item.as_ref().len());
         let Some(run) = self.segments.run(lengths) else { return ControlFlow::Continue(1) };
-        let parts = || self.staging.iter().take(run.count).map(AsRef::as_ref);
+        let parts = || self.staging.left().iter().take(run.count).map(AsRef::as_ref);
         match run.send(&self.socket, parts, &self.to) {
             Ok(()) => {
-                self.staging.sent_together(run.count);
+                self.staging.sent(run.count);
                 return ControlFlow::Break(Ok(Progress::Sent(run.count)));
             }
             // Longer than the link's MTU: the kernel does not fragment segments. EINVAL on older kernels.
@@ -184,7 +184,7 @@ where
             _ => {
                 // The kernel queues some refusals, too, and would report the socket as erroneous until they are read.
                 self.socket.forget_errors();
-                let length = self.staging.front().map_or(0, |item| item.as_ref().len());
+                let length = self.staging.left().first().map_or(0, |item| item.as_ref().len());
                 let length = u32::try_from(length).unwrap_or(u32::MAX);
                 Err(Error::system(Operation::Send, Object::Packet { length, group: self.group }, errno))
             }
@@ -202,12 +202,12 @@ where
 
     /// Drops the packet that is next, and gives it back: the way on behind one that is too long. `None` where none was pulled.
     pub fn discard(&mut self) -> Option<I::Item> {
-        self.staging.sent()
+        self.staging.discard()
     }
 
     /// The packet that is next, if one was pulled and not sent yet.
     pub fn pending(&self) -> Option<&I::Item> {
-        self.staging.front()
+        self.staging.left().first()
     }
 
     /// The iterator, and an iterator over the items that were pulled from it and not sent, in their order. The socket is closed.
@@ -255,13 +255,15 @@ mod tests {
 
     #[test]
     fn a_multicaster_is_small_beside_its_iterator_and_the_items_it_holds() {
-        fn beside<I: Iterator, const BATCH: usize>() -> usize {
-            size_of::<Multicaster<I, BATCH>>() - size_of::<I>() - size_of::<heapless::Deque<I::Item, BATCH>>()
+        const fn beside<I: Iterator, const BATCH: usize>() -> usize {
+            size_of::<Multicaster<I, BATCH>>() - size_of::<I>() - BATCH * size_of::<I::Item>()
         }
         let sizes = [
             beside::<core::iter::Empty<u8>, 1>(),
             beside::<core::array::IntoIter<&[u8], 4>, 1>(),
             beside::<core::array::IntoIter<&[u8], 4>, 64>(),
+            beside::<core::iter::Repeat<[u8; 16]>, 64>(),
+            beside::<core::iter::Repeat<heapless::Vec<u8, 100>>, 64>(),
         ];
         assert!(sizes.iter().all(|size| *size <= 96), "{sizes:?}");
     }

@@ -131,13 +131,12 @@ fn run<const BATCH: usize>(input: &Input) {
         match step {
             Step::Send { most, answers } => {
                 staging.fill();
-                assert_eq!(staging.front().is_none(), gone.get() == u32::from(input.items), "empty only at the end");
+                assert_eq!(staging.left().is_empty(), gone.get() == u32::from(input.items), "empty only at the end");
                 let mut answers = answers.iter();
                 let most = usize::from(*most).max(1);
-                while let Some(item) = staging.front().copied() {
-                    assert_eq!(item, gone.get());
-                    let staged: Vec<_> = staging.iter().copied().collect();
-                    assert!(staged.iter().copied().eq(item..item + staged.len() as u32), "staged in order");
+                while !staging.left().is_empty() {
+                    let staged = staging.left();
+                    assert!(staged.iter().copied().eq(gone.get()..gone.get() + staged.len() as u32), "staged in order");
                     let lengths: Vec<_> = staged.iter().take(most).map(|item| length(*item)).collect();
                     let run = segments.run(lengths.iter().copied());
                     let together = run.map_or(1, |(count, size)| {
@@ -145,7 +144,10 @@ fn run<const BATCH: usize>(input: &Input) {
                         count
                     });
                     match (answers.next(), run) {
-                        (None | Some(Answer::Sent), _) => (0..together).for_each(|_| leaves(staging.sent())),
+                        (None | Some(Answer::Sent), _) => {
+                            staging.left().iter().take(together).for_each(|item| leaves(Some(*item)));
+                            staging.sent(together);
+                        }
                         (Some(Answer::Refused), Some((_, size))) => {
                             segments.refused(size);
                             largest = largest.min(size - 1);
@@ -158,12 +160,9 @@ fn run<const BATCH: usize>(input: &Input) {
                     }
                 }
             }
-            Step::Discard => match staging.front().copied() {
-                Some(item) => {
-                    assert_eq!(item, gone.get());
-                    leaves(staging.sent());
-                }
-                None => assert_eq!(staging.sent(), None),
+            Step::Discard => match staging.discard() {
+                None => assert!(staging.left().is_empty()),
+                item => leaves(item),
             },
         }
     }

@@ -18,8 +18,8 @@ fn items_leave_in_their_order_and_none_is_lost() {
     let mut sent = Vec::new();
     loop {
         staging.fill();
-        let Some(item) = staging.front().copied() else { break };
-        assert_eq!(staging.sent(), Some(item));
+        let Some(item) = staging.left().first().copied() else { break };
+        staging.sent(1);
         sent.push(item);
     }
     assert_eq!(sent, (0..10).collect::<Vec<_>>());
@@ -41,7 +41,7 @@ fn an_iterator_that_promises_nothing_is_asked_for_one_item_alone() {
     staging.fill();
     staging.fill();
     assert_eq!(asked.get(), 1, "a second question could wait while the first item does");
-    assert_eq!(staging.sent(), Some(0));
+    staging.sent(1);
     staging.fill();
     assert_eq!(asked.get(), 2);
 }
@@ -53,16 +53,48 @@ fn an_iterator_at_its_end_is_not_asked_again() {
     staging.fill();
     staging.fill();
     assert_eq!(asked.get(), 1);
-    assert_eq!(staging.front(), None);
-    assert_eq!(staging.sent(), None);
+    assert!(staging.left().is_empty());
+    assert_eq!(staging.discard(), None);
 }
 
 #[test]
 fn items_that_were_pulled_are_handed_back_in_their_order() {
     let mut staging = Staging::<_, 4>::new(0..6);
     staging.fill();
-    staging.sent();
+    staging.sent(1);
     staging.fill();
     let (rest, staged) = staging.into_parts();
     assert_eq!(staged.chain(rest).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn the_next_item_can_be_discarded_wherever_it_is() {
+    let mut staging = Staging::<_, 4>::new(0..9);
+    let mut discarded = Vec::new();
+    for sent in [0, 1, 2, 3, 0] {
+        staging.fill();
+        staging.sent(sent);
+        discarded.extend(staging.discard());
+    }
+    assert_eq!(discarded, [0, 2, 5]);
+    let mut single = Staging::<_, 1>::new(0..2);
+    single.fill();
+    assert_eq!((single.discard(), single.discard()), (Some(0), None));
+}
+
+#[test]
+fn sent_items_are_dropped_at_once_where_none_is_left_and_else_before_there_are_more_of_them_than_others() {
+    let alive = std::rc::Rc::new(());
+    let mut staging = Staging::<_, 8>::new(core::iter::repeat_n(alive.clone(), 100));
+    let held = || std::rc::Rc::strong_count(&alive);
+    staging.fill();
+    let all = held();
+    staging.sent(3);
+    staging.fill();
+    assert_eq!((held(), staging.left().len()), (all, 5));
+    staging.sent(2);
+    staging.fill();
+    assert_eq!(staging.left().len(), 8);
+    staging.sent(8);
+    assert!(staging.left().is_empty());
 }
