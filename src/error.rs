@@ -11,7 +11,7 @@ use core::net::IpAddr;
 
 use linux_raw_sys::errno as linux;
 
-use crate::group::{Group, Interface};
+use crate::group::{Group, Interface, Name};
 
 /// The result of this crate's functions.
 pub type Result<T> = core::result::Result<T, Error>;
@@ -148,6 +148,7 @@ pub(crate) enum Object {
     Text(Excerpt),
     Address(IpAddr),
     Group(Group),
+    Interface(Name),
     Membership {
         group: IpAddr,
         interface: Interface,

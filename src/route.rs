@@ -139,6 +139,17 @@ fn source_on(group: IpAddr, interface: NonZeroU32) -> core::result::Result<Optio
     }
 }
 
+impl Name {
+    /// The index that the interface of this name has now (`if_nametoindex(3)`).
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoSuchInterface`] where there is none.
+    #[doc(alias = "if_nametoindex")]
+    pub fn index(&self) -> Result<NonZeroU32> {
+        by_name(self).map_err(|errno| Error::system(Operation::Resolve, Object::Interface(*self), errno))
+    }
+}
+
 /// The index of the interface of this name. Any socket serves to ask for it.
 fn by_name(name: &Name) -> core::result::Result<NonZeroU32, Errno> {
     let socket = sys::socket(AF_NETLINK, linux_raw_sys::net::SOCK_DGRAM, linux_raw_sys::netlink::NETLINK_ROUTE)?;

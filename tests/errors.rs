@@ -11,8 +11,8 @@ use std::process::Command;
 
 use common::{Python, expect_packet, free_port, on_lo, send_all, send_on_lo, unique_group, wait_until};
 use multicast::{
-    Error, ErrorKind, Events, Family, Group, Interest, Interface, ListenOptions, Listener, Membership, Poller, SendOptions,
-    Token,
+    Error, ErrorKind, Events, Family, Group, Interest, Interface, ListenOptions, Listener, Membership, Name, Poller,
+    SendOptions, Token,
 };
 
 #[test]
@@ -62,6 +62,19 @@ fn a_packet_that_is_too_long_is_named_by_its_length() {
         assert_eq!(error.to_string(), format!("send {length} bytes to {group}: too long for UDP: at most 65507 bytes"));
         assert_eq!(error.kind(), ErrorKind::TooLong);
     }
+}
+
+#[test]
+fn the_index_of_a_name_is_found_while_there_is_such_an_interface() {
+    assert_eq!(Name::new("lo").unwrap().index().unwrap().to_string(), index_of_lo());
+    let error = Name::new("nosuch\u{1b}").unwrap().index().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoSuchInterface);
+    assert_eq!(error.to_string(), "find nosuch\\u{1b}: no such interface");
+}
+
+/// As the kernel has it in a file.
+fn index_of_lo() -> String {
+    std::fs::read_to_string("/sys/class/net/lo/ifindex").unwrap().trim().into()
 }
 
 #[test]

@@ -308,11 +308,13 @@ proptest! {
     }
 
     #[test]
-    fn a_name_is_what_the_kernel_allows(text in prop_oneof![vec(any::<char>(), 0..8).prop_map(String::from_iter), "[ -~\\t\u{a0}é€]{0,18}"]) {
+    fn a_name_is_what_the_kernel_allows(text in prop_oneof![vec(any::<char>(), 0..8).prop_map(String::from_iter), "[ -~\\t\u{a0}é€]{0,18}", "[.0-9a-z]{0,4}"]) {
         // dev_valid_name() of net/core/dev.c, whose blanks are those of Latin-1.
         let is_blank = |byte: u8| byte.is_ascii_whitespace() || byte == 0x0b || byte == 0xa0;
         let forbidden = |byte: u8| byte == 0 || byte == b'/' || byte == b':' || is_blank(byte);
         let allowed = (1..=15).contains(&text.len()) && text != "." && text != ".." && !text.bytes().any(forbidden);
+        let of_ascii = Name::from_ascii(text.as_bytes());
+        prop_assert_eq!(of_ascii, Name::new(&text).ok().filter(|_| text.is_ascii()));
         match Name::new(&text) {
             Ok(name) => {
                 prop_assert!(allowed);

@@ -213,7 +213,7 @@ def measure():
     tiny_listen = Program("tiny-listen", [TINY / "tiny-listen"], 3072, 16)
     tiny_send = Program("tiny-send", [TINY / "tiny-send"], 3072, 16)
     tiny_mcast = TINY / "tiny-mcast"
-    tiny_mcast_listen = Program("tiny-mcast", [tiny_mcast, "listen", GROUP, PORT, 1, "NOTIFY "], 8192, 24)
+    tiny_mcast_listen = Program("tiny-mcast", [tiny_mcast, "listen", GROUP, PORT, "lo", "NOTIFY "], 8192, 24)
     mcast = ROOT / "target" / "static" / "x86_64-unknown-linux-musl" / "mcast"
     ours = [
         tiny_listen,
@@ -229,12 +229,11 @@ def measure():
     receives(tiny_listen, lambda: run(tiny_send.command[0], env={}), WANTED)
     arrives(tiny_send.command, GROUP, PACKETS)
     tiny_send.report("RSS", measured_at_its_end(tiny_send.command), tiny_send.rss_goal)
-    # lo's index is 1.
-    for group, outlet in ((GROUP, "127.0.0.1"), ("ff12::1:2:3", "1")):
+    for group, outlet in ((GROUP, "127.0.0.1"), ("ff12::1:2:3", "lo")):
         sending = [tiny_mcast, "send", group, PORT, outlet, *PACKETS]
         sending = [str(word) for word in sending]
         arrives(sending, group, PACKETS)
-        listening = Program("tiny-mcast", [tiny_mcast, "listen", group, PORT, "1", "NOTIFY "])
+        listening = Program("tiny-mcast", [tiny_mcast, "listen", group, PORT, "lo", "NOTIFY "])
         receives(listening, lambda: run(*sending, env={}), WANTED)
         for kind, most in (("listen", measured_while_waiting(listening)), ("send", measured_at_its_end(sending))):
             part = Program("tiny-mcast", [tiny_mcast])

@@ -47,6 +47,7 @@ pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result
         Object::Address(address) => write!(f, " {address}"),
         Object::Group(group) => write!(f, " {group}"),
         // The kernel allows almost any byte in a name; a terminal or a log file must not obey it.
+        Object::Interface(name) => write!(f, " {}", name.as_str().escape_debug()),
         Object::Membership { group, interface: Interface::Name(name) } => {
             write!(f, " {group} on {}", name.as_str().escape_debug())
         }

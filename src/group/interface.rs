@@ -100,17 +100,31 @@ impl Name {
     /// # Errors
     /// [`ErrorKind::Syntax`] where the kernel would not let an interface be called so.
     pub fn new(name: &str) -> Result<Self> {
-        let refused = || Error::new(Operation::ParseInterface, Object::Text(Excerpt::new(name)), ErrorKind::Syntax);
-        // The rule of the kernel's dev_valid_name(), whose isspace() takes Latin-1's no-break space for a blank too.
-        let allowed = |byte: u8| !matches!(byte, 0 | b'/' | b':' | b' ' | 0x09..=0x0d | 0xa0);
-        if matches!(name, "" | "." | "..") || name.len() >= Self::CAPACITY || !name.bytes().all(allowed) {
-            return Err(refused());
-        }
+        Self::checked(name.as_bytes(), |_| true)
+            .ok_or_else(|| Error::new(Operation::ParseInterface, Object::Text(Excerpt::new(name)), ErrorKind::Syntax))
+    }
+
+    /// The same of ASCII, as arguments and configuration have it; `None` where it is none, or no name. It needs less code than
+    /// [`new`](Self::new), which counts in a program of a few kilobytes.
+    #[must_use]
+    pub fn from_ascii(name: &[u8]) -> Option<Self> {
+        Self::checked(name, |byte| byte.is_ascii())
+    }
+
+    /// The rule of the kernel's `dev_valid_name()`, whose `isspace()` takes Latin-1's no-break space for a blank too.
+    #[inline(always)]
+    fn checked(name: &[u8], is_allowed: impl Fn(&u8) -> bool) -> Option<Self> {
         let mut bytes = [0; Self::CAPACITY];
-        for (to, from) in bytes.iter_mut().zip(name.bytes()) {
-            *to = from;
+        if matches!(name, b"" | b"." | b"..") || name.len() >= bytes.len() {
+            return None;
         }
-        Ok(Self { bytes })
+        for (to, from) in bytes.iter_mut().zip(name) {
+            if !is_allowed(from) || matches!(from, 0 | b'/' | b':' | b' ' | 0x09..=0x0d | 0xa0) {
+                return None;
+            }
+            *to = *from;
+        }
+        Some(Self { bytes })
     }
 
     /// A name as the kernel writes it, with zeros behind it or not; `None` where it is none, or not UTF-8.

@@ -256,6 +256,9 @@ impl<F> From<Receiver<F>> for OwnedFd {
 
 /// Takes over a bound UDP socket, with the memberships that it has: from a supervisor that opened it, say.
 ///
+/// One that is bound to an interface (`SO_BINDTODEVICE`) stays so: joining elsewhere is no error, since the kernel allows it, but
+/// brings nothing.
+///
 /// # Errors
 /// [`ErrorKind::NotUdp`].
 impl TryFrom<OwnedFd> for Receiver {

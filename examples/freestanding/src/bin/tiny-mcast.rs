@@ -4,7 +4,7 @@
 //! tiny-mcast listen GROUP PORT INTERFACE [PREFIX]    prints each packet (that begins with PREFIX), a line each, until killed
 //! tiny-mcast send GROUP PORT INTERFACE PACKET..      sends each PACKET
 //! ```
-//! GROUP is an IPv4 or IPv6 address, INTERFACE a number as `ip link` has it; to send to an IPv4 group, an address of the interface.
+//! GROUP is an IPv4 or IPv6 address, INTERFACE a name as `ip link` has it; to send to an IPv4 group, an address of the interface.
 //! Status 1: the kernel refused something. Status 2: the arguments make no sense.
 #![no_std]
 #![no_main]
@@ -15,8 +15,8 @@ use core::num::NonZeroU32;
 use freestanding::{Arguments, Stream, exit, or_exit, print};
 use multicast::filter::Prefix;
 use multicast::{
-    Events, Group, Interest, Interface, ListenOptions, Membership, Multicaster, Poller, Progress, Received, SendOptions,
-    Token,
+    Events, Group, Interest, Interface, ListenOptions, Membership, Multicaster, Name, Poller, Progress, Received,
+    SendOptions, Token,
 };
 
 const USAGE: &[u8] =
@@ -47,7 +47,7 @@ fn or_usage<T>(value: Option<T>) -> T {
 
 fn listen(mut arguments: Arguments, poller: &Poller) -> ! {
     let group = place(&mut arguments);
-    let interface = Interface::Index(or_usage(arguments.next().and_then(index)));
+    let interface = Interface::Index(index(or_usage(arguments.next())));
     let filter = Prefix(arguments.next().unwrap_or(b""));
     // Bound to its interface it needs no guard, also for IPv6; and the kernel runs the filter.
     let options = ListenOptions::new().reuse_port(false).filter(filter);
@@ -75,7 +75,7 @@ fn send(mut arguments: Arguments, poller: &Poller) -> ! {
         }
         IpAddr::V6(address) => {
             let group = or_usage(Group::known(IpAddr::V6(address), group.port()));
-            let interface = Interface::Index(or_usage(index(interface)));
+            let interface = Interface::Index(index(interface));
             or_exit(SendOptions::new().interface(interface).packets(group, Words(arguments)))
         }
     };
@@ -115,8 +115,9 @@ fn place(arguments: &mut Arguments) -> Group {
     or_usage(Group::known(address, or_usage(number(next(), 10))))
 }
 
-fn index(text: &[u8]) -> Option<NonZeroU32> {
-    NonZeroU32::new(number(text, 10)?.into())
+/// The index of the interface of this name.
+fn index(name: &[u8]) -> NonZeroU32 {
+    or_exit(or_usage(Name::from_ascii(name)).index())
 }
 
 /// An IPv4 or IPv6 address. The parser of `core` has a panic path.
