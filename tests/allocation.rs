@@ -1,70 +1,25 @@
 //! The core allocates nothing: neither a packet, nor at set-up.
 
-// The trait of allocators is unsafe to implement.
-#![allow(unsafe_code)]
-
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
 
 use common::{LO, on_lo, send_on_lo, unique_group};
 use multicast::filter::Prefix;
 use multicast::{Events, Family, Interest, ListenOptions, Listener, Poller, Progress, Received, Token};
 
-thread_local! {
-    /// How often this thread has asked for memory: other tests run beside, in threads of their own.
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-impl Counting {
-    fn count() {
-        // At a thread's end the counter may be gone.
-        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-    }
-}
-
-// SAFETY: every call goes to the system's allocator as it came. Counting neither allocates nor unwinds: the counter has no
-// destructor and needs no set-up.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        Self::count();
-        // SAFETY: the caller keeps the rules of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the rules of `dealloc`; `pointer` came from `System`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        Self::count();
-        // SAFETY: the caller keeps the rules of `realloc`; `pointer` came from `System`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 /// What the work gives, which must not allocate.
 #[track_caller]
 fn without_allocation<T>(work: impl FnOnce() -> T) -> T {
-    let before = COUNT.get();
-    let result = work();
-    assert_eq!(COUNT.get() - before, 0, "it allocated");
-    result
+    let mut result = None;
+    let counted = allocation_counter::measure(|| result = Some(work()));
+    assert_eq!(counted.count_total, 0, "it allocated");
+    result.unwrap()
 }
 
 #[test]
 fn the_counter_counts() {
-    let before = COUNT.get();
-    drop(std::hint::black_box(Box::new(7)));
-    assert_eq!(COUNT.get() - before, 1);
+    assert_eq!(allocation_counter::measure(|| drop(std::hint::black_box(Box::new(7)))).count_total, 1);
 }
 
 #[test]
