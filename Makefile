@@ -16,7 +16,7 @@ lab: ## several hosts on one machine, with real peers (ONLY=word, PROOF=1)
 	@cargo test --quiet --test lab -- $(if $(PROOF),--proof) $(ONLY)
 
 # The feature sets that a user can have: default, none, std, all. Without std there are no examples.
-lint: ## check format, lints, documentation, who imports whom, and dependencies
+lint: ## check format, lints, documentation, who imports whom, dependencies, and that no call of the core can panic
 	cargo fmt --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo fmt --manifest-path benches/Cargo.toml --check
@@ -25,6 +25,7 @@ lint: ## check format, lints, documentation, who imports whom, and dependencies
 	.ci/imports --self-test
 	.ci/imports
 	.ci/dependencies
+	.ci/panic-free
 	RUSTFLAGS="--cfg fuzzing" cargo check --all-features --target-dir target/fuzzing
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --no-default-features --lib --tests -- -D warnings

@@ -59,8 +59,10 @@ impl From<OwnedFd> for Fd {
 
 impl From<Fd> for OwnedFd {
     fn from(fd: Fd) -> Self {
+        // The mask as above: it takes the assertion of `OwnedFd` away.
+        let raw = ManuallyDrop::new(fd).raw() & i32::MAX;
         // SAFETY: it is open and ours, and `ManuallyDrop` keeps us from closing what is now the caller's.
-        unsafe { Self::from_raw_fd(ManuallyDrop::new(fd).raw()) }
+        unsafe { Self::from_raw_fd(raw) }
     }
 }
 

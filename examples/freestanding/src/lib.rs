@@ -1,5 +1,5 @@
 //! What a program needs that has no C library under it: where it starts, how it prints and ends, and the memory functions that
-//! the compiler takes for granted. The only `unsafe` of the three programs is in this file.
+//! the compiler takes for granted. The only `unsafe` of the programs is in this file.
 //!
 //! # Panic-free, proven by the linker
 //! The panic handler calls a function that exists nowhere. If the compiler could not remove every path that leads to it, the
@@ -153,6 +153,28 @@ unsafe extern "C" fn _start() -> ! {
 #[unsafe(naked)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
     naked_asm!("mov rax, rdi", "mov rcx, rdx", "rep movsb", "ret")
+}
+
+/// `memmove(3)`: backwards where it goes forwards, so that nothing is overwritten before it is read.
+///
+/// # Safety
+/// `to` and `from` point to `length` bytes, which may overlap.
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
+    naked_asm!(
+        "mov rax, rdi",
+        "mov rcx, rdx",
+        "cmp rdi, rsi",
+        "jbe 2f",
+        "lea rdi, [rdi + rdx - 1]",
+        "lea rsi, [rsi + rdx - 1]",
+        "std",
+        "2:",
+        "rep movsb",
+        "cld",
+        "ret",
+    )
 }
 
 /// `memset(3)`.
