@@ -59,8 +59,9 @@ size: ## measure how small the programs are, beside their peers; fails past the 
 static: ## build mcast fully static (TARGET=aarch64, say) into target/static/
 	@.ci/static $(TARGET)
 
-# MACHINES: arm64, armhf, s390x, mipsel, and native for this one. The four if not given; some minutes.
-devices: ## run the self-test on the kernels of other processors, emulated (MACHINES=arm64, say)
+# MACHINES: arm64, armhf, s390x, mipsel, for their kernels; user, for tests without one; native, for this one. All but the last if not
+# given: a quarter of an hour, most of it for building.
+devices: ## run the self-test on the kernels of other processors, and tests, emulated (MACHINES=arm64, say)
 	@sh tests/devices/run.sh $(MACHINES)
 
 features: ## check all sets of features, the oldest dependencies and compiler, and the package's files

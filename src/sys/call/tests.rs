@@ -4,6 +4,7 @@ use std::os::fd::AsRawFd;
 use linux_raw_sys::general::{__NR_getpid, __NR_read};
 use linux_raw_sys::net::MSG_TRUNC;
 
+use super::by_library::syscall as by_the_library;
 use super::*;
 
 /// Both ways, where there are two.
@@ -11,7 +12,7 @@ fn each_way(number: u32, arguments: impl Fn() -> [usize; 6], check: impl Fn(Resu
     // SAFETY: the tests below pass what the calls want.
     unsafe {
         check(call(number, arguments()));
-        check(checked(by_library::syscall(number, arguments())));
+        check(checked(by_the_library(number, arguments())));
     }
 }
 
