@@ -4,7 +4,8 @@
 #   tests/devices/run.sh                   arm64, armhf, s390x, mipsel, and user
 #   tests/devices/run.sh arm64 ..          some of them
 #   tests/devices/run.sh user              tests of the crate for each processor that `make static` knows, by qemu-user on this kernel
-#   tests/devices/run.sh native            the self-test on this machine's kernel, for x86-64 and i686, in a network of its own
+#   tests/devices/run.sh native            on this machine's kernel, in a network of its own: the self-test for x86-64 and i686, and the
+#                                          tests for i686
 #
 # Kernels are Debian's, fetched as packages into target/devices/ and not installed. Prints `DEVICE <machine> <kernel> <seconds> <result>`
 # for each, and exits with 1 where one failed. No machine has a network but the one that the self-test makes inside.
@@ -125,7 +126,7 @@ emulated_tests() {
     done
     result=$(awk '/^test result:/ { passed += $4; failed += $6 } END { printf "%d passed, %d failed", passed, failed }' "$log")
     how=${1:+$("$1" --version | sed -n 's/^qemu-[a-z0-9]* version \([0-9.]*\).*/qemu-user-\1/p')}
-    echo "DEVICE $target ${how:-$(uname -r)} $(($(date +%s) - start))s $result"
+    echo "DEVICE $target ${how:-$(uname -r)} $(($(date +%s) - start))s $result, of the crate's tests"
     case $ended,$result in 0,*", 0 failed") ;; *)
         failed="$failed $target"
         grep -a "FAILED\|panicked\|uncaught" "$log" >&2 || tail -n 20 "$log" >&2
@@ -153,7 +154,10 @@ for machine; do
         emulated_tests powerpc64-unknown-linux-musl qemu-ppc64
         emulated_tests mipsel-unknown-linux-musl qemu-mipsel
         ;;
-    native) native ;;
+    native)
+        native
+        emulated_tests i686-unknown-linux-musl
+        ;;
     *) echo "devices: no machine of this name: $machine" >&2; exit 1 ;;
     esac
 done
