@@ -6,10 +6,10 @@ mod compat_help;
 
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::link::{Pair, named};
 use common::{PATIENCE, unique_group};
 use compat_help::{BREAK, GO_ON, Log, On, cpu_time, readable_pipe};
 use multicast::compat::{
@@ -79,23 +79,14 @@ fn the_defaults_are_the_documents() {
     assert_eq!((packet.payload().len(), packet.wire_length()), (4_096, 5_000));
 }
 
-/// A link of one megabit a second, whose queue holds `queue` bytes, and its other end.
-fn slow_link(name: &str, subnet: u8, queue: u32) -> [Interface; 2] {
-    common::require_private_network();
-    let script = format!(
-        "ip link add {name}a type veth peer name {name}b
-         for end in {name}a {name}b; do
-             ip link set $end addrgenmode none
-             echo 1 >/proc/sys/net/ipv4/conf/$end/accept_local
-             ip link set $end up
-         done
-         ip addr add 10.77.{subnet}.1/24 dev {name}a
-         ip addr add 10.77.{subnet}.2/24 dev {name}b
-         tc qdisc add dev {name}a root tbf rate 1mbit burst 3000 limit {queue}"
-    );
-    let made = Command::new("sh").args(["-ec", &script]).status().unwrap();
-    assert!(made.success());
-    [format!("{name}a"), format!("{name}b")].map(|name| name.parse().unwrap())
+/// A link of one megabit a second, whose queue holds `queue` bytes.
+fn slow_link(queue: u32) -> (Pair, Interface, Interface) {
+    let pair = Pair::new();
+    // Neighbour discovery would take its share.
+    std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", pair.a), "1").unwrap();
+    pair.throttle(1_000_000, queue);
+    let (near, far) = (named(&pair.a), named(&pair.b));
+    (pair, near, far)
 }
 
 /// Packets of 1,000 bytes that begin with their number.
@@ -120,7 +111,7 @@ fn expect_numbered(group: Group, far: Interface, count: u16) -> thread::JoinHand
 
 #[test]
 fn sendto_waits_for_a_full_send_buffer_and_calls_no_handler() {
-    let [near, far] = slow_link("wa", 1, 1_000_000);
+    let (_pair, near, far) = slow_link(1_000_000);
     let group = unique_group();
     let receiver = expect_numbered(group, far, 60);
     let (here, _there) = readable_pipe();
@@ -135,7 +126,7 @@ fn sendto_waits_for_a_full_send_buffer_and_calls_no_handler() {
 
 #[test]
 fn a_multicaster_waits_for_a_full_send_buffer() {
-    let [near, far] = slow_link("wb", 2, 1_000_000);
+    let (_pair, near, far) = slow_link(1_000_000);
     let group = unique_group();
     let receiver = expect_numbered(group, far, 60);
     Multicaster::new(numbered(60), SendOptions::new().group(group).interface(near).send_buffer(1)).unwrap();
@@ -148,7 +139,7 @@ fn a_multicaster_waits_for_a_full_send_buffer() {
 /// The kernel then says ENOBUFS, and no event tells when there is room again.
 #[test]
 fn a_multicaster_waits_for_a_full_queue_of_the_device_without_spinning() {
-    let [near, far] = slow_link("wc", 3, 5_000);
+    let (_pair, near, far) = slow_link(5_000);
     let group = unique_group();
     let receiver = expect_numbered(group, far, 60);
     let handle = Multicaster::new(numbered(60), SendOptions::new().group(group).interface(near)).unwrap();
@@ -162,7 +153,7 @@ fn a_multicaster_waits_for_a_full_queue_of_the_device_without_spinning() {
 
 #[test]
 fn sendto_waits_for_a_full_queue_of_the_device() {
-    let [near, far] = slow_link("wd", 4, 5_000);
+    let (_pair, near, far) = slow_link(5_000);
     let group = unique_group();
     let receiver = expect_numbered(group, far, 60);
     sendto_with(numbered(60), SendOptions::new().group(group).interface(near)).unwrap();
@@ -172,7 +163,7 @@ fn sendto_waits_for_a_full_queue_of_the_device() {
 /// A listener gets its packets while a multicaster beside it waits.
 #[test]
 fn a_multicaster_that_waits_holds_nobody_up() {
-    let [near, _far] = slow_link("we", 5, 5_000);
+    let (_pair, near, _far) = slow_link(5_000);
     let caster = Multicaster::new(numbered(1_000), SendOptions::new().group(unique_group()).interface(near)).unwrap();
     poll(PATIENCE).unwrap();
     let group = unique_group();
@@ -185,7 +176,7 @@ fn a_multicaster_that_waits_holds_nobody_up() {
 
 #[test]
 fn copies_for_this_machine_can_be_turned_off() {
-    let [near, _far] = slow_link("wf", 6, 1_000_000);
+    let (_pair, near, _far) = slow_link(1_000_000);
     let group = unique_group();
     let mut here = Packets::new(ListenOptions::new().group(group).interface(near)).unwrap();
     let options = SendOptions::new().group(group).interface(near);
