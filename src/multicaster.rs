@@ -51,7 +51,8 @@ pub enum Progress {
 /// ([`Iterator::size_hint`]), so that an iterator that waits never holds a packet back.
 ///
 /// No item that was pulled is ever lost: it stays until it is sent, [discarded](Self::discard), or [handed
-/// back](Self::into_parts). Items that were sent are dropped together, at the latest when they are half of the batch.
+/// back](Self::into_parts). Items that were sent are dropped together: when none is left,
+/// or with the next step once they are no fewer than those left.
 ///
 /// ```no_run
 /// # use multicast::{Group, Progress, SendOptions};

@@ -24,18 +24,12 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
     /// the next call could wait.
     #[inline]
     pub(crate) fn fill(&mut self) {
-        if self.exhausted {
-            return;
-        }
         self.make_room();
         // There is room for what is pulled: the loop's condition says so.
-        while !self.staged.is_full() && (self.staged.is_empty() || self.items.size_hint().0 > 0) {
+        while !self.exhausted && !self.staged.is_full() && (self.staged.is_empty() || self.items.size_hint().0 > 0) {
             match self.items.next() {
                 Some(item) => drop(self.staged.push(item)),
-                None => {
-                    self.exhausted = true;
-                    break;
-                }
+                None => self.exhausted = true,
             }
         }
     }
