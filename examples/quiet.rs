@@ -36,7 +36,7 @@ fn listen_through_a_flood(in_kernel: bool) -> multicast::Result<()> {
     let options = ListenOptions::new().filter(Prefix("wanted")).kernel_filter(in_kernel);
     let mut listener = options.bind::<1500>(membership)?;
     if in_kernel {
-        print!("\nThe kernel runs\n{}", listener.kernel_program(&mut [Instruction::NOTHING; 64])?);
+        print!("\nThe kernel runs\n{}", listener.kernel_program(&mut [Instruction::ZERO; 64])?);
     }
 
     let poller = Poller::new()?;

@@ -144,7 +144,7 @@ pub(crate) enum Operation {
 pub(crate) enum Object {
     Nothing,
     /// The noun that the sentence needs, as "socket".
-    Noun(&'static str),
+    Named(&'static str),
     Text(Excerpt),
     Address(IpAddr),
     Group(Group),
@@ -216,7 +216,7 @@ impl Error {
     /// ```
     #[must_use]
     pub const fn custom(kind: ErrorKind, sentence: &'static str) -> Self {
-        Self::new(Operation::Custom, Object::Noun(sentence), kind)
+        Self::new(Operation::Custom, Object::Named(sentence), kind)
     }
 
     pub(crate) const fn new(operation: Operation, object: Object, kind: ErrorKind) -> Self {

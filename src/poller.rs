@@ -51,7 +51,7 @@ impl Poller {
     /// [`ErrorKind::LimitReached`] where the process has too many descriptors open.
     #[doc(alias = "epoll_create1")]
     pub fn new() -> Result<Self> {
-        let failed = |errno| Error::system(Operation::Open, Object::Noun("a poller"), errno);
+        let failed = |errno| Error::system(Operation::Open, Object::Named("a poller"), errno);
         let poller = Self { epoll: sys::epoll_create().map_err(failed)?, waker: sys::eventfd().map_err(failed)? };
         epoll::add(
             &poller.epoll,
@@ -156,7 +156,7 @@ impl AsFd for Poller {
 
 fn data(token: Token, operation: Operation) -> Result<epoll::EventData> {
     if token.0 == event::WAKER {
-        return Err(Error::new(operation, Object::Noun("a file descriptor"), ErrorKind::ReservedToken));
+        return Err(Error::new(operation, Object::Named("a file descriptor"), ErrorKind::ReservedToken));
     }
     Ok(epoll::EventData::new_u64(token.0))
 }
@@ -164,7 +164,7 @@ fn data(token: Token, operation: Operation) -> Result<epoll::EventData> {
 fn ctl(operation: Operation, result: rustix::io::Result<()>) -> Result<()> {
     match result {
         Ok(()) => Ok(()),
-        Err(errno) => Err(Error::system(operation, Object::Noun("a file descriptor"), errno.into())),
+        Err(errno) => Err(Error::system(operation, Object::Named("a file descriptor"), errno.into())),
     }
 }
 

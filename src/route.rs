@@ -79,7 +79,7 @@ pub(crate) fn each_multicast_interface(operation: Operation, mut each: impl FnMu
         }
         result.is_err()
     });
-    asked.map_err(|errno| Error::system(operation, Object::Noun("interfaces"), errno))?;
+    asked.map_err(|errno| Error::system(operation, Object::Named("interfaces"), errno))?;
     result
 }
 

@@ -68,7 +68,7 @@ impl Socket {
         };
         match sys::socket(domain, linux::SOCK_DGRAM, UDP) {
             Ok(fd) => Ok(Self { fd }),
-            Err(errno) => Err(Error::system(Operation::Open, Object::Noun(noun), errno)),
+            Err(errno) => Err(Error::system(Operation::Open, Object::Named(noun), errno)),
         }
     }
 
@@ -221,7 +221,7 @@ impl Socket {
     }
 
     pub(crate) fn local_addr(&self) -> Result<SocketAddr> {
-        let failed = |errno| Error::system(Operation::Resolve, Object::Noun("the local address"), errno);
+        let failed = |errno| Error::system(Operation::Resolve, Object::Named("the local address"), errno);
         let address = sys::getsockname(&self.fd).map_err(failed)?;
         address.decode().ok_or_else(|| failed(Errno::PROTOCOL))
     }
@@ -231,7 +231,7 @@ impl Socket {
     /// It is made non-blocking, and hears no group any more but those that it has joined. Options of its former owner that would
     /// change what a packet is, or hide where it was sent to, are turned off.
     pub(crate) fn adopt(fd: OwnedFd) -> Result<(Self, SocketAddr, Sharing)> {
-        let failed = |kind| Error::new(Operation::Open, Object::Noun("a received descriptor"), kind);
+        let failed = |kind| Error::new(Operation::Open, Object::Named("a received descriptor"), kind);
         let socket = Self { fd: Fd::from(fd) };
         match sys::getsockopt_int(&socket.fd, SOCKET, linux::SO_PROTOCOL) {
             Ok(UDP) => {}
@@ -246,14 +246,14 @@ impl Socket {
             let _ = sys::setsockopt_int(&socket.fd, level, name, 0);
         }
         let sharing = socket.leave_distribution();
-        let sharing = sharing.map_err(|errno| Error::system(Operation::Configure, Object::Noun("SO_REUSEPORT"), errno))?;
+        let sharing = sharing.map_err(|errno| Error::system(Operation::Configure, Object::Named("SO_REUSEPORT"), errno))?;
         Ok((socket, address, sharing))
     }
 
     fn set(&self, level: u32, name: u32, called: &'static str, value: u32) -> Result<()> {
         match sys::setsockopt_int(&self.fd, level, name, value) {
             Ok(()) => Ok(()),
-            Err(errno) => Err(Error::system(Operation::Configure, Object::Noun(called), errno)),
+            Err(errno) => Err(Error::system(Operation::Configure, Object::Named(called), errno)),
         }
     }
 }
@@ -265,7 +265,7 @@ struct Control([u8; cmsg::SPACE]);
 fn configured(called: &'static str, result: rustix::io::Result<()>) -> Result<()> {
     match result {
         Ok(()) => Ok(()),
-        Err(errno) => Err(Error::system(Operation::Configure, Object::Noun(called), errno.into())),
+        Err(errno) => Err(Error::system(Operation::Configure, Object::Named(called), errno.into())),
     }
 }
 

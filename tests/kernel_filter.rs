@@ -15,7 +15,7 @@ use multicast::{
     ErrorKind, Events, Family, Group, Interest, ListenOptions, Listener, OwnedFd, Poller, Received, Receiver, Token,
 };
 
-const NOTHING: [Instruction; 512] = [Instruction::NOTHING; 512];
+const NOTHING: [Instruction; 512] = [Instruction::ZERO; 512];
 
 /// A socket that sends to the group on `lo`, with the address that it sends from.
 fn sender(group: Group) -> (UdpSocket, SocketAddr) {
@@ -113,7 +113,7 @@ fn the_program_can_be_read_and_printed() {
     let program = bound.kernel_program(&mut buffer).unwrap();
     assert_eq!(program.0, Program::<64>::of(&filter, 64, Family::V4).instructions());
     assert!(program.to_string().contains("jeq #0x4e4f5449 jt 2 jf 3"));
-    assert_eq!(bound.kernel_program(&mut [Instruction::NOTHING; 3]).unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(bound.kernel_program(&mut [Instruction::ZERO; 3]).unwrap_err().kind(), ErrorKind::InvalidInput);
 
     let none = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
     assert_eq!(none.kernel_program(&mut buffer).unwrap().0, []);
@@ -335,7 +335,7 @@ fn a_receiver_that_was_given_away_has_no_program() {
     let mut opened = ListenOptions::new().filter(Prefix("one")).open::<16>(group.port(), Family::V4).unwrap();
     opened.join(&on_lo(group)).unwrap();
     let mut receiver = Receiver::try_from(OwnedFd::from(opened)).unwrap();
-    assert_eq!(receiver.kernel_program(&mut [Instruction::NOTHING; 64]).unwrap().0, []);
+    assert_eq!(receiver.kernel_program(&mut [Instruction::ZERO; 64]).unwrap().0, []);
     send_all(group, ["two"]);
     let mut buffer = [0; 16];
     assert_eq!(receiver.recv_into(&mut buffer).unwrap().packet().unwrap().payload(), b"two");

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use common::refusing::refusing;
 use common::{assert_quiet, expect_packet, on_lo, send_all, unique_group};
-use multicast::filter::kernel::{Instruction, MOST_INSTRUCTIONS};
+use multicast::filter::kernel::{Instruction, MAX_INSTRUCTIONS};
 use multicast::filter::{Or, Prefix, Suffix};
 use multicast::{AsFd, ErrorKind, Family, ListenOptions};
 
@@ -49,7 +49,7 @@ fn where_the_kernel_is_not_to_filter_a_replaced_filter_is_asked_here() {
     let group = unique_group();
     let mut listener = ListenOptions::new().kernel_filter(false).filter(Prefix("one")).bind::<16>(on_lo(group)).unwrap();
     assert_eq!(listener.replace_filter(Prefix("two")).unwrap(), Prefix("one"));
-    assert_eq!(listener.kernel_program(&mut [Instruction::NOTHING; 64]).unwrap().0, []);
+    assert_eq!(listener.kernel_program(&mut [Instruction::ZERO; 64]).unwrap().0, []);
     send_all(group, ["one", "two"]);
     assert_eq!(expect_packet(&mut listener), b"two");
     let counters = listener.counters();
@@ -62,10 +62,10 @@ fn a_filter_that_leaves_the_guard_no_room_costs_no_packet_and_lets_in_none_that_
     // alone is a matter of its limit, net.core.optmem_max.
     let long = vec![b'x'; 9000];
     let group = unique_group();
-    let options = ListenOptions::new().instructions::<MOST_INSTRUCTIONS>().filter(Prefix(vec![b'x']));
+    let options = ListenOptions::new().instructions::<MAX_INSTRUCTIONS>().filter(Prefix(vec![b'x']));
     let mut listener = options.open::<9000>(group.port(), Family::V4).unwrap();
     listener.join(&on_lo(group)).unwrap();
-    let mut room = vec![Instruction::NOTHING; MOST_INSTRUCTIONS];
+    let mut room = vec![Instruction::ZERO; MAX_INSTRUCTIONS];
     assert!(listener.kernel_program(&mut room).unwrap().to_string().contains("ifidx"), "there is a guard");
     listener.replace_filter(Prefix(long.clone())).unwrap();
     assert!(!listener.kernel_program(&mut room).unwrap().to_string().contains("ifidx"), "there is none");

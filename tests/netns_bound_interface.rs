@@ -42,7 +42,7 @@ fn its_group_comes_through_on_its_interface_and_the_kernel_has_no_guard_to_run()
         assert_eq!(expect_packet(&mut on_lo), b"on lo");
         for listener in [&mut on_link, &mut on_lo] {
             assert_quiet(listener);
-            let program = &mut [Instruction::NOTHING; 256];
+            let program = &mut [Instruction::ZERO; 256];
             assert_eq!(listener.kernel_program(program).unwrap().to_string(), "");
             let Counters { received, foreign, kernel_refuses, .. } = listener.counters();
             assert_eq!((received, foreign, kernel_refuses), (1, 0, false));

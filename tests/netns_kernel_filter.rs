@@ -13,7 +13,7 @@ use multicast::filter::kernel::{Instruction, Program};
 use multicast::filter::{Always, Filter, Length, Port, Prefix};
 use multicast::{Family, Group, Interface, ListenOptions, Listener, Membership, OwnedFd, Progress, Received, SendOptions};
 
-const NOTHING: [Instruction; 512] = [Instruction::NOTHING; 512];
+const NOTHING: [Instruction; 512] = [Instruction::ZERO; 512];
 
 fn send_on(interface: Interface, group: Group, payload: &str) {
     let mut caster = SendOptions::new().interface(interface).packets(group, [payload]).unwrap();

@@ -8,7 +8,7 @@ use core::ops::Bound;
 
 use bpf::{Bytes, Sent, Tree, World, assert_sound, noise, run};
 use multicast::Family;
-use multicast::filter::kernel::{Assembler, Fit, Instruction, Listing, MOST_INSTRUCTIONS, Program};
+use multicast::filter::kernel::{Assembler, Fit, Instruction, Listing, MAX_INSTRUCTIONS, Program};
 use multicast::filter::{Filter, Length, Not, Or, Prefix, Source, Subnet, Suffix};
 use proptest::prelude::*;
 
@@ -25,13 +25,13 @@ proptest! {
     #[test]
     fn a_program_lets_through_what_its_filter_accepts(
         (seed, is_ipv4) in (proptest::collection::vec(any::<u8>(), 0..400), any::<bool>()),
-        room in prop_oneof![2_usize..40, Just(64), Just(300), Just(MOST_INSTRUCTIONS)],
+        room in prop_oneof![2_usize..40, Just(64), Just(300), Just(MAX_INSTRUCTIONS)],
         mtu in prop_oneof![1_usize..10, Just(64), Just(1500), Just(65_535)],
     ) {
         let world = world(if is_ipv4 { Family::V4 } else { Family::V6 });
         let mut bytes = Bytes(&seed);
         let mut tree = Tree::grow(&mut bytes, &world, 4);
-        let mut buffer = vec![Instruction::NOTHING; room];
+        let mut buffer = vec![Instruction::ZERO; room];
         let mut code = Assembler::new(&mut buffer, mtu, world.family);
         let fit = tree.compile(&mut code);
         prop_assert!(code.instructions().len() >= 2);
@@ -53,7 +53,7 @@ mod patterns {
         let mut filter = Regex::new(pattern).unwrap();
         let (mut accepted, mut refused) = (0, 0);
         for (room, mtu) in [(64, 1500), (300, 3), (20, 1500)] {
-            let mut buffer = vec![Instruction::NOTHING; room];
+            let mut buffer = vec![Instruction::ZERO; room];
             let mut code = Assembler::new(&mut buffer, mtu, Family::V4);
             let fit = filter.compile(&mut code);
             let mut others = vec![packet_bytes.to_vec(), [packet_bytes, b"more"].concat()];
@@ -88,7 +88,7 @@ mod patterns {
 /// How many of many random trees are exact, with so much room.
 fn exact(room: usize) -> usize {
     let world = World::v4();
-    let mut buffer = vec![Instruction::NOTHING; room];
+    let mut buffer = vec![Instruction::ZERO; room];
     (0..2000_u64)
         .filter(|seed| {
             let tree = Tree::grow(&mut Bytes(&noise(*seed, 100)), &world, 3);
@@ -99,7 +99,7 @@ fn exact(room: usize) -> usize {
 
 #[test]
 fn more_room_makes_programs_exact() {
-    let (little, usual, plenty) = (exact(4), exact(64), exact(MOST_INSTRUCTIONS));
+    let (little, usual, plenty) = (exact(4), exact(64), exact(MAX_INSTRUCTIONS));
     assert!(little < usual && usual <= plenty, "{little}, {usual}, {plenty}");
     // All but those with a closure, or with bytes that can be anywhere.
     assert!(plenty > 1000, "{plenty}");
@@ -140,7 +140,7 @@ fn conditional_jumps_reach_over_programs_of_any_length() {
 fn a_prefix_that_does_not_fit_is_compared_as_far_as_it_does() {
     let long = [b'x'; 300];
     let program = Program::<64>::of(&Prefix(long), 1500, Family::V4);
-    assert_eq!(program.fit(), Fit::Wider);
+    assert_eq!(program.fit(), Fit::Superset);
     assert!(passes(&program, &long));
     assert!(!passes(&program, &long[..299]), "its length is known");
     let mut other = long;
@@ -213,12 +213,12 @@ fn a_sender_of_ipv6_is_none_of_ipv4() {
 
 #[test]
 fn an_assembler_tells_for_what_it_assembles_and_refuses_more_ranges_than_a_program_holds() {
-    let mut buffer = [Instruction::NOTHING; 300];
+    let mut buffer = [Instruction::ZERO; 300];
     let mut code = Assembler::new(&mut buffer, 100_000, Family::V6);
     assert_eq!((code.mtu(), code.family()), (65_535, Family::V6));
     let ranges: Vec<_> = (0..33).map(|byte| (4 * byte, 4 * byte + 1)).collect();
     // Left to the filter itself: no instruction of it is there.
-    assert_eq!(code.byte_in(0, &ranges), Fit::Wider);
+    assert_eq!(code.byte_in(0, &ranges), Fit::Superset);
     assert!(code.is_empty());
     assert_eq!(code.byte_in(0, &ranges[..32]), Fit::Exact);
     for (byte, is_in) in [(0, true), (1, true), (2, false), (3, false), (124, true), (125, true), (126, false), (255, false)]

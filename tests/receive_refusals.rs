@@ -97,7 +97,7 @@ fn what_cannot_be_read_of_a_socket_is_an_error_and_no_guess() {
     if refusing("what_cannot_be_read_of_a_socket_is_an_error_and_no_guess", &[rules]).is_some() {
         let listener = Listener::<64>::bind(on_lo(unique_group())).unwrap();
         assert_eq!(listener.receive_buffer().unwrap_err().to_string(), "read the counters: input or output error");
-        let error = listener.kernel_program(&mut [Instruction::NOTHING; 64]).unwrap_err();
+        let error = listener.kernel_program(&mut [Instruction::ZERO; 64]).unwrap_err();
         assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Denied, Some(1)));
         assert!(error.to_string().starts_with("set SO_GET_FILTER: not permitted"), "{error}");
     }

@@ -27,7 +27,7 @@ fuzz_target!(|input: Input| {
     // Mostly small: there it is where tests do not fit.
     let room = 2 + usize::from(if input.room % 8 == 0 { input.room % 4095 } else { input.room % 80 });
     let mtu = usize::from(if input.mtu % 2 == 0 { input.mtu } else { input.mtu % 12 });
-    let mut buffer = vec![Instruction::NOTHING; room];
+    let mut buffer = vec![Instruction::ZERO; room];
     let mut code = Assembler::new(&mut buffer, mtu, world.family);
     let fit = tree.compile(&mut code);
     let mut bytes = Bytes(&input.packets);

@@ -123,7 +123,7 @@ fuzz_target!(|input: &[u8]| {
     let Ok(mut filter) = Regex::new(&pattern) else { return };
     // Bytes are characters to both; a pattern of ASCII is the same to regex-lite, but for the case of other letters.
     let alone = regex_lite::Regex::new(&format!("\\A(?:{pattern})")).expect("it is a pattern");
-    let mut buffer = [Instruction::NOTHING; 64];
+    let mut buffer = [Instruction::ZERO; 64];
     let mut code = Assembler::new(&mut buffer, 1500, Family::V4);
     let fit = filter.compile(&mut code);
     let source: SocketAddr = World::v4().sources[0];

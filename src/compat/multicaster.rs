@@ -13,7 +13,7 @@ use super::turn::{self, Turn};
 use crate::{AsFd, BorrowedFd, Events, Interest, Poller, Progress, Result, Token};
 
 /// How long to wait where a socket was reported as writable and was not, as with an error pending that nobody can take.
-const IN_VAIN: Duration = Duration::from_millis(1);
+const SPURIOUS_WAKE_DELAY: Duration = Duration::from_millis(1);
 
 /// Sends the packets of an iterable to a group, as fast as its socket takes them, while its poller polls.
 ///
@@ -82,7 +82,7 @@ where
                 Progress::Sent(_) => continue,
                 Progress::Done => return Ok(ControlFlow::Break(())),
                 Progress::Wait(time) => time,
-                Progress::Blocked if sent == 0 => IN_VAIN,
+                Progress::Blocked if sent == 0 => SPURIOUS_WAKE_DELAY,
                 Progress::Blocked => break,
             };
             self.paused_until = Instant::now().checked_add(wait);
@@ -132,7 +132,7 @@ fn wait_writable(poller: &mut Option<Poller>, socket: &impl AsFd) -> Result<()> 
     let mut events = Events::<1>::new();
     let in_vain = poller.poll(&mut events, None)?.any(|event| !event.is_writable());
     if in_vain {
-        thread::sleep(IN_VAIN);
+        thread::sleep(SPURIOUS_WAKE_DELAY);
     }
     Ok(())
 }

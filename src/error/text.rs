@@ -39,7 +39,7 @@ pub(super) const fn verb(operation: Operation) -> &'static str {
 pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match object {
         Object::Nothing => Ok(()),
-        Object::Noun(noun) => write!(f, " {noun}"),
+        Object::Named(noun) => write!(f, " {noun}"),
         Object::Text(text) => match text.as_str() {
             "" => f.write_str(" an empty text"),
             kept => write!(f, " {}{}", kept.escape_debug(), if text.is_cut { "..." } else { "" }),
@@ -63,7 +63,7 @@ pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result
 /// The whole text of an error that this crate did not make: its own sentence, else what the kernel's errno means.
 pub(super) fn custom(object: &Object, kind: ErrorKind, errno: Errno, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match object {
-        Object::Noun(sentence) => f.write_str(sentence),
+        Object::Named(sentence) => f.write_str(sentence),
         #[cfg(feature = "std")]
         Object::Message(sentence) => f.write_str(sentence),
         _ => reason(kind, Operation::Custom, object, errno, f),

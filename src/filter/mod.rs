@@ -67,7 +67,7 @@ pub trait Filter {
     /// Without it the kernel lets every packet through.
     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
         let _ = code;
-        Fit::Wider
+        Fit::Superset
     }
 
     /// Accepts what both accept.

@@ -69,7 +69,7 @@ impl<T: AsRef<[u8]>> Filter for Contains<T> {
     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
         match self.0.as_ref().len() {
             0 => Fit::Exact,
-            length => code.length(length, usize::MAX).and(Fit::Wider),
+            length => code.length(length, usize::MAX).and(Fit::Superset),
         }
     }
 }

@@ -188,7 +188,7 @@ impl Filter for Regex {
 
     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
         self.outline.compile(code);
-        Fit::Wider
+        Fit::Superset
     }
 }
 

@@ -39,7 +39,7 @@ impl Filter for Source {
         let Subnet { network, bits } = self.0;
         // A subnet of IPv6 has no address of IPv4, not even a mapped one that it would have by its bits.
         let has_mapped = bits < 96 && Subnet { network: MAPPED, bits }.has(network);
-        code.source(network, bits).and(if has_mapped { Fit::Wider } else { Fit::Exact })
+        code.source(network, bits).and(if has_mapped { Fit::Superset } else { Fit::Exact })
     }
 }
 

@@ -53,7 +53,7 @@ impl<F: Filter> Receiver<F> {
         self.last.interface = None;
         if self.state.guards() {
             self.state.look = self.state.look.guarded(true);
-            if self.socket.prune(membership.group().family()) == Guard::Gone {
+            if self.socket.prune(membership.group().family()) == Guard::Lost {
                 self.state.unguarded();
             }
         }

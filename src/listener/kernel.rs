@@ -4,7 +4,7 @@ use super::Listener;
 use super::receiver::Receiver;
 use super::state::Look;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
-use crate::filter::kernel::{Assembler, INSTRUCTIONS, Instruction, Listing, MOST_INSTRUCTIONS};
+use crate::filter::kernel::{Assembler, INSTRUCTIONS, Instruction, Listing, MAX_INSTRUCTIONS};
 use crate::filter::{Always, Filter};
 use crate::group::Family;
 use crate::socket::Guard;
@@ -18,9 +18,9 @@ impl<F: Filter> Receiver<F> {
     /// Gives guard and filter to the kernel, as far as it takes them, before the socket is bound.
     #[inline(always)]
     pub(super) fn attach<const PROGRAM: usize>(&mut self, family: Family, look: Look) {
-        const { assert!(PROGRAM >= 2 && PROGRAM <= MOST_INSTRUCTIONS, "a program has 2 to 4,096 instructions") };
+        const { assert!(PROGRAM >= 2 && PROGRAM <= MAX_INSTRUCTIONS, "a program has 2 to 4,096 instructions") };
         self.state.set_room(PROGRAM);
-        let mut buffer = [Instruction::NOTHING; PROGRAM];
+        let mut buffer = [Instruction::ZERO; PROGRAM];
         let code = self.assemble(&mut buffer, &self.filter, family);
         let (program, is_empty) = (code.instructions(), code.is_empty());
         if look.is_guarded() && self.socket.guard(family, program) {
@@ -84,17 +84,17 @@ impl<F: Filter> Receiver<F> {
             return Ok(());
         }
         let installed = if room <= INSTRUCTIONS {
-            self.install_in(&mut [Instruction::NOTHING; INSTRUCTIONS], filter)
+            self.install_in(&mut [Instruction::ZERO; INSTRUCTIONS], filter)
         } else {
             self.install_in_large(filter)
         };
-        installed.map_err(|errno| Error::system(Operation::Configure, Object::Noun("SO_DETACH_FILTER"), errno))
+        installed.map_err(|errno| Error::system(Operation::Configure, Object::Named("SO_DETACH_FILTER"), errno))
     }
 
     /// Apart, so that others do not take so much of the stack.
     #[inline(never)]
     fn install_in_large<G: Filter>(&mut self, filter: &G) -> core::result::Result<(), Errno> {
-        self.install_in(&mut [Instruction::NOTHING; MOST_INSTRUCTIONS], filter)
+        self.install_in(&mut [Instruction::ZERO; MAX_INSTRUCTIONS], filter)
     }
 
     fn install_in<G: Filter>(&mut self, buffer: &mut [Instruction], filter: &G) -> core::result::Result<(), Errno> {
@@ -104,7 +104,7 @@ impl<F: Filter> Receiver<F> {
         let (program, is_empty) = (code.instructions(), code.is_empty());
         let mut filters = !is_empty;
         if self.state.guards() {
-            if self.socket.guard_with(family, program)? == Guard::Gone {
+            if self.socket.guard_with(family, program)? == Guard::Lost {
                 self.state.unguarded();
             }
         } else if is_empty || !self.socket.attach(program) {
@@ -151,7 +151,7 @@ impl<F> Receiver<F> {
     /// # use multicast::{Group, ListenOptions, Membership, filter::{Prefix, kernel::Instruction}};
     /// # let membership = Membership::any(Group::DEFAULT);
     /// let listener = ListenOptions::new().filter(Prefix(b"NOTIFY ")).bind::<1500>(membership)?;
-    /// println!("{}", listener.kernel_program(&mut [Instruction::NOTHING; 256])?);
+    /// println!("{}", listener.kernel_program(&mut [Instruction::ZERO; 256])?);
     /// # Ok::<(), multicast::Error>(())
     /// ```
     ///
@@ -165,7 +165,7 @@ impl<F> Receiver<F> {
                 ErrorKind::InvalidInput,
                 "read the kernel's program: it is longer than the buffer, 4,096 instructions at most",
             )),
-            Err(errno) => Err(Error::system(Operation::Configure, Object::Noun("SO_GET_FILTER"), errno)),
+            Err(errno) => Err(Error::system(Operation::Configure, Object::Named("SO_GET_FILTER"), errno)),
         }
     }
 }

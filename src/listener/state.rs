@@ -97,7 +97,7 @@ impl State {
         if self.one_interface() && !socket.is_bound_to_interface(interface) {
             return Err(Error::new(Operation::Join, membership.object(), ErrorKind::OneInterface));
         }
-        if self.guards() && socket.admit(membership.group().address(), interface) == Guard::Gone {
+        if self.guards() && socket.admit(membership.group().address(), interface) == Guard::Lost {
             self.unguarded();
         }
         Ok(())

@@ -144,7 +144,7 @@ impl SendOptions {
         let rate = match self.rate.map(|(packets, burst)| (NonZeroU32::new(packets), NonZeroU32::new(burst))) {
             None => None,
             Some((Some(packets), Some(burst))) => Some(Rate::new(packets, burst)),
-            Some(_) => return Err(Error::new(Operation::Configure, Object::Noun("rate and burst"), ErrorKind::Zero)),
+            Some(_) => return Err(Error::new(Operation::Configure, Object::Named("rate and burst"), ErrorKind::Zero)),
         };
         let family = group.family();
         let (socket, scope) = Socket::sending(group, self.interface)?;

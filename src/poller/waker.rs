@@ -13,7 +13,7 @@ impl Waker {
     pub(super) fn new(eventfd: &Fd) -> Result<Self> {
         match sys::duplicate(eventfd) {
             Ok(eventfd) => Ok(Self { eventfd }),
-            Err(errno) => Err(Error::system(Operation::Open, Object::Noun("a waker"), errno)),
+            Err(errno) => Err(Error::system(Operation::Open, Object::Named("a waker"), errno)),
         }
     }
 

@@ -25,7 +25,7 @@ use linux_raw_sys::net as linux;
 use super::membership::setting_of;
 use super::{SOCKET, Socket};
 use crate::error::Errno;
-use crate::filter::kernel::{Instruction, MOST_INSTRUCTIONS, code};
+use crate::filter::kernel::{Instruction, MAX_INSTRUCTIONS, code};
 use crate::group::Family;
 use crate::sys;
 
@@ -45,7 +45,7 @@ pub(crate) enum Guard {
     /// The guard lets through what it should.
     Kept,
     /// There is no room for it, or the kernel refused it: it is gone.
-    Gone,
+    Lost,
 }
 
 /// What is to be done with the program.
@@ -69,7 +69,7 @@ impl Socket {
             return false;
         }
         if filter.len() < ROOM - 2 {
-            self.begin(&mut [Instruction::NOTHING; ROOM], family, filter)
+            self.begin(&mut [Instruction::ZERO; ROOM], family, filter)
         } else {
             self.begin_at_large(family, filter)
         }
@@ -77,11 +77,11 @@ impl Socket {
 
     #[inline(never)]
     fn begin_at_large(&self, family: Family, filter: &[Instruction]) -> bool {
-        self.begin(&mut [Instruction::NOTHING; MOST_INSTRUCTIONS], family, filter)
+        self.begin(&mut [Instruction::ZERO; MAX_INSTRUCTIONS], family, filter)
     }
 
     fn begin(&self, buffer: &mut [Instruction], family: Family, filter: &[Instruction]) -> bool {
-        let mut program = Program::before(buffer, family, filter);
+        let mut program = Program::with_filter(buffer, family, filter);
         program.begin().is_some() && self.attach(program.instructions())
     }
 
@@ -101,7 +101,7 @@ impl Socket {
     /// Where the guard cannot be kept, the other filter is attached alone, or no program at all. An error leaves all as it was.
     pub(crate) fn guard_with(&self, family: Family, filter: &[Instruction]) -> Result<Guard, Errno> {
         let guard = self.change(family, Change::Filter(filter));
-        if guard == Guard::Gone && !self.attach(filter) {
+        if guard == Guard::Lost && !self.attach(filter) {
             self.detach()?;
         }
         Ok(guard)
@@ -139,20 +139,20 @@ impl Socket {
         let length = sys::attached_filter(&self.fd, &mut []).unwrap_or(0);
         let more = if let Change::Filter(filter) = change { filter.len() } else { SPARE };
         let is_done = if length.saturating_add(more) <= ROOM {
-            self.change_in(&mut [Instruction::NOTHING; ROOM], length, family, change)
+            self.change_in(&mut [Instruction::ZERO; ROOM], length, family, change)
         } else {
             self.change_at_large(length, family, change)
         };
         match is_done {
             Some(()) => Guard::Kept,
-            None => Guard::Gone,
+            None => Guard::Lost,
         }
     }
 
     /// Apart, so that others do not take so much of the stack.
     #[inline(never)]
     fn change_at_large(&self, length: usize, family: Family, change: Change<'_>) -> Option<()> {
-        self.change_in(&mut [Instruction::NOTHING; MOST_INSTRUCTIONS], length, family, change)
+        self.change_in(&mut [Instruction::ZERO; MAX_INSTRUCTIONS], length, family, change)
     }
 
     /// `None` where the guard is gone, or another filter could not be put behind it.
@@ -195,7 +195,7 @@ impl Socket {
     /// Writes the guard anew before another filter.
     fn exchange(&self, old: &Program<'_>, filter: &[Instruction]) -> Option<()> {
         if filter.len().saturating_add(old.instructions().len()) <= ROOM {
-            self.exchange_in(&mut [Instruction::NOTHING; ROOM], old, filter)
+            self.exchange_in(&mut [Instruction::ZERO; ROOM], old, filter)
         } else {
             self.exchange_at_large(old, filter)
         }
@@ -203,11 +203,11 @@ impl Socket {
 
     #[inline(never)]
     fn exchange_at_large(&self, old: &Program<'_>, filter: &[Instruction]) -> Option<()> {
-        self.exchange_in(&mut [Instruction::NOTHING; MOST_INSTRUCTIONS], old, filter)
+        self.exchange_in(&mut [Instruction::ZERO; MAX_INSTRUCTIONS], old, filter)
     }
 
     fn exchange_in(&self, buffer: &mut [Instruction], old: &Program<'_>, filter: &[Instruction]) -> Option<()> {
-        let mut program = Program::before(buffer, old.family, filter);
+        let mut program = Program::with_filter(buffer, old.family, filter);
         program.begin()?;
         for entry in (0..old.entries()).rev() {
             program.add(old.entry(entry)?)?;
@@ -241,7 +241,7 @@ struct Program<'b> {
 
 impl<'b> Program<'b> {
     /// A filter, as far as there is room, which nothing stands before yet.
-    fn before(buffer: &'b mut [Instruction], family: Family, filter: &[Instruction]) -> Self {
+    fn with_filter(buffer: &'b mut [Instruction], family: Family, filter: &[Instruction]) -> Self {
         let start = buffer.len().saturating_sub(filter.len());
         for (to, from) in buffer.iter_mut().skip(start).zip(filter) {
             *to = *from;

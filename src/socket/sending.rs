@@ -37,7 +37,7 @@ impl Socket {
                         return Err(Error::new(Operation::Send, object, ErrorKind::NoSuchInterface));
                     }
                     Err(errno) => {
-                        return Err(Error::system(Operation::Configure, Object::Noun("IP_MULTICAST_IF"), errno));
+                        return Err(Error::system(Operation::Configure, Object::Named("IP_MULTICAST_IF"), errno));
                     }
                 }
                 // Without it the kernel drops what its queue does not hold, and says that all went well.

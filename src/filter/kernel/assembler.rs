@@ -22,7 +22,7 @@ const LONGEST: usize = u16::MAX as usize;
 
 /// Takes down the tests that a packet must pass, in a buffer of 2 to 4,096 instructions. All of them must hold.
 ///
-/// A test that does not fit into what is left of the buffer is left out, in whole or in part, and is [`Fit::Wider`]. The order of
+/// A test that does not fit into what is left of the buffer is left out, in whole or in part, and is [`Fit::Superset`]. The order of
 /// tests does not matter to the outcome; the last one is the first that is run.
 ///
 /// Places in the payload count from its first byte. As in [`Filter::accepts`](super::Filter::accepts), the payload ends where
@@ -92,7 +92,7 @@ impl<'b> Assembler<'b> {
             return self.refuse();
         }
         let count = Piece::count(bytes.len());
-        let Some(kept) = self.fitting(count, 2) else { return Fit::Wider };
+        let Some(kept) = self.fitting(count, 2) else { return Fit::Superset };
         for piece in (0..kept).rev().map(|index| Piece::of(bytes.len(), index)) {
             self.holds(code::JUMP_EQUAL, piece.number(bytes));
             self.push(Instruction::new(piece.load(code::LOAD_WORD), place(offset.saturating_add(piece.offset))));
@@ -101,7 +101,7 @@ impl<'b> Assembler<'b> {
         if !self.refuses || kept < count {
             self.longer(end);
         }
-        if kept == count { Fit::Exact } else { Fit::Wider }
+        if kept == count { Fit::Exact } else { Fit::Superset }
     }
 
     /// From `offset` on the payload has the bits of `value` where `mask` has ones; it reaches as far as `value` does. Where `mask`
@@ -115,7 +115,7 @@ impl<'b> Assembler<'b> {
             return self.refuse();
         }
         let count = Piece::count(value.len());
-        let Some(kept) = self.fitting(count, 3) else { return Fit::Wider };
+        let Some(kept) = self.fitting(count, 3) else { return Fit::Superset };
         for piece in (0..kept).rev().map(|index| Piece::of(value.len(), index)) {
             let ones = piece.number(mask);
             if ones != 0 {
@@ -127,7 +127,7 @@ impl<'b> Assembler<'b> {
             }
         }
         self.longer(end);
-        if kept == count { Fit::Exact } else { Fit::Wider }
+        if kept == count { Fit::Exact } else { Fit::Superset }
     }
 
     /// The payload ends with these bytes.
@@ -139,7 +139,7 @@ impl<'b> Assembler<'b> {
             return self.refuse();
         }
         let count = Piece::count(bytes.len());
-        let Some(kept) = self.fitting(count, 2) else { return Fit::Wider };
+        let Some(kept) = self.fitting(count, 2) else { return Fit::Superset };
         for piece in (0..kept).rev().map(|index| Piece::of(bytes.len(), index)) {
             let from_end = bytes.len().saturating_sub(piece.offset) as u32;
             self.holds(code::JUMP_EQUAL, piece.number(bytes));
@@ -153,7 +153,7 @@ impl<'b> Assembler<'b> {
             self.push(Instruction::jump(code::JUMP_GREATER, cut, 0, 1));
         }
         self.longer(bytes.len());
-        if kept == count { Fit::Exact } else { Fit::Wider }
+        if kept == count { Fit::Exact } else { Fit::Superset }
     }
 
     /// The payload, cut at the [`mtu`](Self::mtu), has `least` to `most` bytes.
@@ -162,7 +162,7 @@ impl<'b> Assembler<'b> {
             return self.refuse();
         }
         if self.room() < 2 * BESIDE {
-            return Fit::Wider;
+            return Fit::Superset;
         }
         if most < self.mtu {
             self.holds_not(code::JUMP_GREATER, place(most));
@@ -181,7 +181,7 @@ impl<'b> Assembler<'b> {
             return self.refuse();
         }
         if ranges.len() > RANGES || self.room() < ranges.len().saturating_mul(2).saturating_add(2 * BESIDE) {
-            return Fit::Wider;
+            return Fit::Superset;
         }
         let member = self.height;
         for (lowest, highest) in ranges.iter().rev() {
@@ -204,7 +204,7 @@ impl<'b> Assembler<'b> {
     /// The sender's port is `first` to `last`.
     pub fn port(&mut self, first: u16, last: u16) -> Fit {
         if self.room() < 2 * BESIDE {
-            return Fit::Wider;
+            return Fit::Superset;
         }
         self.holds_not(code::JUMP_GREATER, last.into());
         self.holds(code::JUMP_AT_LEAST, first.into());
@@ -222,7 +222,7 @@ impl<'b> Assembler<'b> {
             (IpAddr::V6(_), Family::V4) => return self.refuse(),
         };
         if self.room() < 3 * 4 + BESIDE {
-            return Fit::Wider;
+            return Fit::Superset;
         }
         let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits.into())).unwrap_or(0);
         // The first word is the upper one.
@@ -255,7 +255,7 @@ impl<'b> Assembler<'b> {
         }
         if self.room() == 0 {
             self.height = end;
-            return Fit::Wider;
+            return Fit::Superset;
         }
         self.push(Instruction::new(code::JUMP, self.height.saturating_sub(end) as u32));
         let begin = self.height;
@@ -272,13 +272,13 @@ impl<'b> Assembler<'b> {
     /// The test that a closure writes does not hold. One that the kernel cannot decide exactly lets everything through here.
     pub fn not(&mut self, test: impl FnOnce(&mut Self) -> Fit) -> Fit {
         let (end, otherwise, refuses) = (self.height, self.otherwise, self.refuses);
-        if self.refuse() == Fit::Wider {
-            return Fit::Wider;
+        if self.refuse() == Fit::Superset {
+            return Fit::Superset;
         }
         (self.otherwise, self.refuses) = (end, false);
         let fit = test(self);
         (self.otherwise, self.refuses) = (otherwise, refuses);
-        if fit == Fit::Wider {
+        if fit == Fit::Superset {
             self.height = end;
         }
         fit
@@ -287,7 +287,7 @@ impl<'b> Assembler<'b> {
     /// No packet passes.
     pub fn refuse(&mut self) -> Fit {
         if self.room() == 0 {
-            return Fit::Wider;
+            return Fit::Superset;
         }
         self.leave();
         Fit::Exact

@@ -2,7 +2,7 @@
 //!
 //! A packet that a program refuses wakes nobody. A listener compiles its filter when it is made, and gives the program to the
 //! kernel before the socket is bound. What the program lets through is judged once more by the filter itself, so the outcome is
-//! always the filter's: a program may be [`Wider`](Fit::Wider) than the filter, never narrower.
+//! always the filter's: a program may be [`Superset`](Fit::Superset) than the filter, never narrower.
 //!
 //! Any filter can be looked at without a socket:
 //!
@@ -24,7 +24,7 @@
 //! # Writing `compile` for a filter of your own
 //! [`Filter::compile`] is given an [`Assembler`]. Each of its tests ([`bytes`](Assembler::bytes), [`length`](Assembler::length) and
 //! so on) must hold for the packet to be let through, and says whether the kernel decides it exactly. Whatever a filter does not
-//! test lets packets through, so to test less is always right, and must be answered with [`Fit::Wider`].
+//! test lets packets through, so to test less is always right, and must be answered with [`Fit::Superset`].
 //!
 //! ```
 //! use core::net::SocketAddr;
@@ -41,7 +41,7 @@
 //!     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
 //!         let _ = code.bytes(0, b"FR\x02");
 //!         // The sum is beyond the kernel.
-//!         Fit::Wider
+//!         Fit::Superset
 //!     }
 //! }
 //! ```
@@ -62,7 +62,7 @@ use crate::group::Family;
 /// How many instructions a filter's program may have where nothing else is said.
 pub const INSTRUCTIONS: usize = 64;
 /// How many instructions the kernel takes at most (`BPF_MAXINSNS`).
-pub const MOST_INSTRUCTIONS: usize = 4096;
+pub const MAX_INSTRUCTIONS: usize = 4096;
 
 /// How a program compares with the filter that it was made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub enum Fit {
     /// It lets through what the filter accepts, and nothing else.
     Exact,
     /// It lets through what the filter accepts, and maybe more.
-    Wider,
+    Superset,
 }
 
 impl Fit {
@@ -79,7 +79,7 @@ impl Fit {
     pub const fn and(self, other: Self) -> Self {
         match self {
             Self::Exact => other,
-            Self::Wider => Self::Wider,
+            Self::Superset => Self::Superset,
         }
     }
 }
@@ -96,7 +96,7 @@ pub struct Instruction {
 
 impl Instruction {
     /// What a buffer is filled with before there is a program in it.
-    pub const NOTHING: Self = Self::new(0, 0);
+    pub const ZERO: Self = Self::new(0, 0);
 
     pub(crate) const fn new(code: u16, operand: u32) -> Self {
         Self { code, if_true: 0, if_false: 0, operand }
@@ -164,8 +164,8 @@ pub struct Program<const N: usize = INSTRUCTIONS> {
 impl<const N: usize> Program<N> {
     /// The program of a filter for a listener of this family, whose packets are cut at `mtu` bytes.
     pub fn of<F: Filter + ?Sized>(filter: &F, mtu: usize, family: Family) -> Self {
-        const { assert!(N >= 2 && N <= MOST_INSTRUCTIONS, "a program has 2 to 4,096 instructions") };
-        let mut buffer = [Instruction::NOTHING; N];
+        const { assert!(N >= 2 && N <= MAX_INSTRUCTIONS, "a program has 2 to 4,096 instructions") };
+        let mut buffer = [Instruction::ZERO; N];
         let mut code = Assembler::new(&mut buffer, mtu, family);
         let fit = filter.compile(&mut code);
         let start = code.room() as u16;

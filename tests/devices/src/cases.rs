@@ -175,7 +175,7 @@ fn filter_and_ledger() -> Outcome {
 fn in_the_kernel(group: Group, from: &str, at: &str) -> Outcome {
     let membership = Membership::any(group).on(named(at));
     let mut listener = ListenOptions::new().filter(Prefix(b"NOTIFY ")).bind::<1500>(membership)?;
-    if listener.kernel_program(&mut [Instruction::NOTHING; 256])?.to_string().is_empty() {
+    if listener.kernel_program(&mut [Instruction::ZERO; 256])?.to_string().is_empty() {
         return Err("the kernel has no program".into());
     }
     send(group, from, &["SEARCH"; 50])?;

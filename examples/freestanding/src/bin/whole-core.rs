@@ -204,7 +204,7 @@ fn change_filter(unknown: &mut Unknown) {
     *listener.filter_mut() = Prefix(word(unknown));
     let mut listener = or_exit(listener.with_filter(Everything));
     receive_all(&mut listener);
-    let mut room = [Instruction::NOTHING; kernel::INSTRUCTIONS];
+    let mut room = [Instruction::ZERO; kernel::INSTRUCTIONS];
     show(&[&[u8::from(listener.kernel_program(&mut room).is_ok())]]);
 }
 
