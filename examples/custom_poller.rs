@@ -4,7 +4,9 @@
 
 use std::io::{self, BufRead, Write};
 
-use multicast::{ErrorKind, Events, Group, Interest, Interface, Listener, Membership, Poller, Received, Token};
+use multicast::{
+    ErrorKind, Events, Group, Interest, Interface, ListenOptions, Listener, Membership, Poller, Received, Token,
+};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 
 /// The tokens are ours: here the first ones are the listeners' places.
@@ -15,7 +17,7 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
     let mut groups = std::env::args().skip(1);
     let mut listen = |default: &str| -> multicast::Result<Listener<1500>> {
         let group: Group = groups.next().as_deref().unwrap_or(default).parse()?;
-        Listener::bind(Membership::any(group).on(Interface::LOOPBACK))
+        ListenOptions::new().bind(Membership::any(group).on(Interface::LOOPBACK))
     };
     let mut listeners = [listen("239.1.1.1:5001")?, listen("239.1.1.2:5002")?];
     let timer = every_second()?;

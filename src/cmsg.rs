@@ -4,11 +4,11 @@
 //! that those of every processor can be tested on any.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU32;
 
 use linux_raw_sys::net as linux;
 
-use crate::packet::Metadata;
+use crate::packet::{Metadata, Stamp};
 
 /// The option levels, as control messages carry them.
 const IP: u32 = linux::IPPROTO_IP as u32;
@@ -100,7 +100,7 @@ impl Arrival {
             (IP, linux::IP_TOS) => metadata.traffic_class = data.first().copied(),
             (IPV6, linux::IPV6_TCLASS) => metadata.traffic_class = layout.int(data).map(|class| class as u8),
             (linux::SOL_SOCKET, linux::SO_TIMESTAMPNS_OLD | linux::SO_TIMESTAMPNS_NEW) => {
-                metadata.received_ns = nanoseconds(data, layout);
+                metadata.received = nanoseconds(data, layout).map_or(Stamp::default(), Stamp::new);
             }
             (UDP, UDP_GRO) => self.segment = layout.int(data),
             _ => {}
@@ -109,13 +109,13 @@ impl Arrival {
 }
 
 /// Nanoseconds since 1970, out of seconds and nanoseconds in two words of 8 bytes or, on older 32-bit kernels, of 4.
-fn nanoseconds(data: &[u8], layout: Layout) -> Option<NonZeroU64> {
+fn nanoseconds(data: &[u8], layout: Layout) -> Option<u64> {
     let size = if data.len() >= 16 { 8 } else { 4 };
     let seconds = layout.number(data, size)?;
     let nanoseconds = layout.number(data.get(size..)?, size)?;
     // Less than a second always.
     let nanoseconds = Some(nanoseconds).filter(|nanoseconds| *nanoseconds < 1_000_000_000)?;
-    NonZeroU64::new(seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)?)
+    seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
 }
 
 /// One control message.

@@ -7,6 +7,7 @@ use core::net::IpAddr;
 
 use crate::cmsg::{Arrival, Layout, messages};
 use crate::multicaster::{segments, staging};
+use crate::packet::Stamp;
 use crate::route::netlink::{Answer, Message, messages as netlink_messages};
 use crate::{Change, Metadata, links};
 
@@ -19,6 +20,11 @@ pub fn control_messages(bytes: &[u8], word: usize, big_endian: bool) -> impl Ite
 pub fn arrival(bytes: &[u8], word: usize, big_endian: bool) -> (Metadata, Option<u32>) {
     let arrival = Arrival::read(bytes, Layout { word, big_endian });
     (arrival.metadata, arrival.segment)
+}
+
+/// Writes when a packet was received, which others can only read.
+pub fn set_received(metadata: &mut Metadata, nanoseconds: Option<u64>) {
+    metadata.received = nanoseconds.map_or(Stamp::default(), Stamp::new);
 }
 
 /// Kind of answer, its interface or errno, and its address.

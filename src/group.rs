@@ -126,6 +126,7 @@ impl Default for Group {
 }
 
 impl From<Group> for SocketAddr {
+    #[inline]
     fn from(group: Group) -> Self {
         Self::new(group.address, group.port())
     }

@@ -6,7 +6,7 @@
 //!
 //! fn main() -> multicast::Result<()> {
 //!     let group: Group = "239.1.2.3:5000".parse()?;
-//!     let mut listener = Listener::<1500>::bind(Membership::any(group).on("lo".parse()?))?;
+//!     let mut listener = ListenOptions::new().bind::<1500>(Membership::any(group).on("lo".parse()?))?;
 //!     let mut caster = SendOptions::new().interface("lo".parse()?).packets(group, ["one packet"])?;
 //!     caster.step()?;
 //!
@@ -126,9 +126,11 @@ mod sys;
 pub use error::{Error, ErrorKind, Result};
 pub use group::{Family, Group, Interface, Membership, Name, Ttl};
 pub use links::{Applied, Change, Link, Links, Memberships};
-pub use listener::{COALESCING_BUFFER, CoalescingListener, CoalescingOptions, Counters, ListenOptions, Listener, Receiver};
+pub use listener::{
+    Bind, COALESCING_BUFFER, CoalescingListener, Counters, ListenOptions, Listener, ListeningSocket, Receiver,
+};
 pub use multicaster::{Multicaster, Progress, SendOptions};
-pub use packet::{Metadata, Packet, Received};
+pub use packet::{Head, Metadata, Packet, Received};
 pub use poller::{Event, Events, Interest, Iter, Poller, Token, Waker};
 pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -84,7 +84,7 @@ pub struct Link {
 /// ```no_run
 /// # use multicast::{Events, Group, Interest, Links, ListenOptions, Membership, Memberships, Poller, Token};
 /// # let (poller, group) = (Poller::new()?, Group::DEFAULT);
-/// # let mut listener = ListenOptions::new().open::<1500>(group.port(), group.family())?;
+/// # let mut listener = ListenOptions::new().bind::<1500>(Bind::Port(group.port(), group.family()))?;
 /// let mut links = Links::watch()?;
 /// poller.register(&links, Token(1), Interest::READABLE)?;
 ///

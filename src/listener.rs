@@ -1,28 +1,32 @@
-//! Receiving: a [`Receiver`] reads into any buffer, a [`Listener`] brings its own of a fixed size.
+//! Receiving: a [`ListeningSocket`] over one of three kinds of buffer.
 //!
 //! No packet comes through that was not sent to a group that this very listener joined, on an interface on which it joined it.
-//! Where the kernel's own options do not see to that, a program does that it runs (the *guard*), and where that cannot be, each
-//! packet's destination is looked at.
+//! Where the kernel's own options do not see to that, a program in the kernel does (the *guard*); where that cannot be, each packet's
+//! destination is checked here.
 
+mod bind;
 mod coalescing;
-mod groups;
-mod kernel;
+mod descriptor;
+mod gatekeeper;
+mod joining;
+mod offload;
 mod options;
-mod receiver;
-mod state;
+mod receiving;
 
 use core::fmt;
+use core::net::SocketAddr;
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-
-pub use coalescing::{COALESCING_BUFFER, CoalescingListener, CoalescingOptions};
+pub use bind::Bind;
+use coalescing::Coalescing;
 pub use options::ListenOptions;
-pub use receiver::Receiver;
+pub(crate) use receiving::Inner;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{Always, Filter};
-use crate::group::Membership;
-use crate::packet::Received;
+use crate::packet::{Head, Packet, Received};
+
+/// The length in bytes of the buffer that coalesced packets are received into: the longest datagram there is.
+pub const COALESCING_BUFFER: usize = 65_535;
 
 /// What a listener did with what the kernel brought, since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,113 +34,200 @@ use crate::packet::Received;
 pub struct Counters {
     /// Packets that were handed out.
     pub received: u64,
-    /// Packets that the filter refused.
+    /// Packets that the filter rejected.
     pub rejected: u64,
-    /// Packets, of those handed out or refused, that were longer than the buffer. It begins again at 0 after 2^32.
+    /// Packets, of those handed out or rejected, that were longer than the buffer.
     pub truncated: u64,
-    /// Datagrams that were sent to the same port and that nobody here had asked for: unicast, broadcast, other groups, other
+    /// Datagrams that were sent to the same port and that this listener had not asked for: unicast, broadcast, other groups, other
     /// interfaces. They are refused before the filter, and count as nothing else. Where the kernel refuses them
-    /// ([`kernel_refuses`](Self::kernel_refuses)), they count as dropped instead. It begins again at 0 after 2^32.
+    /// ([`kernel_refuses`](Self::kernel_refuses)), they count as dropped instead.
     pub foreign: u64,
     /// Datagrams that the kernel dropped, because the receive buffer was full or the checksum wrong (`SO_MEMINFO`, exact at any
     /// time). It begins again at 0 after 2^32. `None` on kernels before 4.12, which cannot tell.
     ///
-    /// Where [`kernel_refuses`](Self::kernel_refuses), it counts those with them that guard and filter refused in the kernel: what was
+    /// Where [`kernel_refuses`](Self::kernel_refuses), it also includes what guard and filter refused in the kernel: what was
     /// sent is still what was received, rejected and dropped, but the kernel keeps one number for what it lost and what it was
     /// told to refuse. With [`kernel_filter(false)`](ListenOptions::kernel_filter) all is refused here, and the two are told apart.
     ///
     /// On a [`CoalescingListener`] packets that came together are lost together, and count as one here.
     pub dropped: Option<u64>,
-    /// Whether the kernel runs a program for this listener, or did: a filter, or a guard against what was not joined, which
-    /// listeners have that are bound neither to an IPv4 group nor to an interface. Then [`dropped`](Self::dropped) has in it what that refused.
+    /// Whether the kernel runs a program for this listener, or did: a filter, or the guard of a listener that is bound neither to an
+    /// IPv4 group nor to an interface. Then [`dropped`](Self::dropped) includes what that refused.
     pub kernel_refuses: bool,
 }
 
-/// A [`Receiver`] with a buffer of `MTU` bytes, 1 to 65,535: the longest packet that is received whole. The default is the
-/// documented 4,096; 1,472 is what an Ethernet frame carries over IPv4 without fragments.
+/// A bound socket that receives packets of multicast groups, with a filter `F` and counters, over a buffer `B`.
 ///
-/// It lives wherever it is put, and allocates nothing. Dropping it leaves all groups and closes the socket.
-pub struct Listener<const MTU: usize = 4096, F = Always> {
-    receiver: Receiver<F>,
-    /// Always full: what lies in it is overwritten by each packet. A short type for its length keeps the listener small.
-    buffer: heapless::Vec<u8, MTU, u16>,
+/// There are three kinds, by their buffer: [`Listener`], [`Receiver`] and [`CoalescingListener`]. [`ListenOptions`] makes each. Write
+/// `ListeningSocket<B, F>` in a function that takes any of them.
+///
+/// Dropping it leaves all groups and closes the socket.
+pub struct ListeningSocket<B, F = Always> {
+    inner: Inner<F>,
+    buffer: B,
 }
 
-impl<const MTU: usize> Listener<MTU> {
-    /// Listens to one group: all packets that are sent to it, on the membership's interface.
-    ///
-    /// # Errors
-    /// As [`ListenOptions::bind`].
-    pub fn bind(membership: Membership) -> Result<Self> {
-        ListenOptions::new().bind(membership)
+/// A [`ListeningSocket`] with a buffer of its own of `MTU` bytes, 1 to 65,535: the longest packet that is received whole. 1,472 is what
+/// an Ethernet frame carries over IPv4 without fragments. Default: 4,096.
+///
+/// It lives wherever you put it, and allocates nothing.
+pub type Listener<const MTU: usize = 4096, F = Always> = ListeningSocket<Own<MTU>, F>;
+
+/// A [`ListeningSocket`] without a buffer: it receives into any slice of yours.
+pub type Receiver<F = Always> = ListeningSocket<(), F>;
+
+/// A [`ListeningSocket`] that takes many packets in one call, into a buffer that you lend it, and hands them out one by one.
+///
+/// ```no_run
+/// # use multicast::{COALESCING_BUFFER, Group, ListenOptions, Membership, Received};
+/// let mut buffer = [0; COALESCING_BUFFER];
+/// let mut listener = ListenOptions::new().bind_coalescing(Membership::any(Group::DEFAULT), 1472, &mut buffer)?;
+/// loop {
+///     match listener.recv()? {
+///         Received::Packet(packet) => println!("{}: {} bytes", packet.source(), packet.payload().len()),
+///         Received::Paused => continue,
+///         Received::Empty => break,
+///     }
+/// }
+/// # Ok::<(), multicast::Error>(())
+/// ```
+///
+/// It has no way to receive a datagram as the kernel coalesced it:
+///
+/// ```compile_fail,E0599
+/// # use multicast::{COALESCING_BUFFER, Group, ListenOptions, Membership};
+/// # let mut buffer = [0; COALESCING_BUFFER];
+/// # let mut listener = ListenOptions::new().bind_coalescing(Membership::any(Group::DEFAULT), 1472, &mut buffer)?;
+/// let packets_glued_together = listener.recv_into(&mut [0; 1472])?;
+/// # Ok::<(), multicast::Error>(())
+/// ```
+///
+/// Packets wait in its buffer as well as in the kernel's. So call `recv` until it says [`Empty`](Received::Empty) before you wait: a
+/// poller knows only of the kernel's. A socket that is made of it goes on to coalesce packets; those that were not handed out are
+/// dropped.
+pub type CoalescingListener<'b, F = Always> = ListeningSocket<Coalescing<'b>, F>;
+
+/// The buffer of a [`Listener`].
+pub struct Own<const MTU: usize> {
+    /// Always full: each packet overwrites what lies in it. A short type for its length keeps the listener small.
+    bytes: heapless::Vec<u8, MTU, u16>,
+}
+
+impl<const MTU: usize> Own<MTU> {
+    fn new() -> Self {
+        const { assert!(MTU >= 1 && MTU <= u16::MAX as usize, "a listener's MTU is 1 to 65,535 bytes") };
+        Self { bytes: heapless::Vec::from_array([0; MTU]) }
+    }
+}
+
+impl<const MTU: usize> AsRef<[u8]> for Own<MTU> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
 impl<const MTU: usize, F: Filter> Listener<MTU, F> {
-    fn from_receiver(receiver: Receiver<F>) -> Self {
-        const { assert!(MTU >= 1 && MTU <= u16::MAX as usize, "a listener's MTU is 1 to 65,535 bytes") };
-        Self { receiver, buffer: heapless::Vec::from_array([0; MTU]) }
-    }
-
-    /// Receives one packet, which is lent until the next call. It never blocks.
+    /// Receives one packet, which is lent until the next call. It never blocks. [`Received`] shows the loop that takes all there is.
     ///
-    /// Packets that the filter refuses are read, counted and passed over, 64 in one call at most.
-    ///
-    /// ```no_run
-    /// # use multicast::{Group, Listener, Membership, Received};
-    /// # let mut listener = <Listener>::bind(Membership::any(Group::DEFAULT))?;
-    /// while let Received::Packet(packet) = listener.recv()? {
-    ///     println!("{}: {} bytes", packet.source(), packet.payload().len());
-    /// }
-    /// # Ok::<(), multicast::Error>(())
-    /// ```
+    /// Packets that the filter rejects are read, counted and passed over, 64 in one call at most.
     ///
     /// # Errors
-    /// As [`Receiver::recv_into`].
+    /// What the kernel reports of the socket. Nothing is lost by an error; call again.
     // An inherent method and no `Iterator`: the packet is lent, and an iterator's items must outlive its `next`.
     #[inline(always)]
     pub fn recv(&mut self) -> Result<Received<'_>> {
-        self.receiver.recv_into(&mut self.buffer)
+        self.inner.recv_into(&mut self.buffer.bytes)
     }
 }
 
-impl<const MTU: usize, F> core::ops::Deref for Listener<MTU, F> {
-    type Target = Receiver<F>;
-
-    fn deref(&self) -> &Receiver<F> {
-        &self.receiver
+impl<F: Filter> Receiver<F> {
+    /// Receives one packet into `buffer`, which should be as long as the longest packet that is expected (`recvfrom(2)`,
+    /// `recvmsg(2)`). It never blocks.
+    ///
+    /// Packets that the filter rejects are read, counted and passed over, 64 in one call at most. The filter sees as many bytes of
+    /// a packet as the mtu that the receiver was made with, even where the buffer holds more.
+    ///
+    /// # Errors
+    /// What the kernel reports of the socket. Nothing is lost by an error; call again. [`ErrorKind::InvalidInput`] where the kernel
+    /// runs the filter, and the buffer is shorter than the mtu: the filter would judge bytes that the buffer does not hold.
+    #[inline(always)]
+    pub fn recv_into<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
+        if self.inner.kernel_filters && buffer.len() < usize::from(self.inner.mtu) {
+            return Err(short_buffer());
+        }
+        self.inner.recv_into(buffer)
     }
 }
 
-impl<const MTU: usize, F> core::ops::DerefMut for Listener<MTU, F> {
-    fn deref_mut(&mut self) -> &mut Receiver<F> {
-        &mut self.receiver
+#[cold]
+const fn short_buffer() -> Error {
+    Error::custom(
+        ErrorKind::InvalidInput,
+        "receive: the buffer is shorter than the mtu that the kernel's filter was made for: give a longer one, or turn kernel_filter off",
+    )
+}
+
+impl<B: AsRef<[u8]>, F> ListeningSocket<B, F> {
+    /// The packet of this head, which the last `recv` handed out, lent once more: see [`Head`].
+    #[must_use]
+    pub fn packet(&self, head: Head) -> Packet<'_>
+    where
+        F: Filter,
+    {
+        head.packet(self.buffer.as_ref(), self.inner.metadata())
     }
 }
 
-impl<const MTU: usize, F> AsFd for Listener<MTU, F> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.receiver.as_fd()
+impl<B, F> ListeningSocket<B, F> {
+    /// The filter.
+    pub const fn filter(&self) -> &F {
+        &self.inner.filter
+    }
+
+    /// What became of the packets so far: one system call (`getsockopt(2)`).
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.inner.counters()
+    }
+
+    /// The address that it is bound to (`getsockname(2)`): the group, or the wildcard address, and the port.
+    ///
+    /// # Errors
+    /// What the kernel reports.
+    pub fn local_addr(&self) -> Result<SocketAddr> {
+        self.inner.socket.local_addr()
+    }
+
+    /// The size of the receive buffer in bytes that the kernel granted (`SO_RCVBUF`, `socket(7)`). It reports twice of what was asked
+    /// for, since it counts its own bookkeeping: a packet of 64 bytes takes 832 bytes of it.
+    ///
+    /// # Errors
+    /// What the kernel reports.
+    #[doc(alias = "SO_RCVBUF")]
+    pub fn receive_buffer(&self) -> Result<usize> {
+        self.inner.socket.receive_buffer()
+    }
+
+    /// Memberships have changed by another handle to the same socket.
+    #[cfg(feature = "std")]
+    pub(crate) fn recheck(&mut self)
+    where
+        F: Filter,
+    {
+        self.inner.recheck();
+    }
+
+    /// For the book of its memberships.
+    pub(crate) const fn inner_mut(&mut self) -> &mut Inner<F> {
+        &mut self.inner
     }
 }
 
-impl<const MTU: usize, F: fmt::Debug> fmt::Debug for Listener<MTU, F> {
+impl<B, F: fmt::Debug> fmt::Debug for ListeningSocket<B, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listener").field("receiver", &self.receiver).finish_non_exhaustive()
-    }
-}
-
-impl<const MTU: usize, F> From<Listener<MTU, F>> for OwnedFd {
-    fn from(listener: Listener<MTU, F>) -> Self {
-        listener.receiver.into()
-    }
-}
-
-impl<const MTU: usize> TryFrom<OwnedFd> for Listener<MTU> {
-    type Error = Error;
-
-    fn try_from(fd: OwnedFd) -> Result<Self> {
-        Receiver::try_from(fd).map(Self::from_receiver)
+        let Inner { socket, filter, gatekeeper, .. } = &self.inner;
+        let mut debug = f.debug_struct("ListeningSocket");
+        debug.field("socket", socket).field("filter", filter).field("gatekeeper", gatekeeper).finish_non_exhaustive()
     }
 }
 
@@ -149,5 +240,10 @@ mod tests {
         assert!(size_of::<Listener<1500>>() <= 1600, "{}", size_of::<Listener<1500>>());
         assert!(size_of::<Receiver>() <= 96, "{}", size_of::<Receiver>());
         assert!(size_of::<CoalescingListener<'_>>() <= 176, "{}", size_of::<CoalescingListener<'_>>());
+    }
+
+    #[test]
+    fn the_default_options_are_the_new_ones() {
+        assert_eq!(std::format!("{:?}", ListenOptions::default()), std::format!("{:?}", ListenOptions::new()));
     }
 }

@@ -1,7 +1,8 @@
 //! What a listener hands out: a received packet, lent from the listener's buffer, and what the kernel tells of it.
 
+use core::fmt;
 use core::net::{IpAddr, SocketAddr};
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU32;
 use core::time::Duration;
 
 use crate::address::Address;
@@ -14,13 +15,28 @@ pub struct Packet<'a> {
     /// As the kernel wrote it: to make a value of it takes longer than to copy it, and not everybody asks.
     source: Address,
     metadata: Option<&'a Metadata>,
-    length: u32,
+    length: u16,
+    /// Where in its buffer the payload begins.
+    begin: u16,
 }
 
 impl<'a> Packet<'a> {
-    /// The source is an internet address.
-    pub(crate) const fn new(payload: &'a [u8], source: Address, length: u32, metadata: Option<&'a Metadata>) -> Self {
-        Self { payload, source, metadata, length }
+    /// The source is an internet address. No datagram is longer than 65,535 bytes.
+    pub(crate) const fn new(
+        payload: &'a [u8],
+        begin: u16,
+        source: Address,
+        length: u16,
+        metadata: Option<&'a Metadata>,
+    ) -> Self {
+        Self { payload, source, metadata, length, begin }
+    }
+
+    /// The packet without its payload, which borrows nothing: with it, a function can wait for a packet and return it. See
+    /// [`Head`].
+    #[must_use]
+    pub const fn head(&self) -> Head {
+        Head { source: self.source, begin: self.begin, kept: self.payload.len() as u16, length: self.length }
     }
 
     /// The bytes that the sender put into the datagram, cut at the length of the buffer. It can be empty: a datagram without
@@ -57,6 +73,51 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// Where a packet lies in its buffer, its length, and where it came from: a small value that borrows nothing.
+///
+/// A packet borrows its listener, and Rust does not let a loop that may receive again return such a borrow. So let the loop end with
+/// the head, and borrow the packet again:
+///
+/// ```no_run
+/// # use multicast::{Events, Interest, Listener, Packet, Poller, Received, Result};
+/// /// Waits until a packet comes. The listener is registered with the poller.
+/// fn next_packet<'l>(listener: &'l mut Listener, poller: &Poller, events: &mut Events<1>) -> Result<Packet<'l>> {
+///     let head = loop {
+///         match listener.recv()? {
+///             Received::Packet(packet) => break packet.head(),
+///             Received::Paused => continue,
+///             Received::Empty => {
+///                 poller.poll(events, None)?;
+///             }
+///         }
+///     };
+///     Ok(listener.packet(head))
+/// }
+/// ```
+///
+/// It is good until the next call to `recv`, which overwrites the buffer: after that it gives other bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    source: Address,
+    begin: u16,
+    /// How many bytes of the payload the buffer holds.
+    kept: u16,
+    length: u16,
+}
+
+impl Head {
+    /// The packet, lent from the buffer that it was received into; as far as the buffer reaches.
+    ///
+    /// A listener with a buffer of its own does this by [`packet`](crate::ListeningSocket::packet). Here you give the buffer that
+    /// you gave to [`recv_into`](crate::Receiver::recv_into), and a copy of the metadata if you kept one.
+    #[must_use]
+    pub fn packet<'a>(&self, buffer: &'a [u8], metadata: Option<&'a Metadata>) -> Packet<'a> {
+        let rest = buffer.get(self.begin.into()..).unwrap_or(&[]);
+        let payload = rest.get(..self.kept.into()).unwrap_or(rest);
+        Packet::new(payload, self.begin, self.source, self.length, metadata)
+    }
+}
+
 /// What the kernel tells of a packet beside its payload (`ip(7)`, `ipv6(7)`, `socket(7)`). Each is `None` where the kernel did not
 /// say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,18 +131,42 @@ pub struct Metadata {
     pub hop_limit: Option<u8>,
     /// Its traffic class: DSCP in the upper six bits, ECN in the lower two (`IP_TOS`, `IPV6_TCLASS`; RFC 2474, RFC 3168).
     pub traffic_class: Option<u8>,
-    /// When the kernel received it: nanoseconds since 1970-01-01 00:00 UTC by the system's clock (`SO_TIMESTAMPNS`), up to the
-    /// year 2554. [`received_at`](Self::received_at) is the same as a duration.
-    pub received_ns: Option<NonZeroU64>,
+    pub(crate) received: Stamp,
+}
+
+/// Nanoseconds since 1970, 0 for none. In two halves, since a `u64` would make the structure, of which each listener has one, 4 bytes
+/// longer.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    high: u32,
+    low: u32,
+}
+
+impl Stamp {
+    pub(crate) const fn new(nanoseconds: u64) -> Self {
+        Self { high: (nanoseconds >> 32) as u32, low: nanoseconds as u32 }
+    }
+
+    const fn nanoseconds(self) -> u64 {
+        (self.high as u64) << 32 | self.low as u64
+    }
+}
+
+impl fmt::Debug for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.nanoseconds().fmt(f)
+    }
 }
 
 impl Metadata {
-    /// When the kernel received it, as the time since 1970-01-01 00:00 UTC by the system's clock.
+    /// When the kernel received it (`SO_TIMESTAMPNS`): the time since 1970-01-01 00:00 UTC by the system's clock, in nanoseconds, up to
+    /// the year 2554.
     #[must_use]
+    #[doc(alias = "SO_TIMESTAMPNS")]
     pub const fn received_at(&self) -> Option<Duration> {
-        match self.received_ns {
-            Some(nanoseconds) => Some(Duration::from_nanos(nanoseconds.get())),
-            None => None,
+        match self.received.nanoseconds() {
+            0 => None,
+            nanoseconds => Some(Duration::from_nanos(nanoseconds)),
         }
     }
 
@@ -96,26 +181,32 @@ impl Metadata {
 }
 
 /// What one call to `recv` brought.
+///
+/// A loop that takes all there is goes on at `Paused`, and ends at `Empty`. It is right for level-triggered and edge-triggered pollers:
+///
+/// ```no_run
+/// # use multicast::{Group, Listener, Membership, Received};
+/// # let mut listener = Listener::bind(Membership::any(Group::DEFAULT))?;
+/// loop {
+///     match listener.recv()? {
+///         Received::Packet(packet) => println!("{}: {:?}", packet.source(), packet.payload()),
+///         Received::Paused => continue,
+///         Received::Empty => break,
+///     }
+/// }
+/// # Ok::<(), multicast::Error>(())
+/// ```
+///
+/// With a level-triggered poller you may instead leave at `Paused`, see to other sources first, and come back when the poller reports
+/// the listener again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received<'a> {
     /// A packet that passed the filter.
     Packet(Packet<'a>),
     /// Nothing is queued (`EAGAIN`): wait until the listener is readable.
     Empty,
-    /// More may be queued, but this call has refused as many packets as one call may: see to other sources, then call again.
-    /// A level-triggered poller reports the listener again by itself.
+    /// This call has refused 64 packets, as many as one call may, and more may be queued: call again.
     Paused,
-}
-
-impl<'a> Received<'a> {
-    /// The packet, if it is one.
-    #[must_use]
-    pub const fn packet(self) -> Option<Packet<'a>> {
-        match self {
-            Self::Packet(packet) => Some(packet),
-            Self::Empty | Self::Paused => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::sys::{self, Fd};
 /// ```no_run
 /// # use multicast::{Events, Group, Interest, Listener, Membership, Poller, Received, Token};
 /// let poller = Poller::new()?;
-/// let mut listener = Listener::<1500>::bind(Membership::any(Group::DEFAULT))?;
+/// let mut listener = ListenOptions::new().bind::<1500>(Membership::any(Group::DEFAULT))?;
 /// poller.register(&listener, Token(7), Interest::READABLE)?;
 ///
 /// let mut events = Events::<16>::new();

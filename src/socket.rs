@@ -11,6 +11,7 @@ use core::time::Duration;
 
 pub(crate) use guard::Guard;
 use linux_raw_sys::net as linux;
+pub(crate) use membership::each_interface_to_join;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::address::Address;
@@ -119,8 +120,14 @@ impl Socket {
     }
 
     /// `bind(2)`.
-    pub(crate) fn bind(&self, address: &SocketAddr) -> core::result::Result<(), Errno> {
-        sys::bind(&self.fd, &Address::to(address))
+    pub(crate) fn bind(&self, address: &Address) -> core::result::Result<(), Errno> {
+        sys::bind(&self.fd, address)
+    }
+
+    /// Ends the bind to an interface, and keeps that to address and port: `connect(2)` with no address, which otherwise undoes a
+    /// connection.
+    pub(crate) fn unbind_from_interface(&self) -> core::result::Result<(), Errno> {
+        Ok(rustix::net::connect_unspec(&self.fd)?)
     }
 
     /// Binds where another socket has refused it; says how the port is shared then.
@@ -128,7 +135,7 @@ impl Socket {
     pub(crate) fn bind_beside(
         &self,
         refused: core::result::Result<(), Errno>,
-        address: &SocketAddr,
+        address: &Address,
     ) -> core::result::Result<Sharing, Errno> {
         // A socket that has SO_REUSEPORT alone, and not SO_REUSEADDR, shares with its like only.
         if refused != Err(Errno::IN_USE) {
@@ -274,6 +281,7 @@ pub(crate) fn monotonic_time() -> Duration {
     sys::now()
 }
 
+#[inline]
 pub(crate) const fn family_of(address: &SocketAddr) -> Family {
     match address {
         SocketAddr::V4(_) => Family::V4,
@@ -282,6 +290,7 @@ pub(crate) const fn family_of(address: &SocketAddr) -> Family {
 }
 
 /// The wildcard address of a family, with a port.
+#[inline]
 pub(crate) const fn wildcard(family: Family, port: u16) -> SocketAddr {
     match family {
         Family::V4 => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{LO, on_lo, send_on_lo, unique_group};
 use multicast::filter::Prefix;
-use multicast::{Events, Family, Interest, ListenOptions, Listener, Poller, Progress, Received, Token};
+use multicast::{Bind, Events, Family, Interest, ListenOptions, Poller, Progress, Received, Token};
 
 /// What the work gives, which must not allocate.
 #[track_caller]
@@ -28,8 +28,8 @@ fn making_and_dropping_everything_allocates_nothing() {
     without_allocation(|| {
         let poller = Poller::new().unwrap();
         let waker = poller.waker().unwrap();
-        let listener = Listener::<1500>::bind(on_lo(group)).unwrap();
-        let mut opened = ListenOptions::new().open::<64>(group.port(), Family::V4).unwrap();
+        let listener = ListenOptions::new().bind::<1500>(on_lo(group)).unwrap();
+        let mut opened = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap();
         for interface in [LO, "1".parse().unwrap(), "127.0.0.1".parse().unwrap()] {
             opened.join(&on_lo(group).on(interface)).unwrap();
             opened.leave(&on_lo(group).on(interface)).unwrap();
@@ -45,10 +45,10 @@ fn making_and_dropping_everything_allocates_nothing() {
 #[test]
 fn sending_polling_and_receiving_allocate_nothing() {
     let group = unique_group();
-    let mut bound = Listener::<64>::bind(on_lo(group)).unwrap();
+    let mut bound = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
     // The filter is to be asked here.
     let options = ListenOptions::new().filter(Prefix(b"yes")).kernel_filter(false);
-    let mut opened = options.open::<64>(group.port(), Family::V4).unwrap();
+    let mut opened = options.bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap();
     opened.join(&on_lo(group)).unwrap();
     let poller = Poller::new().unwrap();
     poller.register(&bound, Token(1), Interest::READABLE).unwrap();
@@ -90,7 +90,7 @@ fn errors_allocate_nothing() {
     let long = vec![0; 70_000];
     let mut caster = send_on_lo().packets(group, [&long]).unwrap();
     without_allocation(|| {
-        let error = Listener::<64>::bind(on_lo(group).on(elsewhere)).unwrap_err();
+        let error = ListenOptions::new().bind::<64>(on_lo(group).on(elsewhere)).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(19));
         caster.step().unwrap_err();
         "nonsense".parse::<multicast::Group>().unwrap_err();

@@ -5,8 +5,9 @@ mod common;
 
 use core::time::Duration;
 
-use common::{on_lo, send_on_lo, unique_group};
-use multicast::{COALESCING_BUFFER, Family, ListenOptions, Progress, Received};
+use common::{OnePacket, on_lo, send_on_lo, unique_group};
+use multicast::filter::by;
+use multicast::{Bind, COALESCING_BUFFER, Family, ListenOptions, Progress, Received};
 
 fn allocations_in(work: impl FnOnce()) -> u64 {
     allocation_counter::measure(work).count_total
@@ -23,8 +24,8 @@ fn batches_and_coalescing_take_nothing_from_the_heap_from_the_first_call_on() {
     let mut buffer = [0; COALESCING_BUFFER];
     let packets = [[7_u8; 100]; 128];
     let taken = allocations_in(|| {
-        let options = ListenOptions::new().filter_fn(|payload, _| payload.len() == 100).metadata();
-        let mut listener = options.coalesce(&mut buffer).bind(on_lo(group)).unwrap();
+        let options = ListenOptions::new().filter(by(|payload, _| payload.len() == 100)).metadata();
+        let mut listener = options.bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
         let mut caster = send_on_lo().rate(1000, 1000).batches::<64, _>(group, &packets).unwrap();
         let mut received = 0;
         while let Progress::Sent(_) = caster.step_at(Duration::from_secs(1)).unwrap() {
@@ -60,7 +61,7 @@ fn metadata_takes_nothing_from_the_heap() {
     let taken = allocations_in(|| {
         let options = ListenOptions::new().metadata();
         let mut bound = options.bind::<100>(on_lo(group)).unwrap();
-        let mut opened = options.open::<100>(group.port(), Family::V4).unwrap();
+        let mut opened = options.bind::<100>(Bind::Port(group.port(), Family::V4)).unwrap();
         opened.join(&on_lo(group)).unwrap();
         let mut caster = send_on_lo().packets(group, ["one", "two"]).unwrap();
         while let Progress::Sent(_) = caster.step().unwrap() {

@@ -7,7 +7,7 @@ use core::iter;
 use common::peer;
 use common::segments::{self, assert_same, numbered};
 use common::{on_lo, send_on_lo, unique_group};
-use multicast::{Group, Listener, Progress, Received};
+use multicast::{Group, ListenOptions, Progress, Received};
 
 /// Both kinds of receivers at once.
 struct Witnesses {
@@ -175,7 +175,7 @@ fn an_iterator_that_promises_too_much_is_done_at_its_end() {
 #[test]
 fn our_plain_listener_sees_single_packets() {
     let group = unique_group();
-    let mut listener = Listener::<1500>::bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind::<1500>(on_lo(group)).unwrap();
     let packets = numbered(63, 700, 5);
     let mut caster = send_on_lo().batches::<64, _>(group, &packets).unwrap();
     assert_eq!(caster.step().unwrap(), Progress::Sent(64));

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use common::{Python, assert_quiet, expect_packet, on_lo, unique_group};
 use mcast::{Running, mcast as command, run, send, shell};
-use multicast::{Group, Listener};
+use multicast::{Group, ListenOptions, Listener};
 
 fn group_and_listener() -> (Group, Listener<65_535>) {
     let group = unique_group();
-    (group, Listener::bind(on_lo(group)).unwrap())
+    (group, ListenOptions::new().bind(on_lo(group)).unwrap())
 }
 
 #[test]

@@ -6,11 +6,11 @@ use core::time::Duration;
 use std::sync::Mutex;
 
 use common::segments::{self, How, Sender, assert_same, numbered};
-use common::{on_lo, send_all, send_on_lo, unique_group};
+use common::{OnePacket, on_lo, send_all, send_on_lo, unique_group};
 use multicast::filter::{Filter, by};
 use multicast::{
-    COALESCING_BUFFER, CoalescingListener, ErrorKind, Events, Family, Group, Interest, ListenOptions, Poller, Progress,
-    Received, Token,
+    Bind, COALESCING_BUFFER, CoalescingListener, Events, Family, Group, Interest, ListenOptions, Poller, Progress, Received,
+    Token,
 };
 
 /// All packets that are there, none of them cut.
@@ -36,7 +36,7 @@ fn buffer() -> Box<[u8; COALESCING_BUFFER]> {
 fn packets_come_out_as_they_were_sent_the_last_one_short() {
     let group = unique_group();
     let mut buffer = buffer();
-    let mut listener = ListenOptions::new().coalesce(&mut buffer).bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
     let mut witness = segments::Receiver::join(group, "lo");
     let mut sender = Sender::on_lo(group);
     // 64 packets are the most that every kernel cuts.
@@ -57,7 +57,7 @@ fn packets_come_out_as_they_were_sent_the_last_one_short() {
 fn as_many_bytes_as_a_datagram_holds_come_out_too() {
     let group = unique_group();
     let mut buffer = buffer();
-    let mut listener = ListenOptions::new().coalesce(&mut buffer).bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
     let mut sender = Sender::on_lo(group);
     // 65,507 bytes each time. With its headers that is more than `lo` takes in one piece, so that the kernel cuts it on the way.
     for (count, size, last) in [(63, 1024, 995), (1, 32_754, 32_753), (0, 0, 65_507)] {
@@ -71,7 +71,7 @@ fn as_many_bytes_as_a_datagram_holds_come_out_too() {
 fn single_packets_come_between_coalesced_ones_in_their_order() {
     let group = unique_group();
     let mut buffer = buffer();
-    let mut listener = ListenOptions::new().coalesce(&mut buffer).bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
     let mut sender = Sender::on_lo(group);
     let mut expected = Vec::new();
     for round in 0..3 {
@@ -90,7 +90,7 @@ fn single_packets_come_between_coalesced_ones_in_their_order() {
 fn two_senders_do_not_mix() {
     let group = unique_group();
     let mut buffer = buffer();
-    let mut listener = ListenOptions::new().coalesce(&mut buffer).bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
     let mut senders = [Sender::on_lo(group), Sender::on_lo(group)];
     let packets = numbered(6, 20, 5);
     let ports = [0, 1, 0].map(|which: usize| senders[which].send_segments(How::Option, 20, &packets.concat()));
@@ -107,7 +107,7 @@ fn filter_mtu_and_counters_see_a_packet_each() {
     let group = unique_group();
     let mut buffer = buffer();
     let even = |payload: &[u8], _| payload.first().is_some_and(|number| number % 2 == 0);
-    let mut listener = ListenOptions::new().filter_fn(even).coalesce(&mut buffer).mtu(60).bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().filter(by(even)).bind_coalescing(on_lo(group), 60, &mut buffer).unwrap();
     // Numbers 0 to 9 of 100 bytes, which are cut at 60, and number 10 of 60, which is whole.
     let packets = numbered(10, 100, 60);
     Sender::on_lo(group).send_segments(How::Option, 100, &packets.concat());
@@ -130,7 +130,7 @@ fn the_filter_gets_each_payload_cut_at_the_mtu_and_its_sender() {
         seen.push((payload.len(), source.port()));
         false
     });
-    let mut listener = ListenOptions::new().filter(note).coalesce(&mut buffer).mtu(8).bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().filter(note).bind_coalescing(on_lo(group), 8, &mut buffer).unwrap();
     let port = Sender::on_lo(group).send_segments(How::Option, 10, &numbered(2, 10, 3).concat());
     assert_eq!(listener.recv().unwrap(), Received::Empty);
     assert_eq!(listener.counters().rejected, 3);
@@ -150,7 +150,8 @@ fn a_call_pauses_between_coalesced_datagrams_and_never_inside_one() {
     let group = unique_group();
     let mut buffer = buffer();
     let wanted = |payload: &[u8], _| payload == b"wanted";
-    let mut listener = ListenOptions::new().filter_fn(wanted).coalesce(&mut buffer).bind(on_lo(group)).unwrap();
+    let mut listener =
+        ListenOptions::new().filter(by(wanted)).bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
     let mut sender = Sender::on_lo(group);
 
     // 1 + 64 are refused: the budget of 64 ends with the last but one, while packets wait where no poller sees them.
@@ -178,7 +179,7 @@ fn an_opened_listener_gets_its_groups_coalesced_and_counts_others_a_packet_each(
     let [second, theirs] = [second, unique_group()].map(|group| Group::new(group.address(), port).unwrap());
     let mut buffer = buffer();
     let options = ListenOptions::new().kernel_filter(false);
-    let mut listener = options.coalesce(&mut buffer).open(port, Family::V4).unwrap();
+    let mut listener = options.bind_coalescing(Bind::Port(port, Family::V4), COALESCING_BUFFER, &mut buffer).unwrap();
     for group in [ours, second] {
         listener.join(&on_lo(group)).unwrap();
     }
@@ -205,7 +206,8 @@ fn an_opened_listener_gets_its_groups_coalesced_and_counts_others_a_packet_each(
 fn metadata_comes_with_each_packet_of_a_coalesced_datagram() {
     let group = unique_group();
     let mut buffer = buffer();
-    let mut listener = ListenOptions::new().metadata().coalesce(&mut buffer).bind(on_lo(group)).unwrap();
+    let mut listener =
+        ListenOptions::new().metadata().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
     let mut sender = Sender::on_lo(group);
     sender.mark(7, 0xb9);
     sender.send_segments(How::Message, 30, &numbered(3, 30, 2).concat());
@@ -229,7 +231,7 @@ fn the_buffer_may_be_local_static_boxed_or_leaked() {
     let leaked: &'static mut _ = Box::leak(buffer());
     for buffer in [&mut local, &mut *kept, &mut boxed, leaked] {
         let group = unique_group();
-        let mut listener = ListenOptions::new().coalesce(buffer).bind(on_lo(group)).unwrap();
+        let mut listener = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, buffer).unwrap();
         let packets = numbered(2, 500, 3);
         Sender::on_lo(group).send_segments(How::Option, 500, &packets.concat());
         assert_same(&drain(&mut listener), &packets);
@@ -237,24 +239,10 @@ fn the_buffer_may_be_local_static_boxed_or_leaked() {
 }
 
 #[test]
-fn packets_that_were_put_together_do_not_come_glued_by_another_way() {
-    let group = unique_group();
-    let mut buffer = buffer();
-    let mut listener = ListenOptions::new().coalesce(&mut buffer).bind(on_lo(group)).unwrap();
-    let packets = numbered(3, 10, 0);
-    Sender::on_lo(group).send_segments(How::Option, 10, &packets.concat());
-    // Nothing is lost by the refusal.
-    let error = listener.recv_into(&mut [0; 100]).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    assert_eq!(error.to_string(), "receive: packets that were put together come by the listener's recv()");
-    assert_same(&drain(&mut listener), &packets);
-}
-
-#[test]
 fn our_own_batches_come_coalesced() {
     let group = unique_group();
     let mut buffer = buffer();
-    let mut listener = ListenOptions::new().coalesce(&mut buffer).bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
     let packets = numbered(64, 1000, 0);
     let mut caster = send_on_lo().batches::<64, _>(group, &packets).unwrap();
     assert_eq!(caster.step().unwrap(), Progress::Sent(64));
@@ -269,7 +257,7 @@ fn a_socket_that_was_adopted_hands_out_single_packets() {
     // Turned on by a former owner that gave the socket away.
     let group = unique_group();
     let mut buffer = buffer();
-    let coalescing = ListenOptions::new().coalesce(&mut buffer).bind(on_lo(group)).unwrap();
+    let coalescing = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
     let mut plain = multicast::Listener::<100>::try_from(multicast::OwnedFd::from(coalescing)).unwrap();
     let packets = numbered(3, 10, 4);
     Sender::on_lo(group).send_segments(How::Option, 10, &packets.concat());
@@ -283,7 +271,7 @@ fn what_the_kernel_drops_is_counted_as_it_would_have_queued_it() {
     let group = unique_group();
     let mut buffer = buffer();
     let options = ListenOptions::new().receive_buffer(4096);
-    let mut listener = options.coalesce(&mut buffer).bind(on_lo(group)).unwrap();
+    let mut listener = options.bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
     let mut sender = Sender::on_lo(group);
     let packets = numbered(10, 100, 0);
     for _ in 0..20 {

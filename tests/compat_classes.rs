@@ -73,7 +73,7 @@ fn a_listener_ends_after_its_limit() {
 #[test]
 fn a_multicaster_sends_all_and_leaves() {
     let group = unique_group();
-    let mut listener = <Listener>::bind(on_lo(group)).unwrap();
+    let mut listener = Listener::bind(on_lo(group)).unwrap();
     let handle = Multicaster::new((0..150).map(|i| i.to_string()), to(group)).unwrap();
     // 64 a turn; the end is seen in the third.
     assert_eq!(poll(PATIENCE).unwrap(), 1);
@@ -107,7 +107,7 @@ fn a_packet_that_is_too_long_ends_its_multicaster() {
 #[test]
 fn a_rate_is_kept_without_using_the_processor() {
     let group = unique_group();
-    let mut listener = <Listener>::bind(on_lo(group)).unwrap();
+    let mut listener = Listener::bind(on_lo(group)).unwrap();
     Multicaster::new((0..11).map(|i| i.to_string()), to(group).rate(100, 1)).unwrap();
     let (start, cpu) = (Instant::now(), cpu_time());
     run(None, Duration::ZERO).unwrap();
@@ -138,7 +138,7 @@ fn an_endless_multicaster_does_not_starve_a_listener() {
 #[test]
 fn a_flooded_listener_does_not_starve_a_multicaster() {
     let (flooded, group) = (unique_group(), unique_group());
-    let mut listener = <Listener>::bind(on_lo(group)).unwrap();
+    let mut listener = Listener::bind(on_lo(group)).unwrap();
     let source = Multicaster::new(std::iter::repeat("flood"), to(flooded)).unwrap();
     let reader: Handle<_> = MulticastListener::new(noting(&Log::new()), from(flooded)).unwrap();
     let handle = Multicaster::new(["served"], to(group)).unwrap();

@@ -77,7 +77,7 @@ fn iterables_are_one_packet_an_item() {
 #[test]
 fn sendto_sends_one_packet_or_many_in_their_order() {
     let group = unique_group();
-    let mut listener = <Listener>::bind(on_lo(group)).unwrap();
+    let mut listener = Listener::bind(on_lo(group)).unwrap();
     sendto_with("test", to(group)).unwrap();
     assert_eq!(expect_packet(&mut listener), b"test");
     sendto_with(["one", "", "three"], to(group)).unwrap();
@@ -103,7 +103,7 @@ fn sendto_needs_no_poller() {
 #[test]
 fn a_packet_that_is_too_long_is_an_error_behind_those_before_it() {
     let group = unique_group();
-    let mut listener = <Listener>::bind(on_lo(group)).unwrap();
+    let mut listener = Listener::bind(on_lo(group)).unwrap();
     let long = vec![0; 65_508];
     let error = sendto_with([&b"before"[..], &long, b"behind"], to(group)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLong);
@@ -129,7 +129,7 @@ fn options_that_make_no_sense_are_refused_by_name() {
 #[test]
 fn the_keyword_arguments_of_the_document() {
     let group = unique_group();
-    let mut listener = <Listener>::bind(on_lo(group)).unwrap();
+    let mut listener = Listener::bind(on_lo(group)).unwrap();
     let options = SendOptions::default()
         .ip(&group.address().to_string())
         .and_then(|options| options.port(group.port()))

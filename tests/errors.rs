@@ -11,7 +11,7 @@ use std::process::Command;
 
 use common::{Python, expect_packet, free_port, on_lo, send_all, send_on_lo, unique_group, wait_until};
 use multicast::{
-    Error, ErrorKind, Events, Family, Group, Interest, Interface, ListenOptions, Listener, Membership, Name, Poller,
+    Bind, Error, ErrorKind, Events, Family, Group, Interest, Interface, ListenOptions, Listener, Membership, Name, Poller,
     SendOptions, Token,
 };
 
@@ -19,10 +19,10 @@ use multicast::{
 fn a_port_that_another_socket_keeps_for_itself_is_refused() {
     let group = unique_group();
     let holder = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, group.port())).unwrap();
-    let bound = <Listener>::bind(on_lo(group)).unwrap_err();
+    let bound = Listener::bind(on_lo(group)).unwrap_err();
     let said = "another socket holds the port without SO_REUSEADDR and SO_REUSEPORT";
     assert_eq!(bound.to_string(), format!("bind {group}: {said}"));
-    let opened = ListenOptions::new().open::<64>(group.port(), Family::V4).unwrap_err();
+    let opened = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap_err();
     assert_eq!(opened.to_string(), format!("bind port {}: {said}", group.port()));
     for error in [bound, opened] {
         assert_eq!(error.kind(), ErrorKind::AddressInUse);
@@ -30,7 +30,7 @@ fn a_port_that_another_socket_keeps_for_itself_is_refused() {
     }
     drop(holder);
     // A process that another test is starting has a copy of the holder's descriptor until it is under way.
-    wait_until("the port is free", || <Listener>::bind(on_lo(group)).is_ok());
+    wait_until("the port is free", || Listener::bind(on_lo(group)).is_ok());
 }
 
 #[test]
@@ -89,11 +89,11 @@ fn sending_by_an_interface_of_an_unknown_index_is_refused() {
 fn an_io_error_keeps_kind_and_errno_or_else_the_sentence() {
     let group = Group::new(Ipv4Addr::new(239, 1, 2, 3), free_port()).unwrap();
     // From the kernel: its number goes along.
-    let error = <Listener>::bind(Membership::any(group).on("1999999999".parse().unwrap())).unwrap_err();
+    let error = Listener::bind(Membership::any(group).on("1999999999".parse().unwrap())).unwrap_err();
     let errno = error.raw_os_error().expect("the kernel refused it");
     assert_eq!(io::Error::from(error).raw_os_error(), Some(errno));
     // From the crate: the sentence goes along.
-    let mut listener = <Listener>::bind(on_lo(group)).unwrap();
+    let mut listener = Listener::bind(on_lo(group)).unwrap();
     let elsewhere = Group::new(Ipv4Addr::new(239, 1, 2, 4), group.port()).unwrap();
     let error = listener.join(&on_lo(elsewhere)).unwrap_err();
     let said = error.to_string();
@@ -105,7 +105,7 @@ fn an_io_error_keeps_kind_and_errno_or_else_the_sentence() {
 #[test]
 fn debug_tells_kind_errno_and_text() {
     let group = Group::new(Ipv4Addr::new(239, 1, 2, 3), 4242).unwrap();
-    let error = <Listener>::bind(Membership::any(group).on("nosuch0".parse().unwrap())).unwrap_err();
+    let error = Listener::bind(Membership::any(group).on("nosuch0".parse().unwrap())).unwrap_err();
     let said = r#"Error { kind: NoSuchInterface, errno: Some(19), text: "join 239.1.2.3 on nosuch0: no such interface" }"#;
     assert_eq!(format!("{error:?}"), said);
 }
@@ -113,7 +113,7 @@ fn debug_tells_kind_errno_and_text() {
 #[test]
 fn what_a_poller_refuses_is_said() {
     let poller = Poller::new().unwrap();
-    let listener = <Listener>::bind(on_lo(unique_group())).unwrap();
+    let listener = Listener::bind(on_lo(unique_group())).unwrap();
     let said = |result: multicast::Result<()>| result.unwrap_err().to_string();
     poller.register(&listener, Token(1), Interest::READABLE).unwrap();
     assert_eq!(
@@ -162,18 +162,18 @@ fn too_few_descriptors_are_said_at_every_step() {
         assert_eq!(error.to_string(), format!("{tried}: {many}"));
         assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::LimitReached, Some(24)));
     };
-    check(<Listener>::bind(on_lo(group)).unwrap_err(), "open an IPv4 socket");
-    check(ListenOptions::new().open::<64>(4242, Family::V6).unwrap_err(), "open an IPv6 socket");
+    check(Listener::bind(on_lo(group)).unwrap_err(), "open an IPv4 socket");
+    check(ListenOptions::new().bind::<64>(Bind::Port(4242, Family::V6)).unwrap_err(), "open an IPv6 socket");
     check(send_on_lo().packets(group, [""]).unwrap_err(), "send 239.1.2.3 on lo");
     check(Poller::new().unwrap_err(), "open a poller");
     // One descriptor: the socket opens. To find the interface of an address takes a second one.
     files.pop();
     let by_address = Membership::any(group).on(Interface::Address(Ipv4Addr::LOCALHOST.into()));
-    check(<Listener>::bind(by_address).unwrap_err(), "join 239.1.2.3 on 127.0.0.1");
+    check(Listener::bind(by_address).unwrap_err(), "join 239.1.2.3 on 127.0.0.1");
     check(Poller::new().unwrap_err(), "open a poller");
     // Nothing of what failed is left open: with a second one it goes.
     files.pop();
-    drop(<Listener>::bind(by_address).unwrap());
+    drop(Listener::bind(by_address).unwrap());
     let poller = Poller::new().unwrap();
     check(poller.waker().unwrap_err(), "open a waker");
 }

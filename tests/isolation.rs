@@ -7,23 +7,23 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use common::{assert_quiet, expect_packet, on_lo, peer, send_all, unique_group};
-use multicast::{Family, Group, ListenOptions, Listener, Received};
+use multicast::{Bind, Family, Group, ListenOptions, Listener, Received};
 
 /// A listener that is bound to the group.
 fn bound(group: Group) -> Listener<64> {
-    Listener::bind(on_lo(group)).unwrap()
+    ListenOptions::new().bind(on_lo(group)).unwrap()
 }
 
 /// A listener that is opened on the group's port, and joined to the group.
 fn opened(group: Group) -> Listener<64> {
-    let mut listener = ListenOptions::new().open(group.port(), Family::V4).unwrap();
+    let mut listener = ListenOptions::new().bind(Bind::Port(group.port(), Family::V4)).unwrap();
     listener.join(&on_lo(group)).unwrap();
     listener
 }
 
 /// The same, and the kernel has no program to look at destinations.
 fn opened_in_user_space(group: Group) -> Listener<64> {
-    let mut listener = ListenOptions::new().kernel_filter(false).open(group.port(), Family::V4).unwrap();
+    let mut listener = ListenOptions::new().kernel_filter(false).bind(Bind::Port(group.port(), Family::V4)).unwrap();
     listener.join(&on_lo(group)).unwrap();
     listener
 }
@@ -55,7 +55,7 @@ fn a_group_that_another_process_joined_on_the_port_does_not_come_through() {
 #[test]
 fn an_opened_listener_that_joined_nothing_hears_nothing() {
     let group = unique_group();
-    let mut listener = ListenOptions::new().open::<64>(group.port(), Family::V4).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap();
     let mut peer = peer::Receiver::join(group, "lo");
     send_all(group, ["theirs"]);
     assert_eq!(peer.next().payload, b"theirs");

@@ -8,11 +8,12 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use bpf::{Bytes, Sent, Tree, World, noise, run};
-use common::{PATIENCE, assert_quiet, expect_packet, next_within, on_lo, send_all, send_on_lo, unique_group};
+use common::{OnePacket, PATIENCE, assert_quiet, expect_packet, next_within, on_lo, send_all, send_on_lo, unique_group};
 use multicast::filter::kernel::{Fit, Instruction, Program};
 use multicast::filter::{Always, Filter, Length, Never, Not, Port, Prefix, Source, Suffix, by};
 use multicast::{
-    ErrorKind, Events, Family, Group, Interest, ListenOptions, Listener, OwnedFd, Poller, Received, Receiver, Token,
+    Bind, COALESCING_BUFFER, ErrorKind, Events, Family, Group, Interest, ListenOptions, Listener, OwnedFd, Poller, Received,
+    Receiver, Token,
 };
 
 const NOTHING: [Instruction; 512] = [Instruction::ZERO; 512];
@@ -122,7 +123,7 @@ fn the_program_can_be_read_and_printed() {
     assert_eq!(off.kernel_program(&mut buffer).unwrap().0, []);
 
     // With the guard in front, which has an entry of four for the group, its mark, and a refusal.
-    let mut opened = ListenOptions::new().filter(filter).open::<64>(group.port(), Family::V4).unwrap();
+    let mut opened = ListenOptions::new().filter(filter).bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap();
     assert_eq!(opened.kernel_program(&mut buffer).unwrap().0.len(), 2 + 4);
     opened.join(&on_lo(group)).unwrap();
     let text = opened.kernel_program(&mut buffer).unwrap().to_string();
@@ -138,9 +139,9 @@ fn long_filters_take_as_many_instructions_as_they_are_given() {
     let long = [b'x'; 1200];
     let mut other = long;
     other[1100] = b'y';
-    let options = ListenOptions::new().filter(Prefix(long)).instructions::<1024>();
+    let options = ListenOptions::new().filter(Prefix(long)).max_instructions(1024);
     let mut bound = options.bind::<1500>(on_lo(group)).unwrap();
-    let mut opened = options.open::<1500>(group.port(), Family::V4).unwrap();
+    let mut opened = options.bind::<1500>(Bind::Port(group.port(), Family::V4)).unwrap();
     opened.join(&on_lo(group)).unwrap();
     send_all(group, [&other[..], &long[..]]);
     for listener in [&mut bound, &mut opened] {
@@ -165,7 +166,7 @@ fn a_filter_is_replaced_at_run_time() {
         let mut listener: Listener<16, _> = if is_bound {
             options.bind(on_lo(group)).unwrap()
         } else {
-            let mut opened = options.open(group.port(), Family::V4).unwrap();
+            let mut opened = options.bind(Bind::Port(group.port(), Family::V4)).unwrap();
             opened.join(&on_lo(group)).unwrap();
             opened
         };
@@ -278,8 +279,9 @@ fn packets_that_left_together_are_judged_one_by_one() {
     }
     assert_eq!(listener.counters().dropped, Some(4));
     // And what comes together is not judged by the first of them: a coalescing listener has no filter in the kernel.
-    let mut buffer = Box::new([0; multicast::COALESCING_BUFFER]);
-    let mut listener = ListenOptions::new().filter(Prefix("yes")).coalesce(&mut buffer).bind(on_lo(group)).unwrap();
+    let mut buffer = Box::new([0; COALESCING_BUFFER]);
+    let mut listener =
+        ListenOptions::new().filter(Prefix("yes")).bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
     let mut caster = send_on_lo().batches::<8, _>(group, packets).unwrap();
     assert_eq!(caster.step().unwrap(), multicast::Progress::Sent(7));
     for expected in ["yes2", "yes4", "yes7"] {
@@ -332,7 +334,7 @@ fn a_wanted_trickle_comes_whole_out_of_a_flood() {
 #[test]
 fn a_receiver_that_was_given_away_has_no_program() {
     let group = unique_group();
-    let mut opened = ListenOptions::new().filter(Prefix("one")).open::<16>(group.port(), Family::V4).unwrap();
+    let mut opened = ListenOptions::new().filter(Prefix("one")).bind::<16>(Bind::Port(group.port(), Family::V4)).unwrap();
     opened.join(&on_lo(group)).unwrap();
     let mut receiver = Receiver::try_from(OwnedFd::from(opened)).unwrap();
     assert_eq!(receiver.kernel_program(&mut [Instruction::ZERO; 64]).unwrap().0, []);
@@ -346,7 +348,7 @@ fn two_descriptors_of_one_socket_share_the_guard() {
     use multicast::AsFd;
     let group = unique_group();
     let second = Group::new(unique_group().address(), group.port()).unwrap();
-    let mut opened = ListenOptions::new().open::<16>(group.port(), Family::V4).unwrap();
+    let mut opened = ListenOptions::new().bind::<16>(Bind::Port(group.port(), Family::V4)).unwrap();
     opened.join(&on_lo(group)).unwrap();
     let mut other = Listener::<16>::try_from(opened.as_fd().try_clone_to_owned().unwrap()).unwrap();
     other.join(&on_lo(second)).unwrap();

@@ -10,7 +10,7 @@ use common::refusing::refusing;
 use common::{assert_quiet, expect_packet, on_lo, send_all, unique_group};
 use multicast::filter::kernel::{Instruction, MAX_INSTRUCTIONS};
 use multicast::filter::{Or, Prefix, Suffix};
-use multicast::{AsFd, ErrorKind, Family, ListenOptions};
+use multicast::{AsFd, Bind, ErrorKind, Family, ListenOptions};
 
 #[test]
 fn a_kernel_that_takes_no_program_costs_no_packet() {
@@ -23,7 +23,7 @@ fn a_kernel_that_takes_no_program_costs_no_packet() {
             let mut listener = if is_bound {
                 options.bind::<16>(on_lo(group)).unwrap()
             } else {
-                let mut opened = options.open(group.port(), Family::V4).unwrap();
+                let mut opened = options.bind(Bind::Port(group.port(), Family::V4)).unwrap();
                 opened.join(&on_lo(group)).unwrap();
                 let unicast = UdpSocket::bind("127.0.0.1:0").unwrap();
                 unicast.send_to(b"yes", ("127.0.0.1", group.port())).unwrap();
@@ -62,8 +62,8 @@ fn a_filter_that_leaves_the_guard_no_room_costs_no_packet_and_lets_in_none_that_
     // alone is a matter of its limit, net.core.optmem_max.
     let long = vec![b'x'; 9000];
     let group = unique_group();
-    let options = ListenOptions::new().instructions::<MAX_INSTRUCTIONS>().filter(Prefix(vec![b'x']));
-    let mut listener = options.open::<9000>(group.port(), Family::V4).unwrap();
+    let options = ListenOptions::new().max_instructions(MAX_INSTRUCTIONS).filter(Prefix(vec![b'x']));
+    let mut listener = options.bind::<9000>(Bind::Port(group.port(), Family::V4)).unwrap();
     listener.join(&on_lo(group)).unwrap();
     let mut room = vec![Instruction::ZERO; MAX_INSTRUCTIONS];
     assert!(listener.kernel_program(&mut room).unwrap().to_string().contains("ifidx"), "there is a guard");
@@ -95,7 +95,7 @@ fn a_program_that_somebody_locked_stays_and_so_does_its_filter() {
         let mut listener = if is_bound {
             options.bind::<16>(on_lo(group)).unwrap()
         } else {
-            let mut opened = options.open(group.port(), Family::V4).unwrap();
+            let mut opened = options.bind(Bind::Port(group.port(), Family::V4)).unwrap();
             opened.join(&on_lo(group)).unwrap();
             opened
         };

@@ -9,9 +9,9 @@ mod common;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use common::{free_port, on_lo, send_all, unique_group};
-use multicast::filter::Prefix;
-use multicast::{Events, Family, Group, Interest, ListenOptions, Poller, Received, Token};
+use common::{OnePacket, free_port, on_lo, send_all, unique_group};
+use multicast::filter::{Prefix, by};
+use multicast::{Bind, Events, Family, Group, Interest, ListenOptions, Poller, Received, Token};
 
 /// Takes all that is queued, and says how many packets came.
 fn drain<const MTU: usize, F: multicast::filter::Filter>(listener: &mut multicast::Listener<MTU, F>) -> u64 {
@@ -30,7 +30,7 @@ fn received_and_dropped_are_what_was_sent() {
     let group = unique_group();
     let options = ListenOptions::new().receive_buffer(4096);
     let mut bound = options.bind::<64>(on_lo(group)).unwrap();
-    let mut opened = options.open::<64>(group.port(), Family::V4).unwrap();
+    let mut opened = options.bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap();
     opened.join(&on_lo(group)).unwrap();
     send_all(group, (0..200_u8).map(|count| [count; 64]));
     for listener in [&mut bound, &mut opened] {
@@ -80,10 +80,10 @@ fn what_the_kernel_refuses_counts_as_dropped() {
 fn a_flood_that_is_refused_pauses_recv_after_its_budget() {
     let group = unique_group();
     let mut asked = 0;
-    let options = ListenOptions::new().filter_fn(|payload, _| {
+    let options = ListenOptions::new().filter(by(|payload, _| {
         asked += 1;
         payload == b"wanted"
-    });
+    }));
     let mut listener = options.bind::<16>(on_lo(group)).unwrap();
     send_all(group, [b"unwanted"; 100]);
     send_all(group, [b"wanted"]);

@@ -4,13 +4,15 @@ mod common;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use common::{LO, assert_quiet, expect_packet, free_port, lo_is_in, next_within, on_lo, send_all, send_on_lo, unique_group};
+use common::{
+    LO, OnePacket, assert_quiet, expect_packet, free_port, lo_is_in, next_within, on_lo, send_all, send_on_lo, unique_group,
+};
 use multicast::filter::{Always, Filter, Prefix, by};
-use multicast::{Family, Group, ListenOptions, Listener, Membership, Progress, Received};
+use multicast::{Bind, Family, Group, ListenOptions, Listener, Membership, Progress, Received};
 
 #[test]
 fn an_empty_queue_is_empty_and_not_an_error() {
-    let mut listener = <Listener>::bind(on_lo(unique_group())).unwrap();
+    let mut listener = Listener::bind(on_lo(unique_group())).unwrap();
     assert_eq!(listener.recv().unwrap(), Received::Empty);
     assert_eq!(listener.recv().unwrap().packet(), None);
     assert_eq!(listener.counters().received, 0);
@@ -19,7 +21,7 @@ fn an_empty_queue_is_empty_and_not_an_error() {
 #[test]
 fn a_packet_comes_with_its_payload_its_source_and_its_length() {
     let group = unique_group();
-    let mut listener = Listener::<1500>::bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind::<1500>(on_lo(group)).unwrap();
     let mut caster = send_on_lo().packets(group, ["hello"]).unwrap();
     assert_eq!(caster.step().unwrap(), Progress::Sent(1));
     let port = caster.local_addr().unwrap().port();
@@ -34,7 +36,7 @@ fn a_packet_comes_with_its_payload_its_source_and_its_length() {
 #[test]
 fn a_packet_longer_than_the_buffer_is_cut_and_says_so() {
     let group = unique_group();
-    let mut listener = Listener::<4>::bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind::<4>(on_lo(group)).unwrap();
     send_all(group, ["1234", "12345", "1"]);
     let mut seen = Vec::new();
     while let Received::Packet(packet) = listener.recv().unwrap() {
@@ -49,8 +51,8 @@ fn a_packet_longer_than_the_buffer_is_cut_and_says_so() {
 fn a_datagram_without_payload_is_a_packet() {
     let group = unique_group();
     let port = group.port();
-    let mut bound = Listener::<1>::bind(on_lo(group)).unwrap();
-    let mut opened = ListenOptions::new().open::<1>(port, Family::V4).unwrap();
+    let mut bound = ListenOptions::new().bind::<1>(on_lo(group)).unwrap();
+    let mut opened = ListenOptions::new().bind::<1>(Bind::Port(port, Family::V4)).unwrap();
     opened.join(&on_lo(group)).unwrap();
     send_all(group, [b""]);
     for listener in [&mut bound, &mut opened] {
@@ -63,8 +65,8 @@ fn a_datagram_without_payload_is_a_packet() {
 fn the_longest_datagram_arrives_whole_and_is_cut_to_the_byte() {
     let group = unique_group();
     let payload: Vec<u8> = (0..65_507_u32).map(|at| (at % 253) as u8).collect();
-    let mut whole = Listener::<65_535>::bind(on_lo(group)).unwrap();
-    let mut cut = Listener::<65_506>::bind(on_lo(group)).unwrap();
+    let mut whole = ListenOptions::new().bind::<65_535>(on_lo(group)).unwrap();
+    let mut cut = ListenOptions::new().bind::<65_506>(on_lo(group)).unwrap();
     send_all(group, [&payload]);
     let Received::Packet(packet) = whole.recv().unwrap() else { panic!("no packet") };
     assert!(packet.payload() == payload && !packet.is_truncated());
@@ -116,12 +118,14 @@ fn filters_let_through_what_they_accept_and_count_the_rest() {
 #[cfg(feature = "regex")]
 #[test]
 fn a_pattern_lets_through_what_it_matches_and_one_that_is_none_is_refused() {
+    use multicast::filter::Regex;
+
     let group = unique_group();
-    let mut listener = ListenOptions::new().pattern(r"temp=\d+$").unwrap().bind::<64>(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().filter(Regex::new(r"temp=\d+$").unwrap()).bind::<64>(on_lo(group)).unwrap();
     send_all(group, ["temp=x", "temp=21", "temp=21 C"]);
     assert_eq!(expect_packet(&mut listener), b"temp=21");
     assert_quiet(&mut listener);
-    let error = ListenOptions::new().pattern("(").unwrap_err();
+    let error = Regex::new("(").unwrap_err();
     assert_eq!(error.kind(), multicast::ErrorKind::Pattern);
     assert!(error.to_string().starts_with("parse pattern: "), "{error}");
 }
@@ -135,10 +139,10 @@ fn a_closure_sees_the_sender_and_the_payload_as_far_as_it_fits() {
     assert_eq!(first.step().unwrap(), Progress::Sent(1));
     let refused = first.local_addr().unwrap().port();
     let mut seen = Vec::new();
-    let options = ListenOptions::new().filter_fn(|payload, source| {
+    let options = ListenOptions::new().filter(by(|payload, source| {
         seen.push((payload.to_vec(), source.ip()));
         source.port() != refused
-    });
+    }));
     let mut listener = options.bind::<6>(on_lo(group)).unwrap();
     assert_eq!(first.step().unwrap(), Progress::Sent(1));
     assert_eq!(wanted.step().unwrap(), Progress::Sent(1));
@@ -187,7 +191,7 @@ fn a_filter_is_prepared_once_for_the_buffer_and_can_be_changed() {
 #[test]
 fn the_granted_receive_buffer_is_reported() {
     let group = unique_group();
-    let plain = <Listener>::bind(on_lo(group)).unwrap();
+    let plain = Listener::bind(on_lo(group)).unwrap();
     let small = ListenOptions::new().receive_buffer(8192).bind::<64>(on_lo(group)).unwrap();
     let tiny = ListenOptions::new().receive_buffer(0).bind::<64>(on_lo(group)).unwrap();
     let default: usize = std::fs::read_to_string("/proc/sys/net/core/rmem_default").unwrap().trim().parse().unwrap();
@@ -203,15 +207,15 @@ fn the_granted_receive_buffer_is_reported() {
 #[test]
 fn the_local_address_is_the_group_or_the_wildcard() {
     let group = unique_group();
-    let bound = <Listener>::bind(on_lo(group)).unwrap();
+    let bound = Listener::bind(on_lo(group)).unwrap();
     assert_eq!(bound.local_addr().unwrap(), SocketAddr::from(group));
-    let opened = ListenOptions::new().open::<64>(group.port(), Family::V4).unwrap();
+    let opened = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap();
     assert_eq!(opened.local_addr().unwrap(), SocketAddr::from((Ipv4Addr::UNSPECIFIED, group.port())));
 }
 
 #[test]
 fn port_0_lets_the_kernel_choose_one() {
-    let mut listener = ListenOptions::new().open::<64>(0, Family::V4).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(Bind::Port(0, Family::V4)).unwrap();
     let port = listener.local_addr().unwrap().port();
     assert_ne!(port, 0);
     let group = Group::new(unique_group().address(), port).unwrap();
@@ -224,7 +228,7 @@ fn port_0_lets_the_kernel_choose_one() {
 fn dropping_a_listener_leaves_its_groups_and_frees_its_port() {
     let group = unique_group();
     assert!(!lo_is_in(group));
-    let listener = <Listener>::bind(on_lo(group)).unwrap();
+    let listener = Listener::bind(on_lo(group)).unwrap();
     assert!(lo_is_in(group));
     drop(listener);
     assert!(!lo_is_in(group));
@@ -235,14 +239,14 @@ fn dropping_a_listener_leaves_its_groups_and_frees_its_port() {
 #[test]
 fn a_listener_whose_join_fails_keeps_no_socket_open() {
     let group = unique_group();
-    <Listener>::bind(Membership::any(group).on("nosuch0".parse().unwrap())).unwrap_err();
+    Listener::bind(Membership::any(group).on("nosuch0".parse().unwrap())).unwrap_err();
     std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, group.port())).unwrap();
 }
 
 #[test]
 fn a_listener_keeps_working_after_it_was_moved() {
     let group = unique_group();
-    let listener = Listener::<16>::bind(on_lo(group)).unwrap();
+    let listener = ListenOptions::new().bind::<16>(on_lo(group)).unwrap();
     send_all(group, ["before"]);
     let mut boxed = Box::new(listener);
     assert_eq!(boxed.recv().unwrap().packet().unwrap().payload(), b"before");
@@ -265,9 +269,9 @@ fn a_listener_keeps_working_after_it_was_moved() {
 fn listeners_on_one_port_share_it_and_each_gets_its_own_group() {
     let port = free_port();
     let groups = [unique_group(), unique_group()].map(|group| Group::new(group.address(), port).unwrap());
-    let mut first = Listener::<16>::bind(on_lo(groups[0])).unwrap();
-    let mut second = Listener::<16>::bind(on_lo(groups[1])).unwrap();
-    let mut both = ListenOptions::new().open::<16>(port, Family::V4).unwrap();
+    let mut first = ListenOptions::new().bind::<16>(on_lo(groups[0])).unwrap();
+    let mut second = ListenOptions::new().bind::<16>(on_lo(groups[1])).unwrap();
+    let mut both = ListenOptions::new().bind::<16>(Bind::Port(port, Family::V4)).unwrap();
     for group in groups {
         both.join(&Membership::any(group).on(LO)).unwrap();
     }

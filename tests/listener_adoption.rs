@@ -9,8 +9,8 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 
-use common::{assert_quiet, expect_packet, lo_is_in, on_lo, send_all, unique_group};
-use multicast::{AsFd, ErrorKind, Group, Listener, OwnedFd, Received, Receiver};
+use common::{OnePacket, assert_quiet, expect_packet, lo_is_in, on_lo, send_all, unique_group};
+use multicast::{AsFd, ErrorKind, Group, ListenOptions, Listener, OwnedFd, Received, Receiver};
 
 /// A socket of the standard library: bound to the wildcard address, blocking, and a member of the group on `lo`.
 fn joined_by_std(group: Group) -> UdpSocket {
@@ -125,7 +125,7 @@ fn what_is_no_udp_socket_is_refused() {
 #[test]
 fn a_listener_gives_its_socket_away_joined_and_open() {
     let group = unique_group();
-    let listener = Listener::<64>::bind(on_lo(group)).unwrap();
+    let listener = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
     let socket = UdpSocket::from(OwnedFd::from(listener));
     assert!(lo_is_in(group));
     assert_eq!(socket.local_addr().unwrap(), SocketAddr::from(group));
@@ -144,7 +144,7 @@ fn a_listener_gives_its_socket_away_joined_and_open() {
 #[test]
 fn a_multicaster_gives_its_socket_away_with_its_options() {
     let group = unique_group();
-    let mut listener = Listener::<64>::bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
     let caster = common::send_on_lo().packets(group, ["never sent"]).unwrap();
     let socket = UdpSocket::from(OwnedFd::from(caster));
     socket.send_to(b"by its new owner", SocketAddr::from(group)).unwrap();

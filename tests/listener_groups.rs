@@ -5,12 +5,12 @@ mod common;
 use std::net::Ipv4Addr;
 
 use common::{LO, assert_quiet, expect_packet, free_port, lo_is_in, on_lo, send_all, unique_group, unique_v6_group};
-use multicast::{ErrorKind, Family, Group, Interface, ListenOptions, Listener, Membership};
+use multicast::{Bind, ErrorKind, Family, Group, Interface, ListenOptions, Listener, Membership};
 
 /// A listener that is opened on a port, and groups of that port.
 fn opened<const N: usize>() -> (Listener<64>, [Group; N]) {
     let port = free_port();
-    let listener = ListenOptions::new().open::<64>(port, Family::V4).unwrap();
+    let listener = ListenOptions::new().bind::<64>(Bind::Port(port, Family::V4)).unwrap();
     (listener, std::array::from_fn(|_| Group::new(unique_group().address(), port).unwrap()))
 }
 
@@ -56,7 +56,7 @@ fn leaving_stops_the_packets_of_that_group_alone() {
 #[test]
 fn a_bound_listener_leaves_its_group_and_joins_it_again() {
     let group = unique_group();
-    let mut listener = Listener::<64>::bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
     listener.leave(&on_lo(group)).unwrap();
     send_all(group, ["nobody is there"]);
     assert_quiet(&mut listener);
@@ -84,7 +84,7 @@ fn one_interface_has_many_names() {
     for its_name in ["lo", "1", "127.0.0.1"] {
         let group = unique_group();
         let membership = Membership::any(group).on(interface(its_name));
-        let mut listener = Listener::<64>::bind(membership).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(membership).unwrap();
         assert!(lo_is_in(group), "{its_name}");
         send_all(group, [its_name]);
         assert_eq!(expect_packet(&mut listener), its_name.as_bytes());
@@ -99,10 +99,10 @@ fn an_unknown_interface_is_named_in_the_error() {
     let group = Group::new(Ipv4Addr::new(239, 1, 2, 3), free_port()).unwrap();
     for unknown in ["nosuch0", "1999999999", "192.0.2.77", "2001:db8::77"] {
         let membership = Membership::any(group).on(interface(unknown));
-        let error = <Listener>::bind(membership).unwrap_err();
+        let error = Listener::bind(membership).unwrap_err();
         assert_eq!(error.to_string(), format!("join 239.1.2.3 on {unknown}: no such interface"));
         assert_eq!(error.kind(), ErrorKind::NoSuchInterface);
-        let mut listener = <Listener>::bind(on_lo(group)).unwrap();
+        let mut listener = Listener::bind(on_lo(group)).unwrap();
         match membership.interface() {
             // An interface that is gone took its name along, but a membership may be left of its index.
             Interface::Index(_) => listener.leave(&membership).unwrap(),
@@ -120,7 +120,7 @@ fn an_unknown_interface_is_named_in_the_error() {
 #[test]
 fn a_bound_listener_refuses_another_group() {
     let group = Group::new(Ipv4Addr::new(239, 1, 2, 3), free_port()).unwrap();
-    let mut listener = Listener::<64>::bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
     let other = Group::new(Ipv4Addr::new(239, 1, 2, 4), group.port()).unwrap();
     let said = "239.1.2.4 on lo: this listener is bound to its one group: for several, open it with open(port)";
     let error = listener.join(&on_lo(other)).unwrap_err();
@@ -147,7 +147,7 @@ fn another_port_or_family_is_refused() {
     let said = format!("join {} on lo: IPv4 and IPv6 do not mix: use one listener or sender a family", v6.address());
     assert_eq!(error.to_string(), said);
 
-    let mut v6_listener = ListenOptions::new().open::<64>(group.port(), Family::V6).unwrap();
+    let mut v6_listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V6)).unwrap();
     assert_eq!(v6_listener.join(&on_lo(group)).unwrap_err().kind(), ErrorKind::FamilyMismatch);
 }
 
@@ -155,7 +155,7 @@ fn another_port_or_family_is_refused() {
 fn a_link_local_group_needs_an_interface() {
     let group: Group = "[ff02::4242]:4242".parse().unwrap();
     let said = "ff02::4242 on default: a link-local group exists on every link: name an interface, as eth0";
-    let error = <Listener>::bind(Membership::any(group)).unwrap_err();
+    let error = Listener::bind(Membership::any(group)).unwrap_err();
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::InterfaceNeeded, format!("join {said}")));
     let error = multicast::SendOptions::new().packets(group, [""]).unwrap_err();
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::InterfaceNeeded, format!("send {said}")));
@@ -166,7 +166,7 @@ fn the_limit_of_groups_is_an_error_that_names_the_setting() {
     let limit: usize = std::fs::read_to_string("/proc/sys/net/ipv4/igmp_max_memberships").unwrap().trim().parse().unwrap();
     assert!((1..250).contains(&limit), "this test counts up in the last byte of a group");
     let port = free_port();
-    let mut listener = ListenOptions::new().open::<64>(port, Family::V4).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(Bind::Port(port, Family::V4)).unwrap();
     let group = |count: usize| Group::new(Ipv4Addr::new(239, 255, 77, count as u8), port).unwrap();
     for count in 1..=limit {
         listener.join(&on_lo(group(count))).unwrap();

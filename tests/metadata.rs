@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::segments::Sender;
 use common::{on_lo, send_all, send_on_lo, unique_group};
-use multicast::{Family, Group, ListenOptions, Listener, Metadata, Progress, Received, Ttl};
+use multicast::{Bind, Family, Group, ListenOptions, Listener, Metadata, Progress, Received, Ttl};
 
 fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
@@ -22,7 +22,7 @@ fn next(listener: &mut Listener<64>) -> Metadata {
 /// Bound to the group, and opened on its port.
 fn both_kinds(group: Group) -> [Listener<64>; 2] {
     let options = ListenOptions::new().metadata();
-    let mut opened = options.open(group.port(), Family::V4).unwrap();
+    let mut opened = options.bind(Bind::Port(group.port(), Family::V4)).unwrap();
     opened.join(&on_lo(group)).unwrap();
     [options.bind(on_lo(group)).unwrap(), opened]
 }
@@ -99,9 +99,9 @@ fn the_destination_is_that_of_each_packet() {
 #[test]
 fn a_listener_that_did_not_ask_has_none() {
     let group = unique_group();
-    let mut opened = ListenOptions::new().open::<64>(group.port(), Family::V4).unwrap();
+    let mut opened = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap();
     opened.join(&on_lo(group)).unwrap();
-    let mut bound = Listener::<64>::bind(on_lo(group)).unwrap();
+    let mut bound = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
     send_all(group, ["x"]);
     for listener in [&mut bound, &mut opened] {
         let Received::Packet(packet) = listener.recv().unwrap() else { panic!("no packet") };

@@ -5,8 +5,8 @@ mod common;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use common::{LO, assert_quiet, expect_packet, on_lo, send_on_lo, unique_group};
-use multicast::{ErrorKind, Events, Interest, Interface, Listener, Multicaster, Poller, Progress, SendOptions, Token};
+use common::{LO, OnePacket, assert_quiet, expect_packet, on_lo, send_on_lo, unique_group};
+use multicast::{ErrorKind, Events, Interest, Interface, ListenOptions, Multicaster, Poller, Progress, SendOptions, Token};
 
 /// Steps until it is done, and gives how many packets went.
 fn send_rest<I: Iterator<Item: AsRef<[u8]>>, const BATCH: usize>(caster: &mut Multicaster<I, BATCH>) -> usize {
@@ -23,7 +23,7 @@ fn send_rest<I: Iterator<Item: AsRef<[u8]>>, const BATCH: usize>(caster: &mut Mu
 #[test]
 fn each_item_is_one_packet_and_they_arrive_in_order() {
     let group = unique_group();
-    let mut listener = Listener::<16>::bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind::<16>(on_lo(group)).unwrap();
     let items: Vec<String> = (0..100).map(|count| format!("item {count}")).collect();
     let mut caster = send_on_lo().packets(group, &items).unwrap();
     for _ in &items {
@@ -39,7 +39,7 @@ fn each_item_is_one_packet_and_they_arrive_in_order() {
 #[test]
 fn a_batch_goes_in_one_step() {
     let group = unique_group();
-    let mut listener = Listener::<16>::bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind::<16>(on_lo(group)).unwrap();
     let mut caster = send_on_lo().batches::<8, _>(group, (0..20_u8).map(|count| [count])).unwrap();
     let steps = [caster.step(), caster.step(), caster.step(), caster.step()].map(Result::unwrap);
     assert_eq!(steps, [Progress::Sent(8), Progress::Sent(8), Progress::Sent(4), Progress::Done]);
@@ -71,7 +71,7 @@ fn done_stays_done_and_the_iterator_is_not_asked_again() {
 #[test]
 fn a_packet_that_is_too_long_waits_until_it_is_discarded() {
     let group = unique_group();
-    let mut listener = Listener::<16>::bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind::<16>(on_lo(group)).unwrap();
     let items = [b"before".to_vec(), vec![7; 65_508], b"behind".to_vec()];
     let mut caster = send_on_lo().packets(group, items).unwrap();
     assert_eq!(caster.step().unwrap(), Progress::Sent(1));
@@ -134,7 +134,7 @@ fn what_was_not_sent_is_given_back_in_order() {
 fn the_source_is_the_interfaces_own_however_it_is_named() {
     for its_name in ["lo", "1", "127.0.0.1"] {
         let group = unique_group();
-        let mut listener = Listener::<16>::bind(on_lo(group)).unwrap();
+        let mut listener = ListenOptions::new().bind::<16>(on_lo(group)).unwrap();
         let interface: Interface = its_name.parse().unwrap();
         let mut caster = SendOptions::new().interface(interface).packets(group, ["x"]).unwrap();
         assert_eq!(send_rest(&mut caster), 1);

@@ -12,8 +12,8 @@ use common::{assert_quiet, expect_packet, on_lo, peer, require_private_network, 
 use multicast::filter::Prefix;
 use multicast::filter::kernel::Instruction;
 use multicast::{
-    Counters, ErrorKind, Group, Interface, Links, ListenOptions, Listener, Membership, Memberships, Progress, Received,
-    SendOptions,
+    Bind, Counters, ErrorKind, Group, Interface, Links, ListenOptions, Listener, Membership, Memberships, Progress,
+    Received, SendOptions,
 };
 
 /// IPv4, and of IPv6 link-local and site-local.
@@ -22,7 +22,7 @@ fn groups() -> [Group; 3] {
 }
 
 fn bind(group: Group, interface: Interface) -> Listener<64> {
-    ListenOptions::new().bind_to_interface(Membership::any(group).on(interface)).unwrap()
+    ListenOptions::new().bind(Bind::Interface(Membership::any(group).on(interface))).unwrap()
 }
 
 fn send_on(interface: Interface, group: Group, payload: &str) {
@@ -137,7 +137,7 @@ fn no_listener_is_made_where_there_is_not_one_interface() {
             (missing, ErrorKind::NoSuchInterface),
             (named("nowhere"), ErrorKind::NoSuchInterface),
         ] {
-            let bound = ListenOptions::new().bind_to_interface::<64>(Membership::any(group).on(interface));
+            let bound = ListenOptions::new().bind::<64>(Bind::Interface(Membership::any(group).on(interface)));
             assert_eq!(bound.unwrap_err().kind(), kind, "{group} on {interface}");
         }
     }
@@ -152,10 +152,10 @@ fn no_listener_is_made_where_the_kernel_does_not_bind_to_the_interface() {
     let Some(rules) = refusing(name, &sets) else { return };
     let kind = if rules == sets[0] { ErrorKind::Denied } else { ErrorKind::Unsupported };
     for group in groups() {
-        let bound = ListenOptions::new().bind_to_interface::<64>(on_lo(group));
+        let bound = ListenOptions::new().bind::<64>(Bind::Interface(on_lo(group)));
         assert_eq!(bound.unwrap_err().kind(), kind, "{group}");
         // The other way needs no such option.
-        let mut listener = Listener::<64>::bind(on_lo(group)).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
         send_all(group, ["guarded"]);
         assert_eq!(expect_packet(&mut listener), b"guarded");
     }
@@ -166,7 +166,7 @@ fn the_kernel_runs_the_filter_and_another_may_take_its_place() {
     let pair = Pair::new();
     for group in groups() {
         let options = ListenOptions::new().reuse_port(false).filter(Prefix("NOTIFY"));
-        let mut listener = options.bind_to_interface::<64>(Membership::any(group).on(named(&pair.b))).unwrap();
+        let mut listener = options.bind::<64>(Bind::Interface(Membership::any(group).on(named(&pair.b)))).unwrap();
         send_on(named(&pair.a), group, "M-SEARCH");
         send_on(named(&pair.a), group, "NOTIFY one");
         assert_eq!(expect_packet(&mut listener), b"NOTIFY one", "{group}");
@@ -189,8 +189,8 @@ fn one_source_is_heard_and_metadata_is_told() {
         let other = if group.is_ipv4() { theirs.into() } else { std::net::IpAddr::V6(pair.v6_addresses()[1]) };
         let membership = |source| Membership::source(group, source).on(named(&pair.b));
         let options = ListenOptions::new().metadata();
-        let mut named_source = options.bind_to_interface::<64>(membership(source)).unwrap();
-        let mut other_source = options.bind_to_interface::<64>(membership(other)).unwrap();
+        let mut named_source = options.bind::<64>(Bind::Interface(membership(source))).unwrap();
+        let mut other_source = options.bind::<64>(Bind::Interface(membership(other))).unwrap();
         send_on(named(&pair.a), group, "from a");
         let Received::Packet(packet) = named_source.recv().unwrap() else { panic!("{group}: no packet") };
         let metadata = packet.metadata().unwrap();
@@ -227,6 +227,6 @@ fn an_interface_without_ipv6_has_no_listener() {
     let pair = Pair::new();
     run(&format!("ip link set {} mtu 1000", pair.b));
     let group = unique_v6_group(5);
-    let bound = ListenOptions::new().bind_to_interface::<64>(Membership::any(group).on(named(&pair.b)));
+    let bound = ListenOptions::new().bind::<64>(Bind::Interface(Membership::any(group).on(named(&pair.b))));
     assert_eq!(bound.unwrap_err().kind(), ErrorKind::NoAddress);
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use common::link::{self, Pair};
 use common::{QUIET, assert_quiet, expect_packet, require_private_network, unique_group, unique_v6_group};
 use mcast::{Running, example, mcast as command, run, wait_for_member};
-use multicast::{Group, Listener, Membership, SendOptions};
+use multicast::{Group, ListenOptions, Listener, Membership, SendOptions};
 
 fn listener(link: &Pair, group: Group) -> Listener<1500> {
-    Listener::bind(Membership::any(group).on(link::named(&link.a))).unwrap()
+    ListenOptions::new().bind(Membership::any(group).on(link::named(&link.a))).unwrap()
 }
 
 fn sender(link: &Pair, group: Group, arguments: &[&str]) -> Command {

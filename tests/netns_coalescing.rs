@@ -7,7 +7,7 @@ use common::segments::{self, How, Sender, assert_same, numbered};
 use common::{LO, peer, require_private_network, unique_group, unique_v6_group};
 use multicast::filter::Filter;
 use multicast::{
-    COALESCING_BUFFER, CoalescingListener, Family, Group, ListenOptions, Membership, Progress, Received, SendOptions,
+    Bind, COALESCING_BUFFER, CoalescingListener, Family, Group, ListenOptions, Membership, Progress, Received, SendOptions,
 };
 
 /// The packets that come until so many are there; then no more may be there.
@@ -34,7 +34,8 @@ fn what_python_puts_together_is_split_over_ipv6_on_lo() {
     let mut buffer = Box::new([0; COALESCING_BUFFER]);
     for scope in [1, 2, 5, 0xe] {
         let group = unique_v6_group(scope);
-        let mut listener = ListenOptions::new().coalesce(&mut buffer).bind(Membership::any(group).on(LO)).unwrap();
+        let mut listener =
+            ListenOptions::new().bind_coalescing(Membership::any(group).on(LO), COALESCING_BUFFER, &mut buffer).unwrap();
         let mut sender = Sender::to(&group.address().to_string(), group.port(), "lo", "");
         for (count, size, last) in [(5, 100, 37), (64, 1000, 0), (1, 32_000, 31_999)] {
             let packets = numbered(count, size, last);
@@ -53,7 +54,7 @@ fn what_python_puts_together_is_split_over_a_link() {
     let mut buffer = Box::new([0; COALESCING_BUFFER]);
     for group in groups() {
         let on_b = Membership::any(group).on(named(&pair.b));
-        let mut listener = ListenOptions::new().metadata().coalesce(&mut buffer).bind(on_b).unwrap();
+        let mut listener = ListenOptions::new().metadata().bind_coalescing(on_b, COALESCING_BUFFER, &mut buffer).unwrap();
         let address = pair.addresses[0].to_string();
         let mut sender = Sender::to(&group.address().to_string(), group.port(), &pair.a, &address);
         sender.mark(9, 0x2a);
@@ -106,7 +107,7 @@ fn a_guarded_listener_takes_its_groups_on_its_interfaces_alone() {
     let second = Group::new(unique_v6_group(2).address(), ours.port()).unwrap();
     let mut buffer = Box::new([0; COALESCING_BUFFER]);
     let options = ListenOptions::new().kernel_filter(false);
-    let mut listener = options.coalesce(&mut buffer).open(ours.port(), Family::V6).unwrap();
+    let mut listener = options.bind_coalescing(Bind::Port(ours.port(), Family::V6), COALESCING_BUFFER, &mut buffer).unwrap();
     for group in [ours, second] {
         listener.join(&Membership::any(group).on(named(&pair.b))).unwrap();
     }

@@ -56,7 +56,7 @@ fn the_documents_example_of_a_multicast_listener_word_for_word() -> Result<()> {
 #[test]
 fn the_defaults_are_the_documents() {
     let _group = default_group();
-    let mut listener = <Listener>::bind(Membership::any("224.0.42.42:4242".parse().unwrap())).unwrap();
+    let mut listener = Listener::bind(Membership::any("224.0.42.42:4242".parse().unwrap())).unwrap();
     sendto("test").unwrap();
     assert_eq!(common::expect_packet(&mut listener), b"test");
     sendto(["one", "two"]).unwrap();
@@ -100,7 +100,7 @@ fn numbered(count: u16) -> impl Iterator<Item = Vec<u8>> + Clone {
 
 /// Listens at the far end in another thread: the numbers that arrive.
 fn expect_numbered(group: Group, far: Interface, count: u16) -> thread::JoinHandle<()> {
-    let mut listener = <Listener>::bind(Membership::any(group).on(far)).unwrap();
+    let mut listener = Listener::bind(Membership::any(group).on(far)).unwrap();
     thread::spawn(move || {
         for packet in numbered(count) {
             assert_eq!(common::expect_packet(&mut listener)[..2], packet[..2]);

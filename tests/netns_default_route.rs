@@ -4,14 +4,14 @@
 mod common;
 
 use common::{assert_quiet, expect_packet, on_lo, require_private_network, unique_group, unique_v6_group};
-use multicast::{ErrorKind, Interface, ListenOptions, Listener, Membership, Progress, SendOptions};
+use multicast::{Bind, ErrorKind, Interface, ListenOptions, Listener, Membership, Progress, SendOptions};
 
 #[test]
 fn the_routing_table_names_the_interface_where_nobody_did() {
     require_private_network();
     for group in [unique_group(), unique_v6_group(5), unique_v6_group(8)] {
-        let mut bound = Listener::<64>::bind(Membership::any(group)).unwrap();
-        let mut opened = ListenOptions::new().open::<64>(group.port(), group.family()).unwrap();
+        let mut bound = ListenOptions::new().bind::<64>(Membership::any(group)).unwrap();
+        let mut opened = ListenOptions::new().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
         opened.join(&Membership::any(group).on(Interface::Default)).unwrap();
         for listener in [&mut bound, &mut opened] {
             let mut caster = SendOptions::new().packets(group, ["by route"]).unwrap();
@@ -33,7 +33,7 @@ fn without_a_route_the_error_says_to_name_an_interface() {
     common::link::run("ip route add prohibit 239.77.0.0/16");
     common::link::run("ip route add unreachable 239.78.0.0/16");
     let unreachable = "239.78.1.1:4242".parse().unwrap();
-    let error = <Listener>::bind(Membership::any(unreachable)).unwrap_err();
+    let error = Listener::bind(Membership::any(unreachable)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable);
     let said =
         "239.78.1.1 on default: no way there: the interface is down or gone, or there is no route (name an interface)";
@@ -58,7 +58,7 @@ fn a_route_for_which_no_interface_has_an_address_cannot_send_ipv4_until_one_has(
     let said = "send 239.79.1.1 on default: the interface has no address of this family (yet)";
     assert_eq!(error.to_string(), said);
     pair.give_addresses();
-    let mut listener = Listener::<64>::bind(Membership::any(group).on(common::link::named(&pair.b))).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(Membership::any(group).on(common::link::named(&pair.b))).unwrap();
     let mut caster = SendOptions::new().packets(group, ["x"]).unwrap();
     assert_eq!(caster.step().unwrap(), Progress::Sent(1));
     assert_eq!(expect_packet(&mut listener), b"x");
@@ -78,5 +78,5 @@ fn an_interface_without_an_address_cannot_send_ipv4() {
     let _other = common::link::Pair::new();
     assert_eq!(options.packets(group, ["x"]).unwrap_err().kind(), ErrorKind::NoAddress);
     // Listening needs none.
-    Listener::<64>::bind(Membership::any(group).on(common::link::named(&pair.a))).unwrap();
+    ListenOptions::new().bind::<64>(Membership::any(group).on(common::link::named(&pair.a))).unwrap();
 }

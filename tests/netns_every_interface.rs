@@ -5,7 +5,7 @@ mod common;
 
 use common::link::{Pair, is_alone, named, run};
 use common::{assert_quiet, expect_packet, require_private_network, unique_group, unique_v6_group};
-use multicast::{ErrorKind, Group, Interface, Links, ListenOptions, Listener, Membership, Memberships, SendOptions};
+use multicast::{Bind, ErrorKind, Group, Interface, Links, ListenOptions, Listener, Membership, Memberships, SendOptions};
 
 fn groups() -> [Group; 3] {
     [unique_group(), unique_v6_group(2), unique_v6_group(5)]
@@ -28,7 +28,7 @@ fn each_packet_comes_once_for_each_interface() {
     }
     let (first, second) = (Pair::new(), Pair::new());
     for group in groups() {
-        let mut listener = Listener::<64>::bind(on_all(group)).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(on_all(group)).unwrap();
         send(&first.a, group, "by the first");
         send(&second.a, group, "by the second");
         send(&second.b, group, "by its other end");
@@ -55,7 +55,7 @@ fn a_source_is_blocked_and_unblocked_on_every_interface() {
     }
     let pairs = [Pair::new(), Pair::new()];
     let group = unique_group();
-    let mut listener = Listener::<64>::bind(on_all(group)).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(on_all(group)).unwrap();
     let blocked = pairs[0].addresses[0].into();
     listener.block(&on_all(group), blocked).unwrap();
     // By the second link it is another source.
@@ -67,7 +67,7 @@ fn a_source_is_blocked_and_unblocked_on_every_interface() {
     send(&pairs[0].a, group, "unblocked");
     assert_eq!(expect_packet(&mut listener), b"unblocked");
     // What was joined on one of them alone cannot be blocked on all.
-    let mut listener = Listener::<64>::bind(Membership::any(group).on(named(&pairs[0].b))).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pairs[0].b))).unwrap();
     assert_eq!(listener.block(&on_all(group), blocked).unwrap_err().kind(), ErrorKind::NotJoined);
 }
 
@@ -80,7 +80,7 @@ fn an_interface_that_appears_or_is_switched_on_is_joined() {
         let (pair, off) = (Pair::new(), Pair::new());
         run(&format!("ip link set {} down", off.b));
         let (mut links, mut book) = (Links::watch().unwrap(), Memberships::<1>::new());
-        let mut listener = ListenOptions::new().bind_to::<64>(group).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(Bind::Later(group)).unwrap();
         book.join(on_all(group), &mut listener).unwrap();
         let mut follow = |listener: &mut Listener<64>| {
             while let Some(change) = links.next().unwrap() {
@@ -119,7 +119,7 @@ fn all_keeps_what_a_name_leaves() {
     let pair = Pair::new();
     for group in groups() {
         let (mut links, mut book) = (Links::watch().unwrap(), Memberships::<2>::new());
-        let mut listener = ListenOptions::new().bind_to::<64>(group).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(Bind::Later(group)).unwrap();
         let by_name = Membership::any(group).on(named(&pair.b));
         book.join(by_name, &mut listener).unwrap();
         book.join(on_all(group), &mut listener).unwrap();
@@ -142,17 +142,18 @@ fn an_interface_that_does_not_speak_the_family_is_passed_over() {
     // Less than IPv6 takes (RFC 8200, section 5).
     run(&format!("ip link set {} mtu 1000", narrow.b));
     for group in [unique_v6_group(2), unique_v6_group(5)] {
-        let mut listener = Listener::<64>::bind(on_all(group)).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(on_all(group)).unwrap();
         send(&pair.a, group, "by the wide one");
         assert_eq!(expect_packet(&mut listener), b"by the wide one");
         let by_name = Membership::any(group).on(named(&narrow.b));
-        let error = Listener::<64>::bind(by_name).unwrap_err();
+        let error = ListenOptions::new().bind::<64>(by_name).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoAddress);
         let said = format!("{} on {}: the interface has no address of this family (yet)", group.address(), narrow.b);
         assert_eq!(error.to_string(), format!("join {said}"));
         // It may get it: a book waits.
         let mut links = Links::watch().unwrap();
-        let (mut book, mut listener) = (Memberships::<1>::new(), ListenOptions::new().bind_to::<64>(group).unwrap());
+        let (mut book, mut listener) =
+            (Memberships::<1>::new(), ListenOptions::new().bind::<64>(Bind::Later(group)).unwrap());
         assert_eq!(book.join(by_name, &mut listener).unwrap().pending, 1);
         for end in [&narrow.a, &narrow.b] {
             run(&format!("ip link set {end} mtu 1500"));
@@ -193,10 +194,10 @@ fn no_interface_at_all_and_more_than_20_are_errors_in_words() {
     }
     let group = unique_v6_group(5);
     let on_all = Membership::any(group).on(Interface::All);
-    let error = Listener::<64>::bind(on_all).unwrap_err();
+    let error = ListenOptions::new().bind::<64>(on_all).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSuchInterface);
     // A book waits for one.
-    let mut listener = ListenOptions::new().bind_to::<64>(group).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(Bind::Later(group)).unwrap();
     let mut book = Memberships::<1>::new();
     assert_eq!(book.join(on_all, &mut listener).unwrap().pending, 1);
 
@@ -208,9 +209,9 @@ fn no_interface_at_all_and_more_than_20_are_errors_in_words() {
     assert_eq!(error.to_string(), said);
     // IPv4 meets the kernel's own limit without a book, and IPv6 none.
     let v4 = unique_group();
-    let error = Listener::<64>::bind(Membership::any(v4).on(Interface::All)).unwrap_err();
+    let error = ListenOptions::new().bind::<64>(Membership::any(v4).on(Interface::All)).unwrap_err();
     assert!(error.to_string().contains("group limit reached (net.ipv4.igmp_max_memberships), set to 20"), "{error}");
-    let mut listener = Listener::<64>::bind(on_all).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(on_all).unwrap();
     let last = &pairs[10];
     SendOptions::new().interface(named(&last.a)).loopback(false).packets(group, ["x"]).unwrap().step().unwrap();
     assert_eq!(expect_packet(&mut listener), b"x");

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 
 use common::link::{Pair, named};
 use common::{assert_quiet, expect_packet, on_lo, peer, require_private_network, send_all, unique_group, unique_v6_group};
-use multicast::{Family, Group, Interface, ListenOptions, Listener, Membership, Progress, Received, SendOptions};
+use multicast::{Bind, Family, Group, Interface, ListenOptions, Listener, Membership, Progress, Received, SendOptions};
 
 /// How a listener to one group is made, by what the guard has to do for it.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +37,9 @@ impl Kind {
     fn listen(self, group: Group, interface: Interface) -> Listener<64> {
         let membership = Membership::any(group).on(interface);
         match self {
-            BoundV4 | BoundV6LinkLocal | BoundV6 => Listener::bind(membership).unwrap(),
+            BoundV4 | BoundV6LinkLocal | BoundV6 => ListenOptions::new().bind(membership).unwrap(),
             OpenedV4 | OpenedV6 => {
-                let mut listener = ListenOptions::new().open(group.port(), group.family()).unwrap();
+                let mut listener = ListenOptions::new().bind(Bind::Port(group.port(), group.family())).unwrap();
                 listener.join(&membership).unwrap();
                 listener
             }
@@ -139,7 +139,7 @@ fn unicast_to_the_port_does_not_come_through() {
 #[test]
 fn an_ipv6_listener_leaves_ipv4_of_its_port_alone() {
     require_private_network();
-    let mut listener = ListenOptions::new().open::<64>(0, Family::V6).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(Bind::Port(0, Family::V6)).unwrap();
     let port = listener.local_addr().unwrap().port();
     // Bound without sharing: it would be refused if the listener held the port for IPv4 as well.
     let v4 = UdpSocket::bind(("127.0.0.1", port)).unwrap();
@@ -170,7 +170,7 @@ fn a_link_local_sender_is_told_with_its_interface() {
     let pair = Pair::new();
     common::link::run(&format!("ip -6 addr add fe80::1/64 dev {} nodad", pair.a));
     let group = unique_v6_group(2);
-    let mut listener = Listener::<64>::bind(Membership::any(group).on(named(&pair.b))).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pair.b))).unwrap();
     send_on(named(&pair.a), group, "from a link-local address");
     let Received::Packet(packet) = listener.recv().unwrap() else { panic!("no packet") };
     let std::net::SocketAddr::V6(source) = packet.source() else { panic!("not of IPv6") };

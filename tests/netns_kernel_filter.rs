@@ -8,10 +8,15 @@ use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 
 use bpf::{Bytes, Sent, Tree, World, noise, run};
 use common::link::{Pair, named, run as command};
-use common::{assert_quiet, expect_packet, on_lo, require_private_network, send_all, unique_group, unique_v6_group};
+use common::{
+    OnePacket, assert_quiet, expect_packet, on_lo, require_private_network, send_all, unique_group, unique_v6_group,
+};
 use multicast::filter::kernel::{Instruction, Program};
 use multicast::filter::{Always, Filter, Length, Port, Prefix};
-use multicast::{Family, Group, Interface, ListenOptions, Listener, Membership, OwnedFd, Progress, Received, SendOptions};
+use multicast::{
+    Bind, COALESCING_BUFFER, Family, Group, Interface, ListenOptions, Listener, Membership, OwnedFd, Progress, Received,
+    SendOptions,
+};
 
 const NOTHING: [Instruction; 512] = [Instruction::ZERO; 512];
 
@@ -77,7 +82,7 @@ fn the_guard_follows_joins_and_leaves_on_several_interfaces() {
     for (family, each) in [(Family::V4, 4), (Family::V6, 10)] {
         let [one, two] = [(); 2].map(|()| if family == Family::V4 { unique_group() } else { unique_v6_group(5) });
         let two = Group::new(two.address(), one.port()).unwrap();
-        let mut listener = ListenOptions::new().open::<64>(one.port(), family).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(Bind::Port(one.port(), family)).unwrap();
         assert_eq!(entries(&listener, each), Some(0));
         let all = [one, two].map(|group| [named(&pair.b), Interface::LOOPBACK].map(|on| Membership::any(group).on(on)));
         let all = all.as_flattened();
@@ -111,7 +116,7 @@ fn the_guard_follows_joins_and_leaves_on_several_interfaces() {
 fn what_was_queued_when_a_group_was_left_does_not_come() {
     let pair = Pair::new();
     for group in [unique_group(), unique_v6_group(2), unique_v6_group(5)] {
-        let mut listener = ListenOptions::new().open::<64>(group.port(), group.family()).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
         let [here, there] = [Interface::LOOPBACK, named(&pair.b)].map(|on| Membership::any(group).on(on));
         listener.join(&here).unwrap();
         listener.join(&there).unwrap();
@@ -137,7 +142,7 @@ fn what_was_queued_when_a_group_was_left_does_not_come() {
 fn a_link_that_was_down_while_its_group_was_left_elsewhere_is_still_heard() {
     let pair = Pair::new();
     for group in [unique_group(), unique_v6_group(5), unique_v6_group(2)] {
-        let mut listener = ListenOptions::new().open::<64>(group.port(), group.family()).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
         listener.join(&Membership::any(group).on(named(&pair.b))).unwrap();
         listener.join(&on_lo(group)).unwrap();
         command(&format!("ip link set {} down", pair.b));
@@ -167,7 +172,7 @@ fn more_groups_than_a_guard_has_room_for_are_looked_at_here() {
             Family::V4 => Group::new([239, 7, 7, count], first.port()).unwrap(),
             Family::V6 => Group::new(Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 7, count.into()), first.port()).unwrap(),
         };
-        let mut listener = ListenOptions::new().filter(Prefix("yes")).open::<16>(first.port(), family).unwrap();
+        let mut listener = ListenOptions::new().filter(Prefix("yes")).bind::<16>(Bind::Port(first.port(), family)).unwrap();
         let mut buffer = NOTHING;
         for count in 0..70 {
             send_all(group(0), [if count == 0 { "yes, too early" } else { "yes, queued" }]);
@@ -204,7 +209,7 @@ fn more_groups_than_a_guard_has_room_for_are_looked_at_here() {
 fn a_join_that_fails_lets_nothing_through() {
     require_private_network();
     for (group, each) in [(unique_group(), 4), (unique_v6_group(5), 10)] {
-        let mut listener = ListenOptions::new().open::<64>(group.port(), group.family()).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
         listener.join(&on_lo(group)).unwrap();
         // Only the kernel can tell that there is no such interface.
         let nowhere = Interface::Index(1_999_999_999.try_into().unwrap());
@@ -252,7 +257,8 @@ sys.stdin.readline()
             let mut python = common::Python::start(SENDER, &arguments.each_ref().map(String::as_str));
             let port: u16 = python.line().parse().unwrap();
             let filter = Prefix("yes").and(Port(port)).and(Length(length..=length));
-            let mut listener = ListenOptions::new().filter(filter).open::<9000>(group.port(), group.family()).unwrap();
+            let mut listener =
+                ListenOptions::new().filter(filter).bind::<9000>(Bind::Port(group.port(), group.family())).unwrap();
             listener.join(&Membership::any(group).on(named(&pair.b))).unwrap();
             python.say("go");
             assert_eq!(python.line(), "sent");
@@ -267,11 +273,13 @@ sys.stdin.readline()
 fn a_guarded_listener_with_metadata_or_coalescing_hears_its_own() {
     require_private_network();
     for group in [unique_group(), unique_v6_group(5)] {
-        let mut listener = ListenOptions::new().metadata().open::<64>(group.port(), group.family()).unwrap();
+        let mut listener = ListenOptions::new().metadata().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
         listener.join(&on_lo(group)).unwrap();
-        let mut buffer = Box::new([0; multicast::COALESCING_BUFFER]);
-        let mut coalescing =
-            ListenOptions::new().filter(Prefix("y")).coalesce(&mut buffer).open(group.port(), group.family()).unwrap();
+        let mut buffer = Box::new([0; COALESCING_BUFFER]);
+        let mut coalescing = ListenOptions::new()
+            .filter(Prefix("y"))
+            .bind_coalescing(Bind::Port(group.port(), group.family()), COALESCING_BUFFER, &mut buffer)
+            .unwrap();
         coalescing.join(&on_lo(group)).unwrap();
         assert_eq!(coalescing.kernel_program(&mut NOTHING.clone()).unwrap().0.len(), if group.is_ipv4() { 8 } else { 14 });
         send_all(group, ["n", "y"]);

@@ -7,7 +7,7 @@ use std::net::UdpSocket;
 use common::link::{Pair, index_of, named, run};
 use common::{assert_quiet, expect_packet, free_port, peer, require_private_network, unique_group, unique_v6_group};
 use multicast::{
-    Applied, Change, ErrorKind, Group, Interface, Links, ListenOptions, Listener, Membership, Memberships, SendOptions,
+    Applied, Bind, Change, ErrorKind, Group, Interface, Links, ListenOptions, Listener, Membership, Memberships, SendOptions,
 };
 
 /// A listener to one group with its book.
@@ -19,8 +19,8 @@ struct Member {
 
 /// Bound to the group, or open for its port: the ways to be a member.
 const WAYS: [fn(Group) -> Listener<64>; 2] = [
-    |group| ListenOptions::new().bind_to(group).unwrap(),
-    |group| ListenOptions::new().open(group.port(), group.family()).unwrap(),
+    |group| ListenOptions::new().bind(Bind::Later(group)).unwrap(),
+    |group| ListenOptions::new().bind(Bind::Port(group.port(), group.family())).unwrap(),
 ];
 
 impl Member {
@@ -95,7 +95,7 @@ fn ipv6_memberships_survive_deletions() {
 fn without_its_book_a_listener_is_deaf_afterwards() {
     for group in groups() {
         let pair = Pair::new();
-        let mut listener = Listener::<64>::bind(Membership::any(group).on(named(&pair.b))).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pair.b))).unwrap();
         pair.replace();
         send(&pair.a, group, "unheard");
         assert_quiet(&mut listener);
@@ -193,7 +193,7 @@ fn named_sources_survive_and_each_is_left_alone() {
     let [source, there] = pair.addresses;
     let group = unique_group();
     let from = |source: std::net::Ipv4Addr| Membership::source(group, source.into()).on(named(&pair.b));
-    let mut listener = ListenOptions::new().bind_to::<64>(group).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(Bind::Later(group)).unwrap();
     let (mut links, mut book) = (Links::watch().unwrap(), Memberships::<2>::new());
     for source in [there, source] {
         book.join(from(source), &mut listener).unwrap();
@@ -221,7 +221,7 @@ fn an_interface_by_two_names_is_kept_by_the_second() {
         let pair = Pair::new();
         let by_index = Interface::Index(index_of(&pair.b));
         let [named, indexed] = [named(&pair.b), by_index].map(|interface| Membership::any(group).on(interface));
-        let mut listener = ListenOptions::new().open::<64>(group.port(), group.family()).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
         let (mut links, mut book) = (Links::watch().unwrap(), Memberships::<2>::new());
         book.join(named, &mut listener).unwrap();
         book.join(indexed, &mut listener).unwrap();
@@ -292,7 +292,7 @@ fn after_an_interface_was_made_anew_nothing_else_comes_through() {
 fn a_book_takes_what_may_come_and_refuses_what_cannot() {
     require_private_network();
     let port = free_port();
-    let mut listener = ListenOptions::new().open::<64>(port, multicast::Family::V4).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(Bind::Port(port, multicast::Family::V4)).unwrap();
     let group = |number: u8| Group::new([239, 253, 1, number], port).unwrap();
     let on = |number: u8| Membership::any(group(number)).on(named("later0"));
     let mut book = Memberships::<2>::new();
@@ -316,7 +316,7 @@ fn a_book_takes_what_may_come_and_refuses_what_cannot() {
         assert_eq!(book.iter().count(), 1);
     }
     let link_local = unique_v6_group(2);
-    let mut v6 = ListenOptions::new().bind_to::<64>(link_local).unwrap();
+    let mut v6 = ListenOptions::new().bind::<64>(Bind::Later(link_local)).unwrap();
     let error = Memberships::<1>::new().join(Membership::any(link_local), &mut v6).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InterfaceNeeded);
     let mut book = Memberships::<1>::new();

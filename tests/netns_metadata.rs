@@ -10,8 +10,8 @@ use common::link::{Pair, index_of, named};
 use common::segments::Sender;
 use common::{PATIENCE, Python, unique_group, unique_v6_group};
 use multicast::{
-    Events, Family, Group, Interest, ListenOptions, Listener, Membership, Metadata, Poller, Progress, Received, SendOptions,
-    Token, Ttl,
+    Bind, Events, Family, Group, Interest, ListenOptions, Listener, Membership, Metadata, Poller, Progress, Received,
+    SendOptions, Token, Ttl,
 };
 
 /// Reads all UDP packets to a port from an interface, and prints what stands in their headers, and when the kernel received them.
@@ -68,7 +68,7 @@ fn next(listener: &mut Listener<64>) -> Metadata {
 /// Both ways to listen.
 fn both_kinds(group: Group, interface: &str) -> [Listener<64>; 2] {
     let (options, membership) = (ListenOptions::new().metadata(), Membership::any(group).on(named(interface)));
-    let mut opened = options.open(group.port(), group.family()).unwrap();
+    let mut opened = options.bind(Bind::Port(group.port(), group.family())).unwrap();
     opened.join(&membership).unwrap();
     [options.bind(membership).unwrap(), opened]
 }
@@ -120,7 +120,7 @@ fn what_we_send_is_on_the_wire_and_is_told() {
 fn the_interface_is_that_of_each_packet() {
     let pairs = [Pair::new(), Pair::new()];
     for (group, family) in [(unique_group(), Family::V4), (unique_v6_group(2), Family::V6)] {
-        let mut listener = ListenOptions::new().metadata().open::<64>(group.port(), family).unwrap();
+        let mut listener = ListenOptions::new().metadata().bind::<64>(Bind::Port(group.port(), family)).unwrap();
         for pair in &pairs {
             listener.join(&Membership::any(group).on(named(&pair.b))).unwrap();
         }
@@ -140,7 +140,7 @@ fn metadata_is_absent_where_nobody_asked_also_over_ipv6() {
         [Group::new(Ipv4Addr::new(239, 1, 2, 3), 4711), Group::new(Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 1, 2), 4711)]
             .map(Result::unwrap);
     for group in groups {
-        let mut listener = Listener::<64>::bind(Membership::any(group).on(named(&pair.b))).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pair.b))).unwrap();
         let mut caster = SendOptions::new().interface(named(&pair.a)).packets(group, ["x"]).unwrap();
         assert_eq!(caster.step().unwrap(), Progress::Sent(1));
         common::wait_until_mut("it has come", || match listener.recv().unwrap() {

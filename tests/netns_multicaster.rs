@@ -5,9 +5,10 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::link::{Pair, index_of, named, run};
-use common::{assert_quiet, expect_packet, next_within, unique_group, unique_v6_group};
+use common::{OnePacket, assert_quiet, expect_packet, next_within, unique_group, unique_v6_group};
 use multicast::{
-    ErrorKind, Events, Group, Interest, Interface, Listener, Membership, Multicaster, Poller, Progress, SendOptions, Token,
+    ErrorKind, Events, Group, Interest, Interface, ListenOptions, Listener, Membership, Multicaster, Poller, Progress,
+    SendOptions, Token,
 };
 
 const COUNT: u32 = 60;
@@ -70,7 +71,7 @@ fn behind_a_slow_link(queue: u32) -> (Pair, Group, Listener<2000>, SendOptions) 
     std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", pair.a), "1").unwrap();
     pair.throttle(2_000_000, queue);
     let group = unique_group();
-    let listener = Listener::bind(Membership::any(group).on(named(&pair.b))).unwrap();
+    let listener = ListenOptions::new().bind(Membership::any(group).on(named(&pair.b))).unwrap();
     let options = SendOptions::new().interface(named(&pair.a));
     (pair, group, listener, options)
 }
@@ -126,7 +127,7 @@ fn a_full_device_queue_makes_it_wait_and_nothing_is_lost_or_doubled() {
 fn a_link_that_is_down_is_an_error_until_it_is_up_again() {
     let pair = Pair::new();
     let group = unique_group();
-    let mut listener = Listener::<16>::bind(Membership::any(group).on(named(&pair.b))).unwrap();
+    let mut listener = ListenOptions::new().bind::<16>(Membership::any(group).on(named(&pair.b))).unwrap();
     let mut caster = SendOptions::new().interface(named(&pair.a)).packets(group, ["one", "two"]).unwrap();
     assert_eq!(caster.step().unwrap(), Progress::Sent(1));
     assert_eq!(expect_packet(&mut listener), b"one");
@@ -164,7 +165,7 @@ fn a_link_that_is_gone_is_an_error_and_the_packet_stays() {
 fn the_source_is_the_interfaces_own_however_it_is_named() {
     let pair = Pair::new();
     let group = unique_group();
-    let mut listener = Listener::<16>::bind(Membership::any(group).on(named(&pair.b))).unwrap();
+    let mut listener = ListenOptions::new().bind::<16>(Membership::any(group).on(named(&pair.b))).unwrap();
     let by_address = Interface::Address(pair.addresses[0].into());
     for interface in [named(&pair.a), Interface::Index(index_of(&pair.a)), by_address] {
         let mut caster = SendOptions::new().interface(interface).packets(group, ["x"]).unwrap();
@@ -178,8 +179,8 @@ fn without_loopback_this_machine_gets_no_copy_of_its_own() {
     for group in [unique_group(), unique_v6_group(5)] {
         let pair = Pair::new();
         let own = Membership::any(group).on(named(&pair.a));
-        let mut copy = Listener::<16>::bind(own).unwrap();
-        let mut there = Listener::<16>::bind(Membership::any(group).on(named(&pair.b))).unwrap();
+        let mut copy = ListenOptions::new().bind::<16>(own).unwrap();
+        let mut there = ListenOptions::new().bind::<16>(Membership::any(group).on(named(&pair.b))).unwrap();
         for (loopback, payload) in [(true, "with"), (false, "without")] {
             let options = SendOptions::new().interface(named(&pair.a)).loopback(loopback);
             let mut caster = options.packets(group, [payload]).unwrap();
@@ -197,7 +198,7 @@ fn local_copies_of_what_a_full_queue_refused_come_again() {
     // The kernel makes them before it asks the queue: documented at `Progress::Wait`.
     let (pair, group, mut listener, options) = behind_a_slow_link(4000);
     let own = Membership::any(group).on(named(&pair.a));
-    let mut copies = Listener::<2000>::bind(own).unwrap();
+    let mut copies = ListenOptions::new().bind::<2000>(own).unwrap();
     let mut caster = options.packets(group, numbered()).unwrap();
     let story = pump(&mut caster);
     assert_each_once_in_order(&mut listener);

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use common::link::{Pair, named};
 use common::{assert_quiet, expect_packet, on_lo, peer, require_private_network, send_all, send_on_lo, unique_v6_group};
-use multicast::{ErrorKind, Listener, Membership, Progress, Received, SendOptions, Ttl};
+use multicast::{ErrorKind, ListenOptions, Membership, Progress, Received, SendOptions, Ttl};
 
 const SOCAT: &str = "socat is needed for the tests against peers: install it";
 
@@ -31,7 +31,7 @@ fn we_get_what_python_sends() {
     require_private_network();
     for scope in [2, 5] {
         let group = unique_v6_group(scope);
-        let mut listener = Box::new(Listener::<65_535>::bind(on_lo(group)).unwrap());
+        let mut listener = Box::new(ListenOptions::new().bind::<65_535>(on_lo(group)).unwrap());
         let mut python = peer::Sender::start(group, "lo", "-");
         for payload in peer::payloads().into_iter().chain([Vec::new(), vec![9; 65_527]]) {
             let port = python.send(&payload);
@@ -97,8 +97,8 @@ fn packets_keep_their_hops_over_a_link_and_those_of_this_host_stay_here() {
     }
     for group in [common::unique_group(), unique_v6_group(2), unique_v6_group(5)] {
         // The kernel holds packets of hop limit 0 back only where somebody here has joined: documented at `Ttl::HOST`.
-        let mut here = Listener::<64>::bind(Membership::any(group).on(named(&pair.a))).unwrap();
-        let mut there = Listener::<64>::bind(Membership::any(group).on(named(&pair.b))).unwrap();
+        let mut here = ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pair.a))).unwrap();
+        let mut there = ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pair.b))).unwrap();
         let options = SendOptions::new().interface(named(&pair.a)).ttl(Ttl::HOST);
         let mut caster = options.packets(group, ["for this host"]).unwrap();
         assert_eq!(caster.step().unwrap(), Progress::Sent(1));
@@ -112,7 +112,7 @@ fn fragments_come_through_a_link_whole() {
     let pair = Pair::new();
     for group in [common::unique_group(), unique_v6_group(5)] {
         let membership = Membership::any(group).on(named(&pair.b));
-        let mut listener = Box::new(Listener::<65_535>::bind(membership).unwrap());
+        let mut listener = Box::new(ListenOptions::new().bind::<65_535>(membership).unwrap());
         for payload in peer::payloads() {
             let mut caster = SendOptions::new().interface(named(&pair.a)).packets(group, [&payload]).unwrap();
             assert_eq!(caster.step().unwrap(), Progress::Sent(1));
@@ -145,7 +145,7 @@ fn socat_and_we_understand_each_other() {
     result.unwrap();
     assert_eq!(got, payload);
 
-    let mut listener = Listener::<64>::bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
     // IPV6_MULTICAST_IF, which socat has no name for: `lo` is always the first interface.
     let to = format!("UDP6-DATAGRAM:[{address}]:{port},setsockopt-int=41:17:1");
     let mut socat = Command::new("socat").args(["-u", "STDIN", &to]).stdin(Stdio::piped()).spawn().expect(SOCAT);

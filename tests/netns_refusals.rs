@@ -7,9 +7,9 @@ use std::thread::sleep;
 
 use common::link::{Pair, named, run};
 use common::segments::{assert_same, numbered};
-use common::{expect_packet, peer, unique_group, unique_v6_group};
+use common::{OnePacket, expect_packet, peer, unique_group, unique_v6_group};
 use multicast::{
-    AsFd, ErrorKind, Events, Group, Interest, Listener, Membership, Multicaster, Poller, Progress, SendOptions, Token,
+    AsFd, ErrorKind, Events, Group, Interest, ListenOptions, Membership, Multicaster, Poller, Progress, SendOptions, Token,
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -86,7 +86,7 @@ fn packets_that_fill_the_mtu_leave_together_and_longer_ones_singly_from_the_seco
 fn a_packet_past_the_mtu_is_an_error_where_it_must_not_be_fragmented() {
     let pair = Pair::new();
     for (group, whole) in groups().into_iter().zip(WHOLE) {
-        let mut listener = Listener::<2000>::bind(Membership::any(group).on(named(&pair.b))).unwrap();
+        let mut listener = ListenOptions::new().bind::<2000>(Membership::any(group).on(named(&pair.b))).unwrap();
         let sizes = [whole + 1, whole, whole, whole + 1, whole + 1, 5];
         let packets: Vec<_> = sizes.iter().enumerate().map(|(number, size)| vec![number as u8; *size]).collect();
         let mut caster = options(&pair).mtu_discover().batches::<4, _>(group, packets.clone()).unwrap();
@@ -224,7 +224,7 @@ fn stay_on_one_processor() {
 /// and what arrived.
 fn through_the_queue<const BATCH: usize>(pair: &Pair, group: Group, packets: &[Vec<u8>]) -> (usize, u64, Vec<Vec<u8>>) {
     stay_on_one_processor();
-    let mut listener = Listener::<2000>::bind(Membership::any(group).on(named(&pair.b))).unwrap();
+    let mut listener = ListenOptions::new().bind::<2000>(Membership::any(group).on(named(&pair.b))).unwrap();
     let mut caster = options(pair).loopback(false).batches::<BATCH, _>(group, packets.to_vec()).unwrap();
     let (mut sent, mut refused, mut seen) = (0, 0, Vec::new());
     loop {

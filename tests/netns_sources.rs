@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 
 use common::link::{Pair, index_of, named, run};
 use common::{assert_quiet, expect_packet, unique_group, unique_v6_group};
-use multicast::{ErrorKind, Group, Interface, ListenOptions, Listener, Membership};
+use multicast::{Bind, ErrorKind, Group, Interface, ListenOptions, Membership};
 use rustix::net::sockopt;
 
 /// A link whose end `a` has two addresses of each family.
@@ -85,9 +85,9 @@ fn is_joined(group: Group, interface: &str) -> bool {
 fn the_named_sources_are_heard_and_no_other() {
     let net = TwoSources::new();
     for (group, sources) in net.groups() {
-        let mut listener = Listener::<64>::bind(net.from(group, sources[1])).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(net.from(group, sources[1])).unwrap();
         // Another socket of the host hears all, so that the host takes all in.
-        let mut all = Listener::<64>::bind(net.any(group)).unwrap();
+        let mut all = ListenOptions::new().bind::<64>(net.any(group)).unwrap();
         net.send_from_both((group, sources), "a");
         assert_eq!(expect_packet(&mut listener), b"second a", "{group}");
         assert_quiet(&mut listener);
@@ -119,7 +119,7 @@ fn joining_or_leaving_a_source_twice_is_as_once() {
     let net = TwoSources::new();
     for (group, sources) in net.groups() {
         let from = net.from(group, sources[0]);
-        let mut listener = ListenOptions::new().open::<64>(group.port(), group.family()).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
         listener.leave(&from).unwrap();
         listener.join(&from).unwrap();
         listener.join(&from).unwrap();
@@ -139,7 +139,7 @@ fn a_blocked_source_is_not_heard_until_it_is_unblocked() {
     let net = TwoSources::new();
     for (group, sources) in net.groups() {
         let any = net.any(group);
-        let mut listener = Listener::<64>::bind(any).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(any).unwrap();
         for _ in 0..2 {
             listener.block(&any, sources[0]).unwrap();
         }
@@ -168,7 +168,7 @@ fn any_source_and_named_ones_do_not_mix_in_one_listener() {
             net.pair.b
         );
         for (first, second, heard) in [(any, from, 2), (from, any, 1)] {
-            let mut listener = Listener::<64>::bind(first).unwrap();
+            let mut listener = ListenOptions::new().bind::<64>(first).unwrap();
             let error = listener.join(&second).unwrap_err();
             assert_eq!((error.kind(), error.to_string()), (ErrorKind::MixedSources, format!("join {said}")));
             assert_eq!(error.raw_os_error(), None);
@@ -182,7 +182,7 @@ fn any_source_and_named_ones_do_not_mix_in_one_listener() {
             listener.leave(&first).unwrap();
             listener.join(&second).unwrap();
         }
-        let mut listener = Listener::<64>::bind(from).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(from).unwrap();
         for (error, verb) in [
             (listener.block(&any, sources[1]).unwrap_err(), "block"),
             (listener.unblock(&any, sources[1]).unwrap_err(), "unblock"),
@@ -198,7 +198,7 @@ fn what_cannot_be_blocked_is_refused_in_words() {
     let net = TwoSources::new();
     for (group, sources) in net.groups() {
         let any = net.any(group);
-        let mut listener = Listener::<64>::bind(any).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(any).unwrap();
         listener.leave(&any).unwrap();
         let error = listener.block(&any, sources[0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotJoined);
@@ -208,7 +208,7 @@ fn what_cannot_be_blocked_is_refused_in_words() {
         assert_eq!(listener.block(&any, of_other_family).unwrap_err().kind(), ErrorKind::FamilyMismatch);
         let from = net.from(group, of_other_family);
         assert_eq!(listener.join(&from).unwrap_err().kind(), ErrorKind::FamilyMismatch);
-        assert_eq!(Listener::<64>::bind(from).unwrap_err().kind(), ErrorKind::FamilyMismatch);
+        assert_eq!(ListenOptions::new().bind::<64>(from).unwrap_err().kind(), ErrorKind::FamilyMismatch);
     }
 }
 
@@ -228,7 +228,7 @@ fn the_limit_of_sources_is_an_error_that_names_the_setting_and_the_count() {
             let [high, low] = number.to_be_bytes();
             if group.is_ipv4() { [10, 99, high, low].into() } else { Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, number).into() }
         };
-        let mut listener = Listener::<64>::bind(net.from(group, source(1))).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(net.from(group, source(1))).unwrap();
         for number in 2..=limit {
             listener.join(&net.from(group, source(number))).unwrap();
         }
@@ -240,7 +240,7 @@ fn the_limit_of_sources_is_an_error_that_names_the_setting_and_the_count() {
         listener.leave(&net.from(group, source(1))).unwrap();
         listener.join(&net.from(group, source(limit + 1))).unwrap();
 
-        let mut listener = Listener::<64>::bind(net.any(group)).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(net.any(group)).unwrap();
         for number in 1..=limit {
             listener.block(&net.any(group), source(number)).unwrap();
         }
@@ -255,7 +255,7 @@ fn the_limit_of_ipv6_groups_is_an_error_that_names_the_setting_and_the_count() {
     let pair = Pair::new();
     let limit = std::fs::read_to_string("/proc/sys/net/core/optmem_max").unwrap();
     let group = unique_v6_group(5);
-    let mut listener = ListenOptions::new().open::<64>(group.port(), group.family()).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
     let IpAddr::V6(address) = group.address() else { unreachable!() };
     let error = (0..20_000_u16).find_map(|number| {
         let mut segments = address.segments();

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use common::{
     LO, assert_quiet, expect_packet, is_bound, lo_is_in, on_lo, peer, send_all, send_on_lo, unique_group, wait_until,
 };
-use multicast::{Listener, Progress, Received, SendOptions, Ttl};
+use multicast::{ListenOptions, Progress, Received, SendOptions, Ttl};
 
 const SOCAT: &str = "socat is needed for the tests against peers: install it";
 
@@ -27,7 +27,7 @@ fn python_gets_what_we_send() {
 #[test]
 fn we_get_what_python_sends() {
     let group = unique_group();
-    let mut listener = Box::new(Listener::<65_535>::bind(on_lo(group)).unwrap());
+    let mut listener = Box::new(ListenOptions::new().bind::<65_535>(on_lo(group)).unwrap());
     let mut python = peer::Sender::start(group, "lo", "127.0.0.1");
     for payload in peer::payloads().into_iter().chain([Vec::new()]) {
         let port = python.send(&payload);
@@ -93,7 +93,7 @@ fn socat_gets_what_we_send() {
 #[test]
 fn we_get_what_socat_sends() {
     let group = unique_group();
-    let mut listener = Box::new(Listener::<65_535>::bind(on_lo(group)).unwrap());
+    let mut listener = Box::new(ListenOptions::new().bind::<65_535>(on_lo(group)).unwrap());
     let to = format!("UDP4-DATAGRAM:{group},ip-multicast-if=127.0.0.1,ip-multicast-ttl=1");
     for payload in peer::payloads() {
         // From a file it reads all at once, and sends it as one packet.

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use common::{PATIENCE, QUIET, expect_packet, on_lo, send_all, send_on_lo, unique_group};
-use multicast::{Error, ErrorKind, Event, Events, Interest, Listener, OwnedFd, Poller, Progress, Token};
+use multicast::{Error, ErrorKind, Event, Events, Interest, ListenOptions, OwnedFd, Poller, Progress, Token};
 use rustix::event::EventfdFlags;
 use rustix::io::{read, write};
 use rustix::pipe::PipeFlags;
@@ -192,7 +192,7 @@ fn a_wake_of_the_inner_poller_wakes_the_outer_one_once() {
 #[test]
 fn a_listener_is_readable_while_packets_wait() {
     let (poller, group) = (Poller::new().unwrap(), unique_group());
-    let mut listener = Listener::<64>::bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
     poller.register(&listener, Token(7), READABLE).unwrap();
     assert_eq!(tokens(&poller), []);
     send_all(group, ["packet"]);

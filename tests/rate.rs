@@ -6,8 +6,8 @@ use core::iter;
 use core::time::Duration;
 use std::time::Instant;
 
-use common::{on_lo, send_on_lo, unique_group};
-use multicast::{Error, ErrorKind, Events, Listener, Multicaster, Poller, Progress, Received};
+use common::{OnePacket, on_lo, send_on_lo, unique_group};
+use multicast::{Error, ErrorKind, Events, ListenOptions, Multicaster, Poller, Progress, Received};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -65,7 +65,7 @@ fn a_wait_is_as_long_as_the_next_packet_needs() {
 #[test]
 fn batches_keep_to_the_rate() {
     let group = unique_group();
-    let mut listener = Listener::<8>::bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind::<8>(on_lo(group)).unwrap();
     let mut caster = send_on_lo().rate(100, 20).batches::<64, _>(group, iter::repeat_n("x", 90)).unwrap();
     // What the bucket holds leaves in one call.
     assert_eq!(caster.step_at(Duration::ZERO).unwrap(), Progress::Sent(20));
@@ -91,7 +91,7 @@ fn discarding_costs_nothing_of_the_rate() {
 #[test]
 fn a_thousand_a_second_take_a_second_by_the_real_clock() {
     let group = unique_group();
-    let mut listener = Listener::<8>::bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind::<8>(on_lo(group)).unwrap();
     let mut caster = send_on_lo().rate(1000, 1).packets(group, iter::repeat_n("x", 1000)).unwrap();
     let (poller, mut events) = (Poller::new().unwrap(), Events::<1>::new());
     let (begin, mut steps, mut received) = (Instant::now(), 0, 0);

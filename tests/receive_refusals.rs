@@ -6,7 +6,7 @@ use common::refusing::refusing;
 use common::{expect_packet, on_lo, send_all, send_on_lo, unique_group, unique_v6_group};
 use multicast::filter::kernel::Instruction;
 use multicast::{
-    COALESCING_BUFFER, ErrorKind, Family, Group, Links, ListenOptions, Listener, Membership, Received, SendOptions,
+    Bind, COALESCING_BUFFER, ErrorKind, Family, Group, Links, ListenOptions, Listener, Membership, Received, SendOptions,
 };
 
 #[test]
@@ -15,10 +15,10 @@ fn a_receive_that_is_interrupted_again_and_again_pauses() {
     let sets = ["recvfrom:4:2=64,recvmsg:4"];
     if refusing("a_receive_that_is_interrupted_again_and_again_pauses", &sets).is_some() {
         let group = unique_group();
-        let mut bare = Listener::<64>::bind(on_lo(group)).unwrap();
+        let mut bare = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
         let mut looking = ListenOptions::new().metadata().bind::<64>(on_lo(group)).unwrap();
         let mut buffer = Box::new([0; COALESCING_BUFFER]);
-        let mut coalescing = ListenOptions::new().coalesce(&mut buffer).bind(on_lo(group)).unwrap();
+        let mut coalescing = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
         send_all(group, ["it waits"]);
         for _ in 0..3 {
             assert_eq!(bare.recv().unwrap(), Received::Paused);
@@ -46,10 +46,10 @@ fn a_receive_that_fails_says_why_by_each_way() {
         assert_eq!((error.kind(), error.raw_os_error(), error.to_string().as_str()), (kind, Some(errno), words));
     };
     let group = unique_group();
-    let mut bare = Listener::<64>::bind(on_lo(group)).unwrap();
+    let mut bare = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
     let mut looking = ListenOptions::new().metadata().bind::<64>(on_lo(group)).unwrap();
     let mut buffer = Box::new([0; COALESCING_BUFFER]);
-    let mut coalescing = ListenOptions::new().coalesce(&mut buffer).bind(on_lo(group)).unwrap();
+    let mut coalescing = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
     for _ in 0..2 {
         check(bare.recv());
         check(looking.recv());
@@ -65,8 +65,8 @@ fn a_kernel_before_4_20_hears_its_own_ipv6_groups_alone_all_the_same() {
     {
         let group = unique_v6_group(5);
         let others = Group::new(unique_v6_group(5).address(), group.port()).unwrap();
-        let mut ours = ListenOptions::new().open::<64>(group.port(), Family::V6).unwrap();
-        let mut theirs = ListenOptions::new().open::<64>(group.port(), Family::V6).unwrap();
+        let mut ours = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V6)).unwrap();
+        let mut theirs = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V6)).unwrap();
         ours.join(&on_lo(group)).unwrap();
         theirs.join(&on_lo(others)).unwrap();
         send_all(others, ["theirs"]);
@@ -85,9 +85,9 @@ fn a_socket_that_cannot_be_set_up_names_the_setting() {
         let said = |error: multicast::Error| error.to_string();
         let denied = "not permitted (a firewall, a security policy, or a privilege that is missing)";
         assert_eq!(said(send_on_lo().packets(group, ["x"]).unwrap_err()), "set IP_MULTICAST_IF: invalid argument");
-        assert_eq!(said(<Listener>::bind(on_lo(group)).unwrap_err()), format!("set IP_MULTICAST_ALL: {denied}"));
+        assert_eq!(said(Listener::bind(on_lo(group)).unwrap_err()), format!("set IP_MULTICAST_ALL: {denied}"));
         let group = unique_v6_group(5);
-        assert_eq!(said(<Listener>::bind(on_lo(group)).unwrap_err()), format!("bind {group}: {denied}"));
+        assert_eq!(said(Listener::bind(on_lo(group)).unwrap_err()), format!("bind {group}: {denied}"));
     }
 }
 
@@ -95,7 +95,7 @@ fn a_socket_that_cannot_be_set_up_names_the_setting() {
 fn what_cannot_be_read_of_a_socket_is_an_error_and_no_guess() {
     let rules = "getsockopt:5:1=1:2=8,getsockopt:1:1=1:2=26";
     if refusing("what_cannot_be_read_of_a_socket_is_an_error_and_no_guess", &[rules]).is_some() {
-        let listener = Listener::<64>::bind(on_lo(unique_group())).unwrap();
+        let listener = ListenOptions::new().bind::<64>(on_lo(unique_group())).unwrap();
         assert_eq!(listener.receive_buffer().unwrap_err().to_string(), "read the counters: input or output error");
         let error = listener.kernel_program(&mut [Instruction::ZERO; 64]).unwrap_err();
         assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Denied, Some(1)));
@@ -129,10 +129,10 @@ fn a_question_about_routes_that_is_interrupted_for_ever_ends_with_an_error() {
         let unreadable = "unreadable answer of the kernel";
         let error = SendOptions::new().packets(group, ["x"]).unwrap_err();
         assert_eq!(error.to_string(), format!("send {} on default: {unreadable}", group.address()));
-        let error = <Listener>::bind(Membership::any(group)).unwrap_err();
+        let error = Listener::bind(Membership::any(group)).unwrap_err();
         assert_eq!(error.to_string(), format!("join {} on default: {unreadable}", group.address()));
         // By its index nothing is to be asked.
-        <Listener>::bind(Membership::any(group).on("1".parse().unwrap())).unwrap();
+        Listener::bind(Membership::any(group).on("1".parse().unwrap())).unwrap();
     }
 }
 
@@ -141,7 +141,7 @@ fn a_kernel_that_does_not_give_a_program_back_costs_no_packet() {
     // SO_GET_FILTER: how the guard is read before it is changed.
     if refusing("a_kernel_that_does_not_give_a_program_back_costs_no_packet", &["getsockopt:1:1=1:2=26"]).is_some() {
         let group = unique_group();
-        let mut opened = ListenOptions::new().open::<64>(group.port(), Family::V4).unwrap();
+        let mut opened = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap();
         opened.join(&on_lo(group)).unwrap();
         send_all(group, ["heard"]);
         assert_eq!(expect_packet(&mut opened), b"heard");

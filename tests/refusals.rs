@@ -8,12 +8,12 @@ use core::time::Duration;
 use common::refusing::refusing;
 use common::segments::{assert_same, numbered};
 use common::{on_lo, send_all, send_on_lo, unique_group};
-use multicast::{COALESCING_BUFFER, ErrorKind, Family, ListenOptions, Listener, Progress, Received};
+use multicast::{Bind, COALESCING_BUFFER, ErrorKind, Family, ListenOptions, Progress, Received};
 
 /// Sends everything in batches of three, and gives how many left at each step; the listener must have got all in its order.
 fn steps(packets: &[Vec<u8>]) -> Vec<usize> {
     let group = unique_group();
-    let mut listener = Listener::<200>::bind(on_lo(group)).unwrap();
+    let mut listener = ListenOptions::new().bind::<200>(on_lo(group)).unwrap();
     let mut caster = send_on_lo().batches::<3, _>(group, packets).unwrap();
     let mut steps = Vec::new();
     loop {
@@ -141,10 +141,12 @@ fn a_kernel_without_udp_gro_is_said_to_lack_it() {
     if refusing("a_kernel_without_udp_gro_is_said_to_lack_it", &["setsockopt:92:1=17:2=104"]).is_some() {
         let mut buffer = Box::new([0; COALESCING_BUFFER]);
         let group = unique_group();
-        let error = ListenOptions::new().coalesce(&mut buffer).bind(on_lo(group)).unwrap_err();
+        let error = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert_eq!(error.to_string(), "set UDP_GRO: this kernel does not support it");
-        let error = ListenOptions::new().coalesce(&mut buffer).open(group.port(), Family::V4).unwrap_err();
+        let error = ListenOptions::new()
+            .bind_coalescing(Bind::Port(group.port(), Family::V4), COALESCING_BUFFER, &mut buffer)
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     }
 }
@@ -165,7 +167,7 @@ fn a_kernel_with_the_older_time_stamp_alone_tells_the_time_too() {
 #[test]
 fn a_kernel_that_does_not_count_drops_says_so_by_silence() {
     if refusing("a_kernel_that_does_not_count_drops_says_so_by_silence", &["getsockopt:92:1=1:2=55"]).is_some() {
-        let listener = Listener::<64>::bind(on_lo(unique_group())).unwrap();
+        let listener = ListenOptions::new().bind::<64>(on_lo(unique_group())).unwrap();
         assert_eq!(listener.counters().dropped, None);
     }
 }

@@ -15,8 +15,9 @@ use multicast::filter::{
     Always, And, At, By, Contains, Length, Masked, Never, Not, Or, Port, Prefix, Source, Subnet, Suffix,
 };
 use multicast::{
-    AsFd, Counters, Error, ErrorKind, Event, Events, Family, Group, Interest, Interface, Iter, ListenOptions, Listener,
-    Membership, Multicaster, Name, OwnedFd, Packet, Poller, Progress, Received, Receiver, SendOptions, Token, Ttl, Waker,
+    AsFd, COALESCING_BUFFER, Counters, Error, ErrorKind, Event, Events, Family, Group, Interest, Interface, Iter,
+    ListenOptions, Listener, Membership, Multicaster, Name, OwnedFd, Packet, Poller, Progress, Received, Receiver,
+    SendOptions, Token, Ttl, Waker,
 };
 
 type Closure = fn(&[u8], SocketAddr) -> bool;
@@ -196,14 +197,14 @@ fn what_owns_a_socket_prints_its_descriptor_and_not_its_buffer() {
     use rustix::fd::AsRawFd;
 
     let membership = Membership::any("239.77.1.2:10077".parse().unwrap()).on(Interface::LOOPBACK);
-    let listener = Listener::<64>::bind(membership).unwrap();
-    let mut buffer = Box::new([0; multicast::COALESCING_BUFFER]);
-    let coalescing = ListenOptions::new().coalesce(&mut buffer).bind(membership).unwrap();
+    let listener = ListenOptions::new().bind::<64>(membership).unwrap();
+    let mut buffer = Box::new([0; COALESCING_BUFFER]);
+    let coalescing = ListenOptions::new().bind_coalescing(membership, COALESCING_BUFFER, &mut buffer).unwrap();
     let caster = SendOptions::default().interface(Interface::LOOPBACK).packets(membership.group(), ["x"]).unwrap();
     let links = multicast::Links::watch().unwrap();
     for (printed, name, fd) in [
-        (format!("{listener:?}"), "Listener {", listener.as_fd().as_raw_fd()),
-        (format!("{coalescing:?}"), "CoalescingListener {", coalescing.as_fd().as_raw_fd()),
+        (format!("{listener:?}"), "ListeningSocket {", listener.as_fd().as_raw_fd()),
+        (format!("{coalescing:?}"), "ListeningSocket {", coalescing.as_fd().as_raw_fd()),
         (format!("{caster:?}"), "Multicaster {", caster.as_fd().as_raw_fd()),
         (format!("{links:?}"), "Links {", links.as_fd().as_raw_fd()),
     ] {
@@ -215,7 +216,7 @@ fn what_owns_a_socket_prints_its_descriptor_and_not_its_buffer() {
 #[test]
 fn a_packet_prints_its_sender_and_events_begin_empty() {
     let group: Group = "239.77.1.3:10078".parse().unwrap();
-    let mut listener = Listener::<64>::bind(Membership::any(group).on(Interface::LOOPBACK)).unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(Membership::any(group).on(Interface::LOOPBACK)).unwrap();
     let mut caster = SendOptions::default().interface(Interface::LOOPBACK).packets(group, ["x"]).unwrap();
     caster.step().unwrap();
     let Received::Packet(packet) = listener.recv().unwrap() else { panic!("no packet") };

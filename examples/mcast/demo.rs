@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use multicast::filter::Prefix;
 use multicast::{
-    Events, Family, Group, Interest, Interface, ListenOptions, Membership, Poller, Progress, Received, SendOptions, Token,
+    Bind, Events, Family, Group, Interest, Interface, ListenOptions, Membership, Poller, Progress, Received, SendOptions,
+    Token,
 };
 
 use crate::output::{escape, print};
@@ -24,7 +25,7 @@ pub(crate) fn run() -> Result<(), Stop> {
     // The kernel chooses a port that is free, and the process id makes a group that no demo beside this one has.
     // The filter is asked here and not in the kernel, which would count what it refuses as lost.
     let options = ListenOptions::new().filter(Prefix(b"sensor ")).kernel_filter(false);
-    let mut listener = options.open::<1500>(0, Family::V4)?;
+    let mut listener = options.bind::<1500>(Bind::Port(0, Family::V4))?;
     let [_, a, b, c] = std::process::id().to_be_bytes();
     let group = Group::new(Ipv4Addr::new(239, a, b, c), listener.local_addr()?.port())?;
     listener.join(&Membership::any(group).on(Interface::LOOPBACK))?;

@@ -3,12 +3,12 @@
 #![no_main]
 
 use std::net::IpAddr;
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::NonZeroU32;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use multicast::Metadata;
-use multicast::fuzzing::{arrival, control_messages};
+use multicast::fuzzing::{arrival, control_messages, set_received};
 
 /// Levels and options as numbers of `linux/in.h`, `linux/in6.h`, `asm/socket.h` and `linux/udp.h`.
 const PKTINFO: (u32, u32) = (0, 8);
@@ -126,18 +126,18 @@ impl Message {
             Self::Tos(class) => metadata.traffic_class = Some(*class),
             Self::TrafficClass(class) => metadata.traffic_class = Some(*class as u8),
             Self::OldTime { seconds, nanoseconds } => {
-                metadata.received_ns = time((*seconds).into(), (*nanoseconds).into());
+                set_received(metadata, time((*seconds).into(), (*nanoseconds).into()));
             }
-            Self::NewTime { seconds, nanoseconds } => metadata.received_ns = time(*seconds, *nanoseconds),
+            Self::NewTime { seconds, nanoseconds } => set_received(metadata, time(*seconds, *nanoseconds)),
             Self::Segment(size) => *segment = Some(*size),
             Self::Other { .. } => {}
         }
     }
 }
 
-fn time(seconds: u64, nanoseconds: u64) -> Option<NonZeroU64> {
+fn time(seconds: u64, nanoseconds: u64) -> Option<u64> {
     let time = u128::from(seconds) * 1_000_000_000 + u128::from(nanoseconds);
-    NonZeroU64::new(u64::try_from(time).ok().filter(|_| nanoseconds < 1_000_000_000)?)
+    u64::try_from(time).ok().filter(|_| nanoseconds < 1_000_000_000)
 }
 
 fuzz_target!(|input: Input| {

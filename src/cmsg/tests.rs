@@ -50,7 +50,7 @@ fn all_that_comes_with_an_ipv4_packet_is_read_in_every_layout() {
             interface: NonZeroU32::new(7),
             hop_limit: Some(33),
             traffic_class: Some(0xb9),
-            received_ns: NonZeroU64::new(1_700_000_000_123_456_789),
+            received: Stamp::new(1_700_000_000_123_456_789),
         };
         assert_eq!(Arrival::read(&control, layout), Arrival { metadata: expected, segment: Some(1400) }, "{layout:?}");
     }

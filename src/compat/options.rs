@@ -3,8 +3,8 @@
 use core::net::{IpAddr, SocketAddr};
 
 use super::poller::{Poller, default_poller};
-use crate::filter::{Always, By, Filter};
-use crate::{Error, ErrorKind, Group, Interface, Membership, Receiver, Result, Ttl};
+use crate::filter::{Always, By, Filter, by};
+use crate::{Bind, Error, ErrorKind, Group, Interface, Membership, Receiver, Result, Ttl};
 
 /// The document's longest packet, in bytes.
 const MTU: usize = 4096;
@@ -212,7 +212,7 @@ impl<F: Filter> ListenOptions<F> {
 
     /// Hands out only packets for which the closure, given payload and sender, is true.
     pub fn filter_fn<C: FnMut(&[u8], SocketAddr) -> bool>(self, closure: C) -> ListenOptions<By<C>> {
-        self.with_core(|core| core.filter_fn(closure))
+        self.with_core(|core| core.filter(by(closure)))
     }
 
     /// Hands out only packets that match a regular expression, from their first byte on: see
@@ -265,7 +265,7 @@ impl<F: Filter> ListenOptions<F> {
         if !(1..=usize::from(u16::MAX)).contains(&self.mtu) {
             return Err(Error::custom(ErrorKind::OutOfRange, "set mtu: out of range: give 1 to 65535 bytes"));
         }
-        Ok((self.core.bind_receiver_to(self.group, self.mtu)?, self.mtu))
+        Ok((self.core.bind_receiver(Bind::Later(self.group), self.mtu)?, self.mtu))
     }
 }
 

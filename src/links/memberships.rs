@@ -8,7 +8,7 @@ use super::Change;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::filter::Filter;
 use crate::group::{Interface, Membership};
-use crate::listener::Receiver;
+use crate::listener::{Inner, ListeningSocket};
 use crate::route;
 
 /// On how many interfaces one membership is joined at most: as many groups as the kernel grants a socket.
@@ -60,7 +60,8 @@ impl<const N: usize> Memberships<N> {
     /// # Errors
     /// [`ErrorKind::LimitReached`] where the book is full. As [`Receiver::join`], but where an interface, an address or a route is
     /// missing: that may come. After an error it is not in the book.
-    pub fn join<F: Filter>(&mut self, membership: Membership, listener: &mut Receiver<F>) -> Result<Applied> {
+    pub fn join<B, F: Filter>(&mut self, membership: Membership, listener: &mut ListeningSocket<B, F>) -> Result<Applied> {
+        let listener = listener.inner_mut();
         let mut applied = Applied::default();
         if !self.entries.iter().any(|entry| entry.membership == membership) {
             let mut entry = Entry { membership, joined: Vec::new() };
@@ -82,7 +83,8 @@ impl<const N: usize> Memberships<N> {
     ///
     /// # Errors
     /// As [`Receiver::leave`]; it is struck out all the same.
-    pub fn leave<F: Filter>(&mut self, membership: &Membership, listener: &mut Receiver<F>) -> Result<Applied> {
+    pub fn leave<B, F: Filter>(&mut self, membership: &Membership, listener: &mut ListeningSocket<B, F>) -> Result<Applied> {
+        let listener = listener.inner_mut();
         let mut applied = Applied::default();
         let mut result = Ok(());
         if let Some(place) = self.entries.iter().position(|entry| entry.membership == *membership) {
@@ -101,7 +103,8 @@ impl<const N: usize> Memberships<N> {
     /// # Errors
     /// The first that joining met, as of [`Receiver::join`]; the other memberships are seen to all the same, and the failed one is
     /// tried again at the next change that concerns it.
-    pub fn apply<F: Filter>(&mut self, change: &Change, listener: &mut Receiver<F>) -> Result<Applied> {
+    pub fn apply<B, F: Filter>(&mut self, change: &Change, listener: &mut ListeningSocket<B, F>) -> Result<Applied> {
+        let listener = listener.inner_mut();
         let mut applied = Applied::default();
         let mut result = Ok(());
         for entry in &mut self.entries {
@@ -119,7 +122,7 @@ impl<const N: usize> Memberships<N> {
     /// Ends a call. What one entry left another one may have meant, too, by another name of the interface.
     fn settle<F: Filter>(
         &mut self,
-        listener: &mut Receiver<F>,
+        listener: &mut Inner<F>,
         mut applied: Applied,
         mut result: Result<()>,
     ) -> Result<Applied> {
@@ -164,7 +167,7 @@ impl Entry {
     }
 
     /// Makes what is joined what should be joined.
-    fn reconcile<F: Filter>(&mut self, listener: &mut Receiver<F>, applied: &mut Applied) -> Result<()> {
+    fn reconcile<F: Filter>(&mut self, listener: &mut Inner<F>, applied: &mut Applied) -> Result<()> {
         let group = self.membership.group();
         match self.membership.interface() {
             Interface::All => {
@@ -204,7 +207,7 @@ impl Entry {
         }
     }
 
-    fn join<F: Filter>(&mut self, index: NonZeroU32, listener: &mut Receiver<F>, applied: &mut Applied) -> Result<()> {
+    fn join<F: Filter>(&mut self, index: NonZeroU32, listener: &mut Inner<F>, applied: &mut Applied) -> Result<()> {
         if self.joined.contains(&index) {
             return Ok(());
         }
@@ -223,7 +226,7 @@ impl Entry {
 
     fn forget_where<F: Filter>(
         &mut self,
-        listener: &mut Receiver<F>,
+        listener: &mut Inner<F>,
         applied: &mut Applied,
         is_dead: impl Fn(NonZeroU32) -> bool,
     ) {

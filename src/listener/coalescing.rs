@@ -1,79 +1,18 @@
-//! Receiving packets that the kernel put together, and handing them out one by one.
+//! Receiving packets that the kernel coalesced, and handing them out one by one.
 
-use core::fmt;
 use core::ops::ControlFlow;
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-
-use super::ListenOptions;
-use super::receiver::{BUDGET, Receiver};
+use super::receiving::{BUDGET, Inner, receive_error};
+use super::{COALESCING_BUFFER, CoalescingListener};
 use crate::address::Address;
 use crate::error::{Errno, Result};
-use crate::filter::{Always, Filter};
-use crate::group::{Family, Membership};
+use crate::filter::Filter;
 use crate::packet::Received;
+use crate::socket::Datagram;
 
-/// The length in bytes of the buffer that coalesced packets are received into: the longest datagram there is. A shorter one would
-/// lose packets.
-pub const COALESCING_BUFFER: usize = 65_535;
-
-/// Options for a listener that lets the kernel put packets together; the last call makes it.
-#[derive(Debug)]
-#[must_use]
-pub struct CoalescingOptions<'b, F = Always> {
-    options: ListenOptions<F>,
+/// The caller's buffer, and the packets in it that were not handed out yet.
+pub struct Coalescing<'b> {
     buffer: &'b mut [u8; COALESCING_BUFFER],
-    mtu: usize,
-}
-
-impl<'b, F: Filter> CoalescingOptions<'b, F> {
-    pub(super) const fn new(options: ListenOptions<F>, buffer: &'b mut [u8; COALESCING_BUFFER]) -> Self {
-        Self { options, buffer, mtu: COALESCING_BUFFER }
-    }
-
-    /// Cuts packets at this many bytes. Not set: they are never cut.
-    pub const fn mtu(mut self, bytes: usize) -> Self {
-        self.mtu = bytes;
-        self
-    }
-
-    /// Makes a listener that is bound to one group: see [`ListenOptions::bind`].
-    ///
-    /// # Errors
-    /// As [`ListenOptions::bind`], and [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) before Linux 5.0.
-    pub fn bind(self, membership: Membership) -> Result<CoalescingListener<'b, F>> {
-        let receiver = self.options.bound(membership, self.mtu, true)?;
-        Ok(CoalescingListener::new(receiver, self.buffer, self.mtu))
-    }
-
-    /// Makes a listener that is bound to a port alone: see [`ListenOptions::open`].
-    ///
-    /// # Errors
-    /// As [`ListenOptions::open`], and [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) before Linux 5.0.
-    pub fn open(self, port: u16, family: Family) -> Result<CoalescingListener<'b, F>> {
-        let receiver = self.options.opened(port, family, self.mtu, true)?;
-        Ok(CoalescingListener::new(receiver, self.buffer, self.mtu))
-    }
-}
-
-/// A [`Receiver`] that takes many packets in one call, into a borrowed buffer, and hands them out one by one.
-///
-/// ```no_run
-/// # use multicast::{COALESCING_BUFFER, Group, ListenOptions, Membership, Received};
-/// let mut buffer = [0; COALESCING_BUFFER];
-/// let mut listener = ListenOptions::new().coalesce(&mut buffer).bind(Membership::any(Group::DEFAULT))?;
-/// while let Received::Packet(packet) = listener.recv()? {
-///     println!("{}: {} bytes", packet.source(), packet.payload().len());
-/// }
-/// # Ok::<(), multicast::Error>(())
-/// ```
-///
-/// Packets wait in its buffer as well as in the kernel's. So call [`recv`](Self::recv) until it says
-/// [`Empty`](Received::Empty) before you wait: a poller knows only of the kernel's.
-pub struct CoalescingListener<'b, F = Always> {
-    receiver: Receiver<F>,
-    buffer: &'b mut [u8; COALESCING_BUFFER],
-    mtu: usize,
     rest: Rest,
 }
 
@@ -113,15 +52,38 @@ impl Rest {
     }
 }
 
-impl<'b, F: Filter> CoalescingListener<'b, F> {
-    const fn new(receiver: Receiver<F>, buffer: &'b mut [u8; COALESCING_BUFFER], mtu: usize) -> Self {
-        Self { receiver, buffer, mtu, rest: Rest::NOTHING }
+impl<'b> Coalescing<'b> {
+    pub(super) const fn new(buffer: &'b mut [u8; COALESCING_BUFFER]) -> Self {
+        Self { buffer, rest: Rest::NOTHING }
     }
 
-    /// Receives one packet, which is lent until the next call. It never blocks. Filter, MTU and counters see packets as they were
-    /// sent, not as the kernel put them together.
+    /// Fills the buffer, which is empty; or says why there is nothing to go on with.
+    #[inline(never)]
+    fn fill<F: Filter>(&mut self, inner: &mut Inner<F>, budget: &mut u32) -> ControlFlow<Result<Received<'static>>> {
+        // Never while packets wait in our own buffer, of which a poller does not know.
+        while *budget > 0 {
+            match inner.next_checked(self.buffer) {
+                Ok(Some((datagram, segment))) => {
+                    self.rest = Rest::of(datagram.source, datagram.length, segment);
+                    return ControlFlow::Continue(());
+                }
+                Ok(None) | Err(Errno::INTERRUPTED) => *budget = budget.saturating_sub(1),
+                Err(Errno::WOULD_BLOCK) => {
+                    inner.gatekeeper.queue_read();
+                    return ControlFlow::Break(Ok(Received::Empty));
+                }
+                Err(errno) => return ControlFlow::Break(Err(receive_error(errno))),
+            }
+        }
+        ControlFlow::Break(Ok(Received::Paused))
+    }
+}
+
+impl<F: Filter> CoalescingListener<'_, F> {
+    /// Receives one packet, which is lent until the next call. It never blocks. Filter, mtu and counters see packets as they were
+    /// sent, not as the kernel coalesced them.
     ///
-    /// Packets that the filter refuses are counted and passed over, 64 in one call at most, and those that came together with the
+    /// Packets that the filter rejects are counted and passed over, 64 in one call at most, and those that came together with the
     /// last of them.
     ///
     /// # Errors
@@ -129,92 +91,30 @@ impl<'b, F: Filter> CoalescingListener<'b, F> {
     // Inlined: of 64 packets that came together, 63 take these lines alone.
     #[inline]
     pub fn recv(&mut self) -> Result<Received<'_>> {
+        let Self { inner, buffer } = self;
         let mut budget = BUDGET;
         loop {
-            let Some((begin, end)) = self.rest.take() else {
-                match self.receive(&mut budget) {
+            let Some((begin, end)) = buffer.rest.take() else {
+                match buffer.fill(inner, &mut budget) {
                     ControlFlow::Continue(()) => continue,
                     ControlFlow::Break(result) => return result,
                 }
             };
             budget = budget.saturating_sub(1);
             let length = end.saturating_sub(begin);
-            let cut = begin.saturating_add(length.min(self.mtu));
-            let payload = self.buffer.get(begin..cut).unwrap_or(&[]);
-            if self.receiver.accepts(payload, length, &self.rest.source) {
-                let payload = self.buffer.get(begin..cut).unwrap_or(&[]);
-                return Ok(self.receiver.packet(payload, length, self.rest.source));
+            let cut = begin.saturating_add(length.min(inner.mtu.into()));
+            let datagram = Datagram { length, source: buffer.rest.source };
+            if inner.accepts(buffer.buffer.get(begin..cut).unwrap_or(&[]), length, &datagram.source) {
+                let payload = buffer.buffer.get(begin..cut).unwrap_or(&[]);
+                return Ok(inner.packet(payload, begin as u16, &datagram));
             }
         }
     }
-
-    /// Fills the buffer, which is empty; or says why there is nothing to go on with.
-    #[inline(never)]
-    fn receive(&mut self, budget: &mut u32) -> ControlFlow<Result<Received<'static>>> {
-        // Never while packets wait in our own buffer, of which a poller does not know.
-        while *budget > 0 {
-            match self.receiver.next_looked_at(self.buffer) {
-                Ok(Some((datagram, segment))) => {
-                    self.rest = Rest::of(datagram.source, datagram.length, segment);
-                    return ControlFlow::Continue(());
-                }
-                Ok(None) | Err(Errno::INTERRUPTED) => *budget = budget.saturating_sub(1),
-                Err(Errno::WOULD_BLOCK) => {
-                    self.receiver.settle();
-                    return ControlFlow::Break(Ok(Received::Empty));
-                }
-                Err(errno) => return ControlFlow::Break(Err(self.receiver.receive_error(errno))),
-            }
-        }
-        ControlFlow::Break(Ok(Received::Paused))
-    }
 }
 
-impl<'b, F: Filter> CoalescingListener<'b, F> {
-    /// Takes a filter of another type in place of this one: see [`Receiver::replace_filter`].
-    ///
-    /// # Errors
-    /// As [`Receiver::replace_filter`]; the socket is closed then.
-    pub fn with_filter<G: Filter>(self, filter: G) -> Result<CoalescingListener<'b, G>> {
-        let Self { receiver, buffer, mtu, rest } = self;
-        Ok(CoalescingListener { receiver: receiver.with_filter(filter)?, buffer, mtu, rest })
-    }
-}
-
-impl<F> core::ops::Deref for CoalescingListener<'_, F> {
-    type Target = Receiver<F>;
-
-    fn deref(&self) -> &Receiver<F> {
-        &self.receiver
-    }
-}
-
-impl<F> core::ops::DerefMut for CoalescingListener<'_, F> {
-    fn deref_mut(&mut self) -> &mut Receiver<F> {
-        &mut self.receiver
-    }
-}
-
-impl<F> AsFd for CoalescingListener<'_, F> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.receiver.as_fd()
-    }
-}
-
-/// Gives the socket away, which goes on to put packets together; those that were not handed out are dropped.
-impl<F> From<CoalescingListener<'_, F>> for OwnedFd {
-    fn from(listener: CoalescingListener<'_, F>) -> Self {
-        listener.receiver.into()
-    }
-}
-
-impl<F: fmt::Debug> fmt::Debug for CoalescingListener<'_, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CoalescingListener")
-            .field("receiver", &self.receiver)
-            .field("mtu", &self.mtu)
-            .field("rest", &self.rest)
-            .finish_non_exhaustive()
+impl AsRef<[u8]> for Coalescing<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.buffer
     }
 }
 

@@ -25,7 +25,7 @@ use linux_raw_sys::net as linux;
 use super::membership::setting_of;
 use super::{SOCKET, Socket};
 use crate::error::Errno;
-use crate::filter::kernel::{Instruction, MAX_INSTRUCTIONS, code};
+use crate::filter::kernel::{Instruction, code, with_buffer};
 use crate::group::Family;
 use crate::sys;
 
@@ -68,21 +68,11 @@ impl Socket {
         if is_bound || setting_of(c"/proc/sys/net/ipv4/udp_l3mdev_accept") != 0 {
             return false;
         }
-        if filter.len() < ROOM - 2 {
-            self.begin(&mut [Instruction::ZERO; ROOM], family, filter)
-        } else {
-            self.begin_at_large(family, filter)
-        }
-    }
-
-    #[inline(never)]
-    fn begin_at_large(&self, family: Family, filter: &[Instruction]) -> bool {
-        self.begin(&mut [Instruction::ZERO; MAX_INSTRUCTIONS], family, filter)
-    }
-
-    fn begin(&self, buffer: &mut [Instruction], family: Family, filter: &[Instruction]) -> bool {
-        let mut program = Program::with_filter(buffer, family, filter);
-        program.begin().is_some() && self.attach(program.instructions())
+        // The guard's own two instructions stand before the filter.
+        with_buffer::<ROOM, _>(filter.len().saturating_add(2), |buffer| {
+            let mut program = Program::with_filter(buffer, family, filter);
+            program.begin().is_some() && self.attach(program.instructions())
+        })
     }
 
     /// Lets a group on an interface through.
@@ -138,21 +128,12 @@ impl Socket {
     fn change(&self, family: Family, change: Change<'_>) -> Guard {
         let length = sys::attached_filter(&self.fd, &mut []).unwrap_or(0);
         let more = if let Change::Filter(filter) = change { filter.len() } else { SPARE };
-        let is_done = if length.saturating_add(more) <= ROOM {
-            self.change_in(&mut [Instruction::ZERO; ROOM], length, family, change)
-        } else {
-            self.change_at_large(length, family, change)
-        };
+        let is_done =
+            with_buffer::<ROOM, _>(length.saturating_add(more), |buffer| self.change_in(buffer, length, family, change));
         match is_done {
             Some(()) => Guard::Kept,
             None => Guard::Lost,
         }
-    }
-
-    /// Apart, so that others do not take so much of the stack.
-    #[inline(never)]
-    fn change_at_large(&self, length: usize, family: Family, change: Change<'_>) -> Option<()> {
-        self.change_in(&mut [Instruction::ZERO; MAX_INSTRUCTIONS], length, family, change)
     }
 
     /// `None` where the guard is gone, or another filter could not be put behind it.
@@ -192,27 +173,16 @@ impl Socket {
         None
     }
 
-    /// Writes the guard anew before another filter.
+    /// Writes the same guard before another filter.
     fn exchange(&self, old: &Program<'_>, filter: &[Instruction]) -> Option<()> {
-        if filter.len().saturating_add(old.instructions().len()) <= ROOM {
-            self.exchange_in(&mut [Instruction::ZERO; ROOM], old, filter)
-        } else {
-            self.exchange_at_large(old, filter)
-        }
-    }
-
-    #[inline(never)]
-    fn exchange_at_large(&self, old: &Program<'_>, filter: &[Instruction]) -> Option<()> {
-        self.exchange_in(&mut [Instruction::ZERO; MAX_INSTRUCTIONS], old, filter)
-    }
-
-    fn exchange_in(&self, buffer: &mut [Instruction], old: &Program<'_>, filter: &[Instruction]) -> Option<()> {
-        let mut program = Program::with_filter(buffer, old.family, filter);
-        program.begin()?;
-        for entry in (0..old.entries()).rev() {
-            program.add(old.entry(entry)?)?;
-        }
-        self.attach(program.instructions()).then_some(())
+        with_buffer::<ROOM, _>(filter.len().saturating_add(old.instructions().len()), |buffer| {
+            let mut program = Program::with_filter(buffer, old.family, filter);
+            program.begin()?;
+            for entry in (0..old.entries()).rev() {
+                program.add(old.entry(entry)?)?;
+            }
+            self.attach(program.instructions()).then_some(())
+        })
     }
 
     /// Reads the program that is attached to the end of a buffer; `None` where it has no guard.

@@ -34,41 +34,18 @@ enum Hears {
 }
 
 impl Socket {
-    /// Joins what the membership says. To have joined it before is fine. Asks before it is joined on each interface.
-    pub(crate) fn join(&self, membership: &Membership, mut before: impl FnMut(NonZeroU32) -> Result<()>) -> Result<()> {
-        if membership.interface() != Interface::All {
-            let index = route::index(membership.group(), membership.interface(), Operation::Join)?;
-            before(index)?;
-            return self.join_on(membership, index);
-        }
-        let mut joined = 0_usize;
-        route::each_multicast_interface(Operation::Join, |index| {
-            before(index)?;
-            match self.join_on(membership, index) {
-                Ok(()) => {
-                    joined = joined.saturating_add(1);
-                    Ok(())
-                }
-                // It is gone since it was listed, or does not speak the family.
-                Err(error) if matches!(error.kind(), ErrorKind::NoSuchInterface | ErrorKind::NoAddress) => Ok(()),
-                Err(error) => Err(error),
-            }
-        })?;
-        if joined == 0 {
-            return Err(Error::new(Operation::Join, membership.object(), ErrorKind::NoSuchInterface));
-        }
-        Ok(())
-    }
-
-    /// Binds to the interface that is meant for the group, whose index is given back: nothing that comes in on another one will be
-    /// heard (`SO_BINDTOIFINDEX`, `socket(7)`).
+    /// The index of the interface that is meant for the group. With `bind` the socket is bound to it, too: then nothing arrives that came
+    /// in on another one (`SO_BINDTOIFINDEX`, `socket(7)`).
     #[inline(always)]
-    pub(crate) fn bind_to_interface(&self, group: Group, interface: Interface) -> Result<NonZeroU32> {
-        let index = route::index_by(&self.fd, group, interface, Operation::Bind)?;
-        match sys::setsockopt_int(&self.fd, SOCKET, linux::SO_BINDTOIFINDEX, index.get()) {
-            Ok(()) => Ok(index),
-            Err(errno) => Err(Error::system(Operation::Bind, Membership::any(group).on(interface).object(), errno)),
+    pub(crate) fn index_of(&self, group: Group, interface: Interface, bind: bool) -> Result<NonZeroU32> {
+        let operation = if bind { Operation::Bind } else { Operation::Join };
+        let index = route::index_by(&self.fd, group, interface, operation)?;
+        if bind {
+            if let Err(errno) = sys::setsockopt_int(&self.fd, SOCKET, linux::SO_BINDTOIFINDEX, index.get()) {
+                return Err(Error::system(operation, Membership::any(group).on(interface).object(), errno));
+            }
         }
+        Ok(index)
     }
 
     /// Whether it is bound to this interface.
@@ -78,13 +55,6 @@ impl Socket {
 
     /// Joins a group, from any source and on one interface, on a socket that has joined nothing yet: it can meet neither another
     /// membership in the group nor a limit.
-    #[inline(always)]
-    pub(crate) fn join_first(&self, group: Group, interface: Interface) -> Result<()> {
-        let index = route::index_by(&self.fd, group, interface, Operation::Join)?;
-        self.join_first_on(group, interface, index)
-    }
-
-    /// The same where the interface's index is known.
     #[inline(always)]
     pub(crate) fn join_first_on(&self, group: Group, interface: Interface, index: NonZeroU32) -> Result<()> {
         let mut request = [0; REQUEST];
@@ -212,6 +182,27 @@ impl Socket {
         };
         sys::setsockopt(&self.fd, level(group), name, request.get(..length).unwrap_or(&request))
     }
+}
+
+/// Calls `join` with the index of each interface that the membership names. An interface that is gone, or does not speak the family,
+/// is no error where all are meant.
+pub(crate) fn each_interface_to_join(membership: &Membership, mut join: impl FnMut(NonZeroU32) -> Result<()>) -> Result<()> {
+    if membership.interface() != Interface::All {
+        return join(route::index(membership.group(), membership.interface(), Operation::Join)?);
+    }
+    let mut joined = 0_usize;
+    route::each_multicast_interface(Operation::Join, |index| match join(index) {
+        Ok(()) => {
+            joined = joined.saturating_add(1);
+            Ok(())
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::NoSuchInterface | ErrorKind::NoAddress) => Ok(()),
+        Err(error) => Err(error),
+    })?;
+    if joined == 0 {
+        return Err(Error::new(Operation::Join, membership.object(), ErrorKind::NoSuchInterface));
+    }
+    Ok(())
 }
 
 const fn level(group: IpAddr) -> u32 {

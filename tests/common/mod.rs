@@ -17,7 +17,21 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use multicast::filter::Filter;
-use multicast::{Events, Group, Interest, Interface, Listener, Membership, Poller, Received, SendOptions, Token};
+use multicast::{Events, Group, Interest, Interface, Listener, Membership, Packet, Poller, Received, SendOptions, Token};
+
+/// What one call brought, where a test knows that it is a packet or nothing.
+pub trait OnePacket<'a> {
+    fn packet(self) -> Option<Packet<'a>>;
+}
+
+impl<'a> OnePacket<'a> for Received<'a> {
+    fn packet(self) -> Option<Packet<'a>> {
+        match self {
+            Received::Packet(packet) => Some(packet),
+            Received::Empty | Received::Paused => None,
+        }
+    }
+}
 
 /// The interface of all tests: packets do not leave the machine.
 pub const LO: Interface = Interface::LOOPBACK;

@@ -119,6 +119,18 @@ impl Instruction {
     }
 }
 
+/// Calls `work` with room for this many instructions: a buffer of `SMALL` of them where that is enough, else one of 32 KiB, which only
+/// a function of its own has on its stack.
+#[inline(always)]
+pub(crate) fn with_buffer<const SMALL: usize, R>(instructions: usize, work: impl FnOnce(&mut [Instruction]) -> R) -> R {
+    if instructions <= SMALL { work(&mut [Instruction::ZERO; SMALL]) } else { with_large_buffer(work) }
+}
+
+#[inline(never)]
+fn with_large_buffer<R>(work: impl FnOnce(&mut [Instruction]) -> R) -> R {
+    work(&mut [Instruction::ZERO; MAX_INSTRUCTIONS])
+}
+
 /// The codes of instructions that we use, and places that every packet has (`linux/bpf_common.h`, `linux/filter.h`).
 pub(crate) mod code {
     /// Load a word, half a word, a byte from a fixed place.

@@ -74,8 +74,9 @@ fn batches_to_coalesced(trial: &Trial) {
         let group = kind.group();
         let membership = multicast::Membership::any(group).on(ear(trial));
         let mut buffer = Box::new([0; multicast::COALESCING_BUFFER]);
-        let options = multicast::ListenOptions::new().receive_buffer(1 << 20).coalesce(&mut buffer);
-        let mut listener = b.within(move || options.bind(membership).unwrap());
+        let options = multicast::ListenOptions::new().receive_buffer(1 << 20);
+        let mut listener =
+            b.within(|| options.bind_coalescing(membership, multicast::COALESCING_BUFFER, &mut buffer).unwrap());
         a.within(|| {
             let mut caster = SendOptions::new().interface(interface(0)).batches::<16, _>(group, &packets).unwrap();
             while caster.step().unwrap() != multicast::Progress::Done {}

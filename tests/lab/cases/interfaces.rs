@@ -137,7 +137,7 @@ fn nothing_that_was_not_joined(trial: &Trial) {
     for kind in [Kind::V4, Kind::SiteLocal] {
         let (ours, theirs) = (kind.group(), kind.group_of(2));
         let mut listener = net.middle.within(|| {
-            let mut listener = ListenOptions::new().open::<64>(ours.port(), ours.family()).unwrap();
+            let mut listener = ListenOptions::new().bind::<64>(Bind::Port(ours.port(), ours.family())).unwrap();
             listener.join(&Membership::any(ours).on(interface(0))).unwrap();
             listener
         });

@@ -97,7 +97,7 @@ fn the_limit_of_ipv6(trial: &Trial) {
     let (_a, b) = two_hosts();
     b.set("net/core/optmem_max", trial.pick("20480", "204800"));
     let error = b.within(|| {
-        let mut listener = ListenOptions::new().open::<64>(5000, multicast::Family::V6).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(Bind::Port(5000, multicast::Family::V6)).unwrap();
         (1..1_000).find_map(|number| listener.join(&membership(Kind::SiteLocal, number)).err())
     });
     let error = error.expect("1,000 groups are no limit");

@@ -18,20 +18,25 @@ const COUNT: u32 = 3;
 freestanding::program!(main);
 
 fn main(_: Arguments) -> ! {
-    // 24 instructions are enough for this prefix, and take less of the stack than 64.
-    let options = ListenOptions::new().reuse_port(false).instructions::<24>().filter(Prefix(PREFIX));
+    let options = ListenOptions::new().reuse_port(false).filter(Prefix(PREFIX));
     let mut listener = or_exit(options.bind::<1500>(Membership::any(GROUP).on(Interface::LOOPBACK)));
     let (poller, mut events) = (or_exit(Poller::new()), Events::<1>::new());
     or_exit(poller.register(&listener, Token(0), Interest::READABLE));
     let mut left = COUNT;
     loop {
         or_exit(poller.poll(&mut events, None));
-        while let Received::Packet(packet) = or_exit(listener.recv()) {
-            print(Stream::Output, packet.payload());
-            print(Stream::Output, b"\n");
-            left -= 1;
-            if left == 0 {
-                exit(0);
+        loop {
+            match or_exit(listener.recv()) {
+                Received::Packet(packet) => {
+                    print(Stream::Output, packet.payload());
+                    print(Stream::Output, b"\n");
+                    left -= 1;
+                    if left == 0 {
+                        exit(0);
+                    }
+                }
+                Received::Paused => continue,
+                Received::Empty => break,
             }
         }
     }

@@ -15,7 +15,7 @@ use core::num::NonZeroU32;
 use freestanding::{Arguments, Stream, exit, or_exit, print};
 use multicast::filter::Prefix;
 use multicast::{
-    Events, Group, Interest, Interface, ListenOptions, Membership, Multicaster, Name, Poller, Progress, Received,
+    Bind, Events, Group, Interest, Interface, ListenOptions, Membership, Multicaster, Name, Poller, Progress, Received,
     SendOptions, Token,
 };
 
@@ -51,14 +51,20 @@ fn listen(mut arguments: Arguments, poller: &Poller) -> ! {
     let filter = Prefix(arguments.next().unwrap_or(b""));
     // Bound to its interface it needs no guard, also for IPv6; and the kernel runs the filter.
     let options = ListenOptions::new().reuse_port(false).filter(filter);
-    let mut listener = or_exit(options.bind_to_interface::<1500>(Membership::any(group).on(interface)));
+    let mut listener = or_exit(options.bind::<1500>(Bind::Interface(Membership::any(group).on(interface))));
     let mut events = Events::<1>::new();
     or_exit(poller.register(&listener, Token(0), Interest::READABLE));
     loop {
         or_exit(poller.poll(&mut events, None));
-        while let Received::Packet(packet) = or_exit(listener.recv()) {
-            print(Stream::Output, packet.payload());
-            print(Stream::Output, b"\n");
+        loop {
+            match or_exit(listener.recv()) {
+                Received::Packet(packet) => {
+                    print(Stream::Output, packet.payload());
+                    print(Stream::Output, b"\n");
+                }
+                Received::Paused => continue,
+                Received::Empty => break,
+            }
         }
     }
 }

@@ -14,9 +14,9 @@ use freestanding::{Arguments, Stream, exit, or_exit, print};
 use multicast::filter::kernel::{self, Assembler, Fit, Instruction, Program};
 use multicast::filter::{self, At, Contains, Filter, Length, Masked, Never, Port, Prefix, Source, Subnet, Suffix};
 use multicast::{
-    AsFd, COALESCING_BUFFER, Change, Error, ErrorKind, Events, Family, Group, Interest, Interface, Links, ListenOptions,
-    Listener, Membership, Memberships, Metadata, Multicaster, Name, OwnedFd, Packet, Poller, Progress, Received, Receiver,
-    SendOptions, Token, Ttl,
+    AsFd, Bind, COALESCING_BUFFER, Change, Error, ErrorKind, Events, Family, Group, Interest, Interface, Links,
+    ListenOptions, Listener, Membership, Memberships, Metadata, Multicaster, Name, OwnedFd, Packet, Poller, Progress,
+    Received, Receiver, SendOptions, Token, Ttl,
 };
 
 freestanding::program!(main);
@@ -103,19 +103,27 @@ fn show_packet(packet: &Packet<'_>) {
 }
 
 fn receive_all<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>) {
-    while let Some(packet) = or_exit(listener.recv()).packet() {
-        show_packet(&packet);
+    let head = loop {
+        match or_exit(listener.recv()) {
+            Received::Packet(packet) if packet.is_truncated() => break Some(packet.head()),
+            Received::Packet(packet) => show_packet(&packet),
+            Received::Paused => continue,
+            Received::Empty => break None,
+        }
+    };
+    if let Some(head) = head {
+        show_packet(&listener.packet(head));
     }
     let counters = listener.counters();
     show(&[&counters.received.to_ne_bytes(), &counters.dropped.unwrap_or(0).to_ne_bytes()]);
 }
 
 fn listen(unknown: &mut Unknown) {
-    receive_all(&mut or_exit(Listener::<1500>::bind(membership(unknown))));
+    receive_all(&mut or_exit(ListenOptions::new().bind::<1500>(membership(unknown))));
     receive_all(&mut or_exit(ListenOptions::new().metadata().bind::<1500>(membership(unknown))));
     let options = ListenOptions::new().reuse_port(false).kernel_filter(number(unknown) > 0);
-    receive_all(&mut or_exit(options.receive_buffer(number(unknown)).bind_to_interface::<100>(membership(unknown))));
-    let mut listener = or_exit(ListenOptions::new().bind_to::<9000>(group(unknown)));
+    receive_all(&mut or_exit(options.receive_buffer(number(unknown)).bind::<100>(Bind::Interface(membership(unknown)))));
+    let mut listener = or_exit(ListenOptions::new().bind::<9000>(Bind::Later(group(unknown))));
     or_exit(listener.join(&membership(unknown)));
     or_exit(listener.block(&membership(unknown), address(unknown)));
     or_exit(listener.unblock(&membership(unknown), address(unknown)));
@@ -125,7 +133,7 @@ fn listen(unknown: &mut Unknown) {
 
 fn listen_by_port(unknown: &mut Unknown) {
     let family = group(unknown).family();
-    let mut listener = or_exit(ListenOptions::new().open::<1500>(number(unknown) as u16, family));
+    let mut listener = or_exit(ListenOptions::new().bind::<1500>(Bind::Port(number(unknown) as u16, family)));
     or_exit(listener.join(&membership(unknown)));
     receive_all(&mut listener);
     or_exit(listener.leave(&membership(unknown)));
@@ -136,27 +144,29 @@ fn receive(unknown: &mut Unknown) {
     let options = || ListenOptions::new().metadata();
     let mut receiver = match number(unknown) {
         0 => or_exit(options().bind_receiver(membership(unknown), number(unknown))),
-        1 => or_exit(options().bind_receiver_to(group(unknown), number(unknown))),
-        2 => or_exit(options().bind_receiver_to_interface(membership(unknown), number(unknown))),
-        _ => or_exit(options().open_receiver(number(unknown) as u16, Family::V6, number(unknown))),
+        1 => or_exit(options().bind_receiver(Bind::Later(group(unknown)), number(unknown))),
+        2 => or_exit(options().bind_receiver(Bind::Interface(membership(unknown)), number(unknown))),
+        _ => or_exit(options().bind_receiver(Bind::Port(number(unknown) as u16, Family::V6), number(unknown))),
     };
     let mut room = [0; 2000];
     let buffer = room.get_mut(..number(unknown)).unwrap_or_default();
     while let Received::Packet(packet) = or_exit(receiver.recv_into(buffer)) {
-        show_packet(&packet);
+        let (head, metadata) = (packet.head(), packet.metadata().copied());
+        show_packet(&head.packet(buffer, metadata.as_ref()));
     }
 }
 
 fn coalesce(unknown: &mut Unknown) {
     let mut buffer = [0; COALESCING_BUFFER];
-    let options = ListenOptions::new().coalesce(&mut buffer).mtu(number(unknown));
-    let mut listener = or_exit(or_exit(options.bind(membership(unknown))).with_filter(Prefix(word(unknown))));
+    let options = ListenOptions::new();
+    let listener = or_exit(options.bind_coalescing(membership(unknown), number(unknown), &mut buffer));
+    let mut listener = or_exit(listener.with_filter(Prefix(word(unknown))));
     while let Received::Packet(packet) = or_exit(listener.recv()) {
         show_packet(&packet);
     }
     let mut buffer = [0; COALESCING_BUFFER];
-    let options = ListenOptions::new().metadata().coalesce(&mut buffer);
-    let mut listener = or_exit(options.open(number(unknown) as u16, Family::V4));
+    let place = Bind::Port(number(unknown) as u16, Family::V4);
+    let mut listener = or_exit(ListenOptions::new().metadata().bind_coalescing(place, number(unknown), &mut buffer));
     or_exit(listener.join(&membership(unknown)));
     while let Received::Packet(packet) = or_exit(listener.recv()) {
         show_packet(&packet);
@@ -165,7 +175,7 @@ fn coalesce(unknown: &mut Unknown) {
 
 fn rejoin(unknown: &mut Unknown) {
     let mut links = or_exit(Links::watch());
-    let mut listener = or_exit(ListenOptions::new().open::<1500>(number(unknown) as u16, Family::V4));
+    let mut listener = or_exit(ListenOptions::new().bind::<1500>(Bind::Port(number(unknown) as u16, Family::V4)));
     let mut book = Memberships::<4>::new();
     or_exit(book.join(membership(unknown), &mut listener));
     while let Some(change) = or_exit(links.next()) {
@@ -185,9 +195,10 @@ fn filter(unknown: &mut Unknown) {
     let places = At(number(unknown), word(unknown)).or(Masked(number(unknown), word(unknown), word(unknown)));
     let sender = Source(subnet).and(Port(number(unknown) as u16)).or(Never);
     let wanted = text.or(places).and(sender).and(Length(number(unknown)..=number(unknown)));
-    receive_all(&mut or_exit(ListenOptions::new().filter(wanted).instructions::<512>().bind::<1500>(membership(unknown))));
+    receive_all(&mut or_exit(ListenOptions::new().filter(wanted).max_instructions(512).bind::<1500>(membership(unknown))));
     let length = number(unknown);
-    let closure = ListenOptions::new().filter_fn(|payload, sender| payload.len() > length && sender.port() > 1);
+    let closure = ListenOptions::new()
+        .filter(filter::by(|payload: &[u8], sender: SocketAddr| payload.len() > length && sender.port() > 1));
     receive_all(&mut or_exit(closure.bind::<1500>(membership(unknown))));
     let by = filter::by(|payload: &[u8], sender: SocketAddr| payload.len() > length || sender.is_ipv4());
     receive_all(&mut or_exit(ListenOptions::new().filter(by.or(Prefix(word(unknown)))).bind::<1500>(membership(unknown))));
@@ -197,7 +208,7 @@ fn change_filter(unknown: &mut Unknown) {
     let options = ListenOptions::new().filter(Prefix(word(unknown)));
     let mut listener = match number(unknown) {
         0 => or_exit(options.bind::<1500>(membership(unknown))),
-        _ => or_exit(options.open::<1500>(number(unknown) as u16, Family::V6)),
+        _ => or_exit(options.bind::<1500>(Bind::Port(number(unknown) as u16, Family::V6))),
     };
     show(&[listener.filter().0]);
     show(&[or_exit(listener.replace_filter(Prefix(word(unknown)))).0]);
@@ -300,7 +311,7 @@ fn poll(unknown: &mut Unknown) {
 }
 
 fn adopt(unknown: &mut Unknown) {
-    let listener = or_exit(Listener::<1500>::bind(membership(unknown)));
+    let listener = or_exit(ListenOptions::new().bind::<1500>(membership(unknown)));
     receive_all(&mut or_exit(Listener::<1500>::try_from(OwnedFd::from(listener))));
     let receiver = or_exit(ListenOptions::new().bind_receiver(membership(unknown), 1500));
     let receiver = or_exit(Receiver::try_from(OwnedFd::from(receiver)));

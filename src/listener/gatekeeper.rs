@@ -1,0 +1,192 @@
+//! Who keeps out what this listener did not join.
+
+use core::fmt;
+
+/// Who keeps strangers out: one of the legal states.
+///
+/// What was not joined reaches a socket in several ways (see [`Socket::listening`](crate::socket::Socket::listening)). Where the
+/// socket itself or a program in the kernel stops it, packets are received by the cheapest call. Where *we* check, the function that
+/// does so is the payload of the state, of type `P`: a state that says "we check" cannot be without it.
+///
+/// Only a program that can come to need that function is linked with it. So the transitions into those states are given it.
+pub(super) enum Gatekeeper<P> {
+    /// The socket: by the address that it is bound to, and its options. With the function where the caller wants metadata.
+    Bind(Option<P>),
+    /// The guard, a program in the kernel. With the function where the caller wants metadata.
+    Guard(Option<P>),
+    /// The guard checks what arrives; we check what was queued before a membership ended.
+    Draining(P, Wants),
+    /// We check each packet.
+    We(P, Wants),
+}
+
+/// What the caller wants of each packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wants {
+    Payload,
+    Metadata,
+}
+
+impl Wants {
+    const fn of<P>(path: &Option<P>) -> Self {
+        if path.is_some() { Self::Metadata } else { Self::Payload }
+    }
+
+    /// What a state needs in which nobody checks here.
+    const fn path<P: Copy>(self, path: P) -> Option<P> {
+        match self {
+            Self::Metadata => Some(path),
+            Self::Payload => None,
+        }
+    }
+}
+
+impl<P: Copy> Gatekeeper<P> {
+    /// The function that receives where payload and source are not enough; `None` is the fast path.
+    #[inline(always)]
+    pub(super) const fn path(&self) -> Option<P> {
+        match self {
+            Self::Bind(path) | Self::Guard(path) => *path,
+            Self::Draining(path, _) | Self::We(path, _) => Some(*path),
+        }
+    }
+
+    /// Whether each packet's destination and interface are to be checked here.
+    pub(super) const fn checks_here(&self) -> bool {
+        matches!(self, Self::Draining(..) | Self::We(..))
+    }
+
+    /// Whether the kernel runs the guard.
+    pub(super) const fn has_guard(&self) -> bool {
+        matches!(self, Self::Guard(_) | Self::Draining(..))
+    }
+
+    pub(super) const fn wants(&self) -> Wants {
+        match self {
+            Self::Bind(path) | Self::Guard(path) => Wants::of(path),
+            Self::Draining(_, wants) | Self::We(_, wants) => *wants,
+        }
+    }
+
+    /// The kernel has taken the guard: nobody needs to check here.
+    pub(super) const fn guard_attached(&mut self) {
+        if let Self::We(path, wants) = *self {
+            *self = Self::Guard(wants.path(path));
+        }
+    }
+
+    /// A membership has ended. The guard has let its packets through until now, and some may be queued.
+    pub(super) const fn membership_ended(&mut self, path: P) {
+        if let Self::Guard(with) = self {
+            *self = Self::Draining(path, Wants::of(with));
+        }
+    }
+
+    /// All that was queued has been read.
+    #[inline]
+    pub(super) const fn queue_read(&mut self) {
+        if let Self::Draining(path, wants) = *self {
+            *self = Self::Guard(wants.path(path));
+        }
+    }
+
+    /// The guard is gone: the kernel had no room for a change of it, or somebody else took it off.
+    pub(super) const fn guard_lost(&mut self, path: P) {
+        if self.has_guard() {
+            *self = Self::We(path, self.wants());
+        }
+    }
+
+    /// The address is shared in a way that brings what others have joined. A guard stops that; a bind does not.
+    pub(super) const fn address_shared(&mut self, path: P) {
+        if let Self::Bind(with) = self {
+            *self = Self::We(path, Wants::of(with));
+        }
+    }
+
+    /// The same state with another function.
+    pub(super) const fn with_path<Q: Copy>(&self, path: Q) -> Gatekeeper<Q> {
+        match self {
+            Self::Bind(with) => Gatekeeper::Bind(Wants::of(with).path(path)),
+            Self::Guard(with) => Gatekeeper::Guard(Wants::of(with).path(path)),
+            Self::Draining(_, wants) => Gatekeeper::Draining(path, *wants),
+            Self::We(_, wants) => Gatekeeper::We(path, *wants),
+        }
+    }
+}
+
+impl<P: Copy> fmt::Debug for Gatekeeper<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bind(_) => "the socket's address",
+            Self::Guard(_) => "the guard",
+            Self::Draining(..) => "the guard, and a check of what was queued",
+            Self::We(..) => "a check of each packet",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Keeper = Gatekeeper<char>;
+
+    const STATES: [fn(Wants) -> Keeper; 4] = [
+        |wants| Keeper::Bind(wants.path('p')),
+        |wants| Keeper::Guard(wants.path('p')),
+        |wants| Keeper::Draining('p', wants),
+        |wants| Keeper::We('p', wants),
+    ];
+
+    /// The number of a state, as in `STATES`.
+    fn number<P>(keeper: &Gatekeeper<P>) -> usize {
+        match keeper {
+            Gatekeeper::Bind(_) => 0,
+            Gatekeeper::Guard(_) => 1,
+            Gatekeeper::Draining(..) => 2,
+            Gatekeeper::We(..) => 3,
+        }
+    }
+
+    #[test]
+    fn each_event_leads_from_each_state_to_one_legal_state() {
+        const BIND: usize = 0;
+        const GUARD: usize = 1;
+        const DRAINING: usize = 2;
+        const WE: usize = 3;
+        type Event = (&'static str, fn(&mut Keeper), [usize; 4]);
+        let table: [Event; 5] = [
+            // In the state:                                                  Bind  Guard     Draining  We
+            ("guard attached", |keeper| keeper.guard_attached(), [BIND, GUARD, DRAINING, GUARD]),
+            ("membership ended", |keeper| keeper.membership_ended('p'), [BIND, DRAINING, DRAINING, WE]),
+            ("queue read", |keeper| keeper.queue_read(), [BIND, GUARD, GUARD, WE]),
+            ("guard lost", |keeper| keeper.guard_lost('p'), [BIND, WE, WE, WE]),
+            ("address shared", |keeper| keeper.address_shared('p'), [WE, GUARD, DRAINING, WE]),
+        ];
+        for (event, happens, expected) in table {
+            for (from, state) in STATES.iter().enumerate() {
+                for wants in [Wants::Payload, Wants::Metadata] {
+                    let mut keeper = state(wants);
+                    happens(&mut keeper);
+                    assert_eq!((number(&keeper), keeper.wants()), (expected[from], wants), "{event}, in state {from}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_checks_here_has_the_function_that_checks() {
+        let expected = [(false, false), (false, true), (true, true), (true, false)];
+        for (state, (checks, guard)) in STATES.iter().zip(expected) {
+            for wants in [Wants::Payload, Wants::Metadata] {
+                let keeper = state(wants);
+                assert_eq!((keeper.checks_here(), keeper.has_guard()), (checks, guard), "{keeper:?}");
+                assert_eq!(keeper.path().is_some(), checks || wants == Wants::Metadata, "{keeper:?}");
+                let other = keeper.with_path(1);
+                assert_eq!((number(&other), other.wants()), (number(&keeper), wants));
+                assert_eq!(other.path(), keeper.path().map(|_| 1));
+            }
+        }
+    }
+}

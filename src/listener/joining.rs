@@ -1,0 +1,160 @@
+//! Joining and leaving: what is checked before, and how the guard follows.
+//!
+//! The guard lets a group through before it is joined, so that no packet is lost, and refuses it after it was left. What the kernel
+//! had queued until then is checked packet by packet.
+
+use core::net::IpAddr;
+use core::num::NonZeroU32;
+
+use super::ListeningSocket;
+use super::receiving::Inner;
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::filter::Filter;
+use crate::group::Membership;
+use crate::socket::{Guard, each_interface_to_join, family_of};
+
+impl<B, F: Filter> ListeningSocket<B, F> {
+    /// Joins a group on an interface (`MCAST_JOIN_GROUP`, `ip(7)`). It does nothing if the listener has joined it already.
+    ///
+    /// A listener that is bound to one group can join that group on further interfaces, unless it is
+    /// [bound to its interface](crate::Bind::Interface), too. One that is bound to a port joins any group of that port and of its
+    /// family.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BoundToGroup`], [`ErrorKind::OneInterface`], [`ErrorKind::PortMismatch`] and [`ErrorKind::FamilyMismatch`] where
+    /// its packets would never arrive; [`ErrorKind::NoSuchInterface`]; [`ErrorKind::NoAddress`] where the interface has no IPv6, as
+    /// with an MTU of less than 1,280; [`ErrorKind::Unreachable`] where no interface was named and there is no route;
+    /// [`ErrorKind::InterfaceNeeded`] for a link-local group without an interface; [`ErrorKind::LimitReached`] and
+    /// [`ErrorKind::SourceLimitReached`]; [`ErrorKind::MixedSources`] where the group was joined there in the other way, from any
+    /// source or from named ones: the kernel would turn the one into the other.
+    ///
+    /// On [`Interface::All`](crate::Interface::All) the interfaces that were joined before an error stay joined.
+    /// [`Memberships`](crate::Memberships) also joins on interfaces that appear later or are created again.
+    #[doc(alias = "MCAST_JOIN_GROUP")]
+    #[doc(alias = "MCAST_JOIN_SOURCE_GROUP")]
+    #[doc(alias = "IP_ADD_MEMBERSHIP")]
+    pub fn join(&mut self, membership: &Membership) -> Result<()> {
+        self.inner.join(membership)
+    }
+
+    /// Leaves a group on an interface (`MCAST_LEAVE_GROUP`, `ip(7)`). It does nothing if the listener is no member.
+    ///
+    /// Packets that the kernel had queued before may still come, except on a listener with a guard: one that has a wildcard or an
+    /// IPv6 address and is not bound to its interface.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    #[doc(alias = "MCAST_LEAVE_GROUP")]
+    #[doc(alias = "IP_DROP_MEMBERSHIP")]
+    pub fn leave(&mut self, membership: &Membership) -> Result<()> {
+        self.inner.leave(membership)
+    }
+
+    /// Stops receiving from this source of a group that is joined from any source (`MCAST_BLOCK_SOURCE`, `ip(7)`). It does nothing if
+    /// the source is blocked already.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join); [`ErrorKind::NotJoined`]; [`ErrorKind::MixedSources`] where the group was joined from named sources:
+    /// [leave](Self::leave) the source instead; [`ErrorKind::SourceLimitReached`].
+    #[doc(alias = "MCAST_BLOCK_SOURCE")]
+    pub fn block(&mut self, membership: &Membership, source: IpAddr) -> Result<()> {
+        self.inner.check_source(membership, Some(source), Operation::Block)?;
+        self.inner.socket.set_blocked(membership, source, true)
+    }
+
+    /// Receives from a blocked source again (`MCAST_UNBLOCK_SOURCE`, `ip(7)`). It does nothing if the source is not blocked.
+    ///
+    /// # Errors
+    /// As [`block`](Self::block).
+    #[doc(alias = "MCAST_UNBLOCK_SOURCE")]
+    pub fn unblock(&mut self, membership: &Membership, source: IpAddr) -> Result<()> {
+        self.inner.check_source(membership, Some(source), Operation::Unblock)?;
+        self.inner.socket.set_blocked(membership, source, false)
+    }
+}
+
+impl<F: Filter> Inner<F> {
+    pub(super) fn join(&mut self, membership: &Membership) -> Result<()> {
+        self.check_source(membership, membership.only_source(), Operation::Join)?;
+        let joined = each_interface_to_join(membership, |index| {
+            self.admit(membership, index)?;
+            self.socket.join_on(membership, index)
+        });
+        self.undo_unless(membership, joined)
+    }
+
+    pub(crate) fn leave(&mut self, membership: &Membership) -> Result<()> {
+        self.check_source(membership, membership.only_source(), Operation::Leave)?;
+        let left = self.socket.leave(membership);
+        self.left(membership);
+        left
+    }
+
+    /// Joins the membership's group on the interface of this index, whichever interface it names.
+    pub(crate) fn join_on(&mut self, membership: &Membership, index: NonZeroU32) -> Result<()> {
+        self.check_source(membership, membership.only_source(), Operation::Join)?;
+        self.admit(membership, index)?;
+        let joined = self.socket.join_on(membership, index);
+        self.undo_unless(membership, joined)
+    }
+
+    /// Leaves the group on the interface of this index, which may not exist any more.
+    pub(crate) fn forget(&mut self, membership: &Membership, index: NonZeroU32) {
+        self.socket.forget(membership, index);
+        self.left(membership);
+    }
+
+    /// Whether it is a member of the group on the interface of this index, as the kernel says.
+    pub(crate) fn is_member(&self, group: IpAddr, index: NonZeroU32) -> bool {
+        self.socket.is_member(group, index)
+    }
+
+    /// Lets the group, which is about to be joined on this interface, through the guard. Where that cannot be, we check each packet from
+    /// now on. Where the group's packets would never arrive, it is an error.
+    fn admit(&mut self, membership: &Membership, interface: NonZeroU32) -> Result<()> {
+        if self.one_interface && !self.socket.is_bound_to_interface(interface) {
+            return Err(Error::new(Operation::Join, membership.object(), ErrorKind::OneInterface));
+        }
+        if self.gatekeeper.has_guard() && self.socket.admit(membership.group().address(), interface) == Guard::Lost {
+            self.gatekeeper.guard_lost(Self::recv_checked);
+        }
+        Ok(())
+    }
+
+    /// The guard stops letting through what it was told to, where joining failed.
+    fn undo_unless(&mut self, membership: &Membership, joined: Result<()>) -> Result<()> {
+        if joined.is_err() {
+            self.left(membership);
+        }
+        joined
+    }
+
+    /// A membership has ended: its packets are to be refused, those that are queued and those to come.
+    fn left(&mut self, membership: &Membership) {
+        // The answer that is remembered may not be true any more.
+        self.last.interface = None;
+        self.gatekeeper.membership_ended(Self::recv_checked);
+        if self.gatekeeper.has_guard() && self.socket.prune(membership.group().family()) == Guard::Lost {
+            self.gatekeeper.guard_lost(Self::recv_checked);
+        }
+    }
+
+    fn check_source(&self, membership: &Membership, source: Option<IpAddr>, operation: Operation) -> Result<()> {
+        let refused = |kind| Err(Error::new(operation, membership.object(), kind));
+        let group = membership.group();
+        if source.is_some_and(|source| source.is_ipv4() != group.is_ipv4()) {
+            return refused(ErrorKind::FamilyMismatch);
+        }
+        let local = self.socket.local_addr()?;
+        if local.ip().is_multicast() && (local.ip(), local.port()) != (group.address(), group.port()) {
+            return refused(ErrorKind::BoundToGroup);
+        }
+        if family_of(&local) != group.family() {
+            return refused(ErrorKind::FamilyMismatch);
+        }
+        if local.port() != group.port() {
+            return refused(ErrorKind::PortMismatch);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,264 @@
+//! Receiving: socket, filter and counters, and the check of what must not come through. It reads into any buffer.
+
+use core::num::{NonZeroU32, NonZeroU64};
+
+use super::Counters;
+use super::gatekeeper::{Gatekeeper, Wants};
+use crate::address::Address;
+use crate::error::{Errno, Error, Object, Operation, Result};
+use crate::filter::Filter;
+use crate::group::Family;
+use crate::packet::{Metadata, Packet, Received};
+use crate::socket::{Datagram, Sharing, Socket};
+
+/// How many packets one call to `recv` refuses at most, before it says [`Received::Paused`].
+pub(super) const BUDGET: u32 = 64;
+
+/// What every listener has beside its buffer.
+pub(crate) struct Inner<F> {
+    pub(super) socket: Socket,
+    pub(super) filter: F,
+    pub(super) gatekeeper: Gatekeeper<CheckedPath<F>>,
+    /// How the last packet that was let through came in: what the caller is told of it, and the last answer of the kernel to
+    /// whether the socket is a member there.
+    pub(super) last: Metadata,
+    counters: Counted,
+    /// At how many bytes the filter sees packets cut. Its program in the kernel knows this, too.
+    pub(super) mtu: u16,
+    /// How many instructions the filter's program may have; 0 where the kernel is to have no program.
+    pub(super) max_instructions: u16,
+    /// The kernel runs the filter's program.
+    pub(super) kernel_filters: bool,
+    /// The kernel may have refused packets, which it counts as dropped.
+    pub(super) kernel_refuses: bool,
+    /// It can be joined on one interface alone.
+    pub(super) one_interface: bool,
+    /// Datagrams may be several packets that the kernel put together.
+    pub(super) coalesces: bool,
+}
+
+/// Receives one packet where more than payload and source is needed: [`Inner::recv_checked`].
+pub(super) type CheckedPath<F> = for<'b> fn(&'b mut Inner<F>, &'b mut [u8]) -> Result<Received<'b>>;
+
+/// What was counted here. None of it can reach its end: at a packet a nanosecond that takes 584 years.
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    received: u64,
+    rejected: u64,
+    truncated: u64,
+    foreign: u64,
+}
+
+impl<F: Filter> Inner<F> {
+    /// A socket that is not bound yet.
+    #[inline(always)]
+    pub(super) fn new(
+        socket: Socket,
+        filter: F,
+        family: Family,
+        needs_guard: bool,
+        wants: Wants,
+        mtu: usize,
+    ) -> Result<Self> {
+        let gatekeeper = if needs_guard {
+            Gatekeeper::We(Self::recv_checked as CheckedPath<F>, wants)
+        } else {
+            Gatekeeper::Bind(match wants {
+                Wants::Metadata => Some(Self::recv_checked as CheckedPath<F>),
+                Wants::Payload => None,
+            })
+        };
+        match (wants, needs_guard) {
+            (Wants::Metadata, _) => socket.want_metadata(family)?,
+            (Wants::Payload, true) => socket.want_packet_info(family)?,
+            (Wants::Payload, false) => {}
+        }
+        Ok(Self {
+            socket,
+            filter,
+            gatekeeper,
+            last: Metadata::default(),
+            counters: Counted::default(),
+            mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
+            max_instructions: 0,
+            kernel_filters: false,
+            kernel_refuses: false,
+            one_interface: false,
+            coalesces: false,
+        })
+    }
+
+    /// Lets the kernel coalesce packets. They are received by [`next_checked`](Self::next_checked) alone, which tells them apart.
+    pub(super) fn coalesce(&mut self) -> Result<()> {
+        self.socket.want_coalesced()?;
+        self.coalesces = true;
+        Ok(())
+    }
+
+    /// Checks each packet's destination from now on, if the kernel may bring what others joined.
+    pub(super) fn guard_against(&mut self, sharing: Sharing, family: Family) -> Result<()> {
+        if sharing == Sharing::Distribution && matches!(self.gatekeeper, Gatekeeper::Bind(_)) {
+            if self.gatekeeper.wants() == Wants::Payload {
+                self.socket.want_packet_info(family)?;
+            }
+            self.gatekeeper.address_shared(Self::recv_checked);
+        }
+        Ok(())
+    }
+
+    // Always inlined, down to the system call: returning from a function that made one costs more, on processors that guard
+    // returns, than all the rest of it.
+    #[inline(always)]
+    pub(super) fn recv_into<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
+        if let Some(path) = self.gatekeeper.path() {
+            return path(self, buffer);
+        }
+        for _ in 0..BUDGET {
+            let datagram = match self.socket.recv(buffer) {
+                Ok(datagram) => datagram,
+                Err(Errno::WOULD_BLOCK) => return Ok(Received::Empty),
+                Err(Errno::INTERRUPTED) => continue,
+                Err(errno) => return Err(receive_error(errno)),
+            };
+            if self.accepts(received_part(buffer, datagram.length), datagram.length, &datagram.source) {
+                return Ok(self.packet(received_part(buffer, datagram.length), 0, &datagram));
+            }
+        }
+        Ok(Received::Paused)
+    }
+
+    /// The same where destination and interface are checked, or the caller wants metadata.
+    pub(super) fn recv_checked<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
+        for _ in 0..BUDGET {
+            let datagram = match self.next_checked(buffer) {
+                Ok(Some((datagram, _))) => datagram,
+                Ok(None) | Err(Errno::INTERRUPTED) => continue,
+                Err(Errno::WOULD_BLOCK) => {
+                    self.gatekeeper.queue_read();
+                    return Ok(Received::Empty);
+                }
+                Err(errno) => return Err(receive_error(errno)),
+            };
+            if self.accepts(received_part(buffer, datagram.length), datagram.length, &datagram.source) {
+                return Ok(self.packet(received_part(buffer, datagram.length), 0, &datagram));
+            }
+        }
+        Ok(Received::Paused)
+    }
+
+    /// Asks the filter, and counts.
+    #[inline(always)]
+    pub(super) fn accepts(&mut self, payload: &[u8], length: usize, source: &Address) -> bool {
+        let seen = payload.get(..usize::from(self.mtu)).unwrap_or(payload);
+        let accepted = self.filter.accepts(seen, source.internet());
+        let counters = &mut self.counters;
+        counters.truncated = counters.truncated.wrapping_add(u64::from(length > payload.len()));
+        if accepted {
+            counters.received = counters.received.wrapping_add(1);
+        } else {
+            counters.rejected = counters.rejected.wrapping_add(1);
+        }
+        accepted
+    }
+
+    /// A packet whose payload begins at `begin` of the buffer that it was received into.
+    #[inline(always)]
+    pub(super) const fn packet<'b>(&'b self, payload: &'b [u8], begin: u16, datagram: &Datagram) -> Received<'b> {
+        Received::Packet(Packet::new(payload, begin, datagram.source, datagram.length as u16, self.metadata()))
+    }
+
+    /// What the caller is told of the last packet, where it asked for that.
+    #[inline(always)]
+    pub(super) const fn metadata(&self) -> Option<&Metadata> {
+        match self.gatekeeper.wants() {
+            Wants::Metadata => Some(&self.last),
+            Wants::Payload => None,
+        }
+    }
+
+    /// The next datagram, if it is meant for this listener; with it, the size of the packets that it is made of.
+    pub(super) fn next_checked(
+        &mut self,
+        buffer: &mut [u8],
+    ) -> core::result::Result<Option<(Datagram, Option<u32>)>, Errno> {
+        let (datagram, arrival) = self.socket.recv_with_arrival(buffer)?;
+        if self.gatekeeper.checks_here() && !self.admits(&arrival.metadata) {
+            let packets = packets_in(datagram.length, arrival.segment);
+            self.counters.foreign = self.counters.foreign.wrapping_add(packets);
+            return Ok(None);
+        }
+        self.last = arrival.metadata;
+        Ok(Some((datagram, arrival.segment)))
+    }
+
+    /// Whether this very socket is a member of the group on the interface. The kernel knows; its last answer is remembered.
+    fn admits(&self, arrival: &Metadata) -> bool {
+        let (Some(destination), Some(interface)) = (arrival.destination, arrival.interface) else {
+            return false;
+        };
+        if self.last.interface == arrival.interface && self.last.destination == arrival.destination {
+            return true;
+        }
+        destination.is_multicast() && self.socket.is_member(destination, interface)
+    }
+
+    /// The same listener with another filter.
+    pub(super) fn exchange_filter<G: Filter>(self, filter: G) -> Inner<G> {
+        let Self { socket, last, counters, mtu, max_instructions, kernel_filters, kernel_refuses, .. } = self;
+        let (one_interface, coalesces) = (self.one_interface, self.coalesces);
+        let gatekeeper = self.gatekeeper.with_path(Inner::<G>::recv_checked as CheckedPath<G>);
+        Inner {
+            socket,
+            filter,
+            gatekeeper,
+            last,
+            counters,
+            mtu,
+            max_instructions,
+            kernel_filters,
+            kernel_refuses,
+            one_interface,
+            coalesces,
+        }
+    }
+}
+
+impl<F> Inner<F> {
+    pub(super) fn counters(&self) -> Counters {
+        let Counted { received, rejected, truncated, foreign } = self.counters;
+        let (dropped, kernel_refuses) = (self.socket.dropped().map(u64::from), self.kernel_refuses);
+        Counters { received, rejected, truncated, foreign, dropped, kernel_refuses }
+    }
+}
+
+#[cold]
+pub(super) const fn receive_error(errno: Errno) -> Error {
+    Error::system(Operation::Receive, Object::Nothing, errno)
+}
+
+/// What the buffer holds of a datagram of this length.
+#[inline(always)]
+fn received_part(buffer: &[u8], length: usize) -> &[u8] {
+    buffer.get(..length).unwrap_or(buffer)
+}
+
+/// How many packets a datagram of this length is made of.
+fn packets_in(length: usize, segment: Option<u32>) -> u64 {
+    let others =
+        segment.and_then(NonZeroU32::new).map_or(0, |size| (length as u64).saturating_sub(1) / NonZeroU64::from(size));
+    others.saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_in_a_datagram_are_counted_with_the_shorter_last_one() {
+        assert_eq!(packets_in(0, None), 1);
+        assert_eq!(packets_in(0, Some(5)), 1);
+        assert_eq!(packets_in(10, Some(5)), 2);
+        assert_eq!(packets_in(11, Some(5)), 3);
+        assert_eq!(packets_in(11, Some(0)), 1);
+    }
+}
