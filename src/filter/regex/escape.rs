@@ -1,21 +1,21 @@
-//! Escapes: which byte they mean, and what to write instead of those that are not supported.
+//! Escapes: which byte each means, and what to write instead of an unsupported one.
 
 use std::format;
 use std::string::{String, ToString};
 
 use super::cursor::Cursor;
 
-/// What stands for one character after a `\`.
+/// The meaning of an escape.
 pub(super) enum Escape {
-    /// A byte as itself.
+    /// One byte.
     Byte(u8),
-    /// `\d` and the like: `d`, `s`, `w`, or in upper case their complement.
+    /// `\d` and similar: `d`, `s`, `w`, or in upper case their complement.
     Class(u8),
-    /// A place and no byte: `\b` and the like, by their letter.
+    /// A position, not a byte: `\b` and similar, by their letter.
     Place(u8),
 }
 
-/// Reads an escape, from behind its `\`.
+/// Reads an escape; the cursor is after its `\`.
 pub(super) fn read(cursor: &mut Cursor<'_>, verbose: bool) -> Result<Escape, String> {
     let Some(byte) = cursor.next() else {
         return Err("a \\ at the end: write \\\\ for the character itself".to_string());
@@ -35,7 +35,7 @@ pub(super) fn read(cursor: &mut Cursor<'_>, verbose: bool) -> Result<Escape, Str
     })
 }
 
-/// The byte of `\xNN` or `\x{N..}`, from behind the `x`.
+/// The byte of `\xNN` or `\x{N..}`; the cursor is after the `x`.
 fn hexadecimal(cursor: &mut Cursor<'_>, verbose: bool) -> Result<u8, String> {
     cursor.skip_space(verbose);
     let braces = cursor.eat(b"{");

@@ -204,7 +204,7 @@ fn what_is_not_supported_says_what_to_write() {
     ] {
         assert_refused(pattern, advice);
     }
-    // A backslash of its own, and no escape.
+    // An escaped backslash, not an escape.
     assert_matches(r"\\x{3}", br"\xxx");
     assert_matches(r"\\u00E9", br"\u00E9");
     assert_matches(r"[\\u00E9]", b"u");
@@ -218,7 +218,7 @@ fn a_long_pattern_is_cut_in_messages() {
     assert!(message.len() < 200 && message.ends_with("aaa...`"), "{message}");
 }
 
-/// Each would take gigabytes, minutes, or the stack, were there no limits.
+/// Without limits, each would take gigabytes, minutes, or more than the stack.
 #[test]
 fn limits_hold_on_a_small_stack() {
     let patterns = [
@@ -242,10 +242,10 @@ fn limits_hold_on_a_small_stack() {
             let error = Regex::new(&pattern).expect_err(&pattern);
             assert_eq!(error.kind(), ErrorKind::Pattern);
         }
-        // As deep as it goes.
+        // The deepest nesting that is allowed.
         let deepest = (1..200).rev().map(|depth| format!("{}a{}", "(?:b|".repeat(depth), ")".repeat(depth)));
         assert!(deepest.filter_map(|pattern| Regex::new(&pattern).ok()).any(|mut filter| filter.accepts(b"a", SOURCE)));
-        // Thousands of groups, within bounds since none captures.
+        // Thousands of groups: within the limits, since none captures.
         assert!(Regex::new(&"()".repeat(8_000)).unwrap().accepts(b"", SOURCE));
         assert!(Regex::new("[a-z]{5000}").unwrap().accepts(&[b'a'; 5000], SOURCE));
         assert!(Regex::new("(?:[a-z]?){1400}z").unwrap().accepts(&[b'z'; 1400], SOURCE));
