@@ -85,7 +85,7 @@ fn a_subnet_that_is_none_says_what_to_write() {
         ("192.0.2.0/+4", ErrorKind::Syntax, "as 192.0.2.0/24"),
         ("192.0.2.0/33", ErrorKind::OutOfRange, "0 to 32"),
         ("192.0.2.0/999", ErrorKind::OutOfRange, "0 to 32"),
-        ("2001:db8::/129", ErrorKind::OutOfRange, "for IPv6 0 to 128"),
+        ("2001:db8::/129", ErrorKind::OutOfRange, "IPv6: 0 to 128"),
     ] {
         let error = text.parse::<Subnet>().unwrap_err();
         assert_eq!(error.kind(), kind);

@@ -47,7 +47,9 @@ impl Class {
                 }
                 (Item::Byte(only), None) => class = class.or(|byte| byte == only),
                 (Item::Perl(letter), None) => class = class.or(|byte| is_perl(letter, byte)),
-                _ => return Err("a range in a class goes from a byte to a higher one: write \\- for a hyphen".to_string()),
+                _ => {
+                    return Err("a range in a class must go from a byte to a higher one: write \\- for a hyphen".to_string());
+                }
             }
         }
         if ignore_case {
@@ -102,7 +104,7 @@ impl Class {
                 return Ok(class);
             }
         }
-        Err("a class in a class is not supported, but those as [:alpha:]: write \\[ for the character [".to_string())
+        Err("a class in a class is not supported, except [:alpha:] and similar: write \\[ for the character [".to_string())
     }
 
     fn posix(name: &[u8]) -> Option<Self> {
@@ -131,7 +133,7 @@ impl Class {
 impl Item {
     fn read(cursor: &mut Cursor<'_>, verbose: bool) -> Result<Self, String> {
         let Some(byte) = cursor.next() else {
-            return Err("a class without an end: write ] behind it, or \\[ for the character [".to_string());
+            return Err("a class without an end: write ] after it, or \\[ for the character [".to_string());
         };
         if byte != b'\\' {
             return Ok(Self::Byte(byte));
@@ -140,7 +142,7 @@ impl Item {
             Escape::Byte(byte) => Ok(Self::Byte(byte)),
             Escape::Class(letter) => Ok(Self::Perl(letter)),
             Escape::Place(b'b') => Err("\\b in a class is not supported: write \\x08 for a backspace".to_string()),
-            Escape::Place(letter) => Err(format!("\\{} is no byte, so it has no place in a class", char::from(letter))),
+            Escape::Place(letter) => Err(format!("\\{} is not a byte, so it cannot be in a class", char::from(letter))),
         }
     }
 }
@@ -150,7 +152,7 @@ fn refuse_operators(cursor: Cursor<'_>, is_first: bool) -> Result<(), String> {
     for operator in ["&&", "--", "~~"] {
         // Two hyphens at the beginning are a range from the hyphen, in Python and here.
         if cursor.starts_with(operator.as_bytes()) && !(is_first && operator == "--") {
-            return Err(format!("{operator} in a class is not supported: write \\ before the second for the characters"));
+            return Err(format!("{operator} in a class is not supported: write \\ before the second character"));
         }
     }
     Ok(())

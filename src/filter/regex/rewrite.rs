@@ -192,7 +192,7 @@ impl Rewriter<'_> {
         self.text.push_str("(?");
         loop {
             let Some(byte) = self.cursor.next() else {
-                return Err("a group without an end: write ) behind it, or \\( for the character (".to_string());
+                return Err("a group without an end: write ) after it, or \\( for the character (".to_string());
             };
             self.text.push(char::from(byte));
             match byte {
@@ -203,7 +203,7 @@ impl Rewriter<'_> {
                 b')' | b':' => {
                     if flags.verbose && !self.is_ascii {
                         return Err(
-                            "the flag x needs a pattern of ASCII: write other characters as \\xNN, one for each byte \
+                            "with the flag x the pattern must be ASCII: write other characters as \\xNN, one for each byte \
                                     of their UTF-8 form"
                                 .to_string(),
                         );
@@ -216,7 +216,7 @@ impl Rewriter<'_> {
                 }
                 b'a' | b'L' => {
                     let letter = char::from(byte);
-                    return Err(format!("the flag {letter} is not supported: leave it out, bytes are ASCII always"));
+                    return Err(format!("the flag {letter} is not supported: leave it out, bytes are always ASCII"));
                 }
                 _ => return Err("unknown flag in (?: the flags are i, m, s, x, R, U".to_string()),
             }
@@ -290,7 +290,7 @@ impl Rewriter<'_> {
             return Err(if self.cursor.starts_with(b",") {
                 "{,n} is not supported: write {0,n}".to_string()
             } else {
-                "{ begins a repetition, as {2}, {2,} or {2,3}: write \\{ for the character".to_string()
+                "{ begins a repetition, such as {2}, {2,} or {2,3}: write \\{ for the character".to_string()
             });
         };
         let most = if self.cursor.eat(b",") { self.number()? } else { Some(least) };
@@ -338,10 +338,10 @@ impl Rewriter<'_> {
 /// Refuses groups of other dialects; the cursor is at their `?`.
 fn refuse_group(cursor: Cursor<'_>) -> Result<(), String> {
     const REFUSED: [(&str, &str); 9] = [
-        ("?=", "look-around is not supported: combine filters, as And, Or and Not"),
-        ("?!", "look-around is not supported: combine filters, as And, Or and Not"),
-        ("?<=", "look-around is not supported: combine filters, as And, Or and Not"),
-        ("?<!", "look-around is not supported: combine filters, as And, Or and Not"),
+        ("?=", "look-around is not supported: combine filters with And, Or and Not"),
+        ("?!", "look-around is not supported: combine filters with And, Or and Not"),
+        ("?<=", "look-around is not supported: combine filters with And, Or and Not"),
+        ("?<!", "look-around is not supported: combine filters with And, Or and Not"),
         ("?P=", "back-references are not supported"),
         ("?P>", "recursion is not supported"),
         ("?>", "atomic groups are not supported: write (?:..), nothing here backtracks"),

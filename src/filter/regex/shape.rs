@@ -124,7 +124,7 @@ impl Shape {
         Self { head, is_whole, least: self.least.min(other.least), needle: Vec::new() }
     }
 
-    /// This one, `least` times or more.
+    /// This one, `least` to `most` times.
     fn repeated(self, least: usize, most: Option<usize>) -> Self {
         if least == 0 {
             return Self { is_whole: most == Some(0), ..Self::EMPTY };
@@ -178,7 +178,7 @@ impl Reading {
         self.run.clear();
     }
 
-    /// Repeats the last item `least` times or more.
+    /// Repeats the last item `least` to `most` times.
     pub(super) fn repeat(&mut self, least: usize, most: Option<usize>) {
         self.last = core::mem::replace(&mut self.last, Shape::EMPTY).repeated(least, most);
     }
