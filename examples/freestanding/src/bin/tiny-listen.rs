@@ -1,7 +1,7 @@
-//! Joins one group, waits, prints the payloads that begin with one prefix, a line each, and ends after some. What does not begin
-//! so the kernel refuses: it wakes nobody.
+//! Joins one group, waits, prints the payloads that begin with a prefix, one per line, and ends after some. The kernel drops all
+//! others, so the process does not wake up for them.
 //!
-//! Group, interface and prefix are known when it is built, as in the firmware of a device that has one job.
+//! Group, interface and prefix are fixed at compile time, as in the firmware of a device.
 #![no_std]
 #![no_main]
 
@@ -18,7 +18,7 @@ const COUNT: u32 = 3;
 freestanding::program!(main);
 
 fn main(_: Arguments) -> ! {
-    // 24 instructions are enough for this prefix, and take less of the stack than 64.
+    // 24 instructions are enough for this prefix, and need less stack than 64.
     let options = ListenOptions::new().reuse_port(false).instructions::<24>().filter(Prefix(PREFIX));
     let mut listener = or_exit(options.bind::<1500>(Membership::any(GROUP).on(Interface::LOOPBACK)));
     let (poller, mut events) = (or_exit(Poller::new()), Events::<1>::new());
