@@ -151,19 +151,20 @@ pub(crate) fn attach_filter(fd: &Fd, program: &[Instruction]) -> Result<(), Errn
     let program = Program { length, instructions: program.as_ptr() };
     let (program_at, size) = (&raw const program as usize, size_of::<Program>());
     let arguments = [fd.word(), SOL_SOCKET as usize, SO_ATTACH_FILTER as usize, program_at, size, 0];
-    // SAFETY: `optval` points to `optlen` readable bytes, which are a `sock_fprog`. Its pointer goes with the number of
-    // instructions that it leads to, each laid out as a `sock_filter`; the kernel copies them, and keeps no pointer.
+    // SAFETY: `optval` points to `optlen` readable bytes, which are a `sock_fprog`. Its pointer comes with the number
+    // of instructions that it points to, each laid out as a `sock_filter`; the kernel copies them, and keeps no pointer.
     unsafe { call(number::__NR_setsockopt, arguments).map(drop) }
 }
 
-/// `getsockopt(2)`, `SO_GET_FILTER` (Linux 3.8): how many instructions the program has that is attached, 0 where there is none.
-/// They are written to the beginning of `program`, which must have room for all of them, unless it has room for none.
+/// `getsockopt(2)`, `SO_GET_FILTER` (Linux 3.8): returns the number of instructions of the attached program, 0 if there is
+/// none, and writes them to the beginning of `program`. `program` must have room for all of them, or be empty to get only the
+/// number.
 pub(crate) fn attached_filter(fd: &Fd, program: &mut [Instruction]) -> Result<usize, Errno> {
     let mut length = program.len() as c_uint;
     let (program_at, length_at) = (program.as_mut_ptr() as usize, &raw mut length as usize);
     let arguments = [fd.word(), SOL_SOCKET as usize, SO_GET_FILTER as usize, program_at, length_at, 0];
-    // SAFETY: here `*optlen` counts instructions, not bytes, and `optval` points to so many that may be written. Any bytes are
-    // valid for one. Both outlive the call.
+    // SAFETY: here `*optlen` counts instructions, not bytes, and `optval` points to that many, which may be written. Any bytes
+    // are valid for one. Both outlive the call.
     unsafe { call(number::__NR_getsockopt, arguments)? };
     Ok(length as usize)
 }

@@ -61,7 +61,7 @@ fn unshare_flags() -> Option<&'static str> {
 }
 
 /// Sets up what all hosts need. Only inside: nothing here changes the machine outside.
-pub fn furnish() {
+pub fn set_up() {
     std::thread::spawn(|| {
         // Nothing is ever written: this returns when the outer process has ended.
         let _ = std::io::stdin().read(&mut [0]);

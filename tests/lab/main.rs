@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     if !house::is_inside() {
         return house::enter();
     }
-    house::furnish();
+    house::set_up();
     let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
     report::run(cases::all().filter(|case| is_wanted(case.name)), is_proof)
 }

@@ -22,14 +22,14 @@ pub fn cases() -> Vec<Case> {
             down_and_up(trial, Kind::LinkLocal)
         }),
         case("changes/down-and-up-ipv6", "the group is left in between", |trial| down_and_up(trial, Kind::SiteLocal)),
-        case("changes/recreated-25-times-ipv4", unapplied, |trial| made_anew(trial, Kind::V4)),
-        case("changes/recreated-25-times-ipv6-link-local", unapplied, |trial| made_anew(trial, Kind::LinkLocal)),
-        case("changes/recreated-25-times-ipv6", unapplied, |trial| made_anew(trial, Kind::SiteLocal)),
-        case("changes/recreated-at-the-group-limit", unapplied, made_anew_with_all_places_taken),
+        case("changes/recreated-25-times-ipv4", unapplied, |trial| recreated(trial, Kind::V4)),
+        case("changes/recreated-25-times-ipv6-link-local", unapplied, |trial| recreated(trial, Kind::LinkLocal)),
+        case("changes/recreated-25-times-ipv6", unapplied, |trial| recreated(trial, Kind::SiteLocal)),
+        case("changes/recreated-at-the-group-limit", unapplied, recreated_at_the_group_limit),
         case(
             "changes/recreated-and-nothing-else-comes-in",
             "the other interface is joined, too",
-            made_anew_lets_nothing_else_in,
+            recreated_and_nothing_else_comes_in,
         ),
         case("changes/appears-after-start-ipv4", unapplied, |trial| appears_after_start(trial, Kind::V4)),
         case("changes/appears-after-start-ipv6-link-local", unapplied, |trial| appears_after_start(trial, Kind::LinkLocal)),
@@ -39,7 +39,7 @@ pub fn cases() -> Vec<Case> {
         case("changes/sending-before-the-address", "a plain socket sends", sending_before_the_address),
         case("changes/renamed", unapplied, renamed),
         case("changes/default-route-comes-late-and-moves", unapplied, default_route),
-        case("changes/a-sender-continues-on-a-new-interface", "the old sender is used again", a_sender_goes_on),
+        case("changes/a-sender-continues-on-a-new-interface", "the old sender is used again", a_sender_continues),
     ]
 }
 
@@ -134,7 +134,7 @@ fn down_and_up(trial: &Trial, kind: Kind) {
     }
 }
 
-fn made_anew(trial: &Trial, kind: Kind) {
+fn recreated(trial: &Trial, kind: Kind) {
     let net = Cable::new();
     let mut follower = Follower::new(trial, &net.host, &[on_eth0(kind)]);
     for round in 0..=TIMES {
@@ -150,7 +150,7 @@ fn made_anew(trial: &Trial, kind: Kind) {
 }
 
 /// As many groups as the kernel allows: a lost membership must be left before a new one can be joined.
-fn made_anew_with_all_places_taken(trial: &Trial) {
+fn recreated_at_the_group_limit(trial: &Trial) {
     let net = Cable::new();
     let groups: Vec<Group> = (1..=20).map(|number| Kind::V4.group_of(number)).collect();
     let memberships: Vec<_> = groups.iter().map(|group| Membership::any(*group).on(interface(0))).collect();
@@ -166,7 +166,7 @@ fn made_anew_with_all_places_taken(trial: &Trial) {
     }
 }
 
-fn made_anew_lets_nothing_else_in(trial: &Trial) {
+fn recreated_and_nothing_else_comes_in(trial: &Trial) {
     let (net, other) = (Cable::new(), Host::new("other"));
     cable(1, (&other, "eth0"), (&net.host, "eth1"));
     for kind in Kind::ALL {
@@ -312,7 +312,7 @@ fn default_route(trial: &Trial) {
 }
 
 /// A sender stays on the interface that it was created for. It returns the packets that it has not sent, for the next sender.
-fn a_sender_goes_on(trial: &Trial) {
+fn a_sender_continues(trial: &Trial) {
     let net = Cable::new();
     for kind in Kind::ALL {
         let options = SendOptions::new().interface(named("eth0"));

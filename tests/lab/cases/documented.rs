@@ -16,12 +16,12 @@ pub fn cases() -> Vec<Case> {
     let dead = "the interface is given by its index, which a new one does not have";
     let early = "the interface is given by an index that it might get";
     vec![
-        case("changes/documented-listener-ipv4", dead, |trial| made_anew(trial, Kind::V4, listener)),
-        case("changes/documented-listener-ipv6-link-local", dead, |trial| made_anew(trial, Kind::LinkLocal, listener)),
-        case("changes/documented-listener-ipv6", dead, |trial| made_anew(trial, Kind::SiteLocal, listener)),
-        case("changes/documented-packets-ipv4", dead, |trial| made_anew(trial, Kind::V4, packets)),
-        case("changes/documented-packets-ipv6-link-local", dead, |trial| made_anew(trial, Kind::LinkLocal, packets)),
-        case("changes/documented-function-ipv4", dead, |trial| made_anew(trial, Kind::V4, function)),
+        case("changes/documented-listener-ipv4", dead, |trial| recreated(trial, Kind::V4, listener)),
+        case("changes/documented-listener-ipv6-link-local", dead, |trial| recreated(trial, Kind::LinkLocal, listener)),
+        case("changes/documented-listener-ipv6", dead, |trial| recreated(trial, Kind::SiteLocal, listener)),
+        case("changes/documented-packets-ipv4", dead, |trial| recreated(trial, Kind::V4, packets)),
+        case("changes/documented-packets-ipv6-link-local", dead, |trial| recreated(trial, Kind::LinkLocal, packets)),
+        case("changes/documented-function-ipv4", dead, |trial| recreated(trial, Kind::V4, function)),
         case("changes/documented-listener-before-its-interface", early, |trial| before_its_interface(trial, listener)),
         case("changes/documented-packets-before-their-interface", early, |trial| before_its_interface(trial, packets)),
         case("changes/documented-listener-before-the-network", "the route never comes", before_the_network),
@@ -83,7 +83,7 @@ fn hosts() -> (&'static Host, &'static Host) {
     (Box::leak(Box::new(Host::new("sender"))), Box::leak(Box::new(Host::new("host"))))
 }
 
-fn made_anew(trial: &Trial, kind: Kind, program: Program) {
+fn recreated(trial: &Trial, kind: Kind, program: Program) {
     let (sender, host) = hosts();
     cable(0, (sender, "eth0"), (host, "eth0"));
     let index = host.within(|| crate::common::link::index_of("eth0"));

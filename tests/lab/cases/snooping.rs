@@ -25,7 +25,7 @@ pub fn cases() -> Vec<Case> {
         case("snooping/outlives-five-queries-ipv6", silent, |trial| outlives_queries(trial, Kind::SiteLocal)),
         case("snooping/a-source-outlives-five-queries", silent, a_source_outlives_queries),
         case("snooping/leaving-stops-the-traffic", "the listener is kept", leaving_stops_the_traffic),
-        case("snooping/nothing-for-those-who-did-not-join", "the bystander joined, too", a_bystander_is_not_bothered),
+        case("snooping/nothing-for-those-who-did-not-join", "the bystander joined, too", nothing_for_a_bystander),
     ]
 }
 
@@ -127,7 +127,7 @@ fn leaving_stops_the_traffic(trial: &Trial) {
 }
 
 /// The kernel counts what arrives at the bystander's interface.
-fn a_bystander_is_not_bothered(trial: &Trial) {
+fn nothing_for_a_bystander(trial: &Trial) {
     let net = Segment::new();
     let kind = Kind::V4;
     let mut listener = listen(&net.listener, kind.group(), interface(0));
