@@ -25,7 +25,7 @@
 //! | [`Contains`] | whether the packet is long enough |
 //! | `Regex` | whether the packet begins as the pattern does, and is long enough |
 //! | [`by`] | nothing |
-//! | [`And`], [`Or`], [`Not`] | as of their parts; [`Not`] of what it cannot decide exactly passes every packet |
+//! | [`And`], [`Or`], [`Not`] | combines its decisions on the parts; [`Not`] of an inexact one passes every packet |
 //!
 //! A program has at most 64 instructions; [`instructions`](crate::ListenOptions::instructions) changes that. Four bytes take two
 //! instructions, so a prefix of up to 96 bytes fits. The filter itself decides what does not fit.

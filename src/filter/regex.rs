@@ -108,8 +108,8 @@ const LONGEST_PACKET: usize = 65_535;
 /// | `(?x)é` | `(?x)\xC3\xA9`: a pattern with the flag `x` is ASCII |
 ///
 /// Python refuses these, and they are accepted here: `(?<name>x)`, `a**`, `a{2}{3}` and `^*`, `\z` (Python has it since 3.14),
-/// `\x{41}`, flags in the middle of a pattern (`a(?i)b`), flags switched off (`(?-i)`), the flag `R`, and the flags
-/// `U` and `u`, which change nothing.
+/// `\x{41}`, flags in the middle of a pattern (`a(?i)b`), flags switched off for the rest of a pattern (`(?-i)`), the flag `R`,
+/// and the flags `U` and `u`, which change nothing.
 ///
 /// `\u` and `\U` are errors in both, and `\x{..}` above FF is an error here: a character is one to four bytes, so write the
 /// character itself, or its bytes as `\xNN`. In `é*` the star repeats only the last byte, as in Python: write `(?:é)*`. And `[é]`
@@ -120,9 +120,10 @@ const LONGEST_PACKET: usize = 65_535;
 /// compiled (`[a-z]{5000}` fits). A pattern beyond these limits is an error.
 ///
 /// # Speed
-/// Most packets that do not match are rejected before the matcher runs, and the kernel drops most of these without waking the
-/// process. Both check the least length of a match, and up to 32 bytes at its beginning (literal text, letters in both cases,
-/// classes). The process also checks for a text that every match contains. So `NOTIFY .*alive` is faster than `.*alive`.
+/// Most packets that do not match are rejected before the matcher runs. The kernel checks the least length of a match, and up
+/// to 32 bytes at its beginning (literal text, letters in both cases, classes), and drops the others without waking the
+/// process. The process checks the same, and whether the packet has a text that every match contains. So `NOTIFY .*alive` is
+/// faster than `.*alive`.
 ///
 /// # Memory
 /// [`prepare`](Filter::prepare), which every listener calls, reserves twice the size of the listener's buffer, for packets that
