@@ -1,6 +1,6 @@
-//! One poller of your own for everything that a program waits for: two groups, a timer and standard input, routed by token.
+//! One poller for everything that a program waits for: two groups, a timer and standard input, routed by token.
 //!
-//! `custom_poller [GROUP:PORT GROUP:PORT]`, on `lo`. It ends with its standard input; any line asks for the counters.
+//! `custom_poller [GROUP:PORT GROUP:PORT]`, on `lo`. It ends at the end of standard input; any line prints the counters.
 
 use std::io::{self, BufRead, Write};
 
@@ -9,7 +9,7 @@ use multicast::{
 };
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 
-/// The tokens are ours: here the first ones are the listeners' places.
+/// You choose the tokens: here the first ones are the indexes of the listeners.
 const TIMER: Token = Token(10);
 const INPUT: Token = Token(11);
 
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
     }
     poller.register(&timer, TIMER, Interest::READABLE)?;
     match poller.register(&input, INPUT, Interest::READABLE) {
-        // A regular file is always ready: nothing to wait for.
+        // A regular file is always ready, and cannot be polled.
         Err(error) if error.kind() == ErrorKind::NotPollable => writeln!(output, "no standard input to wait for")?,
         other => other?,
     }
@@ -40,14 +40,14 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
         for event in poller.poll(&mut events, None)? {
             match event.token() {
                 TIMER => {
-                    // How often it ran out since it was read last, as a number of eight bytes.
+                    // How often the timer expired since it was last read, as a number of eight bytes.
                     let mut count = [0; 8];
                     rustix::io::read(&timer, &mut count)?;
                     seconds += u64::from_ne_bytes(count);
                     writeln!(output, "second {seconds}")?;
                 }
                 INPUT => {
-                    // All that was read is taken: what stayed behind in the buffer would wake no poller.
+                    // Take all that was read: for a rest in the buffer, no poller reports an event.
                     let length = input.lock().fill_buf()?.len();
                     if length == 0 {
                         return Ok(());

@@ -1,11 +1,11 @@
-//! The document's simple monitoring: packets one by one, one for each poll.
+//! The handle-based API: packets one by one, one for each poll.
 //!
 //! ```sh
 //! cargo run --example generator
 //! ```
 //!
-//! It stays on `lo`, so that it runs on any machine. Without `.interface(..)` the routing table would choose, and other machines
-//! would hear it: `listen()` and `sendto(["one", "two"])`.
+//! It stays on `lo`, so that it runs on any machine. Without `.interface(..)` the routing table chooses the interface, and other
+//! machines receive the packets: `listen()` and `sendto(["one", "two"])`.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ fn main() -> multicast::Result<()> {
 
     sendto_with(["one", "two"], SendOptions::new().interface(Interface::LOOPBACK))?;
 
-    // Without a poll there is no packet: it waits in the kernel's buffer.
+    // Without a poll there is no packet: it stays in the kernel's buffer.
     assert_eq!(listener.next()?, None);
 
     for _ in 0..2 {
         poll(Duration::from_secs(1))?;
-        // The packet is lent until the next call: nothing is copied.
+        // The packet is borrowed until the next call: nothing is copied.
         if let Some(packet) = listener.next()? {
             println!("{}: {}", packet.source(), String::from_utf8_lossy(packet.payload()));
         }

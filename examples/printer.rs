@@ -1,11 +1,11 @@
-//! The document's multicast listener: listen for a single request, print it, and quit.
+//! The handle-based API: listens for a single request, prints it, and ends.
 //!
 //! ```sh
 //! cargo run --example printer
 //! ```
 //!
-//! It stays on `lo`, so that it runs on any machine. Without `.interface(..)` the routing table would choose, and other machines
-//! would hear it: `MulticastListener::new(Printer, ListenOptions::new())` and `sendto("test")`.
+//! It stays on `lo`, so that it runs on any machine. Without `.interface(..)` the routing table chooses the interface, and other
+//! machines receive the packet: `MulticastListener::new(Printer, ListenOptions::new())` and `sendto("test")`.
 
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -29,6 +29,6 @@ fn main() -> multicast::Result<()> {
 
     sendto_with("test", SendOptions::new().interface(Interface::LOOPBACK))?;
 
-    // Until nothing is registered any more. `poll(Duration::ZERO)` would serve only what is here already.
+    // Runs until nothing is registered. `poll(Duration::ZERO)` would only handle packets that have already come.
     run(None, Duration::ZERO)
 }

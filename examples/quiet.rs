@@ -1,10 +1,10 @@
-//! A listener in a flood of packets that it does not want: what it costs, with its filter in this process, and in the kernel.
+//! What a flood of unwanted packets costs a listener, with its filter in this process and in the kernel.
 //!
 //! ```sh
 //! cargo run --release --example quiet
 //! ```
 //!
-//! It stays on `lo`: 200,000 packets at full rate, twice, and a wanted one at the end.
+//! It stays on `lo`: twice 200,000 packets at full rate, and a wanted one at the end.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const FLOOD: u64 = 200_000;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> multicast::Result<()> {
-    println!("{FLOOD} packets that nobody wants, on lo");
+    println!("{FLOOD} unwanted packets on lo");
     for in_kernel in [false, true] {
         listen_through_a_flood(in_kernel)?;
     }
@@ -29,7 +29,7 @@ fn main() -> multicast::Result<()> {
 }
 
 fn listen_through_a_flood(in_kernel: bool) -> multicast::Result<()> {
-    // The process id makes a group that no other one has.
+    // The process id makes a group that no other process uses.
     let [_, a, b, c] = std::process::id().to_be_bytes();
     let group = Group::new(Ipv4Addr::new(239, a, b, c), 4242)?;
     let membership = Membership::any(group).on(Interface::LOOPBACK);
@@ -43,7 +43,7 @@ fn listen_through_a_flood(in_kernel: bool) -> multicast::Result<()> {
     poller.register(&listener, Token(0), Interest::READABLE)?;
     let flood = std::thread::spawn(move || {
         send(group, std::iter::repeat_n("unwanted", FLOOD as usize))?;
-        // More than one, should the queue be full of the others when the first of them comes.
+        // More than one, since the queue may be full of the others when the first one comes.
         for _ in 0..10 {
             send(group, std::iter::once("wanted"))?;
             std::thread::sleep(Duration::from_millis(20));
@@ -78,7 +78,7 @@ fn send(group: Group, packets: impl Iterator<Item = &'static str>) -> multicast:
     Ok(())
 }
 
-/// What this thread has used of its processor.
+/// The CPU time of this thread.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)

@@ -1,7 +1,7 @@
-//! Control messages out of bytes (`cmsg(3)`): what the kernel tells of a datagram beside its payload.
+//! Reads control messages from bytes (`cmsg(3)`): what the kernel reports about a datagram beside its payload.
 //!
-//! Pure and safe: no pointer, no cast, and no trust in the lengths that the bytes claim. Word size and byte order are arguments, so
-//! that those of every processor can be tested on any.
+//! Pure and safe: no pointers, no casts, and the lengths in the bytes are not trusted. Word size and byte order are arguments, so
+//! that the layouts of all processors can be tested on any one.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::num::NonZeroU32;
@@ -14,7 +14,7 @@ use crate::packet::{Metadata, Stamp};
 const IP: u32 = linux::IPPROTO_IP as u32;
 const IPV6: u32 = linux::IPPROTO_IPV6 as u32;
 const UDP: u32 = linux::IPPROTO_UDP as u32;
-/// The option of UDP that tells the size of the segments of a coalesced datagram. Missing in the generated bindings; from
+/// The UDP option that reports the size of the segments of a coalesced datagram. Missing in the generated bindings; from
 /// `linux/udp.h`.
 pub(crate) const UDP_GRO: u32 = 104;
 
@@ -27,21 +27,21 @@ pub(crate) const SPACE: usize = {
 /// How a processor lays out control messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
-    /// The size of a word in bytes, 4 or 8: of the length, and what messages are aligned to.
+    /// The size of a word in bytes, 4 or 8. The length is one word, and messages are aligned to words.
     pub(crate) word: usize,
     pub(crate) big_endian: bool,
 }
 
 impl Layout {
-    /// The layout of the processor that this runs on.
+    /// The layout of the processor that runs this code.
     pub(crate) const NATIVE: Self = Self { word: size_of::<usize>(), big_endian: cfg!(target_endian = "big") };
 
-    /// Length (a word), level, type.
+    /// The size of a message's header: length (a word), level, type.
     const fn header(self) -> usize {
         self.word.saturating_add(8)
     }
 
-    /// What a message with so many bytes of data takes, the padding to the next one included.
+    /// The size of a message with this many bytes of data, including the padding before the next one.
     const fn space(self, data: usize) -> usize {
         self.header().saturating_add(data).next_multiple_of(self.word)
     }
@@ -62,12 +62,12 @@ impl Layout {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Arrival {
     pub(crate) metadata: Metadata,
-    /// The size of the packets that the kernel put together into this datagram; the last may be shorter.
+    /// The size of the packets that the kernel coalesced into this datagram; the last one may be shorter.
     pub(crate) segment: Option<u32>,
 }
 
 impl Arrival {
-    /// Reads what is known; what is missing, unknown or cut off stays absent.
+    /// Reads the known messages. What is missing, unknown or cut off is `None`.
     pub(crate) fn read(control: &[u8], layout: Layout) -> Self {
         let mut arrival = Self::default();
         for message in messages(control, layout) {
@@ -108,12 +108,12 @@ impl Arrival {
     }
 }
 
-/// Nanoseconds since 1970, out of seconds and nanoseconds in two words of 8 bytes or, on older 32-bit kernels, of 4.
+/// Nanoseconds since 1970, from seconds and nanoseconds in two words of 8 bytes (on older 32-bit kernels, of 4).
 fn nanoseconds(data: &[u8], layout: Layout) -> Option<u64> {
     let size = if data.len() >= 16 { 8 } else { 4 };
     let seconds = layout.number(data, size)?;
     let nanoseconds = layout.number(data.get(size..)?, size)?;
-    // Less than a second always.
+    // Valid only below one second.
     let nanoseconds = Some(nanoseconds).filter(|nanoseconds| *nanoseconds < 1_000_000_000)?;
     seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
 }
@@ -126,7 +126,7 @@ pub(crate) struct Message<'a> {
     pub(crate) data: &'a [u8],
 }
 
-/// The control messages in these bytes. It ends where a header is cut off or claims a length that cannot be.
+/// Iterates over the control messages in these bytes. Ends where a header is cut off, or where its length is impossible.
 pub(crate) fn messages(control: &[u8], layout: Layout) -> impl Iterator<Item = Message<'_>> {
     let mut rest = control;
     core::iter::from_fn(move || {

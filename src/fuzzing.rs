@@ -1,7 +1,7 @@
-//! Private rooms, opened to the fuzz targets of `fuzz/` alone: `cargo fuzz` sets `cfg(fuzzing)`, and nobody else sees this. What
-//! cannot be exported from here is given as plain data.
+//! Private modules made public for the fuzz targets in `fuzz/` only: `cargo fuzz` sets `cfg(fuzzing)`. Private types are passed
+//! as plain data.
 
-#![allow(missing_docs, reason = "for the fuzz targets alone")]
+#![allow(missing_docs, reason = "for the fuzz targets only")]
 
 use core::net::IpAddr;
 
@@ -11,12 +11,12 @@ use crate::packet::Stamp;
 use crate::route::netlink::{Answer, Message, messages as netlink_messages};
 use crate::{Change, Metadata, links};
 
-/// Level, type and data of each control message.
+/// The level, type and data of each control message.
 pub fn control_messages(bytes: &[u8], word: usize, big_endian: bool) -> impl Iterator<Item = (u32, u32, &[u8])> {
     messages(bytes, Layout { word, big_endian }).map(|message| (message.level, message.kind, message.data))
 }
 
-/// What they say of the datagram, and the size of its segments.
+/// The metadata in the control messages of a datagram, and the size of its segments.
 pub fn arrival(bytes: &[u8], word: usize, big_endian: bool) -> (Metadata, Option<u32>) {
     let arrival = Arrival::read(bytes, Layout { word, big_endian });
     (arrival.metadata, arrival.segment)
@@ -40,12 +40,12 @@ pub fn netlink_answers(bytes: &[u8]) -> impl Iterator<Item = (&'static str, Opti
     })
 }
 
-/// What is told of interfaces.
+/// The changes of interfaces in these messages.
 pub fn link_changes(bytes: &[u8]) -> impl Iterator<Item = Change> {
     links::changes(bytes)
 }
 
-/// The socketless part of a multicaster.
+/// The part of a multicaster that has no socket.
 pub struct Staging<I: Iterator, const BATCH: usize>(staging::Staging<I, BATCH>);
 
 impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
@@ -74,7 +74,7 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
     }
 }
 
-/// Which packets can leave together.
+/// Decides which packets can leave together.
 pub struct Segments(segments::Segments);
 
 impl Segments {
@@ -82,7 +82,7 @@ impl Segments {
         Self(segments::Segments::new())
     }
 
-    /// How many, and their size.
+    /// How many packets can leave together, and their size.
     pub fn run(&self, lengths: impl Iterator<Item = usize>) -> Option<(usize, u16)> {
         self.0.run(lengths).map(|run| (run.count, run.size))
     }

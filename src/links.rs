@@ -1,4 +1,4 @@
-//! Interfaces that come, go and change: [`Links`] tells of them, [`Memberships`] keeps a listener joined through it all.
+//! Interfaces that appear, disappear and change: [`Links`] reports the changes, [`Memberships`] keeps a listener joined.
 
 mod memberships;
 
@@ -21,18 +21,18 @@ use crate::group::Name;
 use crate::route::netlink::{self, Answer, Question};
 use crate::sys::{self, Fd};
 
-/// What one read takes: the kernel writes lists in pieces of at most this (`NLMSG_GOODSIZE`).
+/// The buffer for one read: the kernel writes lists in pieces of at most this size (`NLMSG_GOODSIZE`).
 const PIECE: usize = 8192;
-/// How many times one call reads at most.
+/// The most reads in one call.
 const BUDGET: u32 = 64;
 
-/// What happened to an interface.
+/// A change of an interface, an address or a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// There is this interface, or something about it changed, its name perhaps.
+    /// The interface exists: it is listed at the beginning, is new, or was changed (for example its name).
     Link(Link),
-    /// There is no interface of this index any more. One of the same name may come, with another index.
+    /// The interface with this index was removed. A new one with the same name gets another index.
     Gone {
         /// The index that it had.
         index: NonZeroU32,
@@ -46,17 +46,17 @@ pub enum Change {
         /// The address.
         address: IpAddr,
     },
-    /// An interface has this address no more.
+    /// An interface no longer has this address.
     AddressGone {
         /// The index of the interface.
         index: NonZeroU32,
         /// The address that it had.
         address: IpAddr,
     },
-    /// A route came or went: [`Interface::Default`](crate::Interface::Default) may mean another interface.
+    /// A route was added or removed: [`Interface::Default`](crate::Interface::Default) may now mean another interface.
     Route,
-    /// Changes came faster than they were read, and some are lost. All links and addresses that there are follow anew; what does
-    /// not come again is gone.
+    /// Changes came faster than they were read, and some are lost. All existing links and addresses are reported again; those
+    /// that are not reported no longer exist.
     Overrun,
 }
 
@@ -70,16 +70,16 @@ pub struct Link {
     pub name: Option<Name>,
     /// Whether it is switched on (`IFF_UP`, `netdevice(7)`).
     pub is_up: bool,
-    /// Whether it has a signal, and is ready to carry packets (`IFF_RUNNING`).
+    /// Whether it has a carrier, and can send packets (`IFF_RUNNING`).
     pub is_running: bool,
-    /// Whether it is capable of multicast (`IFF_MULTICAST`).
+    /// Whether it supports multicast (`IFF_MULTICAST`).
     pub is_multicast: bool,
 }
 
-/// Tells of interfaces, their addresses, and routes as they come, go and change (`rtnetlink(7)`).
+/// Reports changes of interfaces, their addresses, and routes (`rtnetlink(7)`).
 ///
-/// First it tells what there is, then what changes. It is a file descriptor: register it with a poller, and call
-/// [`next`](Self::next) until it gives `None` whenever it is readable.
+/// It first reports the existing interfaces and addresses, then each change. It is a file descriptor: register it with a
+/// poller, and whenever it is readable, call [`next`](Self::next) until it returns `None`.
 ///
 /// ```no_run
 /// # use multicast::{Events, Group, Interest, Links, ListenOptions, Membership, Memberships, Poller, Token};
@@ -103,7 +103,7 @@ pub struct Links {
     next: usize,
     end: usize,
     asked: Asked,
-    /// What was told of the lists may be out of date: they are to be asked for once more.
+    /// The lists changed after they were requested, so they must be requested again.
     is_stale: bool,
 }
 
@@ -116,10 +116,10 @@ enum Asked {
 }
 
 impl Links {
-    /// Begins to watch. What there is at the moment is told first.
+    /// Starts to watch. The existing interfaces and addresses are reported first.
     ///
     /// # Errors
-    /// [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached) where the process has too many descriptors open.
+    /// [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached) if the process has too many open descriptors.
     #[doc(alias = "rtnetlink")]
     pub fn watch() -> Result<Self> {
         let groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
@@ -130,20 +130,20 @@ impl Links {
         Ok(links)
     }
 
-    /// The next change, or `None` where there is none yet. It never blocks.
+    /// The next change, or `None` if there is none at the moment. It never blocks.
     ///
     /// # Errors
-    /// What the kernel reports. Too many changes at once are no error: see [`Change::Overrun`].
-    // An inherent method and no `Iterator`: that one ends, while there may always be another change.
+    /// What the kernel reports. Too many changes at once are not an error: see [`Change::Overrun`].
+    // Not an `Iterator`: an iterator ends with `None`, but here another change may follow.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Change>> {
         for _ in 0..BUDGET {
-            // What was read is told first, to its end: nothing wakes anybody for it any more.
+            // First the messages that were already read: the descriptor does not become readable for them again.
             while let Some(answer) = self.buffered() {
                 match answer {
                     Answer::Done => self.ask_on().map_err(failed)?,
                     Answer::Failed(errno) => {
-                        // It is the end of a list, too.
+                        // It also ends a list.
                         self.ask_on().map_err(failed)?;
                         return Err(failed(errno));
                     }
@@ -167,7 +167,7 @@ impl Links {
         Ok(None)
     }
 
-    /// The next message of those that were read.
+    /// The next message in the buffer.
     fn buffered(&mut self) -> Option<Answer> {
         let (answer, is_interrupted, after) = netlink::first(self.buffer.get(self.next..self.end)?)?;
         self.next = self.end.saturating_sub(after.len());
@@ -196,13 +196,13 @@ impl Links {
         Ok(())
     }
 
-    /// Asks for all lists, at once or as soon as the one that is being written is at its end.
+    /// Requests all lists: at once, or at the end of the list that the kernel is writing.
     fn refresh(&mut self) -> core::result::Result<(), Errno> {
         self.is_stale = self.asked != Asked::Nothing;
         if self.is_stale { Ok(()) } else { self.ask(Asked::Links) }
     }
 
-    /// One list is at its end: asks for the next.
+    /// Requests the next list, at the end of the one before.
     fn ask_on(&mut self) -> core::result::Result<(), Errno> {
         if self.is_stale {
             self.is_stale = false;
@@ -219,7 +219,7 @@ impl Links {
     }
 }
 
-/// What a watcher makes of messages, for the fuzzer.
+/// Parses messages into changes, for the fuzz target.
 #[cfg(fuzzing)]
 pub(crate) fn changes(bytes: &[u8]) -> impl Iterator<Item = Change> {
     let mut rest = bytes;

@@ -1,4 +1,4 @@
-//! What a listener hands out: a received packet, lent from the listener's buffer, and what the kernel tells of it.
+//! What a listener returns: a received packet, borrowed from the listener's buffer, and its metadata.
 
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
@@ -7,12 +7,12 @@ use core::time::Duration;
 
 use crate::address::Address;
 
-/// A received packet, lent from the buffer that it was read into: the next call to `recv` overwrites it, so take what you want
-/// to keep.
+/// A received packet, borrowed from the buffer that it was read into. The next call to `recv` overwrites it, so copy what you
+/// want to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
     payload: &'a [u8],
-    /// As the kernel wrote it: to make a value of it takes longer than to copy it, and not everybody asks.
+    /// As the kernel wrote it: converting it takes longer than copying it, and not every caller reads it.
     source: Address,
     metadata: Option<&'a Metadata>,
     length: u16,
@@ -39,8 +39,7 @@ impl<'a> Packet<'a> {
         Head { source: self.source, begin: self.begin, kept: self.payload.len() as u16, length: self.length }
     }
 
-    /// The bytes that the sender put into the datagram, cut at the length of the buffer. It can be empty: a datagram without
-    /// payload is a datagram.
+    /// The payload of the datagram, cut at the length of the buffer. It can be empty: a datagram may have no payload.
     #[must_use]
     pub const fn payload(&self) -> &'a [u8] {
         self.payload
@@ -52,20 +51,20 @@ impl<'a> Packet<'a> {
         self.source.internet()
     }
 
-    /// The length of the whole datagram in bytes, as it was on the wire; more than the payload's where it was cut.
+    /// The length of the whole datagram in bytes, as it was on the wire; more than that of the payload if it was cut.
     #[must_use]
     pub const fn wire_length(&self) -> usize {
         self.length as usize
     }
 
-    /// Whether the datagram was longer than the buffer, and its end is lost (`MSG_TRUNC`, `recv(2)`).
+    /// Whether the datagram was longer than the buffer, so that its end is lost (`MSG_TRUNC`, `recv(2)`).
     #[must_use]
     #[doc(alias = "MSG_TRUNC")]
     pub const fn is_truncated(&self) -> bool {
         self.wire_length() > self.payload.len()
     }
 
-    /// What the kernel tells of the packet beside its payload; `None` on a listener that did not ask for it with
+    /// What the kernel reports about the packet beside its payload; `None` without
     /// [`ListenOptions::metadata`](crate::ListenOptions::metadata).
     #[must_use]
     pub const fn metadata(&self) -> Option<&'a Metadata> {
@@ -118,18 +117,18 @@ impl Head {
     }
 }
 
-/// What the kernel tells of a packet beside its payload (`ip(7)`, `ipv6(7)`, `socket(7)`). Each is `None` where the kernel did not
-/// say.
+/// What the kernel reports about a packet beside its payload (`ip(7)`, `ipv6(7)`, `socket(7)`). A field is `None` if the kernel
+/// did not report it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metadata {
-    /// The address that it was sent to: the group (`IP_PKTINFO`, `IPV6_PKTINFO`).
+    /// The address that the packet was sent to: the group (`IP_PKTINFO`, `IPV6_PKTINFO`).
     pub destination: Option<IpAddr>,
-    /// The index of the interface on which it came in (likewise).
+    /// The index of the interface that the packet came in on (from the same).
     pub interface: Option<NonZeroU32>,
-    /// What was left of its time to live (IPv4) or hop limit (IPv6) when it came in (`IP_TTL`, `IPV6_HOPLIMIT`).
+    /// The remaining time to live (IPv4) or hop limit (IPv6) when the packet came in (`IP_TTL`, `IPV6_HOPLIMIT`).
     pub hop_limit: Option<u8>,
-    /// Its traffic class: DSCP in the upper six bits, ECN in the lower two (`IP_TOS`, `IPV6_TCLASS`; RFC 2474, RFC 3168).
+    /// The traffic class: DSCP in the upper six bits, ECN in the lower two (`IP_TOS`, `IPV6_TCLASS`; RFC 2474, RFC 3168).
     pub traffic_class: Option<u8>,
     pub(crate) received: Stamp,
 }
@@ -159,7 +158,7 @@ impl fmt::Debug for Stamp {
 }
 
 impl Metadata {
-    /// When the kernel received it (`SO_TIMESTAMPNS`): the time since 1970-01-01 00:00 UTC by the system's clock, in nanoseconds, up to
+    /// When the kernel received the packet (`SO_TIMESTAMPNS`): the time since 1970-01-01 00:00 UTC by the system's clock, in nanoseconds, up to
     /// the year 2554.
     #[must_use]
     #[doc(alias = "SO_TIMESTAMPNS")]
@@ -170,7 +169,7 @@ impl Metadata {
         }
     }
 
-    /// The two bits of explicit congestion notification (RFC 3168): 0 not capable, 1 and 2 capable, 3 congestion was met.
+    /// The two bits of explicit congestion notification (RFC 3168): 0 not capable, 1 and 2 capable, 3 congestion experienced.
     #[must_use]
     pub const fn ecn(&self) -> Option<u8> {
         match self.traffic_class {
@@ -180,7 +179,7 @@ impl Metadata {
     }
 }
 
-/// What one call to `recv` brought.
+/// What one call to `recv` returned.
 ///
 /// A loop that takes all there is goes on at `Paused`, and ends at `Empty`. It is right for level-triggered and edge-triggered pollers:
 ///
@@ -203,7 +202,7 @@ impl Metadata {
 pub enum Received<'a> {
     /// A packet that passed the filter.
     Packet(Packet<'a>),
-    /// Nothing is queued (`EAGAIN`): wait until the listener is readable.
+    /// No packet is queued (`EAGAIN`): wait until the listener is readable.
     Empty,
     /// This call has refused 64 packets, as many as one call may, and more may be queued: call again.
     Paused,

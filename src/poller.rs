@@ -1,4 +1,4 @@
-//! Waiting: a [`Poller`] on epoll that calls nobody back. It returns events; the caller routes them by [`Token`].
+//! Waiting: a [`Poller`] on epoll without callbacks. It returns events; the caller routes them by [`Token`].
 
 mod event;
 mod waker;
@@ -35,20 +35,21 @@ use crate::sys::{self, Fd};
 /// # Ok::<(), multicast::Error>(())
 /// ```
 ///
-/// It is a file descriptor itself, readable while something that it waits for is ready: register it with another poller, or with
-/// any runtime.
+/// A poller is a file descriptor itself, readable while something that it waits for is ready. So it can be registered with
+/// another poller, or with any runtime.
 #[derive(Debug)]
 pub struct Poller {
     epoll: Fd,
-    /// An eventfd, registered edge-triggered: each wake is an edge, so that it is never read, and never fills in earnest.
+    /// An eventfd, registered edge-triggered: each wake is an edge, so it need not be read. Its count cannot overflow in
+    /// practice.
     waker: Fd,
 }
 
 impl Poller {
-    /// A poller that waits for nothing but its waker yet (`epoll_create1(2)`, `eventfd(2)`; both close-on-exec).
+    /// Creates a poller that waits only for its own waker (`epoll_create1(2)`, `eventfd(2)`; both close-on-exec).
     ///
     /// # Errors
-    /// [`ErrorKind::LimitReached`] where the process has too many descriptors open.
+    /// [`ErrorKind::LimitReached`] if the process has too many open descriptors.
     #[doc(alias = "epoll_create1")]
     pub fn new() -> Result<Self> {
         let failed = |errno| Error::system(Operation::Open, Object::Named("a poller"), errno);
@@ -63,12 +64,12 @@ impl Poller {
         Ok(poller)
     }
 
-    /// Waits for `source` from now on (`epoll_ctl(2)`, `EPOLL_CTL_ADD`). Events of it carry `token`.
+    /// Registers `source` (`epoll_ctl(2)`, `EPOLL_CTL_ADD`). Its events carry `token`.
     ///
-    /// Unregister it before it is closed: while another descriptor of the same open file lives, its events would keep coming.
+    /// Unregister it before you close it: as long as another descriptor of the same open file exists, its events keep coming.
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyRegistered`]; [`ErrorKind::NotPollable`] for regular files and folders;
+    /// [`ErrorKind::AlreadyRegistered`]; [`ErrorKind::NotPollable`] for regular files and directories;
     /// [`ErrorKind::ReservedToken`] for `Token(u64::MAX)`; [`ErrorKind::LimitReached`].
     #[doc(alias = "epoll_ctl")]
     pub fn register(&self, source: &impl AsFd, token: Token, interest: Interest) -> Result<()> {
@@ -76,8 +77,7 @@ impl Poller {
         ctl(Operation::Register, epoll::add(&self.epoll, source, data, interest.flags()))
     }
 
-    /// Waits for `source` with another token or interest from now on, and arms it again if it was one-shot (`epoll_ctl(2)`,
-    /// `EPOLL_CTL_MOD`).
+    /// Changes the token and the interest of `source`, and arms it again if it was one-shot (`epoll_ctl(2)`, `EPOLL_CTL_MOD`).
     ///
     /// # Errors
     /// [`ErrorKind::NotRegistered`]; [`ErrorKind::ReservedToken`].
@@ -86,10 +86,10 @@ impl Poller {
         ctl(Operation::Reregister, epoll::modify(&self.epoll, source, data, interest.flags()))
     }
 
-    /// Waits for `source` no more (`epoll_ctl(2)`, `EPOLL_CTL_DEL`).
+    /// Stops waiting for `source` (`epoll_ctl(2)`, `EPOLL_CTL_DEL`).
     ///
-    /// An event that is in a batch already is still delivered, with its token: a caller that gives tokens a second life must
-    /// expect it.
+    /// An event that the last poll already returned is still delivered, with its token: if you reuse tokens, be ready for one
+    /// late event.
     ///
     /// # Errors
     /// [`ErrorKind::NotRegistered`].
@@ -97,17 +97,17 @@ impl Poller {
         ctl(Operation::Unregister, epoll::delete(&self.epoll, source))
     }
 
-    /// Waits until something is ready, for `timeout` at most, and returns what is (`epoll_wait(2)`).
+    /// Waits until something is ready, for at most `timeout`, and returns the events (`epoll_wait(2)`).
     ///
-    /// `None` waits without end, [`Duration::ZERO`] not at all; the timeout is kept to the microsecond, not rounded to
-    /// milliseconds. It may return without any event: at the time-out, after a [`Waker`] woke it
-    /// ([`Events::woken`]), or when a signal interrupted it.
+    /// `None` waits without a limit, [`Duration::ZERO`] does not wait. The timeout is exact to the microsecond, not rounded to
+    /// milliseconds. The call may return without any event: at the timeout, after a [`Waker`] woke it ([`Events::woken`]), or
+    /// when a signal interrupted it.
     ///
-    /// Of more than `N` that are ready, the rest comes first at the next call. The events borrow `events` alone, so the loop's
-    /// body may register and unregister.
+    /// If more than `N` descriptors are ready, the next call returns the others first. The events borrow only `events`, so the
+    /// body of the loop may register and unregister.
     ///
     /// # Errors
-    /// What the kernel reports; with a poller that was made by [`new`](Self::new), nothing.
+    /// What the kernel reports; none is known.
     #[doc(alias = "epoll_wait")]
     pub fn poll<'e, const N: usize>(
         &self,
@@ -126,7 +126,7 @@ impl Poller {
             None => -1,
             Some(timeout) => match whole_milliseconds(timeout) {
                 Some(milliseconds) => milliseconds,
-                // epoll_wait counts in milliseconds, and its successor is missing on older kernels: ppoll waits on the epoll
+                // epoll_wait counts in milliseconds, and epoll_pwait2 is missing before Linux 5.11. So ppoll waits on the epoll
                 // descriptor itself.
                 None => {
                     if !sys::wait_readable(&self.epoll, timeout)? {
@@ -139,10 +139,10 @@ impl Poller {
         events.fill(|list| sys::epoll_wait(&self.epoll, list, milliseconds))
     }
 
-    /// A handle that wakes this poller from any thread. It keeps working, without effect, after the poller is gone.
+    /// Creates a handle that wakes this poller from any thread. After the poller is dropped, it has no effect.
     ///
     /// # Errors
-    /// [`ErrorKind::LimitReached`] where the process has too many descriptors open.
+    /// [`ErrorKind::LimitReached`] if the process has too many open descriptors.
     pub fn waker(&self) -> Result<Waker> {
         Waker::new(&self.waker)
     }
@@ -168,7 +168,7 @@ fn ctl(operation: Operation, result: rustix::io::Result<()>) -> Result<()> {
     }
 }
 
-/// The timeout, if `epoll_wait` can count it: whole milliseconds, as many as an `int` holds.
+/// The timeout as `epoll_wait` takes it; `None` if it is not in whole milliseconds, or more than an `int` holds.
 fn whole_milliseconds(timeout: Duration) -> Option<i32> {
     let (milliseconds, nanoseconds) = (timeout.subsec_millis(), timeout.subsec_nanos());
     if milliseconds.wrapping_mul(1_000_000) != nanoseconds {

@@ -1,8 +1,7 @@
-//! Which interface, and which address of ours: an [`Interface`] resolved by asking the kernel over rtnetlink
-//! (`rtnetlink(7)`).
+//! Resolves an [`Interface`] to an index and a source address, by asking the kernel over rtnetlink (`rtnetlink(7)`).
 //!
-//! The kernel decides: for a group it names the route's interface and the source address that it would choose itself, so that
-//! we never guess. Questions and answers are small; only the search for an address reads a list.
+//! The kernel decides, so nothing is guessed: for a group, it reports the interface of the route and the source address that it
+//! would choose. Questions and answers are small; only the search for an address reads a list.
 
 pub(crate) mod netlink;
 
@@ -18,25 +17,25 @@ use crate::group::{Group, Interface, Name};
 use crate::sys::{self, Fd};
 use netlink::{Answer, Message, Question};
 
-/// What one read of an answer needs: the kernel writes lists in pieces of at most this (`NLMSG_GOODSIZE`).
+/// The buffer for one read of an answer: the kernel writes lists in pieces of at most this size (`NLMSG_GOODSIZE`).
 const PIECE: usize = 8192;
 const UP_AND_MULTICAST: u32 =
     linux_raw_sys::net::net_device_flags::IFF_UP as u32 | linux_raw_sys::net::net_device_flags::IFF_MULTICAST as u32;
-/// How many pieces of a list are read at most: some 100,000 addresses.
+/// The most pieces of a list that are read: about 100,000 addresses.
 const PIECES: usize = 1000;
-/// How often a list is asked for that changes while it is read.
+/// How often a list is requested if it changes while it is read.
 const ATTEMPTS: u32 = 10;
 
-/// The way to a group: the interface's index, and the source address that packets will have where the kernel named one.
+/// The route to a group: the index of the interface, and the source address of packets if the kernel reported one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
-    /// 0: the one that has the source address, which the kernel finds by itself.
+    /// 0 means the interface that has the source address; the kernel finds it.
     pub(crate) interface: u32,
     pub(crate) source: Option<IpAddr>,
 }
 
-/// The index of the interface that is meant for `group`. `operation` is what an error says was tried.
-// Inlined, so that a program which names its interface in the source is linked with that one way to find it.
+/// Resolves the interface for `group` to its index. Errors name `operation`.
+// Inlined, so that a program whose source names the interface links only that one way to find it.
 #[inline(always)]
 pub(crate) fn index(group: Group, interface: Interface, operation: Operation) -> Result<NonZeroU32> {
     let object = Object::Membership { group: group.address(), interface };
@@ -46,7 +45,7 @@ pub(crate) fn index(group: Group, interface: Interface, operation: Operation) ->
         Interface::Address(address) => {
             find_address(address.is_ipv4(), |_, its| its == address).map(|found| found.map(|(index, _)| index))
         }
-        // A group that exists on every link: the routing table's choice would be a matter of luck.
+        // A link-local group exists on every link, so the choice of the routing table would be arbitrary.
         Interface::Default if group.is_link_local() => {
             return Err(Error::new(operation, object, ErrorKind::InterfaceNeeded));
         }
@@ -60,7 +59,7 @@ pub(crate) fn index(group: Group, interface: Interface, operation: Operation) ->
     }
 }
 
-/// The same where a socket is at hand, which saves opening one for a name.
+/// Like [`index`], but uses an open socket to look up a name.
 #[inline(always)]
 pub(crate) fn index_by(socket: &Fd, group: Group, interface: Interface, operation: Operation) -> Result<NonZeroU32> {
     let Interface::Name(name) = interface else { return index(group, interface, operation) };
@@ -68,7 +67,7 @@ pub(crate) fn index_by(socket: &Fd, group: Group, interface: Interface, operatio
         .map_err(|errno| Error::system(operation, Object::Membership { group: group.address(), interface }, errno))
 }
 
-/// The interfaces that [`Interface::All`] means at the moment, to be called with each one's index. Ends early where `each` fails.
+/// Calls `each` with the index of each interface that [`Interface::All`] currently means. Stops at the first error.
 pub(crate) fn each_multicast_interface(operation: Operation, mut each: impl FnMut(NonZeroU32) -> Result<()>) -> Result<()> {
     let mut result = Ok(());
     let asked = ask::<PIECE>(&Question::links(), &mut |message| {
@@ -83,7 +82,7 @@ pub(crate) fn each_multicast_interface(operation: Operation, mut each: impl FnMu
     result
 }
 
-/// Whether there is an interface of this index.
+/// Whether there is an interface with this index.
 pub(crate) fn exists(index: NonZeroU32) -> bool {
     let mut found = false;
     let asked = ask::<512>(&Question::link_of(index), &mut |message| {
@@ -93,10 +92,10 @@ pub(crate) fn exists(index: NonZeroU32) -> bool {
     asked.is_ok() && found
 }
 
-/// The way that packets to `group` are to take.
+/// The route for packets to `group`.
 ///
 /// # Errors
-/// [`ErrorKind::NoAddress`] where IPv4 packets would leave from an interface that has no address.
+/// [`ErrorKind::NoAddress`] if IPv4 packets would leave on an interface that has no address.
 #[inline(always)]
 pub(crate) fn egress(group: Group, interface: Interface) -> Result<Route> {
     if let (IpAddr::V4(_), Interface::Address(address @ IpAddr::V4(_))) = (group.address(), interface) {
@@ -104,7 +103,7 @@ pub(crate) fn egress(group: Group, interface: Interface) -> Result<Route> {
     }
     let index = index(group, interface, Operation::Send)?;
     let source = match (group.address(), interface) {
-        // IPv6 chooses the source for each packet by RFC 6724, and needs no route for that: the index is all.
+        // IPv6 chooses the source for each packet (RFC 6724), so only the index is needed.
         (IpAddr::V6(_), _) => return Ok(Route { interface: index.get(), source: None }),
         (_, Interface::Default) => source_by_route(group.address(), index),
         _ => source_on(group.address(), index),
@@ -117,8 +116,8 @@ pub(crate) fn egress(group: Group, interface: Interface) -> Result<Route> {
     }
 }
 
-/// The source address that the routing table names for the group, if it still leads to this interface; else one of the
-/// interface's own.
+/// The source address that the routing table names for the group, if the route still leads to this interface; else one of the
+/// interface's own addresses.
 fn source_by_route(group: IpAddr, interface: NonZeroU32) -> core::result::Result<Option<IpAddr>, Errno> {
     match by_route(group, None) {
         Ok(Route { interface: found, source: Some(source) }) if found == interface.get() => Ok(Some(source)),
@@ -126,10 +125,10 @@ fn source_by_route(group: IpAddr, interface: NonZeroU32) -> core::result::Result
     }
 }
 
-/// The source address for packets that leave on an interface which the user named: one of its own, or none.
+/// The source address for packets that leave on an interface that the user named: one of its own addresses, or none.
 ///
-/// Of several the kernel's choice is taken. But where the interface has none, or none that reaches beyond this host (as `lo`),
-/// the kernel borrows one from another interface, and answers to it would go there.
+/// If it has several, the kernel chooses. But if it has none, or none with a scope beyond this host (such as `lo`), the kernel
+/// would choose an address of another interface, and answers would go there; so only the interface's own addresses are used.
 fn source_on(group: IpAddr, interface: NonZeroU32) -> core::result::Result<Option<IpAddr>, Errno> {
     let chosen = by_route(group, Some(interface))?.source;
     let address = |found: Option<(NonZeroU32, IpAddr)>| found.map(|(_, address)| address);
@@ -140,17 +139,17 @@ fn source_on(group: IpAddr, interface: NonZeroU32) -> core::result::Result<Optio
 }
 
 impl Name {
-    /// The index that the interface of this name has now (`if_nametoindex(3)`).
+    /// The current index of the interface with this name (`if_nametoindex(3)`).
     ///
     /// # Errors
-    /// [`ErrorKind::NoSuchInterface`] where there is none.
+    /// [`ErrorKind::NoSuchInterface`] if there is none.
     #[doc(alias = "if_nametoindex")]
     pub fn index(&self) -> Result<NonZeroU32> {
         by_name(self).map_err(|errno| Error::system(Operation::Resolve, Object::Interface(*self), errno))
     }
 }
 
-/// The index of the interface of this name. Any socket serves to ask for it.
+/// The index of the interface with this name. Any kind of socket can be used to ask for it.
 fn by_name(name: &Name) -> core::result::Result<NonZeroU32, Errno> {
     let socket = sys::socket(AF_NETLINK, linux_raw_sys::net::SOCK_DGRAM, linux_raw_sys::netlink::NETLINK_ROUTE)?;
     by_name_of(&socket, name)
@@ -160,7 +159,7 @@ fn by_name_of(socket: &Fd, name: &Name) -> core::result::Result<NonZeroU32, Errn
     NonZeroU32::new(sys::interface_index(socket, name.as_c_bytes())?).ok_or(Errno::PROTOCOL)
 }
 
-/// The first address, in the kernel's order, that is wanted; with the index of its interface.
+/// The first address in the kernel's order that is wanted, with the index of its interface.
 fn find_address(
     of_ipv4: bool,
     is_wanted: impl Fn(NonZeroU32, IpAddr) -> bool,
@@ -177,7 +176,7 @@ fn find_address(
     Ok(found)
 }
 
-/// The way that the kernel would choose to `group`, on this interface or on any.
+/// The route that the kernel would choose to `group`, on this interface or on any.
 fn by_route(group: IpAddr, interface: Option<NonZeroU32>) -> core::result::Result<Route, Errno> {
     let mut found = None;
     ask::<512>(&Question::route(group, interface), &mut |message| {
@@ -189,8 +188,8 @@ fn by_route(group: IpAddr, interface: Option<NonZeroU32>) -> core::result::Resul
     found.ok_or(Errno::PROTOCOL)
 }
 
-/// Asks the kernel, and hands each message to `is_enough` until it says so or there are no more. A list that changes while it is
-/// read is asked for again: some answers may come twice.
+/// Sends a question to the kernel, and calls `is_enough` with each message of the answer until it returns true. A list that
+/// changes while it is read is requested again, so some messages may come twice.
 fn ask<const ROOM: usize>(
     question: &Question,
     is_enough: &mut dyn FnMut(Message<'_>) -> bool,
@@ -205,7 +204,7 @@ fn ask<const ROOM: usize>(
     Err(Errno::INTERRUPTED)
 }
 
-// Out of line and by a `dyn`: one copy serves all questions.
+// Out of line and with a `dyn`, so that all questions share one copy.
 fn ask_once(
     question: &Question,
     buffer: &mut [u8],

@@ -121,7 +121,7 @@ fn options_that_make_no_sense_are_refused_by_name() {
         "parse ip: write an address alone, as 239.1.2.3 or ff02::4242"
     );
     assert!(text(SendOptions::new().ip("10.0.0.1")).starts_with("parse group 10.0.0.1: not a multicast address"));
-    assert!(text(SendOptions::new().port(0)).contains("port 0 is no port"));
+    assert!(text(SendOptions::new().port(0)).contains("port 0 is not valid"));
     let nowhere = SendOptions::new().interface("no-such-link".parse().unwrap());
     assert_eq!(sendto_with("x", nowhere).unwrap_err().kind(), ErrorKind::NoSuchInterface);
 }

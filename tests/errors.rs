@@ -118,7 +118,7 @@ fn what_a_poller_refuses_is_said() {
     poller.register(&listener, Token(1), Interest::READABLE).unwrap();
     assert_eq!(
         said(poller.register(&listener, Token(2), Interest::READABLE)),
-        "register a file descriptor: registered already: use reregister"
+        "register a file descriptor: already registered: use reregister"
     );
     poller.unregister(&listener).unwrap();
     assert_eq!(said(poller.unregister(&listener)), "unregister a file descriptor: not registered");
@@ -129,11 +129,11 @@ fn what_a_poller_refuses_is_said() {
     let file = std::fs::File::open("Cargo.toml").unwrap();
     assert_eq!(
         said(poller.register(&file, Token(1), Interest::READABLE)),
-        "register a file descriptor: regular files and folders cannot be waited for: they are always ready"
+        "register a file descriptor: regular files and directories cannot be polled: they are always ready"
     );
     assert_eq!(
         said(poller.register(&listener, Token(u64::MAX), Interest::READABLE)),
-        "register a file descriptor: this token is the waker's: choose another one"
+        "register a file descriptor: this token is reserved for the waker: choose another one"
     );
     assert_eq!(poller.poll(&mut Events::<1>::new(), std::time::Duration::ZERO).unwrap().count(), 0);
 }
@@ -182,21 +182,31 @@ fn too_few_descriptors_are_said_at_every_step() {
 fn what_the_kernel_says_is_put_into_words_and_kinds_by_its_number() {
     use rustix::io::Errno;
 
-    let denied = "not permitted (a firewall, a security policy, or a privilege that is missing)";
-    let unreachable = "no way there: the interface is down or gone, or there is no route (name an interface)";
+    let denied = "not permitted (a firewall, a security policy, or a missing privilege)";
+    let unreachable = "unreachable: the interface is down or gone, or there is no route (name an interface)";
     // errno(3), and a number that no kernel gives yet.
     for (errno, kind, io_kind, words) in [
         (Errno::PERM, ErrorKind::Denied, io::ErrorKind::PermissionDenied, denied),
         (Errno::ACCESS, ErrorKind::Denied, io::ErrorKind::PermissionDenied, denied),
         (Errno::IO, ErrorKind::System, io::ErrorKind::Other, "input or output error"),
         (Errno::BADF, ErrorKind::System, io::ErrorKind::Other, "not an open file descriptor"),
-        (Errno::AGAIN, ErrorKind::Transient, io::ErrorKind::WouldBlock, "no room right now: try again later"),
-        (Errno::NOMEM, ErrorKind::Transient, io::ErrorKind::WouldBlock, "no room right now: try again later"),
+        (
+            Errno::AGAIN,
+            ErrorKind::Transient,
+            io::ErrorKind::WouldBlock,
+            "no memory or buffer space at the moment: try again later",
+        ),
+        (
+            Errno::NOMEM,
+            ErrorKind::Transient,
+            io::ErrorKind::WouldBlock,
+            "no memory or buffer space at the moment: try again later",
+        ),
         (Errno::NODEV, ErrorKind::System, io::ErrorKind::Other, "no such device"),
         (Errno::INVAL, ErrorKind::System, io::ErrorKind::Other, "invalid argument"),
         (Errno::MFILE, ErrorKind::LimitReached, io::ErrorKind::QuotaExceeded, "too many open file descriptors (ulimit -n)"),
-        (Errno::NOSPC, ErrorKind::LimitReached, io::ErrorKind::QuotaExceeded, "no room left"),
-        (Errno::PROTO, ErrorKind::System, io::ErrorKind::Other, "unreadable answer of the kernel"),
+        (Errno::NOSPC, ErrorKind::LimitReached, io::ErrorKind::QuotaExceeded, "no space left"),
+        (Errno::PROTO, ErrorKind::System, io::ErrorKind::Other, "cannot read the kernel's answer"),
         (Errno::NOTSOCK, ErrorKind::NotUdp, io::ErrorKind::InvalidInput, "not a UDP socket"),
         (Errno::NOPROTOOPT, ErrorKind::Unsupported, io::ErrorKind::Unsupported, "this kernel does not support it"),
         (Errno::ADDRNOTAVAIL, ErrorKind::System, io::ErrorKind::Other, "address not available"),

@@ -122,7 +122,7 @@ fn a_bound_listener_refuses_another_group() {
     let group = Group::new(Ipv4Addr::new(239, 1, 2, 3), free_port()).unwrap();
     let mut listener = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
     let other = Group::new(Ipv4Addr::new(239, 1, 2, 4), group.port()).unwrap();
-    let said = "239.1.2.4 on lo: this listener is bound to its one group: for several, open it with open(port)";
+    let said = "239.1.2.4 on lo: this listener is bound to one group: for several groups, use a listener by port";
     let error = listener.join(&on_lo(other)).unwrap_err();
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::BoundToGroup, format!("join {said}")));
     assert_eq!(error.raw_os_error(), None);
@@ -138,13 +138,13 @@ fn another_port_or_family_is_refused() {
     let elsewhere = Group::new(group.address(), group.port() ^ 1).unwrap();
     let error = listener.join(&on_lo(elsewhere)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PortMismatch);
-    let said = format!("join {} on lo: this listener is bound to another port: open one listener a port", group.address());
+    let said = format!("join {} on lo: this listener is bound to another port: use one listener per port", group.address());
     assert_eq!(error.to_string(), said);
 
     let v6 = Group::new(unique_v6_group(5).address(), group.port()).unwrap();
     let error = listener.join(&on_lo(v6)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FamilyMismatch);
-    let said = format!("join {} on lo: IPv4 and IPv6 do not mix: use one listener or sender a family", v6.address());
+    let said = format!("join {} on lo: IPv4 and IPv6 cannot be mixed: use one listener or sender per family", v6.address());
     assert_eq!(error.to_string(), said);
 
     let mut v6_listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V6)).unwrap();
@@ -154,7 +154,7 @@ fn another_port_or_family_is_refused() {
 #[test]
 fn a_link_local_group_needs_an_interface() {
     let group: Group = "[ff02::4242]:4242".parse().unwrap();
-    let said = "ff02::4242 on default: a link-local group exists on every link: name an interface, as eth0";
+    let said = "ff02::4242 on default: a link-local group exists on every link: name an interface, such as eth0";
     let error = Listener::bind(Membership::any(group)).unwrap_err();
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::InterfaceNeeded, format!("join {said}")));
     let error = multicast::SendOptions::new().packets(group, [""]).unwrap_err();

@@ -1,5 +1,5 @@
-//! Listeners that are bound to their group and to their interface hear nothing else, without a guard, and say what they cannot do. In
-//! a private network: see `make test`.
+//! Listeners that are bound to their group and to their interface hear nothing else, without a guard, and say what they cannot
+//! do. In a private network: see `make test`.
 
 mod common;
 
@@ -112,7 +112,7 @@ fn a_join_that_would_deliver_nothing_is_an_error_and_changes_nothing() {
         let there = Membership::any(group).on(named(&other.b));
         let error = listener.join(&there).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OneInterface);
-        let said = "this listener is bound to its one interface: make one for each, or one that is bound to its group alone";
+        let said = "this listener is bound to one interface: use one per interface, or one that is bound only to the group";
         assert_eq!(error.to_string(), format!("join {} on {}: {said}", group.address(), other.b));
         let everywhere = Membership::any(group).on(Interface::All);
         assert_eq!(listener.join(&everywhere).unwrap_err().kind(), ErrorKind::OneInterface);

@@ -49,7 +49,7 @@ fn a_link_that_is_deleted_under_a_sender_is_a_failure() {
     lines.say(b"line\n");
     // With the link goes its address, and then the kernel knows no way.
     for sender in [texts, lines] {
-        let ended = sender.end().expect(1).saying("no way there: the interface is down or gone");
+        let ended = sender.end().expect(1).saying("unreachable: the interface is down or gone");
         assert!(ended.errors.starts_with(&format!("mcast: send 4 bytes to {group}: ")), "{ended:?}");
         assert_eq!(ended.errors.lines().count(), 1, "{ended:?}");
     }
@@ -63,7 +63,7 @@ fn a_link_that_is_set_down_under_a_sender_is_a_failure() {
     let sender = Running::start(&mut sender(&link, group, &["--rate", "50", "--count", "1000000", "text"]));
     expect_packet(&mut listener);
     link::run(&format!("ip link set {} down", link.a));
-    sender.end().expect(1).saying(&format!("mcast: send 4 bytes to {group}: no way there: the interface is down"));
+    sender.end().expect(1).saying(&format!("mcast: send 4 bytes to {group}: unreachable: the interface is down"));
 }
 
 #[test]

@@ -35,8 +35,7 @@ fn without_a_route_the_error_says_to_name_an_interface() {
     let unreachable = "239.78.1.1:4242".parse().unwrap();
     let error = Listener::bind(Membership::any(unreachable)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable);
-    let said =
-        "239.78.1.1 on default: no way there: the interface is down or gone, or there is no route (name an interface)";
+    let said = "239.78.1.1 on default: unreachable: the interface is down or gone, or there is no route (name an interface)";
     assert_eq!(error.to_string(), format!("join {said}"));
     let error = SendOptions::new().packets(unreachable, [""]).unwrap_err();
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::Unreachable, format!("send {said}")));
@@ -55,7 +54,7 @@ fn a_route_for_which_no_interface_has_an_address_cannot_send_ipv4_until_one_has(
     let group = "239.79.1.1:4242".parse().unwrap();
     let error = SendOptions::new().packets(group, ["x"]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoAddress, "{error}");
-    let said = "send 239.79.1.1 on default: the interface has no address of this family (yet)";
+    let said = "send 239.79.1.1 on default: the interface has no address of this family: add one, or try again later";
     assert_eq!(error.to_string(), said);
     pair.give_addresses();
     let mut listener = ListenOptions::new().bind::<64>(Membership::any(group).on(common::link::named(&pair.b))).unwrap();
@@ -72,7 +71,11 @@ fn an_interface_without_an_address_cannot_send_ipv4() {
     let options = SendOptions::new().interface(common::link::named(&pair.a));
     let error = options.packets(group, ["x"]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoAddress);
-    let said = format!("send {} on {}: the interface has no address of this family (yet)", group.address(), pair.a);
+    let said = format!(
+        "send {} on {}: the interface has no address of this family: add one, or try again later",
+        group.address(),
+        pair.a
+    );
     assert_eq!(error.to_string(), said);
     // Not even with the address of another interface, which the kernel would lend it.
     let _other = common::link::Pair::new();

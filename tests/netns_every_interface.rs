@@ -148,7 +148,11 @@ fn an_interface_that_does_not_speak_the_family_is_passed_over() {
         let by_name = Membership::any(group).on(named(&narrow.b));
         let error = ListenOptions::new().bind::<64>(by_name).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoAddress);
-        let said = format!("{} on {}: the interface has no address of this family (yet)", group.address(), narrow.b);
+        let said = format!(
+            "{} on {}: the interface has no address of this family: add one, or try again later",
+            group.address(),
+            narrow.b
+        );
         assert_eq!(error.to_string(), format!("join {said}"));
         // It may get it: a book waits.
         let mut links = Links::watch().unwrap();
@@ -182,7 +186,8 @@ fn sending_by_all_is_an_error_that_says_what_to_do() {
     for group in groups() {
         let error = SendOptions::new().interface(Interface::All).packets(group, ["x"]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OneInterface);
-        let said = format!("send {} on all: packets leave on one interface: make a multicaster for each", group.address());
+        let said =
+            format!("send {} on all: packets leave on one interface: use one multicaster per interface", group.address());
         assert_eq!(error.to_string(), said);
     }
 }

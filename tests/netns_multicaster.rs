@@ -134,7 +134,7 @@ fn a_link_that_is_down_is_an_error_until_it_is_up_again() {
     run(&format!("ip link set {} down", pair.a));
     let error = caster.step().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable);
-    let said = "no way there: the interface is down or gone, or there is no route (name an interface)";
+    let said = "unreachable: the interface is down or gone, or there is no route (name an interface)";
     assert_eq!(error.to_string(), format!("send 3 bytes to {group}: {said}"));
     run(&format!("ip link set {} up", pair.a));
     let end = Instant::now() + common::PATIENCE;
@@ -154,7 +154,7 @@ fn a_link_that_is_gone_is_an_error_and_the_packet_stays() {
         assert_eq!(caster.step().unwrap(), Progress::Sent(1));
         drop(pair);
         let error = caster.step().unwrap_err();
-        let said = "no way there: the interface is down or gone, or there is no route (name an interface)";
+        let said = "unreachable: the interface is down or gone, or there is no route (name an interface)";
         assert_eq!(error.to_string(), format!("send 3 bytes to {group}: {said}"));
         assert_eq!(error.kind(), ErrorKind::Unreachable);
         assert_eq!(caster.pending(), Some(&"two"));

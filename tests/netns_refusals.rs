@@ -98,7 +98,7 @@ fn a_packet_past_the_mtu_is_an_error_where_it_must_not_be_fragmented() {
                 Ok(other) => panic!("{other:?}"),
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::TooLong);
-                    let said = "longer than the path's MTU, and not to be fragmented";
+                    let said = "longer than the path MTU, and fragmentation is off";
                     assert_eq!(error.to_string(), format!("send {} bytes to {group}: {said}", whole + 1));
                     assert_eq!(events(&caster, Interest::READABLE), 0);
                     assert_eq!(events(&caster, Interest::WRITABLE), 1);
@@ -122,9 +122,9 @@ fn the_longest_packets_of_ipv6_are_longer_than_those_of_ipv4() {
     let pair = Pair::new();
     let [v4, v6] = groups();
     for (group, length, said) in [
-        (v6, 65_527, "longer than the path's MTU, and not to be fragmented"),
+        (v6, 65_527, "longer than the path MTU, and fragmentation is off"),
         (v6, 65_528, "too long for UDP: at most 65527 bytes"),
-        (v4, 65_507, "longer than the path's MTU, and not to be fragmented"),
+        (v4, 65_507, "longer than the path MTU, and fragmentation is off"),
         (v4, 65_508, "too long for UDP: at most 65507 bytes"),
     ] {
         let mut caster = options(&pair).mtu_discover().packets(group, [vec![0; length]]).unwrap();

@@ -162,8 +162,8 @@ fn any_source_and_named_ones_do_not_mix_in_one_listener() {
     for (group, sources) in net.groups() {
         let (any, from) = (net.any(group), net.from(group, sources[0]));
         let said = format!(
-            "{} on {}: one listener hears a group on an interface either from any source or from named ones: leave it first, or open \
-             another listener",
+            "{} on {}: on one interface, a listener joins a group for any source or for named ones: leave it first, or use \
+             a second one",
             group.address(),
             net.pair.b
         );
@@ -202,7 +202,8 @@ fn what_cannot_be_blocked_is_refused_in_words() {
         listener.leave(&any).unwrap();
         let error = listener.block(&any, sources[0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotJoined);
-        let said = format!("block a source of {} on {}: the group is not joined there", group.address(), net.pair.b);
+        let said =
+            format!("block a source of {} on {}: the group is not joined on this interface", group.address(), net.pair.b);
         assert_eq!(error.to_string(), said);
         let of_other_family = if group.is_ipv4() { net.v6[0] } else { net.v4[0] };
         assert_eq!(listener.block(&any, of_other_family).unwrap_err().kind(), ErrorKind::FamilyMismatch);

@@ -332,7 +332,7 @@ fn a_closed_descriptor_is_not_waited_for_any_more() {
 #[test]
 fn the_token_of_the_waker_is_refused_and_all_others_go() {
     let (poller, (reader, _writer)) = (Poller::new().unwrap(), readable_pipe());
-    let text = "a file descriptor: this token is the waker's: choose another one";
+    let text = "a file descriptor: this token is reserved for the waker: choose another one";
     let reserved = Token(u64::MAX);
     assert_error(poller.register(&reader, reserved, READABLE), ErrorKind::ReservedToken, None, &format!("register {text}"));
     poller.register(&reader, Token(u64::MAX - 1), READABLE).unwrap();
@@ -352,7 +352,7 @@ fn what_is_registered_twice_or_not_at_all_is_refused() {
     let result = poller.reregister(&reader, Token(1), READABLE);
     assert_error(result, not_registered, enoent, &format!("reregister {unknown}"));
     poller.register(&reader, Token(1), READABLE).unwrap();
-    let text = "register a file descriptor: registered already: use reregister";
+    let text = "register a file descriptor: already registered: use reregister";
     assert_error(poller.register(&reader, Token(2), READABLE), ErrorKind::AlreadyRegistered, Some(17), text);
     assert_eq!(tokens(&poller), [1], "the first one stays");
     poller.unregister(&reader).unwrap();
@@ -363,7 +363,7 @@ fn what_is_registered_twice_or_not_at_all_is_refused() {
 #[test]
 fn files_and_folders_are_refused() {
     let poller = Poller::new().unwrap();
-    let text = "register a file descriptor: regular files and folders cannot be waited for: they are always ready";
+    let text = "register a file descriptor: regular files and directories cannot be polled: they are always ready";
     for path in ["Cargo.toml", "src"] {
         let file = std::fs::File::open(path).unwrap();
         assert_error(poller.register(&file, Token(1), READABLE), ErrorKind::NotPollable, Some(1), text);
@@ -376,7 +376,7 @@ fn pollers_that_would_wait_for_themselves_are_refused() {
     let text = "register a file descriptor: a poller cannot wait for itself";
     assert_error(one.register(&one, Token(1), READABLE), ErrorKind::System, Some(22), text);
     one.register(&two, Token(1), READABLE).unwrap();
-    let text = "register a file descriptor: pollers would wait for each other in a circle, or be nested too deep";
+    let text = "register a file descriptor: pollers would wait for each other in a loop, or be nested too deeply";
     // Not 40 on MIPS.
     let circle = rustix::io::Errno::LOOP.raw_os_error();
     assert_error(two.register(&one, Token(1), READABLE), ErrorKind::System, Some(circle), text);

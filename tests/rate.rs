@@ -37,7 +37,8 @@ fn exactly_so_many_leave_in_a_second_and_the_burst_at_once() {
     for begin in [Duration::ZERO, Duration::from_secs(1_000_000)] {
         for (rate, burst, expected) in [(1000, 1, 1000), (1000, 10, 1009), (10, 64, 73), (1, 1, 1), (500, 500, 999)] {
             let mut caster = send_on_lo().rate(rate, burst).packets(unique_group(), iter::repeat("x")).unwrap();
-            // The burst leaves at the very beginning, and one interval later the next; the last of them at the end is not counted.
+            // The burst leaves at the very beginning, and one interval later the next; the last of them at the end is not
+            // counted.
             assert_eq!(sent_within(&mut caster, begin, SECOND).0, expected, "{rate}, {burst}");
         }
     }
@@ -123,6 +124,6 @@ fn a_rate_or_a_burst_of_zero_is_refused() {
     for (rate, burst) in [(0, 1), (1, 0), (0, 0)] {
         let error: Error = send_on_lo().rate(rate, burst).packets(unique_group(), ["x"]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Zero);
-        assert_eq!(error.to_string(), "set rate and burst: it must be 1 at least");
+        assert_eq!(error.to_string(), "set rate and burst: must be at least 1");
     }
 }

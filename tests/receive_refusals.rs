@@ -33,7 +33,7 @@ fn a_receive_that_fails_says_why_by_each_way() {
     // EIO, ENOMEM, and ECONNREFUSED, as a firewall's answer to what a given-away socket had sent.
     let kinds = [
         (5, ErrorKind::System, "receive: input or output error"),
-        (12, ErrorKind::Transient, "receive: no room right now: try again later"),
+        (12, ErrorKind::Transient, "receive: no memory or buffer space at the moment: try again later"),
         (111, ErrorKind::System, "receive: connection refused"),
     ];
     let rules = |errno: i32| format!("recvfrom:{errno}:2=64,recvmsg:{errno}");
@@ -83,7 +83,7 @@ fn a_socket_that_cannot_be_set_up_names_the_setting() {
     if refusing("a_socket_that_cannot_be_set_up_names_the_setting", &[rules]).is_some() {
         let group = unique_group();
         let said = |error: multicast::Error| error.to_string();
-        let denied = "not permitted (a firewall, a security policy, or a privilege that is missing)";
+        let denied = "not permitted (a firewall, a security policy, or a missing privilege)";
         assert_eq!(said(send_on_lo().packets(group, ["x"]).unwrap_err()), "set IP_MULTICAST_IF: invalid argument");
         assert_eq!(said(Listener::bind(on_lo(group)).unwrap_err()), format!("set IP_MULTICAST_ALL: {denied}"));
         let group = unique_v6_group(5);
@@ -126,7 +126,7 @@ fn a_watcher_that_is_interrupted_or_refused_goes_on() {
 fn a_question_about_routes_that_is_interrupted_for_ever_ends_with_an_error() {
     if refusing("a_question_about_routes_that_is_interrupted_for_ever_ends_with_an_error", &["recvfrom:4:2=512"]).is_some() {
         let group = unique_group();
-        let unreadable = "unreadable answer of the kernel";
+        let unreadable = "cannot read the kernel's answer";
         let error = SendOptions::new().packets(group, ["x"]).unwrap_err();
         assert_eq!(error.to_string(), format!("send {} on default: {unreadable}", group.address()));
         let error = Listener::bind(Membership::any(group)).unwrap_err();

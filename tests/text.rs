@@ -1,5 +1,5 @@
-//! Texts in and out: groups, interfaces, names and scopes, parsed and printed; and what must be refused, with the words that it is
-//! refused with.
+//! Texts in and out: groups, interfaces, names and scopes, parsed and printed; and what must be refused, with the words that it
+//! is refused with.
 
 use core::fmt::{Debug, Display};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,10 +10,10 @@ use multicast::{Error, ErrorKind, Family, Group, Interface, ListenOptions, Membe
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-const GROUP_SYNTAX: &str = "write ADDRESS:PORT, as 239.1.2.3:5000 or [ff02::4242]:4242";
+const GROUP_SYNTAX: &str = "write ADDRESS:PORT, such as 239.1.2.3:5000 or [ff02::4242]:4242";
 const NOT_MULTICAST: &str = "not a multicast address (IPv4: 224.0.0.0 to 239.255.255.255, IPv6: ff00::/8)";
-const PORT_ZERO: &str = "port 0 is no port: give 1 to 65535";
-const INTERFACE_SYNTAX: &str = "write a name of 1 to 15 bytes, an index from 1 on, an address, default, or all";
+const PORT_ZERO: &str = "port 0 is not valid: give 1 to 65535";
+const INTERFACE_SYNTAX: &str = "write a name of 1 to 15 bytes, an index of 1 or more, an address, default, or all";
 const TTL_SYNTAX: &str = "write 0 to 255, or host, subnet, site, region, continent, unrestricted";
 const TTL_RANGE: &str = "out of range: give 0 to 255";
 

@@ -1,4 +1,5 @@
-/* What tiny-listen does, in C: joins a group on lo, waits with epoll, prints the payloads that begin with a prefix, ends after three. */
+/* The same as tiny-listen, in C: joins a group on lo, waits with epoll, prints the payloads that begin with a prefix, and ends
+ * after three. */
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-"""What tiny-listen does, in Python."""
+"""The same as tiny-listen, in Python."""
 import select
 import socket
 import sys

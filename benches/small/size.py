@@ -1,14 +1,14 @@
-"""How small the programs are, and whether they work: `make size` runs this.
+"""Measures the size of the programs, and checks that they work: `make size` runs this.
 
     SIZE <program> <bytes> goal<=<n>      the file
     RSS <program> <kB> goal<=<n>          `Rss` of /proc/PID/smaps_rollup, the largest of 30 runs with an empty environment: of a
-                                          listener while it waits, of a sender when it has sent all and is about to end
+                                          listener while it waits, of a sender after the last packet, before it ends
     START <program> <calls> <us>          system calls from execve to the first epoll_wait, and the time they take under strace,
-                                          the median of 11 runs, in which the programs take turns
-    STACK <program> <bytes> <bytes>       how deep the stack gets: see stack.py
+                                          the median of 11 interleaved runs
+    STACK <program> <bytes> <bytes>       the depth of the stack: see stack.py
 
-Peers have no goal: they are shown. All of it happens in a network of its own, on `lo`. Exits with 1 where a goal is missed or a
-program does not do what it is for.
+Peers have no goals. Everything runs in its own network namespace, on `lo`. Exits with 1 if a goal is missed or a program does not
+work.
 """
 import os
 import re
@@ -44,7 +44,7 @@ def run(*words, **more):
 
 
 def build():
-    """Everything but what make has built before."""
+    """Builds everything that make has not built before."""
     cargo = os.environ.get("CARGO", "cargo")
     run(cargo, "build", "--release", "--locked", cwd=TINY.parent.parent)
     run(cargo, "build", "--locked", "--profile", "small", "--bin", "small-mio", "--bin", "small-tokio",
@@ -75,7 +75,7 @@ class Program:
             self.failed.append(f"{kind} {self.name}: {value} is more than {goal}")
 
     def size(self):
-        """Of a script there is no file to speak of."""
+        """The size of the file; a script has none that counts."""
         if not self.command[0].endswith("python3"):
             self.report("SIZE", Path(self.command[0]).stat().st_size, self.size_goal)
 
@@ -86,7 +86,7 @@ def rss(pid):
 
 
 def waits(pid):
-    """Whether it sleeps in epoll_wait, by the kernel's word."""
+    """Whether it sleeps in epoll_wait, as the kernel reports."""
     for _ in range(2000):
         try:
             number = Path(f"/proc/{pid}/syscall").read_text().split()[0]
@@ -112,7 +112,7 @@ def measured_while_waiting(program):
 
 
 def measured_at_its_end(command):
-    """A sender never waits on lo: strace holds it in the call that ends it."""
+    """A sender never waits on lo, so strace stops it in the call that ends it."""
     most = 0
     for _ in range(RUNS):
         with tempfile.NamedTemporaryFile() as log:
@@ -120,7 +120,7 @@ def measured_at_its_end(command):
             for _ in range(2000):
                 children = Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split()
                 try:
-                    # strace tries itself out with children of its own, which end by the same call.
+                    # strace tests itself with child processes, which end with the same call.
                     is_it = children and os.path.samefile(f"/proc/{children[0]}/exe", command[0])
                     if is_it and Path(f"/proc/{children[0]}/syscall").read_text().split()[0] == "231":
                         most = max(most, rss(children[0]))
@@ -137,7 +137,7 @@ def measured_at_its_end(command):
 def started(program):
     """System calls and microseconds from execve to the first wait."""
     with tempfile.NamedTemporaryFile("r") as log:
-        # On one processor: on two it would be their waking each other that is measured.
+        # On one processor: on two, the time to wake each other would be measured.
         tracer = subprocess.Popen(["strace", "-ttt", "-o", log.name, *program.command], env={"PATH": os.environ["PATH"]},
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                   preexec_fn=lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}))
@@ -157,7 +157,7 @@ def started(program):
 
 
 def receives(program, send, expected):
-    """Whether it prints what it is to print, of what is sent to it."""
+    """Whether it prints the right ones of the packets that are sent to it."""
     process = program.start()
     if not waits(process.pid):
         sys.exit(f"size: {program.name} does not wait")
@@ -169,7 +169,7 @@ def receives(program, send, expected):
         time.sleep(0.001)
     process.kill()
     process.wait()
-    # mcast prints the sender before it.
+    # mcast prints the sender before the payload.
     printed = re.sub(r"^127\.0\.0\.1:\d+ ", "", got.decode(), flags=re.M)
     if printed != expected:
         sys.exit(f"size: {program.name} printed {got!r}, not {expected!r}")
@@ -223,7 +223,7 @@ def measure():
     peers.append(Program("python", [shutil.which("python3"), HERE / "listen.py"]))
 
     tiny_send.size()
-    # What it sends is what tiny-listen wants, and one packet more.
+    # It sends what tiny-listen prints, and one more packet.
     receives(tiny_listen, lambda: run(tiny_send.command[0], env={}), WANTED)
     arrives(tiny_send.command, GROUP, PACKETS)
     tiny_send.report("RSS", measured_at_its_end(tiny_send.command), tiny_send.rss_goal)

@@ -1,4 +1,4 @@
-//! What tiny-listen does, with `std`, socket2 and mio.
+//! The same as tiny-listen, with `std`, socket2 and mio.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};

@@ -1,10 +1,11 @@
-"""How deep the stack of a freestanding program gets: run by `make size`, step by step under ptrace(2).
+"""Measures the depth of a freestanding program's stack: run by `make size`, step by step under ptrace(2).
 
     STACK <program> <bytes> <bytes in the loop>
 
-The first figure is the deepest point of the whole run below where the stack pointer was when the program began. The second is the
-deepest point of receiving or sending alone, from the first wait or the first packet sent on, below where the stack pointer was then:
-all that `recv` or `step` calls out of line. What they use of the frame of `main`, into which they are inlined, is in the first figure.
+The first figure is the depth of the whole run below the stack pointer at the program's entry. The second is the depth of only
+receiving or sending: from the first wait or the first sent packet on, below the stack pointer at that time. It is the stack
+of what `recv` or `step` call out of line. What they use in the frame of `main`, into which they are inlined, is in the first
+figure.
 """
 import ctypes
 import os
@@ -12,7 +13,7 @@ import subprocess
 import sys
 
 TRACE_ME, PEEK, STEP, REGISTERS = 0, 1, 9, 12
-# Places in struct user_regs_struct of x86-64.
+# Indexes in struct user_regs_struct of x86-64.
 RAX, RIP, RSP = 10, 16, 19
 SYSCALL = 0x050F
 EPOLL_PWAIT, SENDTO = 281, 44
@@ -23,7 +24,7 @@ libc.ptrace.restype = ctypes.c_long
 
 
 def depths(program, packets_from=None):
-    """Of a program; at its first wait another one is run that sends it packets."""
+    """The depths of a program; at its first wait, another one is run that sends it packets."""
     child = os.fork()
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

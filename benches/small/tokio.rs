@@ -1,4 +1,4 @@
-//! What tiny-listen does, with tokio on one thread, its socket opened by socket2.
+//! The same as tiny-listen, with tokio on one thread, and a socket from socket2.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};

@@ -1,34 +1,34 @@
-//! The crate `multicast` measured against every peer that does the job.
+//! Compares the crate `multicast` with its peers: other libraries and languages for the same job.
 //!
 //! ```text
 //! make bench                  some minutes
-//! make bench QUICK=1          under two minutes
+//! make bench QUICK=1          less than two minutes
 //! bench --test                runs every case once and checks that it works
 //! ```
 //!
 //! # How it is measured
-//! Every peer is a process of its own, pinned to a processor, that does one task again and again when it is told to, and measures
-//! itself: the CPU time of the thread that works (`CLOCK_THREAD_CPUTIME_ID`), a packet. All peers of a case live at the same time
-//! and take turns, so that whatever else the machine does meets all alike. One *round* is one turn each; a *repetition* is some
-//! rounds with processes started anew, since where a process happens to lie in memory moves its figures. A peer's figure in a
-//! repetition is the median of its rounds, and a ratio is taken from figures of the same repetition.
+//! Each peer is a process, pinned to a processor, that does one task when it is told to, and measures itself: the CPU time per
+//! packet of the working thread (`CLOCK_THREAD_CPUTIME_ID`). All peers of a case run at the same time and take turns, so that
+//! other load on the machine affects all of them. One *round* is one turn of each; a *repetition* is some rounds with new
+//! processes, since the place of a process in memory changes its figures. A peer's figure in a repetition is the median of its
+//! rounds, and a ratio is computed from figures of the same repetition.
 //!
-//! All of it happens in a network of its own, on `lo`. One sender fills the queues of all receivers, from the other processor.
+//! Everything runs in its own network namespace, on `lo`. One sender, on the other processor, fills the queues of all receivers.
 //!
-//! # What comes out
-//! `FIGURE <case> <peer> <median> <min> <max> <unit>` and `RATIO <case> <peer> <median> <min> <max> goal<=<g>` (ours to the
-//! peer's), a line each; the same as a Markdown table and as plots in `target/bench/`.
+//! # Output
+//! Lines `FIGURE <case> <peer> <median> <min> <max> <unit>` and `RATIO <case> <peer> <median> <min> <max> goal<=<g>` (our figure
+//! divided by the peer's: lower is better); the same as a Markdown table and as plots in `target/bench/`.
 //!
-//! # The rooms
-//! | file | what lives there |
+//! # Files
+//! | file | what it contains |
 //! |---|---|
 //! | `workshop` | builds the peers: `peers/rust` with two profiles, `peers/c` |
-//! | `network` | the network of its own |
-//! | `machine` | what it runs on |
-//! | `worker` | a peer's process, and how it is talked with |
-//! | `measure` | taking turns; figures and ratios |
-//! | `goals` | what the ratios should be |
-//! | `cases/` | what is measured, a file each group |
+//! | `network` | the network namespace |
+//! | `machine` | the description of the machine |
+//! | `worker` | a peer's process, and the protocol with it |
+//! | `measure` | the turns of peers; figures and ratios |
+//! | `goals` | the goals of the ratios |
+//! | `cases/` | the cases, one file for each group |
 //! | `report`, `plot` | lines, table, plots |
 
 mod cases;
@@ -80,7 +80,7 @@ fn run(options: &Options) -> Outcome<ExitCode> {
                 all.extend(series);
                 eprintln!("{} took {:.1} s", group.name, group_start.elapsed().as_secs_f64());
             }
-            // The others are still worth their time.
+            // Continue with the others.
             Err(error) => {
                 eprintln!("{} cannot be run: {error}", group.name);
                 failed = true;
@@ -94,6 +94,6 @@ fn run(options: &Options) -> Outcome<ExitCode> {
     if options.mode != Mode::Test {
         report::print_goals(&all);
     }
-    // Only what cannot be run is a failure: a goal that is missed may be the machine's noise.
+    // Only a case that cannot run is a failure: a missed goal may be noise of the machine.
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -1,16 +1,16 @@
-//! What the ratios should be.
+//! The goals of the ratios.
 
 use std::fmt;
 
 use crate::measure::Spread;
 
-/// The name under which a subject's allocations a packet stand beside its ratios.
+/// The name of a subject's allocations per packet among its ratios.
 pub(crate) const ALLOCATIONS: &str = "allocations";
 
-/// The name under which a subject's own figure stands beside its ratios, where there is a goal for it.
+/// The name of a subject's own figure among its ratios, if it has a goal.
 pub(crate) const NANOSECONDS: &str = "nanoseconds";
 
-/// The ratio that is to be reached at most.
+/// The highest ratio that meets the goal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Goal(f64);
 
@@ -42,12 +42,12 @@ pub(crate) const GOALS: &[(&str, &str, Goal)] = &[
     ("send/64", "mctx-core", Goal(0.85)),
     ("send-coalesced/64", "c-sendto", Goal(0.03)),
     ("send-coalesced-drained/64", "c-sendto", Goal(0.25)),
-    // Not to be told apart: it is the wake that takes the time.
+    // No measurable difference: waking up takes the time.
     ("round-trip/64", "c-epoll", Goal(1.05)),
     ("registered-1000/64", "ours-with-1", Goal(1.10)),
     ("compat-drain/64", "ours", Goal(1.15)),
     ("compat-send/64", "ours", Goal(1.15)),
-    // Packets that nobody wants.
+    // Unwanted packets.
     ("flood/64", "user", Goal(0.0002)),
     ("flood-10k/64", "user", Goal(0.0002)),
     ("flood-wakes/64", "user", Goal(0.0)),

@@ -1,4 +1,4 @@
-//! What it runs on: no figure means anything without it.
+//! The machine of the benchmark, without which the figures mean nothing.
 
 use std::fmt;
 use std::fs;
@@ -38,7 +38,7 @@ impl Machine {
         })
     }
 
-    /// What it is, line by line.
+    /// The description, as lines.
     pub(crate) fn lines(&self) -> Vec<(&str, String)> {
         let affected: Vec<String> = self
             .vulnerabilities
@@ -69,14 +69,14 @@ impl fmt::Display for Machine {
     }
 }
 
-/// The first line that a program prints, or that it cannot be asked.
+/// The first line that a program prints, or a note that it cannot be run.
 fn told(program: &str, argument: &str) -> String {
     let output = Command::new(program).arg(argument).output().map(|output| output.stdout).unwrap_or_default();
     let line = String::from_utf8_lossy(&output).lines().next().map(str::to_owned);
     line.unwrap_or_else(|| format!("{program}: unknown"))
 }
 
-/// `x86` names its processors in one way, others in others.
+/// x86 and other processors name their model differently.
 fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let named = |key: &str| text.lines().find(|line| line.starts_with(key)).and_then(|line| line.split_once(": "));

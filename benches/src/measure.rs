@@ -1,22 +1,22 @@
-//! Taking turns; figures and ratios.
+//! The turns of peers; figures and ratios.
 
 use crate::Outcome;
 use crate::plan::Plan;
 use crate::worker::{Answer, Peer};
 
-/// What one turn, or all turns of a repetition, came to, a packet.
+/// The result per packet of one turn, or of all turns of a repetition.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) nanoseconds: f64,
     pub(crate) allocations: f64,
-    /// The part of the packets that arrived.
+    /// The share of the packets that arrived.
     pub(crate) arrived: f64,
-    /// The part of a processor that it took, where packets came at a steady rate.
+    /// The share of a processor that it took, if packets came at a steady rate.
     pub(crate) cpu_share: Option<f64>,
 }
 
 impl Sample {
-    /// `expected` packets were there for the taking.
+    /// `expected` packets were available.
     pub(crate) fn of(answer: &Answer, expected: u64) -> Self {
         let packets = answer.packets.max(1) as f64;
         Self {
@@ -28,7 +28,7 @@ impl Sample {
     }
 }
 
-/// All that one peer did in a case: a sample each repetition.
+/// The results of one peer in a case: one sample per repetition.
 #[derive(Debug)]
 pub(crate) struct Column {
     pub(crate) peer: &'static str,
@@ -57,9 +57,9 @@ impl Column {
 /// One case, measured.
 #[derive(Debug)]
 pub(crate) struct Series {
-    /// Its name, with the size of packets behind a stroke.
+    /// Its name, with the size of packets after a slash.
     pub(crate) case: String,
-    /// What the figures are.
+    /// The unit of the figures.
     pub(crate) unit: &'static str,
     /// The peer that is compared with all others.
     pub(crate) subject: &'static str,
@@ -71,7 +71,7 @@ impl Series {
         self.columns.iter().find(|column| column.peer == peer)
     }
 
-    /// The subject's figures to this peer's, from the same repetitions; `None` where the subject was not measured.
+    /// The subject's figures divided by this peer's, from the same repetitions; `None` if the subject was not measured.
     pub(crate) fn ratio(&self, column: &Column) -> Option<Spread> {
         let subject = self.column(self.subject).filter(|subject| subject.peer != column.peer)?;
         let pairs = subject.samples.iter().zip(&column.samples);
@@ -79,7 +79,7 @@ impl Series {
     }
 }
 
-/// The middle of some values and their ends.
+/// The median, the minimum and the maximum of some values.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -98,7 +98,7 @@ impl Spread {
     }
 }
 
-/// Lets the peers take turns. In each repetition all are opened anew, work once to warm up, and then round by round.
+/// Runs the peers in turns. In each repetition all are started again, work once to warm up, and then round by round.
 pub(crate) fn interleave<W>(
     plan: &Plan,
     peers: &[Peer],
@@ -111,7 +111,7 @@ pub(crate) fn interleave<W>(
         let mut turns = vec![Vec::new(); peers.len()];
         for round in 0..=plan.rounds {
             for turn in 0..peers.len() {
-                // Nobody is always the first, and nobody always follows the same one.
+                // No peer is always first, and none always follows the same one.
                 let place = (turn + round) % peers.len();
                 let index = if repetition % 2 == 0 { place } else { peers.len() - 1 - place };
                 let sample = work(&peers[index], &mut workers[index])?;

@@ -1,4 +1,4 @@
-//! A network of its own, in which there is nothing but `lo`: no packet of a benchmark can leave it.
+//! A network namespace that has only `lo`: no packet of a benchmark can leave it.
 
 use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use crate::Outcome;
 use crate::workshop::succeed;
 
-/// Runs this program again, with the same arguments, in a new network. Where we may not make one, a new user namespace is made
-/// with it.
+/// Runs this program again, with the same arguments, in a new network namespace; if that is not permitted, in a new user
+/// namespace, too.
 pub(crate) fn run_this_program_in_a_private_one() -> Outcome<ExitCode> {
     let allowed = Command::new("unshare").args(["-n", "true"]).stderr(Stdio::null()).status()?.success();
     let status = Command::new("unshare")
@@ -25,7 +25,7 @@ pub(crate) fn run_this_program_in_a_private_one() -> Outcome<ExitCode> {
     }
 }
 
-/// Brings up `lo` in the new network; refuses if it is the one that we came from.
+/// Brings up `lo` in the new network; fails if it is the one that the program was started in.
 pub(crate) fn prepare(outside: &str) -> Outcome<()> {
     if current()? == outside {
         return Err("this is not a private network: start it without --outside".into());
@@ -34,12 +34,12 @@ pub(crate) fn prepare(outside: &str) -> Outcome<()> {
     succeed(Command::new("ip").args(["route", "add", "224.0.0.0/4", "dev", "lo"]))
 }
 
-/// What the kernel calls the network that this process is in.
+/// The kernel's name for the network namespace of this process.
 fn current() -> Outcome<String> {
     Ok(std::fs::read_link("/proc/self/ns/net")?.to_string_lossy().into_owned())
 }
 
-/// A group that nobody has used yet.
+/// A group that was not used before.
 pub(crate) fn new_group() -> Ipv4Addr {
     static COUNT: AtomicU16 = AtomicU16::new(1);
     let [high, low] = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();

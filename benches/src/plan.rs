@@ -1,4 +1,4 @@
-//! How long it may take.
+//! The size of a run.
 
 use crate::Outcome;
 
@@ -54,19 +54,19 @@ impl Options {
     }
 }
 
-/// How much is done of everything.
+/// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
-    /// How often the processes of a case are started anew.
+    /// How often the processes of a case are started.
     pub(crate) repetitions: usize,
-    /// How many turns each of them has then.
+    /// How many turns each of them has each time.
     pub(crate) rounds: usize,
-    /// How many packets a turn is about, where the receive buffer holds them.
+    /// How many packets a turn has, if the receive buffer holds them.
     pub(crate) packets: u64,
     pub(crate) round_trips: u64,
     /// How many packets come at a steady rate, in all repetitions.
     pub(crate) steady_packets: u64,
-    /// How many packets a flood has that nobody wants.
+    /// How many packets a flood has.
     pub(crate) flood_packets: u64,
     /// A packet that is missing is an error.
     pub(crate) strict: bool,

@@ -9,7 +9,7 @@ use crate::Outcome;
 use crate::measure::Series;
 
 const WIDTH: u32 = 720;
-/// The height of a bar with what is above and below it, and of all that is not bars.
+/// The height of a bar with its margins, and of the rest of the chart.
 const BAR: u32 = 34;
 const FRAME: u32 = 110;
 
@@ -47,7 +47,7 @@ fn bars(text: &mut String, series: &Series) -> Outcome<()> {
         .light_line_style(WHITE)
         .label_style(("sans-serif", 13).into_font().color(&INK))
         .draw()?;
-    // The first column stands on top.
+    // The first column is at the top.
     for (column, row) in series.columns.iter().zip((0..count).rev()) {
         let (figures, row) = (column.nanoseconds(), row as f64);
         let colour = if column.peer.starts_with("ours") || column.peer == series.subject { OURS } else { THEIRS };

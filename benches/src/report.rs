@@ -1,4 +1,4 @@
-//! What comes out: lines for programs, a Markdown table for people.
+//! The output: lines for programs, a Markdown table for readers.
 
 use std::fmt::Write;
 use std::fs;
@@ -11,7 +11,8 @@ use crate::measure::{Series, Spread};
 use crate::plan::Mode;
 use crate::workshop::here;
 
-/// Where table and plots go: below the product's folder, made if need be. The figures of a test mean nothing, and replace none.
+/// The folder for table and plots, in the crate's folder; created if needed. Figures of a test mean nothing, and replace no
+/// others.
 pub(crate) fn folder(mode: Mode) -> Outcome<PathBuf> {
     let name = if mode == Mode::Test { "target/bench/test" } else { "target/bench" };
     let folder = here().parent().ok_or("no folder above this crate")?.join(name);
@@ -19,7 +20,7 @@ pub(crate) fn folder(mode: Mode) -> Outcome<PathBuf> {
     Ok(folder)
 }
 
-/// Prints what was measured in a case.
+/// Prints the figures of a case.
 pub(crate) fn print(series: &Series) {
     let case = &series.case;
     for column in &series.columns {
@@ -34,7 +35,7 @@ pub(crate) fn print(series: &Series) {
     }
 }
 
-/// Prints the goals that nothing was measured for, and how many of the others are met.
+/// Prints the goals that were not measured, and how many of the others are met.
 pub(crate) fn print_goals(all: &[Series]) {
     for (case, peer, goal) in GOALS {
         if measured(all, case, peer).is_none() {
@@ -76,7 +77,7 @@ fn write_series(text: &mut String, series: &Series) -> Outcome<()> {
             Some(Spread { median, min, max }) => write!(text, " {median:.3} | {min:.3} - {max:.3} |")?,
             None => text.push_str(" | |"),
         }
-        // Python and C do not count theirs.
+        // Python and C do not count allocations.
         let counts = column.peer != "python" && !column.peer.starts_with("c-");
         let allocations = if counts { format!("{:.3}", column.allocations().median) } else { String::new() };
         let share = column.cpu_share().map_or_else(String::new, |share| format!("{:.1} %", share.median * 100.0));
@@ -85,7 +86,7 @@ fn write_series(text: &mut String, series: &Series) -> Outcome<()> {
     Ok(())
 }
 
-/// A goal, and what came of it.
+/// A goal and its result.
 struct Verdict {
     case: &'static str,
     peer: &'static str,
@@ -107,7 +108,7 @@ fn measured(all: &[Series], case: &str, peer: &str) -> Option<Spread> {
     ratios(series).into_iter().find(|(a_peer, _)| *a_peer == peer).map(|(_, ratio)| ratio)
 }
 
-/// The subject to each of its peers; and, with a name of its own, what it allocates a packet.
+/// The ratios of the subject to each of its peers, and its allocations per packet.
 fn ratios(series: &Series) -> Vec<(&'static str, Spread)> {
     let mut all: Vec<_> =
         series.columns.iter().filter_map(|column| series.ratio(column).map(|ratio| (column.peer, ratio))).collect();

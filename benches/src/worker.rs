@@ -1,4 +1,4 @@
-//! A peer's process, and how it is talked with: a line each way.
+//! A peer's process, and the protocol with it: one line in each direction.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::Outcome;
 use crate::workshop::Program;
 
-/// A worker that says nothing for so long is stuck.
+/// A worker that prints nothing for this long is stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The first port of every peer.
@@ -24,18 +24,18 @@ pub(crate) struct Peer {
     pub(crate) way: &'static str,
 }
 
-/// What it is to do, and where.
+/// The job of a worker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Job {
     pub(crate) task: &'static str,
     pub(crate) cpu: usize,
     pub(crate) group: Ipv4Addr,
     pub(crate) size: usize,
-    /// How many sockets, for the tasks that ask for a number.
+    /// How many sockets, for the tasks that need a number.
     pub(crate) number: usize,
 }
 
-/// What one piece of work came to.
+/// The result of one piece of work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
     pub(crate) packets: u64,
@@ -48,13 +48,13 @@ pub(crate) struct Answer {
 pub(crate) struct Worker {
     called: String,
     child: Child,
-    /// `None` only while it is being dropped.
+    /// `None` only during `drop`.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
 impl Worker {
-    /// Starts it, and waits until its sockets are open.
+    /// Starts a peer, and waits until its sockets are open.
     pub(crate) fn start(peer: &Peer, job: &Job) -> Outcome<Self> {
         let mut words = peer.program.command()?.into_iter();
         let mut command = Command::new(words.next().ok_or("no program")?);
@@ -77,14 +77,14 @@ impl Worker {
         }
     }
 
-    /// Tells it to work.
+    /// Starts a piece of work.
     pub(crate) fn tell(&mut self, line: &str) -> Outcome<()> {
         let input = self.input.as_mut().ok_or("no input")?;
-        // One write, so that it wakes once.
+        // One write, so that it wakes up once.
         input.write_all(format!("{line}\n").as_bytes()).map_err(|error| format!("{}: {error}", self.called).into())
     }
 
-    /// Waits for what it has to say.
+    /// Waits for the result.
     pub(crate) fn answer(&mut self) -> Outcome<Answer> {
         let line = self.line()?;
         let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
@@ -94,7 +94,7 @@ impl Worker {
         }
     }
 
-    /// Both.
+    /// Starts a piece of work, and waits for the result.
     pub(crate) fn work(&mut self, count: u64) -> Outcome<Answer> {
         self.tell(&count.to_string())?;
         self.answer()
@@ -105,7 +105,7 @@ impl Worker {
     }
 
     fn line(&mut self) -> Outcome<String> {
-        // It says one line and waits: there is never one in the buffer already.
+        // It prints one line and waits, so there is never a second line in the buffer.
         let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
         if poll(&mut [PollFd::new(self.output.get_ref(), PollFlags::IN)], Some(&patience))? == 0 {
             return Err(format!("{}: says nothing for {} s", self.called, PATIENCE.as_secs()).into());
@@ -118,7 +118,7 @@ impl Worker {
     }
 }
 
-/// Ends it: without input it leaves by itself, unless it is stuck.
+/// Ends the process: it ends by itself when its input is closed, unless it is stuck.
 impl Drop for Worker {
     fn drop(&mut self) {
         drop(self.input.take());
@@ -144,14 +144,14 @@ impl Filler {
         Worker::start(&peer, &job).map(Self)
     }
 
-    /// Sends packets to the first port of a group: plainly, or as many in one call as it can.
+    /// Sends packets to the first port of a group: one per call, or as many per call as possible.
     pub(crate) fn fill(&mut self, group: Ipv4Addr, size: usize, packets: u64, coalesced: bool) -> Outcome<()> {
         let segments = if coalesced { segments_of(size) } else { 1 };
         self.0.tell(&format!("{group} {PORT} {size} {packets} {segments} 0"))?;
         self.0.answer().map(drop)
     }
 
-    /// Sends packets at a steady rate while `meanwhile` runs; tells in how many nanoseconds.
+    /// Sends packets at a steady rate while `meanwhile` runs; returns the time in nanoseconds.
     pub(crate) fn pace<T>(
         &mut self,
         group: Ipv4Addr,
@@ -167,7 +167,7 @@ impl Filler {
     }
 }
 
-/// How many packets of this size one call carries: 64, as everywhere here, or as many as 65,507 bytes hold.
+/// How many packets of this size one call carries: 64, or as many as fit into 65,507 bytes.
 pub(crate) const fn segments_of(size: usize) -> usize {
     let fit = 65_507 / size;
     if fit < 64 { fit } else { 64 }

@@ -1,4 +1,4 @@
-//! Builds the peers, and says where they are.
+//! Builds the peers, and knows their paths.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,7 +17,7 @@ pub(crate) enum Program {
 }
 
 impl Program {
-    /// The words that its command line begins with.
+    /// The first words of its command line.
     pub(crate) fn command(self) -> Outcome<Vec<PathBuf>> {
         let folder = target_folder()?;
         Ok(match self {
@@ -29,7 +29,7 @@ impl Program {
     }
 }
 
-/// Builds all peers that are to be built.
+/// Builds all peers that need to be built.
 pub(crate) fn build() -> Outcome<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     for profile in ["release", "z"] {
@@ -61,7 +61,7 @@ pub(crate) fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The target folder that this very program was built in: `release/bench` below it.
+/// The target folder of this program, which is `release/bench` in it.
 fn target_folder() -> Outcome<PathBuf> {
     let program = std::env::current_exe()?;
     let folder = program.parent().and_then(Path::parent).ok_or("bench: not in a target folder")?;

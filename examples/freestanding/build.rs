@@ -6,7 +6,7 @@ fn main() {
     for flag in ["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-fuse-ld=lld"] {
         println!("cargo::rustc-link-arg-bins={flag}");
     }
-    // `-n` does not align to pages; the last one leaves out what only debuggers read.
+    // `-n` does not align to pages; the last one removes the section headers, which only debuggers read.
     for flag in [&format!("-T,{folder}/layout.ld"), "-n", "--build-id=none", "-znosectionheader"] {
         println!("cargo::rustc-link-arg-bins=-Wl,{flag}");
     }

@@ -89,7 +89,7 @@ fn parse_send(mut parser: Parser) -> Result<Command, String> {
 fn parse_listen(mut parser: Parser) -> Result<Command, String> {
     let (mut from, mut interface) = (Group::DEFAULT, Interface::Default);
     let mut filter: Box<dyn Filter> = Box::new(Always);
-    // The documented default.
+    // The default.
     let mut mtu = 4096;
     let (mut limit, mut timeout) = (None, None);
     while let Some(argument) = next(&mut parser)? {
@@ -134,7 +134,7 @@ fn text(parser: &mut Parser, option: &str) -> Result<String, String> {
     value.string().map_err(|error| format!("{option}: {error}"))
 }
 
-/// The value of an option, as something that explains itself what is wrong with it.
+/// The value of an option, parsed by a type whose errors explain what is wrong.
 fn value<T: FromStr<Err: Display>>(parser: &mut Parser, option: &str) -> Result<T, String> {
     text(parser, option)?.parse().map_err(|error| format!("{option}: {error}"))
 }
@@ -144,7 +144,7 @@ fn number(parser: &mut Parser, option: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("{option} {text}: give a whole number, 0 or more"))
 }
 
-/// The time between two packets, of so many a second.
+/// The time between two packets at this rate.
 fn rate(parser: &mut Parser) -> Result<Duration, String> {
     let text = text(parser, "--rate")?;
     let rate = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate > 0.0);

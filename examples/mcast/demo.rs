@@ -18,12 +18,12 @@ const MULTICASTER: Token = Token(2);
 const PACKETS: [&str; 7] =
     ["sensor 1: 20.9", "sensor 2: 21.4", "noise", "sensor 3: 19.8", "sensor 1: 21.0", "more noise", "sensor 2: 21.5"];
 
-/// How long packets may take on `lo` before they are given up.
+/// How long to wait for packets on `lo`.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) fn run() -> Result<(), Stop> {
-    // The kernel chooses a port that is free, and the process id makes a group that no demo beside this one has.
-    // The filter is asked here and not in the kernel, which would count what it refuses as lost.
+    // The kernel chooses a free port, and the process id makes a group that no other demo uses.
+    // The filter runs in the process, not in the kernel, which would count rejected packets as dropped.
     let options = ListenOptions::new().filter(Prefix(b"sensor ")).kernel_filter(false);
     let mut listener = options.bind::<1500>(Bind::Port(0, Family::V4))?;
     let [_, a, b, c] = std::process::id().to_be_bytes();
@@ -43,7 +43,7 @@ pub(crate) fn run() -> Result<(), Stop> {
     loop {
         let counters = listener.counters();
         let (received, rejected) = (counters.received, counters.rejected);
-        // What the kernel dropped; where it is too old to tell, what did not come.
+        // What the kernel dropped; if it is too old to report this, what did not come.
         let missing = sent.saturating_sub(received + rejected);
         let lost = counters.dropped.unwrap_or(missing);
         let adds_up = all_sent && sent == received + rejected + lost;
@@ -71,9 +71,9 @@ pub(crate) fn run() -> Result<(), Stop> {
                         all_sent = true;
                         poller.unregister(&caster)?;
                     }
-                    // The device's queue is full, and nothing tells when it no longer is. It is a millisecond.
+                    // The device's queue is full, and the kernel does not report when it has room. A millisecond is enough.
                     Progress::Wait(time) => std::thread::sleep(time),
-                    // The poller tells when there is room.
+                    // The poller reports when there is room.
                     _ => {}
                 },
                 _ => {}

@@ -1,4 +1,4 @@
-//! Standard input, line by line, as it comes.
+//! Standard input, line by line.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
@@ -7,13 +7,13 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use crate::stop::{Stop, failed};
 
-/// More of a line is not kept, only counted: it is longer than the longest packet of IPv4 and of IPv6.
+/// The most bytes that are kept of a line; more are only counted. Longer than any packet of IPv4 and IPv6.
 const KEPT: usize = 65_536;
 
 pub(crate) struct Lines {
     file: File,
     chunk: Box<[u8]>,
-    /// What of the chunk was read and not cut into lines yet.
+    /// The part of the chunk that was read, but not split into lines yet.
     unread: core::ops::Range<usize>,
     line: Line,
     at_end: bool,
@@ -22,10 +22,10 @@ pub(crate) struct Lines {
 /// A line without its newline.
 #[derive(Default)]
 pub(crate) struct Line {
-    /// Its beginning, whole if it could be a packet.
+    /// Its beginning; complete if it can be a packet.
     pub(crate) bytes: Vec<u8>,
     pub(crate) length: usize,
-    /// Which line it is, from 1 on.
+    /// The number of the line, from 1 on.
     pub(crate) number: u64,
 }
 
@@ -46,7 +46,7 @@ impl Lines {
         Ok(Self { file, chunk: vec![0; KEPT].into(), unread: 0..0, line, at_end: false })
     }
 
-    /// The next line, if it was read whole already. The last one needs no newline.
+    /// The next line, if all of it was read. The last one needs no newline.
     pub(crate) fn next(&mut self) -> Next {
         let unread = self.chunk.get(self.unread.clone()).unwrap_or(&[]);
         if let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
@@ -68,12 +68,12 @@ impl Lines {
         core::mem::replace(&mut self.line, Line { number, ..Line::default() })
     }
 
-    /// Reads what there is. It blocks where there is nothing.
+    /// Reads available input. Blocks if there is none.
     pub(crate) fn read(&mut self) -> Result<(), Stop> {
         match self.file.read(&mut self.chunk) {
             Ok(0) => self.at_end = true,
             Ok(length) => self.unread = 0..length,
-            // Nothing was there after all: the next turn waits again.
+            // Nothing to read: the next turn waits again.
             Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
             Err(error) => return Err(Stop::Failed(format!("read standard input: {error}"))),
         }
@@ -94,14 +94,14 @@ impl Line {
         self.bytes.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
 
-    /// Whether its end was not kept: no packet can hold it.
+    /// Whether its end was not kept, since no packet can be that long.
     pub(crate) fn is_cut(&self) -> bool {
         self.length > self.bytes.len()
     }
 }
 
-/// Where descriptor 0 is closed, Rust's start-up code puts `/dev/null` there, open for reading and writing, which would pass for
-/// an empty input. `</dev/null`, which is one, is open for reading alone: that tells them apart.
+/// If descriptor 0 is closed, Rust's start-up code opens `/dev/null` there for reading and writing, which looks like an empty
+/// input. A real `</dev/null` is open only for reading: so the two can be distinguished.
 fn stands_in_for_closed(input: &File) -> bool {
     let is_null = match (input.metadata(), fs::metadata("/dev/null")) {
         (Ok(input), Ok(null)) => input.file_type().is_char_device() && input.rdev() == null.rdev(),

@@ -1,4 +1,4 @@
-//! What ends the program from outside: signals, and the time-out.
+//! What ends the program from outside: signals, and the timeout.
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use crate::stop::{Stop, failed};
 const SIGNAL: Token = Token(0);
 
 pub(crate) struct Limits {
-    /// The signal that came last; 0 is none.
+    /// The last signal; 0 is none.
     signal: Arc<AtomicUsize>,
-    /// Readable from the first signal on. It is never read, so that no poll forgets the signal.
+    /// Readable from the first signal on. It is never read, so that each poll sees the signal.
     signalled: UnixStream,
     started: Instant,
     timeout: Option<Duration>,
 }
 
 impl Limits {
-    /// Catches SIGINT and SIGTERM from now on; the time runs from now on, too.
+    /// Starts to catch SIGINT and SIGTERM, and starts the timeout.
     pub(crate) fn new(timeout: Option<Duration>) -> Result<Self, Stop> {
         let signal = Arc::new(AtomicUsize::new(0));
         let (signalled, raise) = UnixStream::pair().map_err(failed("open a pair of sockets for signals"))?;
         for number in [SIGINT, SIGTERM] {
             let raise = raise.try_clone().map_err(failed("open a socket for signals"))?;
-            // They run in the order in which they were registered: who is woken by the socket finds the number set.
+            // Handlers run in the order of their registration: so the number is set before the socket wakes the poller.
             flag::register_usize(number, Arc::clone(&signal), number.unsigned_abs() as usize)
                 .and_then(|_| low_level::pipe::register(number, raise))
                 .map_err(failed("catch a signal"))?;
@@ -37,12 +37,12 @@ impl Limits {
         Ok(Self { signal, signalled, started: Instant::now(), timeout })
     }
 
-    /// Lets signals wake this poller. Its tokens from 1 on are free.
+    /// Lets signals wake this poller. The caller may use the tokens from 1 on.
     pub(crate) fn register(&self, poller: &Poller) -> Result<(), Stop> {
         Ok(poller.register(&self.signalled, SIGNAL, Interest::READABLE)?)
     }
 
-    /// Whether the program may go on.
+    /// Whether the program may continue.
     pub(crate) fn check(&self) -> Result<(), Stop> {
         match self.signal.load(Ordering::Relaxed) {
             0 => {}
@@ -54,8 +54,8 @@ impl Limits {
         }
     }
 
-    /// Waits until something is ready, for `at_most` and for as long as the program may go on. What is ready stands in `events`,
-    /// also where the program may not go on.
+    /// Waits until something is ready, at most for `at_most`, and no longer than the program may continue. `events` has what is
+    /// ready, also if the program must end.
     pub(crate) fn wait<const N: usize>(
         &self,
         poller: &Poller,

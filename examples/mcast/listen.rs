@@ -14,7 +14,7 @@ const OUTPUT: Token = Token(2);
 pub(crate) fn run(order: Listen) -> Result<(), Stop> {
     let limits = Limits::new(order.timeout)?;
     let output = Output::new(&limits)?;
-    // The counters are to tell what was rejected from what was lost, which the kernel would count as one.
+    // Not in the kernel, which counts rejected packets as dropped: the counters must show both.
     let options = ListenOptions::new().filter(order.filter).kernel_filter(false);
     let mut receiver = options.bind_receiver(order.membership, order.mtu)?;
     let ended = print_packets(&mut receiver, order.mtu, order.limit, output, &limits);
@@ -48,7 +48,7 @@ fn print_packets<F: Filter>(
                 continue;
             }
             Received::Empty => limits.wait(&poller, &mut events, None)?,
-            // More may be there, but under a stream of packets that the filter refuses the output must be looked at, too.
+            // There may be more, but the output must be checked also during a stream of packets that the filter rejects.
             Received::Paused => limits.wait(&poller, &mut events, Some(core::time::Duration::ZERO))?,
         }
         if events.iter().any(|event| event.token() == OUTPUT && (event.is_error() || event.is_hang_up())) {

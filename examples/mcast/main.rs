@@ -1,7 +1,7 @@
-//! `mcast`: multicast from the command line, built on the core of the crate. `mcast --help` tells how to use it.
+//! `mcast`: multicast from the command line, built on the core of the crate. `mcast --help` shows its usage.
 //!
-//! `demo.rs` is the place to begin reading: a listener, a multicaster and one poller. `listen.rs` and `send.rs` are the two
-//! tools; the other files are what every tool needs: arguments, lines in, lines out, signals and time-outs.
+//! Start reading with `demo.rs`: a listener, a multicaster and one poller. `listen.rs` and `send.rs` are the two tools. The other
+//! files are what every tool needs: arguments, input, output, signals and timeouts.
 
 mod arguments;
 mod demo;
@@ -26,28 +26,28 @@ Usage:
   mcast demo                           send and receive a few packets on lo
 
 Options of send:
-  --to GROUP:PORT     where to; 224.0.42.42:4242 if not given, [ff02::4242]:4242 for IPv6
-  --ttl TTL           how far: 0 to 255, host, subnet (if not given), site, region, continent, unrestricted
-  --interface IF      by name, index or address; if not given, the one that the routing table names
+  --to GROUP:PORT     where to send (default: 224.0.42.42:4242; for IPv6 for example [ff02::4242]:4242)
+  --ttl TTL           how far: 0 to 255, host, subnet, site, region, continent, unrestricted (default: subnet)
+  --interface IF      by name, index or address (default: the one that the routing table names)
   --count N           send TEXT N times
-  --rate PPS          send so many packets a second at most, 0.5 for one in two seconds
-  --no-loopback       no copies for listeners on this machine (on lo itself it changes nothing)
+  --rate PPS          send at most PPS packets per second; 0.5 is one in two seconds
+  --no-loopback       no copies for listeners on this machine (no effect on lo)
 
 Options of listen:
-  --from GROUP:PORT   what to listen to; 224.0.42.42:4242 if not given
+  --from GROUP:PORT   what to listen to (default: 224.0.42.42:4242)
   --interface IF      as above
   --filter REGEX      only packets that match from their first byte on; .*REGEX searches
-  --mtu N             cut packets after N bytes, 1 to 65535; 4096 if not given
+  --mtu N             cut packets after N bytes, 1 to 65535 (default: 4096)
   --limit N           end after N printed packets
-  --timeout SECONDS   end after this time in any case
+  --timeout SECONDS   end after this time, with status 1
 
 Without TEXT, or with - for it, each line of standard input is sent when it is read, without its newline. A line that is too
-long for UDP is reported and left out. Write -- before a TEXT that begins with a dash.
+long for UDP is reported and not sent. Write -- before a TEXT that begins with a dash.
 
-In printed packets a backslash is \\\\, and a byte that is no printable ASCII is \\xNN.
+In printed packets a backslash is \\\\, and a byte that is not printable ASCII is \\xNN.
 
-Exit status: 0 done, 1 failure or time-out, 2 wrong usage, 130 or 143 ended by SIGINT or SIGTERM (with the counters on standard
-error), 141 nobody reads standard output any more.
+Exit status: 0 done, 1 failure or timeout, 2 wrong usage, 130 or 143 ended by SIGINT or SIGTERM (with the counters on standard
+error), 141 standard output was closed.
 ";
 
 fn main() -> ExitCode {

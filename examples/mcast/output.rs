@@ -1,4 +1,4 @@
-//! Standard output: one line a packet, written at once, and never stuck where a signal or the time-out should end us.
+//! Standard output: one line per packet, written at once. It never blocks longer than until a signal or the timeout.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -10,13 +10,13 @@ use multicast::{Events, Interest, Poller, Token};
 use crate::limits::Limits;
 use crate::stop::{Stop, failed};
 
-/// A pipe that is writable takes so many bytes without blocking (`PIPE_BUF`, `pipe(7)`).
+/// A pipe that is writable takes this many bytes without blocking (`PIPE_BUF`, `pipe(7)`).
 const PIECE: usize = 4096;
 const WRITABLE: Token = Token(1);
 
 pub(crate) struct Output {
     file: File,
-    /// A poller of its own: while nobody reads our output, packets that come shall not wake us.
+    /// A second poller: while the output cannot be written, incoming packets must not wake the process.
     poller: Option<Poller>,
     line: Vec<u8>,
 }
@@ -28,18 +28,18 @@ impl Output {
         limits.register(&poller)?;
         let poller = match poller.register(&file, WRITABLE, Interest::WRITABLE) {
             Ok(()) => Some(poller),
-            // A regular file takes everything at once.
+            // A regular file never blocks.
             Err(error) if error.kind() == multicast::ErrorKind::NotPollable => None,
             Err(error) => return Err(error.into()),
         };
         Ok(Self { file: file.into(), poller, line: Vec::new() })
     }
 
-    /// Lets `poller` tell, by an event that is a hang-up or an error, when nobody reads any more.
+    /// Lets `poller` report, with a hang-up or an error, that the reader has closed the output.
     pub(crate) fn watch(&self, poller: &Poller, token: Token) -> Result<(), Stop> {
         if self.poller.is_some() {
-            // Errors and hang-ups are reported whatever one waits for. A terminal is readable, too, while keys are typed: taken
-            // as an edge, that wakes us once.
+            // Errors and hang-ups are reported for any interest. A terminal is also readable while keys are typed:
+            // edge-triggered, this wakes the process only once.
             poller.register(&self.file, token, Interest::READABLE.edge())?;
         }
         Ok(())
@@ -75,7 +75,7 @@ fn wait_until_writable(poller: &Poller, limits: &Limits) -> Result<(), Stop> {
     let mut events = Events::<2>::new();
     loop {
         let may_go_on = limits.wait(poller, &mut events, None);
-        // First this: a packet that was received before the time was up shall be printed.
+        // First, so that a packet that was received before the timeout is still printed.
         if events.iter().any(|event| event.token() == WRITABLE) {
             return Ok(());
         }
@@ -83,7 +83,7 @@ fn wait_until_writable(poller: &Poller, limits: &Limits) -> Result<(), Stop> {
     }
 }
 
-/// Prints a text that is no packet.
+/// Prints a text that is not a packet.
 pub(crate) fn print(text: &str) -> Result<(), Stop> {
     let mut output = io::stdout().lock();
     output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(|error| unwritable(&error))
@@ -96,7 +96,7 @@ fn unwritable(error: &io::Error) -> Stop {
     }
 }
 
-/// Adds the payload so that it stays on one line, harms no terminal, and can be read back without loss.
+/// Adds the payload, escaped so that it stays on one line, is harmless on a terminal, and can be decoded without loss.
 pub(crate) fn escape(payload: &[u8], line: &mut Vec<u8>) {
     for byte in payload {
         match byte {

@@ -32,7 +32,7 @@ pub(crate) fn run(order: Send) -> Result<(), Stop> {
     }
 }
 
-/// What became of the packets so far.
+/// The counters of packets.
 #[derive(Default)]
 struct Ledger {
     sent: u64,
@@ -50,7 +50,7 @@ fn send_text(order: &Send, packet: &[u8], count: u64, limits: &Limits, ledger: &
 }
 
 fn send_lines(order: &Send, limits: &Limits, ledger: &mut Ledger) -> Result<(), Stop> {
-    // The multicaster pulls its packets, and takes a `None` for the end: it is asked to send only when a line lies here.
+    // The multicaster pulls its packets, and `None` would end it: it is called only when there is a line here.
     let next_packet = Cell::new(None::<Vec<u8>>);
     let caster = order.options.packets(order.to, iter::from_fn(|| next_packet.take()))?;
     let mut sender = Sender::new(caster, order.interval, limits)?;
@@ -89,7 +89,7 @@ fn send_lines(order: &Send, limits: &Limits, ledger: &mut Ledger) -> Result<(), 
     }
 }
 
-/// Sends one packet after another, each when it is its time and the socket takes it.
+/// Sends one packet after another, each when it is due and the socket takes it.
 struct Sender<'l, I: Iterator> {
     caster: Multicaster<I>,
     pace: Option<Pace>,
@@ -109,7 +109,7 @@ where
         Ok(Self { caster, pace: interval.map(Pace::new), limits, poller, events: Events::new() })
     }
 
-    /// Sends the packet that is next. There must be one.
+    /// Sends the next packet. There must be one.
     fn send_next(&mut self) -> Result<(), Stop> {
         while let Some(time) = self.pace.as_ref().and_then(Pace::time_left) {
             self.limits.wait(&self.poller, &mut self.events, Some(time))?;
@@ -135,7 +135,7 @@ where
         ended
     }
 
-    /// Whether one can wait for this input: regular files are always ready, and refused.
+    /// Whether a poller can wait for this input: regular files are always ready, and epoll refuses them.
     fn register_input(&self, lines: &Lines) -> Result<bool, Stop> {
         match self.poller.register(lines, INPUT, Interest::READABLE.oneshot()) {
             Ok(()) => Ok(true),
@@ -144,8 +144,7 @@ where
         }
     }
 
-    /// Waits until there is something to read, or the end. It is one-shot: input that lies there while we wait for other things
-    /// does not wake us.
+    /// Waits until there is something to read, or the end. One-shot, so that unread input does not end other waits.
     fn wait_for_input(&mut self, lines: &Lines) -> Result<(), Stop> {
         self.poller.reregister(lines, INPUT, Interest::READABLE.oneshot())?;
         loop {
@@ -160,19 +159,19 @@ where
 /// When the next packet may go.
 struct Pace {
     interval: Duration,
-    /// `None` is never: the time is past the clock's end.
+    /// `None` is never: the time is beyond the clock's range.
     due: Option<Instant>,
 }
 
 impl Pace {
-    /// How much lateness is made up for, so that short waits that last a little too long do not add up.
+    /// How much delay is caught up, so that waits that take a little too long do not add up.
     const SLACK: Duration = Duration::from_millis(10);
 
     fn new(interval: Duration) -> Self {
         Self { interval, due: Some(Instant::now()) }
     }
 
-    /// How long to wait yet, if at all.
+    /// The remaining time to wait, if any.
     fn time_left(&self) -> Option<Duration> {
         let Some(due) = self.due else { return Some(Duration::MAX) };
         Some(due.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())

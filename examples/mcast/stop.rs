@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 pub(crate) enum Stop {
-    /// The command line makes no sense.
+    /// The command line is wrong.
     Misused(String),
-    /// The crate, or the kernel through it, refused.
+    /// The crate returned an error.
     Refused(multicast::Error),
     /// Something else went wrong.
     Failed(String),
@@ -15,14 +15,14 @@ pub(crate) enum Stop {
     TimedOut,
     /// SIGINT or SIGTERM came.
     Signal(u8),
-    /// Nobody reads what we print any more.
+    /// Standard output was closed.
     OutputClosed,
 }
 
 const SIGPIPE: u8 = 13;
 
 impl Stop {
-    /// What went wrong in words, where a person should be told.
+    /// What went wrong, in words, if it should be printed.
     pub(crate) fn reason(&self) -> Option<String> {
         match self {
             Self::Misused(reason) => Some(format!("{reason}\nTry: mcast --help")),
@@ -33,8 +33,7 @@ impl Stop {
         }
     }
 
-    /// What a shell gets to see. For signals, and for a closed output, it is what it would see of a program that does not catch
-    /// them.
+    /// The exit status. For signals and a closed output it is that of a program that does not catch them.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Refused(_) | Self::Failed(_) | Self::TimedOut => ExitCode::from(1),
@@ -51,12 +50,12 @@ impl From<multicast::Error> for Stop {
     }
 }
 
-/// For `map_err`: names what was tried.
+/// For `map_err`: adds what was tried.
 pub(crate) fn failed<E: Display>(tried: &str) -> impl Fn(E) -> Stop {
     move |error| Stop::Failed(format!("{tried}: {error}"))
 }
 
-/// Tells the person at standard error. Nothing can be done where nobody listens there; `eprintln!` would panic.
+/// Prints to standard error. Errors of this are ignored; `eprintln!` would panic.
 pub(crate) fn complain(reason: &dyn Display) {
     let _ = writeln!(io::stderr(), "mcast: {reason}");
 }

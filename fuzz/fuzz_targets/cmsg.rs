@@ -1,5 +1,5 @@
-//! Control messages out of bytes, in the layout of any processor: whatever the bytes are, reading them ends and gives nothing that
-//! is not there; and what was written as the kernel writes it, is found.
+//! Parses control messages in the layout of any processor. With any bytes, parsing ends, and returns nothing that is not in them.
+//! Messages written as the kernel writes them are found.
 #![no_main]
 
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use multicast::Metadata;
 use multicast::fuzzing::{arrival, control_messages, set_received};
 
-/// Levels and options as numbers of `linux/in.h`, `linux/in6.h`, `asm/socket.h` and `linux/udp.h`.
+/// Levels and options, with the numbers of `linux/in.h`, `linux/in6.h`, `asm/socket.h` and `linux/udp.h`.
 const PKTINFO: (u32, u32) = (0, 8);
 const TTL: (u32, u32) = (0, 2);
 const TOS: (u32, u32) = (0, 1);
@@ -111,7 +111,7 @@ impl Message {
         }
     }
 
-    /// Adds what it says. A later one takes the place of an earlier one.
+    /// Adds what the message says. A later message replaces an earlier one.
     fn tell(&self, metadata: &mut Metadata, segment: &mut Option<u32>) {
         match self {
             Self::V4 { interface, destination, .. } => {
@@ -170,7 +170,7 @@ fuzz_target!(|input: Input| {
                 parts.push(((level, kind), data));
             }
             bytes.truncate(bytes.len() - usize::from(cut).min(bytes.len()));
-            // A message is there if all of it is there.
+            // A message counts only if it is complete.
             let whole = ends.iter().filter(|end| **end <= bytes.len()).count();
             assert_eq!(read(&bytes), parts[..whole]);
 

@@ -1,4 +1,4 @@
-//! Filters, over any pattern and any packets: no panic, no hang, and an answer that depends on nothing but the two.
+//! Filters, with any pattern and any packets: no panic, no hang, and a result that depends only on these two.
 #![no_main]
 
 use std::fmt;
@@ -8,7 +8,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use multicast::filter::{Filter, Prefix, Regex, by};
 
-/// Longer ones find nothing more, and take their time: the pattern is the user's own, and may be as slow as he likes.
+/// Longer patterns find nothing more and are slow. A slow pattern is no bug: the user writes it.
 const LONGEST_PATTERN: usize = 48;
 const LONGEST_PACKET: usize = 256;
 
@@ -21,9 +21,9 @@ struct Input {
 
 #[derive(Arbitrary)]
 enum Pattern {
-    /// Any text: mostly refused.
+    /// Any text: mostly not a valid pattern.
     Text(String),
-    /// Pieces of the syntax: often a regular expression.
+    /// Pieces of the syntax: often a valid pattern.
     Pieces(Vec<Piece>),
 }
 
@@ -77,14 +77,14 @@ impl fmt::Display for Piece {
             Self::Literal(literal) => write!(f, "{literal}"),
             Self::Byte(byte) => write!(f, "\\x{byte:02x}"),
             Self::Range(from, to) => write!(f, "[{from}-{to}]"),
-            // Small, or else counts within counts make a program of many megabytes.
+            // Small, since nested counts could make a program of many megabytes.
             Self::Count(from, to) => write!(f, "{{{},{}}}", from % 8, to % 8),
             Self::Syntax(syntax) => f.write_str(syntax.text()),
         }
     }
 }
 
-/// As the lines that would do the same.
+/// Prints the code that does the same.
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nlet pattern = {:?};", self.pattern.text())?;
@@ -122,7 +122,7 @@ fuzz_target!(|input: Input| {
             return;
         }
     };
-    // One filter sees all packets, as a listener's does; another is new for each.
+    // One filter gets all packets, as in a listener; another one is new for each packet.
     let mut prepared = fresh.clone();
     prepared.prepare(LONGEST_PACKET);
     for packet in input.packets.iter().map(|packet| cut(packet)) {

@@ -1,5 +1,5 @@
-//! What a multicaster sends next and what it took: whatever the socket answers and the iterator promises, no item is lost,
-//! doubled or reordered, and none is pulled that could have to be waited for.
+//! Staging and segments of a multicaster. With any results of the socket and any promises of the iterator, no item is lost,
+//! duplicated or reordered, and none is pulled that could block.
 #![no_main]
 
 use std::cell::Cell;
@@ -13,9 +13,9 @@ struct Input {
     batch: Batch,
     /// How many items the iterator has.
     items: u16,
-    /// What it promises before each item, in turn, as far as that is true; nothing where this is empty.
+    /// What its `size_hint` promises before each item, in turn, limited to what is true; if empty, nothing.
     promises: Vec<u8>,
-    /// How long the items are, in turn; empty where there is none.
+    /// The lengths of the items, in turn; if empty, all items are empty.
     lengths: Vec<u16>,
     steps: Vec<Step>,
 }
@@ -31,8 +31,8 @@ enum Batch {
 
 #[derive(Arbitrary, Debug)]
 enum Step {
-    /// `Multicaster::step`: so many may leave, one at least, and the socket answers. It takes everything when the answers are used
-    /// up.
+    /// `Multicaster::step`: this many may leave, at least one, and the socket returns these results. After the last one it takes
+    /// everything.
     Send { most: u8, answers: Vec<Answer> },
     /// `Multicaster::discard`.
     Discard,
@@ -43,19 +43,19 @@ enum Answer {
     Sent,
     Blocked,
     Failed,
-    /// Packets that were to leave together are too long for the way.
+    /// Packets that should leave together are too long for the path.
     Refused,
     /// Packets cannot leave together at all.
     Unsupported,
 }
 
-/// Gives 0, 1, 2 and so on, and checks how it is asked.
+/// Returns 0, 1, 2 and so on, and checks how it is called.
 #[derive(Debug)]
 struct Source<'a> {
     next: u32,
     end: u32,
     promises: &'a [u8],
-    /// How many items have left the batch: those between this and `next` are in it.
+    /// How many items have left the batch; the items from this one to `next` are in it.
     gone: &'a Cell<u32>,
     batch: u32,
     /// The last answer of `size_hint`, until the next item is pulled.
@@ -93,8 +93,8 @@ impl Iterator for Source<'_> {
     }
 }
 
-/// The rules of `UDP_SEGMENT` (`udp(7)`): two at least, of one size, the last one possibly shorter, none empty, and all of them no
-/// longer than a datagram.
+/// Checks the rules of `UDP_SEGMENT` (`udp(7)`): at least two, of one size, the last one may be shorter, none empty, and
+/// together not longer than a datagram.
 fn assert_can_leave_together(lengths: &[usize], size: u16, largest: u16) {
     let size_of_each = usize::from(size);
     let (last, others) = lengths.split_last().expect("none");
@@ -116,7 +116,7 @@ fn run<const BATCH: usize>(input: &Input) {
         ended: false,
     };
     let mut staging = Staging::<_, BATCH>::new(source);
-    // Each item must leave when it is its turn: sent, discarded, or handed back at the end.
+    // Each item must leave in its order: sent, discarded, or returned at the end.
     let leaves = |item: Option<u32>| {
         assert_eq!(item, Some(gone.get()));
         gone.set(gone.get() + 1);

@@ -1,5 +1,5 @@
-//! rtnetlink's answers out of bytes, and what a watcher of interfaces makes of them: whatever the bytes are, reading them ends, and an
-//! errno is one; and what was written as the kernel writes it, is understood.
+//! Parses rtnetlink messages, and the changes of interfaces in them. With any bytes, parsing ends, and an errno is valid.
+//! Messages written as the kernel writes them are parsed correctly.
 #![no_main]
 
 use std::net::IpAddr;
@@ -58,7 +58,7 @@ struct Attribute {
     value: Vec<u8>,
 }
 
-/// The few that are read, as numbers of `linux/if_addr.h` and `linux/rtnetlink.h`, and any other.
+/// The attributes that are read, with the numbers of `linux/if_addr.h` and `linux/rtnetlink.h`, and any other.
 #[derive(Arbitrary, Debug)]
 enum Kind {
     /// `IFA_ADDRESS`, `RTA_DST`
@@ -86,7 +86,7 @@ impl Attribute {
         }
     }
 
-    /// As long as the length's 16 bits can say.
+    /// At most as long as 16 bits of length allow.
     fn value(&self) -> &[u8] {
         &self.value[..self.value.len().min(usize::from(u16::MAX) - 4)]
     }
@@ -117,7 +117,7 @@ fn with_attributes(mut body: Vec<u8>, attributes: &[Attribute]) -> Vec<u8> {
 type Answer = (&'static str, Option<u32>, Option<IpAddr>);
 
 impl Message {
-    /// Its type and its body.
+    /// The type and the body of the message.
     fn parts(&self) -> (u16, Vec<u8>) {
         match self {
             Self::Link { index, flags, attributes, is_gone } => {
@@ -135,7 +135,7 @@ impl Message {
         }
     }
 
-    /// What it means; `None` where any bytes would do.
+    /// The expected answer; `None` if the message is any bytes.
     fn meaning(&self) -> Option<Answer> {
         Some(match self {
             Self::Link { index, .. } => ("link", Some(*index), None),
@@ -148,7 +148,7 @@ impl Message {
             }
             Self::Error { number: 0 } | Self::Done => ("done", None, None),
             Self::Error { number: number @ -4095..0 } => ("failed", Some(number.unsigned_abs()), None),
-            // The kernel never says so. It is a failure all the same.
+            // The kernel never sends this; it still counts as a failure.
             Self::Error { .. } => return None,
             Self::Other { kind: 2 | 3 | 16 | 17 | 20 | 21 | 24 | 25, .. } => return None,
             Self::Other { .. } => ("other", None, None),
@@ -157,10 +157,10 @@ impl Message {
 }
 
 impl Message {
-    /// What a watcher tells of it, as text; `None` where it tells nothing, and nothing at all where any bytes would do.
+    /// The expected change, as text: the inner `None` for no change, the outer one if the message is any bytes.
     fn change(&self) -> Option<Option<String>> {
         Some(match self {
-            // No interface has the index 0.
+            // No interface has index 0.
             Self::Link { index: 0, .. } | Self::Address { index: 0, .. } => None,
             Self::Link { index, attributes, is_gone: true, .. } => Some(format!("gone {index} {:?}", name(attributes))),
             Self::Link { index, flags, attributes, is_gone: false } => {
@@ -180,7 +180,7 @@ impl Message {
     }
 }
 
-/// The name of a link, where it is one that the kernel would give.
+/// The name of a link, if the kernel allows it.
 fn name(attributes: &[Attribute]) -> Option<String> {
     let bytes = first(attributes, 3)?.split(|byte| *byte == 0).next()?;
     let text = std::str::from_utf8(bytes).ok()?;
@@ -229,7 +229,7 @@ fuzz_target!(|input: Input| {
             }
             bytes.truncate(bytes.len() - usize::from(cut).min(bytes.len()));
             let answers: Vec<_> = netlink_answers(&bytes).inspect(check).collect();
-            // Of what is cut off, one message is read as far as it is there.
+            // Of a message that is cut off, the present part is read.
             let whole = ends.iter().filter(|end| **end <= bytes.len()).count();
             assert!((whole..=whole + 1).contains(&answers.len()), "{whole} whole messages, {answers:?}");
             for (message, answer) in messages.iter().zip(&answers).take(whole) {
@@ -238,7 +238,7 @@ fuzz_target!(|input: Input| {
                 }
             }
             let changes: Option<Vec<_>> = messages.iter().take(whole).map(Message::change).collect();
-            // Where no message could mean just anything.
+            // If no message is any bytes.
             if let Some(expected) = changes {
                 let told: Vec<_> = link_changes(&bytes).map(|change| text_of(&change)).collect();
                 let expected: Vec<_> = expected.into_iter().flatten().collect();

@@ -1,5 +1,5 @@
-//! Filters as programs of the kernel, over any filters and packets: what a filter accepts its program lets through, and nothing else
-//! where it is exact; and no program is one that the kernel would not take.
+//! Programs of filters, with any filters and packets: a program passes every packet that its filter accepts, and no other if it
+//! is exact; and the kernel accepts every program.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -24,7 +24,7 @@ struct Input {
 fuzz_target!(|input: Input| {
     let world = if input.is_ipv4 { World::v4() } else { World::v6() };
     let mut tree = Tree::grow(&mut Bytes(&input.filter), &world, 5);
-    // Mostly small: there it is where tests do not fit.
+    // Mostly small, so that some tests do not fit.
     let room = 2 + usize::from(if input.room % 8 == 0 { input.room % 4095 } else { input.room % 80 });
     let mtu = usize::from(if input.mtu % 2 == 0 { input.mtu } else { input.mtu % 12 });
     let mut buffer = vec![Instruction::ZERO; room];

@@ -1,5 +1,5 @@
-//! What is known of a pattern before it is matched, over patterns and packets of few letters: it never refuses what matches, here or
-//! in the kernel. The filter is held against regex-lite alone, and where both mean the same against Python's `re`.
+//! The checks before a pattern is matched, with patterns and packets of few letters: they never reject a packet that matches,
+//! here or in the kernel. Compares the filter with regex-lite, and, where both mean the same, with Python's `re`.
 #![no_main]
 
 use std::cell::RefCell;
@@ -78,7 +78,7 @@ fn packet(bytes: &mut Bytes<'_>) -> Vec<u8> {
     (0..count).map(|_| bytes.choose(b"aabbAB1_ \nc\x00\xC3\xE9\xFF")).collect()
 }
 
-/// A Python that answers one line for each.
+/// A Python process that answers one line for each question.
 struct Python {
     _child: Child,
     input: ChildStdin,
@@ -121,7 +121,7 @@ fuzz_target!(|input: &[u8]| {
     let mut bytes = Bytes(input);
     let pattern = pattern(&mut bytes);
     let Ok(mut filter) = Regex::new(&pattern) else { return };
-    // Bytes are characters to both; a pattern of ASCII is the same to regex-lite, but for the case of other letters.
+    // Bytes are characters for both; an ASCII pattern means the same to regex-lite, except for the case of non-ASCII letters.
     let alone = regex_lite::Regex::new(&format!("\\A(?:{pattern})")).expect("it is a pattern");
     let mut buffer = [Instruction::ZERO; 64];
     let mut code = Assembler::new(&mut buffer, 1500, Family::V4);
@@ -134,15 +134,15 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(accepted, alone.is_match(&text), "{pattern:?} on {}", payload.escape_ascii());
         let sent = Sent { payload, source, destination: World::v4().destination, interface: 1 };
         assert_sound(&mut filter, &code, fit, &sent);
-        // Where Python means something else: `$` before a last newline, repetitions that give nothing back, and `\B` in an empty
-        // packet. It takes most of the time, so not each packet goes there.
+        // Python means something else by `$` before a last newline, possessive repetitions, and `\B` in an empty packet. It takes
+        // most of the time, so it does not get every packet.
         let is_other = (pattern.contains('$') && sent.payload.ends_with(b"\n"))
             || ["*+", "++", "?+", "}+"].iter().any(|possessive| pattern.contains(possessive))
             || (pattern.contains("\\B") && sent.payload.is_empty());
         if !is_other && bytes.next() % 16 == 0 {
             let answer = PYTHON.with_borrow_mut(|python| python.as_mut().map(|python| python.ask(&pattern, &sent.payload)));
             let expected = if accepted { "match" } else { "none" };
-            // Some patterns, as `a**` or a group that is named twice, are errors there.
+            // Some patterns, such as `a**` or two groups of one name, are errors in Python.
             assert!(
                 answer.as_deref().is_none_or(|answer| answer == expected || answer == "error"),
                 "{pattern:?} on {}: Python says {answer:?}, we say {expected}",

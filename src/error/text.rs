@@ -1,4 +1,4 @@
-//! The words of an error: verbs, objects, and reasons that say what to do.
+//! The texts of errors: operations, objects, and reasons that say what to do.
 
 use core::fmt;
 
@@ -46,7 +46,7 @@ pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result
         },
         Object::Address(address) => write!(f, " {address}"),
         Object::Group(group) => write!(f, " {group}"),
-        // The kernel allows almost any byte in a name; a terminal or a log file must not obey it.
+        // The kernel allows almost any byte in a name; a terminal must not execute it.
         Object::Interface(name) => write!(f, " {}", name.as_str().escape_debug()),
         Object::Membership { group, interface: Interface::Name(name) } => {
             write!(f, " {group} on {}", name.as_str().escape_debug())
@@ -60,7 +60,7 @@ pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result
     }
 }
 
-/// The whole text of an error that this crate did not make: its own sentence, else what the kernel's errno means.
+/// The whole text of an error from outside this crate: its own sentence, or else what the errno means.
 pub(super) fn custom(object: &Object, kind: ErrorKind, errno: Errno, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match object {
         Object::Named(sentence) => f.write_str(sentence),
@@ -80,17 +80,17 @@ pub(super) fn reason(
     let text = match kind {
         ErrorKind::Syntax => syntax(operation),
         ErrorKind::NotMulticast => "not a multicast address (IPv4: 224.0.0.0 to 239.255.255.255, IPv6: ff00::/8)",
-        ErrorKind::PortZero => "port 0 is no port: give 1 to 65535",
+        ErrorKind::PortZero => "port 0 is not valid: give 1 to 65535",
         ErrorKind::OutOfRange => match operation {
-            Operation::ParseSubnet => "more bits than the address has: 0 to 32, for IPv6 0 to 128",
+            Operation::ParseSubnet => "too many bits: give 0 to 32 (IPv6: 0 to 128)",
             _ => "out of range: give 0 to 255",
         },
         ErrorKind::NoSuchInterface => "no such interface",
-        ErrorKind::InterfaceNeeded => "a link-local group exists on every link: name an interface, as eth0",
-        ErrorKind::NoAddress => "the interface has no address of this family (yet)",
-        ErrorKind::FamilyMismatch => "IPv4 and IPv6 do not mix: use one listener or sender a family",
-        ErrorKind::BoundToGroup => "this listener is bound to its one group: for several, open it with open(port)",
-        ErrorKind::PortMismatch => "this listener is bound to another port: open one listener a port",
+        ErrorKind::InterfaceNeeded => "a link-local group exists on every link: name an interface, such as eth0",
+        ErrorKind::NoAddress => "the interface has no address of this family: add one, or try again later",
+        ErrorKind::FamilyMismatch => "IPv4 and IPv6 cannot be mixed: use one listener or sender per family",
+        ErrorKind::BoundToGroup => "this listener is bound to one group: for several groups, use a listener by port",
+        ErrorKind::PortMismatch => "this listener is bound to another port: use one listener per port",
         ErrorKind::SourceLimitReached => match object {
             Object::Membership { group, .. } if group.is_ipv6() => {
                 "source limit of the group reached (net.ipv6.mld_max_msf, net.core.optmem_max)"
@@ -98,38 +98,38 @@ pub(super) fn reason(
             _ => "source limit of the group reached (net.ipv4.igmp_max_msf)",
         },
         ErrorKind::MixedSources => {
-            "one listener hears a group on an interface either from any source or from named ones: leave it first, or open another listener"
+            "on one interface, a listener joins a group for any source or for named ones: leave it first, or use a second one"
         }
-        ErrorKind::NotJoined => "the group is not joined there",
+        ErrorKind::NotJoined => "the group is not joined on this interface",
         ErrorKind::OneInterface => match operation {
-            Operation::Send => "packets leave on one interface: make a multicaster for each",
-            _ => "this listener is bound to its one interface: make one for each, or one that is bound to its group alone",
+            Operation::Send => "packets leave on one interface: use one multicaster per interface",
+            _ => "this listener is bound to one interface: use one per interface, or one that is bound only to the group",
         },
         ErrorKind::LimitReached => limit(operation, object, errno),
         ErrorKind::TooLong => match object {
             Object::Packet { length, group } if *length <= longest(*group) => {
-                "longer than the path's MTU, and not to be fragmented"
+                "longer than the path MTU, and fragmentation is off"
             }
             Object::Packet { group, .. } if group.is_ipv6() => "too long for UDP: at most 65527 bytes",
             _ => "too long for UDP: at most 65507 bytes",
         },
-        ErrorKind::AlreadyRegistered => "registered already: use reregister",
+        ErrorKind::AlreadyRegistered => "already registered: use reregister",
         ErrorKind::NotRegistered => "not registered",
-        ErrorKind::NotPollable => "regular files and folders cannot be waited for: they are always ready",
-        ErrorKind::ReservedToken => "this token is the waker's: choose another one",
+        ErrorKind::NotPollable => "regular files and directories cannot be polled: they are always ready",
+        ErrorKind::ReservedToken => "this token is reserved for the waker: choose another one",
         ErrorKind::NotUdp => "not a UDP socket",
         ErrorKind::Unsupported => "this kernel does not support it",
         ErrorKind::AddressInUse => "another socket holds the port without SO_REUSEADDR and SO_REUSEPORT",
-        ErrorKind::Denied => "not permitted (a firewall, a security policy, or a privilege that is missing)",
-        ErrorKind::Unreachable => "no way there: the interface is down or gone, or there is no route (name an interface)",
-        ErrorKind::Transient => "no room right now: try again later",
+        ErrorKind::Denied => "not permitted (a firewall, a security policy, or a missing privilege)",
+        ErrorKind::Unreachable => "unreachable: the interface is down or gone, or there is no route (name an interface)",
+        ErrorKind::Transient => "no memory or buffer space at the moment: try again later",
         ErrorKind::Pattern => match object {
             #[cfg(feature = "regex")]
             Object::Message(message) => message,
-            _ => "no regular expression",
+            _ => "not a regular expression",
         },
         ErrorKind::InvalidInput => "invalid input",
-        ErrorKind::Zero => "it must be 1 at least",
+        ErrorKind::Zero => "must be at least 1",
         ErrorKind::System => match described(operation, errno) {
             Some(text) => text,
             None => return write!(f, "os error {}", errno.0),
@@ -138,31 +138,31 @@ pub(super) fn reason(
     f.write_str(text)
 }
 
-/// The most bytes that UDP carries (RFC 768): an IPv4 packet holds its header with them, an IPv6 packet does not count its own.
+/// The longest UDP payload (RFC 768): the length of an IPv4 packet includes its header, that of an IPv6 packet does not.
 const fn longest(group: Group) -> u32 {
     if group.is_ipv6() { 65_527 } else { 65_507 }
 }
 
-/// What to write instead, by what could not be read.
+/// What to write instead of a text that could not be parsed.
 const fn syntax(operation: Operation) -> &'static str {
     match operation {
-        Operation::ParseGroup => "write ADDRESS:PORT, as 239.1.2.3:5000 or [ff02::4242]:4242",
-        Operation::ParseInterface => "write a name of 1 to 15 bytes, an index from 1 on, an address, default, or all",
-        Operation::ParseSubnet => "write an address and how many bits of it count, as 192.0.2.0/24, or an address alone",
+        Operation::ParseGroup => "write ADDRESS:PORT, such as 239.1.2.3:5000 or [ff02::4242]:4242",
+        Operation::ParseInterface => "write a name of 1 to 15 bytes, an index of 1 or more, an address, default, or all",
+        Operation::ParseSubnet => "write an address and a prefix length, such as 192.0.2.0/24, or a single address",
         _ => "write 0 to 255, or host, subnet, site, region, continent, unrestricted",
     }
 }
 
 fn limit(operation: Operation, object: &Object, errno: Errno) -> &'static str {
     match (operation, object) {
-        // First: joining opens a descriptor too, to find the interface.
+        // First, since joining also opens a descriptor, to find the interface.
         _ if matches!(u32::from(errno.0), linux::EMFILE | linux::ENFILE) => "too many open file descriptors (ulimit -n)",
         (Operation::Join, Object::Membership { group, .. }) if group.is_ipv4() => {
             "group limit reached (net.ipv4.igmp_max_memberships)"
         }
         (Operation::Join, _) => "group limit reached (net.core.optmem_max)",
         (Operation::Register, _) => "too many descriptors are being polled (fs.epoll.max_user_watches)",
-        _ => "no room left",
+        _ => "no space left",
     }
 }
 
@@ -174,14 +174,14 @@ const fn described(operation: Operation, errno: Errno) -> Option<&'static str> {
         linux::EIO => "input or output error",
         linux::ENODEV => "no such device",
         linux::EADDRNOTAVAIL => "address not available",
-        linux::EPROTO => "unreadable answer of the kernel",
+        linux::EPROTO => "cannot read the kernel's answer",
         linux::ECONNREFUSED => "connection refused",
-        linux::ELOOP => "pollers would wait for each other in a circle, or be nested too deep",
+        linux::ELOOP => "pollers would wait for each other in a loop, or be nested too deeply",
         _ => return None,
     })
 }
 
-/// The kind that belongs to an errno. Where one errno means two things, the operation tells them apart.
+/// The kind of an errno. If one errno has two meanings, the operation decides.
 pub(super) const fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
     match (operation, errno.0 as u32) {
         (Operation::Join, linux::ENOBUFS | linux::ENOMEM) => ErrorKind::LimitReached,
@@ -193,7 +193,7 @@ pub(super) const fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
             Operation::Bind | Operation::Join | Operation::Leave | Operation::Resolve | Operation::Send,
             linux::ENODEV | linux::ENXIO,
         ) => ErrorKind::NoSuchInterface,
-        // Groups are checked before: what is left is an interface without IPv6, as one with an MTU of less than 1,280.
+        // Groups are checked before: what remains is an interface without IPv6, such as one with an MTU of less than 1,280.
         (Operation::Join, linux::EINVAL) | (Operation::Send, linux::EADDRNOTAVAIL) => ErrorKind::NoAddress,
         (_, linux::EMSGSIZE) => ErrorKind::TooLong,
         (_, linux::EAGAIN | linux::ENOBUFS | linux::ENOMEM) => ErrorKind::Transient,
@@ -206,7 +206,7 @@ pub(super) const fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
     }
 }
 
-/// The kind that belongs to an error of `std` without an errno.
+/// The kind of an error of `std` without an errno.
 #[cfg(feature = "std")]
 pub(super) const fn kind_of_io(kind: std::io::ErrorKind) -> ErrorKind {
     use std::io::ErrorKind as Io;

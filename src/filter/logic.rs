@@ -1,11 +1,11 @@
-//! Filters made of filters.
+//! Filters that combine other filters.
 
 use core::net::SocketAddr;
 
 use super::Filter;
 use super::kernel::{Assembler, Fit};
 
-/// Accepts every packet: what a listener without a filter has.
+/// Accepts every packet. This is the filter of a listener by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Always;
 
@@ -20,7 +20,7 @@ impl Filter for Always {
     }
 }
 
-/// Accepts no packet: a listener that has it only keeps its memberships alive.
+/// Accepts no packet: the listener only keeps its memberships.
 ///
 /// ```
 /// # use multicast::filter::{Filter, Never};
@@ -40,7 +40,7 @@ impl Filter for Never {
     }
 }
 
-/// Accepts what both accept. The second is asked only where the first accepts. Also made by [`Filter::and`].
+/// Accepts packets that both filters accept. Calls the second only if the first accepts. See also [`Filter::and`].
 ///
 /// ```
 /// # use multicast::filter::{And, Filter, Port, Prefix};
@@ -64,13 +64,14 @@ impl<A: Filter, B: Filter> Filter for And<A, B> {
     }
 
     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
-        // The last one that is written is run first.
+        // The kernel runs the last one written first.
         let second = self.1.compile(code);
         self.0.compile(code).and(second)
     }
 }
 
-/// Accepts what one of the two accepts at least. The second is asked only where the first refuses. Also made by [`Filter::or`].
+/// Accepts packets that at least one of the two filters accepts. Calls the second only if the first rejects. See also
+/// [`Filter::or`].
 ///
 /// ```
 /// # use multicast::filter::{Filter, Or, Prefix};
@@ -98,7 +99,7 @@ impl<A: Filter, B: Filter> Filter for Or<A, B> {
     }
 }
 
-/// Accepts what the other filter refuses. Also made by [`Filter::not`].
+/// Accepts packets that the inner filter rejects. See also [`Filter::not`].
 ///
 /// ```
 /// # use multicast::filter::{Contains, Filter, Not};

@@ -1,7 +1,7 @@
-//! Which packets a listener hands out: filters are values that a listener owns and asks once a packet.
+//! Filters decide which packets a listener returns. A listener owns its filter, and calls it once per packet.
 //!
-//! A filter sees the payload as far as it fits into the listener's buffer, and the sender's address. What it refuses never reaches
-//! the caller.
+//! A filter sees the payload, cut at the length of the listener's buffer, and the sender's address. The caller never gets a
+//! packet that the filter rejects.
 //!
 //! ```
 //! use multicast::filter::{Contains, Filter, Length, Prefix, Source};
@@ -17,19 +17,18 @@
 //! ```
 //!
 //! # In the kernel
-//! What a filter can decide without the process, the kernel decides: see [`kernel`]. A packet that is refused there costs the
-//! process nothing at all.
+//! The kernel runs as much of a filter as it can: see [`kernel`]. A packet that the kernel drops does not wake the process.
 //!
-//! | filter | in the kernel |
+//! | filter | what the kernel decides |
 //! |---|---|
-//! | [`Always`], [`Never`], [`Prefix`], [`Suffix`], [`At`], [`Masked`], [`Length`], [`Source`], [`Port`] | exactly |
+//! | [`Always`], [`Never`], [`Prefix`], [`Suffix`], [`At`], [`Masked`], [`Length`], [`Source`], [`Port`] | all of it |
 //! | [`Contains`] | whether the packet is long enough |
-//! | `Regex` | whether the packet begins with what the pattern begins with, and is long enough |
+//! | `Regex` | whether the packet begins as the pattern does, and is long enough |
 //! | [`by`] | nothing |
-//! | [`And`], [`Or`], [`Not`] | as their parts; the [`Not`] of what is not decided exactly lets all packets through |
+//! | [`And`], [`Or`], [`Not`] | combines its decisions on the parts; [`Not`] of an inexact one passes every packet |
 //!
-//! A program has 64 instructions, unless [`instructions`](crate::ListenOptions::instructions) says otherwise. Four bytes take two
-//! of them: a prefix of up to 96 bytes fits. What does not fit is left to the filter itself.
+//! A program has at most 64 instructions; [`instructions`](crate::ListenOptions::instructions) changes that. Four bytes take two
+//! instructions, so a prefix of up to 96 bytes fits. The filter itself decides what does not fit.
 
 pub mod kernel;
 mod logic;
@@ -48,29 +47,30 @@ pub use sender::{Port, Source, Subnet};
 
 use kernel::{Assembler, Fit};
 
-/// Decides which packets a listener hands out.
+/// Decides which packets a listener returns.
 ///
 /// Closures become filters with [`by`], or with [`ListenOptions::filter_fn`](crate::ListenOptions::filter_fn).
 pub trait Filter {
-    /// Whether the packet of this payload, cut at the listener's buffer, from this sender is wanted.
+    /// Whether the filter accepts a packet with this payload, cut at the length of the listener's buffer, from this sender.
     fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool;
 
-    /// Called once, when the listener is made: no payload will be longer than `mtu` bytes. The place to reserve memory, so that
+    /// Called once, when the listener is created: no payload will be longer than `mtu` bytes. Reserve memory here, so that
     /// `accepts` needs none.
     fn prepare(&mut self, mtu: usize) {
         let _ = mtu;
     }
 
-    /// Writes the tests that every packet passes which this filter accepts: the kernel refuses all others. The answer says whether
-    /// that is all that `accepts` asks; see [how to write it](kernel#writing-compile-for-a-filter-of-your-own).
+    /// Writes tests for the kernel, which drops every packet that fails one. Each packet that `accepts` accepts must pass them.
+    /// Returns whether they decide exactly what `accepts` does; see
+    /// [how to write it](kernel#writing-compile-for-a-filter-of-your-own).
     ///
-    /// Without it the kernel lets every packet through.
+    /// Default: no tests, so the kernel passes every packet.
     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
         let _ = code;
         Fit::Superset
     }
 
-    /// Accepts what both accept.
+    /// Accepts packets that both filters accept.
     fn and<G: Filter>(self, other: G) -> And<Self, G>
     where
         Self: Sized,
@@ -78,7 +78,7 @@ pub trait Filter {
         And(self, other)
     }
 
-    /// Accepts what one of them accepts at least.
+    /// Accepts packets that at least one of the two filters accepts.
     fn or<G: Filter>(self, other: G) -> Or<Self, G>
     where
         Self: Sized,
@@ -86,7 +86,7 @@ pub trait Filter {
         Or(self, other)
     }
 
-    /// Accepts what this filter refuses.
+    /// Accepts packets that this filter rejects.
     fn not(self) -> Not<Self>
     where
         Self: Sized,
@@ -95,11 +95,11 @@ pub trait Filter {
     }
 }
 
-/// A filter that asks a closure: see [`by`].
+/// A filter that calls a closure: see [`by`].
 #[derive(Clone, Copy, Debug)]
 pub struct By<C>(C);
 
-/// A filter that asks a closure of the payload and the sender's address.
+/// Creates a filter from a closure that takes the payload and the sender's address.
 pub const fn by<C: FnMut(&[u8], SocketAddr) -> bool>(closure: C) -> By<C> {
     By(closure)
 }

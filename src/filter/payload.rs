@@ -1,4 +1,4 @@
-//! Filters that look at the payload.
+//! Filters on the payload.
 
 use core::net::SocketAddr;
 use core::ops::{Bound, RangeBounds};
@@ -27,7 +27,7 @@ impl<T: AsRef<[u8]>> Filter for Prefix<T> {
     }
 }
 
-/// Accepts packets whose payload, as far as it fits into the listener's buffer, ends with these bytes. The empty suffix accepts
+/// Accepts packets whose payload, cut at the length of the listener's buffer, ends with these bytes. The empty suffix accepts
 /// every packet.
 ///
 /// ```
@@ -49,9 +49,9 @@ impl<T: AsRef<[u8]>> Filter for Suffix<T> {
     }
 }
 
-/// Accepts packets that have these bytes somewhere in their payload. No bytes are everywhere.
+/// Accepts packets that have these bytes somewhere in their payload. An empty `Contains` accepts every packet.
 ///
-/// The kernel decides only whether the packet is long enough for them: put a [`Prefix`] or a [`Length`] beside it where you can.
+/// The kernel decides only whether the packet is long enough: combine it with a [`Prefix`] or a [`Length`] where you can.
 ///
 /// ```
 /// # use multicast::filter::{Contains, Filter};
@@ -77,7 +77,7 @@ impl<T: AsRef<[u8]>> Filter for Contains<T> {
 /// Whether these bytes are somewhere in the payload.
 pub(super) fn contains(payload: &[u8], wanted: &[u8]) -> bool {
     let Some((first, rest)) = wanted.split_first() else { return true };
-    // The first byte is looked for alone, which is fast, and the others where it is found.
+    // Searching for one byte is fast; the others are compared only where it is found.
     let mut left = payload.iter();
     while left.any(|byte| byte == first) {
         if left.as_slice().starts_with(rest) {
@@ -92,7 +92,7 @@ pub(super) fn contains(payload: &[u8], wanted: &[u8]) -> bool {
 /// ```
 /// # use multicast::filter::{At, Filter};
 /// # let source = "192.0.2.1:5353".parse().unwrap();
-/// // An answer of mDNS: the two bytes of flags behind the two bytes of the identifier.
+/// // An mDNS response: the two bytes of flags after the two bytes of the identifier.
 /// assert!(At(2, b"\x84\x00").accepts(b"\0\0\x84\0\0\0\0\x01", source));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,15 +110,16 @@ impl<T: AsRef<[u8]>> Filter for At<T> {
     }
 }
 
-/// Accepts packets whose payload, from an offset on, has the bits of a value, the third part, where the mask, the second, has ones.
+/// `Masked(offset, mask, value)` accepts packets whose payload equals the value from the offset on, in the bits where the mask
+/// has ones.
 ///
-/// The payload must reach as far as the value does. Where the mask is shorter, it is as if it had zeros; where it is longer, the
-/// rest of it says nothing.
+/// The payload must be long enough for the whole value. A mask shorter than the value is extended with zeros; if it is longer,
+/// the rest is ignored.
 ///
 /// ```
 /// # use multicast::filter::{Filter, Masked};
 /// # let source = "192.0.2.1:5004".parse().unwrap();
-/// // RTP: version 2 in the upper two bits, payload type 33 in the lower seven of the second byte.
+/// // RTP: version 2 in the upper two bits, payload type 33 in the lower seven bits of the second byte.
 /// let mut video = Masked(0, [0xc0, 0x7f], [0x80, 33]);
 /// assert!(video.accepts(b"\x80\xa1\x00\x01", source));
 /// assert!(!video.accepts(b"\x40\xa1\x00\x01", source));
@@ -140,7 +141,7 @@ impl<M: AsRef<[u8]>, V: AsRef<[u8]>> Filter for Masked<M, V> {
     }
 }
 
-/// Accepts packets whose payload, as far as it fits into the listener's buffer, has so many bytes.
+/// Accepts packets whose payload, cut at the length of the listener's buffer, has a length in this range, in bytes.
 ///
 /// ```
 /// # use multicast::filter::{Filter, Length};

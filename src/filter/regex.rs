@@ -1,7 +1,7 @@
-//! Regular expressions over bytes: what the pattern means, and how a packet is matched without a heap.
+//! Regular expressions over bytes: their syntax, and how a packet is matched without the heap.
 //!
-//! regex-lite matches text, and packets are bytes. So each byte is read as the character of the same number, U+0000 to
-//! U+00FF, in the pattern as in the packet. `rewrite` turns the pattern into one that regex-lite reads in the same way.
+//! regex-lite matches text, but packets are bytes. So each byte, in the pattern and in the packet, is read as the character of
+//! the same number, U+0000 to U+00FF. `rewrite` turns the pattern into one that means this to regex-lite.
 
 mod class;
 mod cursor;
@@ -26,22 +26,22 @@ use crate::error::{Error, Result};
 /// The longest pattern, in bytes. Compiling one takes up to 400 times its length in memory, 6 MiB at most.
 const LONGEST_PATTERN: usize = 16 * 1024;
 
-/// How large a compiled pattern may be, in bytes: `[a-z]{5000}` fits. What a packet costs grows with this size.
+/// The largest size of a compiled pattern, in bytes: `[a-z]{5000}` fits. The time per packet grows with this size.
 const LARGEST_PROGRAM: usize = 1024 * 1024;
 
-/// How deep groups, alternatives and repetitions may be nested: regex-lite recurses over them, and stays below 128 KiB of
-/// stack so (512 KiB without optimization).
+/// How deep groups, alternatives and repetitions may be nested. regex-lite recurses over them; with this limit it needs less than
+/// 128 KiB of stack (512 KiB without optimization).
 const DEEPEST_NESTING: u32 = 100;
 
-/// No UDP packet is longer, whatever the listener's buffer could hold.
+/// The longest possible UDP packet; a listener's buffer may be longer.
 const LONGEST_PACKET: usize = 65_535;
 
-/// Accepts packets that match a regular expression, from their first byte on.
+/// Accepts packets that match a regular expression from their first byte on.
 ///
 /// The pattern is over bytes, as in Python's `re` with `bytes`: each byte of the packet is one character, and non-ASCII text
-/// in the pattern means its UTF-8 bytes. So every packet can match, whether it is UTF-8 or not. A match starts at the
-/// packet's first byte, as with Python's `re.match`, and may end anywhere: put `.*` in front to search (`(?s).*` where there
-/// are newlines), and `$` at the end to match the packet as a whole.
+/// in the pattern means its UTF-8 bytes. So every packet can match, also if it is not UTF-8. A match starts at the
+/// packet's first byte, as with Python's `re.match`, and may end anywhere: put `.*` in front to search (`(?s).*` if there
+/// may be newlines), and `$` at the end to match the whole packet.
 ///
 /// ```
 /// # use multicast::filter::{Filter, Regex};
@@ -58,27 +58,26 @@ const LONGEST_PACKET: usize = 65_535;
 /// ```
 ///
 /// # Syntax
-/// Matching takes time in proportion to the packet's length, at most times the pattern's size: there is no backtracking to
-/// blow up.
+/// Matching does not backtrack: it takes at most the time of the packet's length times the pattern's size.
 ///
 /// | pattern | matches |
 /// |---|---|
-/// | `.` | any byte but `\n`; with the flag `s` any byte |
+/// | `.` | any byte except `\n`; with the flag `s` any byte |
 /// | `[a-z]` `[^a-z]` `[[:alpha:]]` | one byte of a class, of its complement, of an ASCII class |
 /// | `\d` `\w` `\s`, `\D` `\W` `\S` | ASCII digit, word byte, white space, and their complements; in a class too |
 /// | `\x7F` `\x{7F}` | that byte; in a class too |
 /// | `\a` `\f` `\t` `\n` `\r` `\v`, `\` and punctuation | that byte |
-/// | `xy` `x\|y` `(x)` `(?:x)` `(?P<name>x)` | sequence, alternatives, groups (all alike: nothing is captured) |
-/// | `x*` `x+` `x?` `x{n}` `x{n,}` `x{n,m}` | repetitions; a `?` behind them changes nothing here |
-/// | `^` `\A`, `$` `\z` | the beginning, the very end; with the flag `m`, `^` and `$` are those of lines |
-/// | `\b` `\B`, `\<` `\>` | a word boundary, none; the beginning, the end of a word (ASCII) |
-/// | `(?i)` `(?ims-x)` `(?i:x)` | flags, up to the end of the group, or for `x` alone |
+/// | `xy` `x\|y` `(x)` `(?:x)` `(?P<name>x)` | sequence, alternatives, groups (all the same: nothing is captured) |
+/// | `x*` `x+` `x?` `x{n}` `x{n,}` `x{n,m}` | repetitions; a `?` after them changes nothing here |
+/// | `^` `\A`, `$` `\z` | the beginning, the very end; with the flag `m`, `^` and `$` match at lines |
+/// | `\b` `\B`, `\<` `\>` | a word boundary, no word boundary; the beginning, the end of a word (ASCII) |
+/// | `(?i)` `(?ims-x)` `(?i:x)` | flags, up to the end of the group, or only for `x` |
 ///
 /// Flags: `i` ignores the case of ASCII letters, `m` and `s` as above, `x` allows white space and `#` comments, and with
-/// `R` a line ends at `\r`, `\n` or `\r\n`, for `.` too.
+/// `R` a line ends at `\r`, `\n` or `\r\n`, also for `.`.
 ///
 /// # Differences from Python
-/// Where both accept a pattern, but mean something else by it:
+/// Both accept these patterns, but with different meanings:
 ///
 /// | pattern | Python | here |
 /// |---|---|---|
@@ -91,50 +90,51 @@ const LONGEST_PACKET: usize = 65_535;
 /// | `\B` on an empty packet | no match before Python 3.14 | matches |
 /// | `(?x)[a b]` | white space and `#` in a class are members | white space and comments are skipped there too: write `\x20`, `\#` |
 ///
-/// What Python accepts and is an error here; the message says what to write instead:
+/// Python accepts these patterns; here they are errors, whose message says what to write instead:
 ///
 /// | pattern | here |
 /// |---|---|
-/// | `(?=x)` `(?!x)` `(?<=x)` `(?<!x)` | no look-around: combine filters, as `And(a, Not(b))` |
+/// | `(?=x)` `(?!x)` `(?<=x)` `(?<!x)` | no look-around: combine filters, for example `And(a, Not(b))` |
 /// | `\1` `(?P=name)` `(?(1)x\|y)` | no back-references, no conditions |
-/// | `(?>x)` `(?#text)` | no atomic groups, no comments but with `(?x)` |
+/// | `(?>x)` `(?#text)` | no atomic groups; comments only with `(?x)` |
 /// | `\0` `\012` | no octal: `\x00`, `\x0A` |
 /// | `\Z` | `\z` |
 /// | `[\b]` | `[\x08]` |
 /// | `a{,3}` | `a{0,3}` |
 /// | `a{` `{x}` | `a\{`, `\{x\}` |
-/// | `[[a]` `[a&&b]` `[+--]` `[a~~b]` | `[\[a]` `[a\&b]`: these mean sets of sets elsewhere |
-/// | `(?a)` `(?L)` | left out: bytes are ASCII always, locales never count |
+/// | `[[a]` `[a&&b]` `[+--]` `[a~~b]` | `[\[a]` `[a\&b]`: other dialects read these as set operations |
+/// | `(?a)` `(?L)` | leave it out: bytes are always ASCII, and locales are not used |
 /// | `\é` | the character without `\` |
 /// | `(?x)é` | `(?x)\xC3\xA9`: a pattern with the flag `x` is ASCII |
 ///
-/// What Python refuses and is accepted here: `(?<name>x)`, `a**`, `a{2}{3}` and `^*`, `\z` (Python has it since 3.14),
-/// `\x{41}`, flags in the middle of a pattern (`a(?i)b`) and unset for the rest of it (`(?-i)`), the flag `R`, and the flags
-/// `U` and `u`, which change nothing.
+/// Python refuses these, and they are accepted here: `(?<name>x)`, `a**`, `a{2}{3}` and `^*`, `\z` (Python has it since 3.14),
+/// `\x{41}`, flags in the middle of a pattern (`a(?i)b`), flags switched off for the rest of a pattern (`(?-i)`), the flag `R`,
+/// and the flags `U` and `u`, which change nothing.
 ///
-/// `\u` and `\U` are errors in both, and so is `\x{..}` above FF here: a character is one to four bytes, so write the character
-/// itself, or its bytes as `\xNN`. Mind that in `é*` the star belongs to the last byte, as in Python: write `(?:é)*`. And
-/// `[é]` is one of two bytes: write `(?:é|ü)` instead of `[éü]`.
+/// `\u` and `\U` are errors in both, and `\x{..}` above FF is an error here: a character is one to four bytes, so write the
+/// character itself, or its bytes as `\xNN`. In `é*` the star repeats only the last byte, as in Python: write `(?:é)*`. And `[é]`
+/// matches one of two bytes: write `(?:é|ü)` instead of `[éü]`.
 ///
 /// # Limits
 /// A pattern may be up to 16 KiB long, nested 100 deep (a repeated group of alternatives counts four), and 1 MiB large when
-/// compiled (`[a-z]{5000}` fits). Beyond that it is an error, like any mistake in it.
+/// compiled (`[a-z]{5000}` fits). A pattern beyond these limits is an error.
 ///
 /// # Speed
-/// Most packets that do not match are refused before the matcher is asked, and by the kernel before they wake anybody: where they
-/// are shorter than every match, do not begin as a match does (up to 32 bytes are told apart: literal text, letters in both cases,
-/// classes), or, here alone, lack a text that every match has somewhere. So write `NOTIFY .*alive` rather than `.*alive`.
+/// Most packets that do not match are rejected before the matcher runs. The kernel checks the least length of a match, and up
+/// to 32 bytes at its beginning (literal text, letters in both cases, classes), and drops the others without waking the
+/// process. The process checks the same, and whether the packet has a text that every match contains. So `NOTIFY .*alive` is
+/// faster than `.*alive`.
 ///
 /// # Memory
-/// [`prepare`](Filter::prepare), which every listener calls, reserves twice the listener's buffer, for packets that are not
-/// all ASCII, and the matcher's own memory: as much as the compiled pattern, some kilobytes for most. From then on no packet
-/// takes memory from the heap. Without it, `accepts` is as right, and reserves what it needs by and by. A clone starts
-/// unprepared.
+/// [`prepare`](Filter::prepare), which every listener calls, reserves twice the size of the listener's buffer, for packets that
+/// are not all ASCII, and the matcher's own memory: as much as the compiled pattern, some kilobytes for most. After it,
+/// `accepts` takes no memory from the heap. Without it, `accepts` gives the same results, and allocates when it needs memory. A
+/// clone is not prepared.
 pub struct Regex {
     compiled: regex_lite::Regex,
     outline: Outline,
     pattern: Box<str>,
-    /// The packet as text, where it is not all ASCII.
+    /// The packet as text, if it is not all ASCII.
     text: String,
 }
 
@@ -142,7 +142,7 @@ impl Regex {
     /// Compiles a pattern.
     ///
     /// # Errors
-    /// [`ErrorKind::Pattern`](crate::ErrorKind::Pattern) where the pattern is none, or one that is [not
+    /// [`ErrorKind::Pattern`](crate::ErrorKind::Pattern) if the pattern is not valid, [not
     /// supported](Self#differences-from-python), or beyond the [limits](Self#limits).
     ///
     /// ```
@@ -157,7 +157,7 @@ impl Regex {
         compile(pattern).map_err(|reason| Error::pattern(format!("{reason}, in `{}`", OneLine(pattern))))
     }
 
-    /// The pattern, as it was given.
+    /// The pattern that this was compiled from.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.pattern
@@ -181,7 +181,7 @@ impl Filter for Regex {
         // U+0080 to U+00FF take two bytes each.
         let longest = mtu.min(LONGEST_PACKET).saturating_mul(2);
         self.text.clear();
-        // Where there is no memory now, `accepts` tries again when it needs some.
+        // If this fails, `accepts` tries again when it needs the memory.
         let _ = self.text.try_reserve_exact(longest);
         self.compiled.is_match(rewrite::WARM_UP);
     }
@@ -218,11 +218,11 @@ fn compile(pattern: &str) -> core::result::Result<Regex, String> {
         return Err(format!("the pattern has {} bytes, more than {LONGEST_PATTERN}", pattern.len()));
     }
     let rewritten = rewrite::rewrite(pattern.as_bytes())?;
-    // Alone first: inside the brackets that anchor it, `a)|(?:b` would turn into something else than was written. Rewriting
-    // is no proof of syntax either, it leaves most mistakes to regex-lite.
+    // First without the anchoring group: inside it, `a)|(?:b` would compile, with another meaning. The rewriting does not check
+    // the syntax either; it leaves most mistakes to regex-lite.
     let alone: String = pattern.bytes().map(char::from).collect();
     build(&alone, DEEPEST_NESTING)?;
-    // The brackets nest too, and must not be what breaks the limit.
+    // The anchoring group nests too, and must not exceed the limit by itself.
     let compiled = build(&rewritten.anchored(), DEEPEST_NESTING.saturating_add(rewrite::OWN_NESTING))?;
     Ok(Regex { compiled, outline: rewritten.outline, pattern: Box::from(pattern), text: String::new() })
 }
@@ -235,7 +235,7 @@ fn build(pattern: &str, nesting: u32) -> core::result::Result<regex_lite::Regex,
         .map_err(|error| with_advice(error.to_string()))
 }
 
-/// A message of regex-lite, which says what is wrong, with what to do about it.
+/// Adds to regex-lite's message, which says what is wrong, what to do about it.
 fn with_advice(message: String) -> String {
     const ADVICE: [(&str, &str); 5] = [
         ("size limit", "at most 1 MiB: lower the counts of repetitions"),
@@ -258,7 +258,7 @@ impl fmt::Display for OneLine<'_> {
         const CHARACTERS: usize = 80;
         let mut characters = self.0.chars();
         for character in characters.by_ref().take(CHARACTERS) {
-            // Not `escape_debug`: it doubles backslashes, and the pattern should look as it was written.
+            // Not `escape_debug`: it doubles backslashes, and the pattern must look as it was written.
             if character.is_control() {
                 write!(f, "{}", character.escape_default())?;
             } else {

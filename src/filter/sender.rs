@@ -1,4 +1,4 @@
-//! Filters that look at the sender's address.
+//! Filters on the sender's address.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -8,12 +8,12 @@ use super::Filter;
 use super::kernel::{Assembler, Fit};
 use crate::error::{Error, ErrorKind, Excerpt, Object, Operation, Result};
 
-/// Where IPv4 addresses are in IPv6: `::ffff:0:0/96` (RFC 4291, section 2.5.5.2).
+/// The IPv6 subnet of IPv4-mapped addresses: `::ffff:0:0/96` (RFC 4291, section 2.5.5.2).
 const MAPPED: IpAddr = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0));
 
-/// Accepts packets of one sender's address, or of a subnet.
+/// Accepts packets from one address, or from a subnet.
 ///
-/// A sender of IPv4 that comes as an IPv6 address (`::ffff:192.0.2.1`) is one of IPv4 here.
+/// A source address that is IPv4-mapped (`::ffff:192.0.2.1`) counts as IPv4.
 ///
 /// ```
 /// # use multicast::filter::{Filter, Source};
@@ -37,7 +37,7 @@ impl Filter for Source {
 
     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
         let Subnet { network, bits } = self.0;
-        // A subnet of IPv6 has no address of IPv4, not even a mapped one that it would have by its bits.
+        // An IPv6 subnet contains no IPv4 addresses, not even the mapped ones that have the same first bits.
         let has_mapped = bits < 96 && Subnet { network: MAPPED, bits }.has(network);
         code.source(network, bits).and(if has_mapped { Fit::Superset } else { Fit::Exact })
     }
@@ -65,7 +65,8 @@ impl Filter for Port {
 
 /// An address, or all addresses that begin with the same bits (RFC 4632).
 ///
-/// Parsed from and printed as `192.0.2.0/24`, `2001:db8::/32`, or an address alone. The bits behind the first ones do not matter.
+/// Parsed from `192.0.2.0/24`, `2001:db8::/32`, or a single address; printed as `192.0.2.0/24`. The bits after the prefix are
+/// ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subnet {
     network: IpAddr,
@@ -73,9 +74,9 @@ pub struct Subnet {
 }
 
 impl Subnet {
-    /// All addresses whose first `bits` bits are those of `network`; `None` where it has fewer bits: 32, or 128 for IPv6.
+    /// All addresses whose first `bits` bits are those of `network`. `None` if `bits` is more than 32 for IPv4, or 128 for IPv6.
     ///
-    /// An IPv4 address that is written as an IPv6 address (`::ffff:192.0.2.1`) is one of IPv4, if 96 bits or more of it count.
+    /// An IPv4-mapped address (`::ffff:192.0.2.1`) counts as IPv4 if `bits` is at least 96.
     #[must_use]
     pub const fn new(network: IpAddr, bits: u8) -> Option<Self> {
         let most = match network {
@@ -94,7 +95,7 @@ impl Subnet {
         })
     }
 
-    /// Whether the address is one of them.
+    /// Whether the subnet contains the address.
     #[must_use]
     pub const fn contains(&self, address: IpAddr) -> bool {
         self.has(address.to_canonical())
@@ -114,20 +115,20 @@ impl Subnet {
         }
     }
 
-    /// The first address, or any other one of them, as it was given.
+    /// The address that the subnet was created from; it may have bits after the prefix.
     #[must_use]
     pub const fn network(&self) -> IpAddr {
         self.network
     }
 
-    /// How many bits they have in common.
+    /// The length of the prefix in bits.
     #[must_use]
     pub const fn bits(&self) -> u8 {
         self.bits
     }
 }
 
-/// That address alone.
+/// The subnet of this one address.
 impl<A: Into<IpAddr>> From<A> for Subnet {
     fn from(address: A) -> Self {
         let network = address.into().to_canonical();

@@ -34,7 +34,7 @@ fn filters_of_the_payload_judge_by_their_bytes() {
 #[test]
 fn masks_look_at_their_bits_alone() {
     assert_judges(Masked(1, [0x0f], [0x05]), &[b"a\xf5", b"a\x05b"], &[b"a\x06", b"\x05", b""]);
-    // A mask that is too short is as if it had zeros, but the payload must be there.
+    // A mask that is too short is extended with zeros, but the payload must be long enough.
     assert_judges(Masked(0, &b"\xff"[..], &b"ab"[..]), &[b"ab", b"ax"], &[b"a", b"xb"]);
     assert_judges(Masked(0, &b"\xff\xff"[..], &b"a"[..]), &[b"a", b"ab"], &[b""]);
     assert_judges(Masked(usize::MAX, [0], [0]), &[], &[b"", b"a"]);
@@ -85,7 +85,7 @@ fn a_subnet_that_is_none_says_what_to_write() {
         ("192.0.2.0/+4", ErrorKind::Syntax, "as 192.0.2.0/24"),
         ("192.0.2.0/33", ErrorKind::OutOfRange, "0 to 32"),
         ("192.0.2.0/999", ErrorKind::OutOfRange, "0 to 32"),
-        ("2001:db8::/129", ErrorKind::OutOfRange, "for IPv6 0 to 128"),
+        ("2001:db8::/129", ErrorKind::OutOfRange, "IPv6: 0 to 128"),
     ] {
         let error = text.parse::<Subnet>().unwrap_err();
         assert_eq!(error.kind(), kind);
@@ -112,7 +112,7 @@ fn programs_are_as_short_as_can_be() {
     let returns = ["ret #0xffffffff", "ret #0"];
     let expected = |tests: &[&str]| -> Vec<_> { tests.iter().chain(&returns).map(ToString::to_string).collect() };
     let (lines, fit) = listing(&Prefix(b"NOTIFY "), 1500, Family::V4);
-    // The second word overlaps the first; a packet that is too short ends the program where it is loaded.
+    // The second word overlaps the first; in a packet that is too short, loading it ends the program.
     assert_eq!(lines, expected(&["ld [8]", "jeq #0x4e4f5449 jt 2 jf 5", "ld [11]", "jeq #0x49465920 jt 4 jf 5"]));
     assert_eq!(fit, Fit::Exact);
     let (lines, fit) = listing(&Not(Prefix(b"ab")), 1500, Family::V4);
@@ -135,13 +135,13 @@ fn what_the_kernel_cannot_decide_is_wider() {
         (listing(&Not(by), 1500, Family::V4), Fit::Superset),
         (listing(&Contains(b"a"), 1500, Family::V4), Fit::Superset),
         (listing(&Prefix([0; 61]), 1500, Family::V4), Fit::Superset),
-        // As a whole, beyond the cut, it is never there.
+        // Its end is beyond the cut, so the payload never has all of it.
         (listing(&Prefix([0; 61]), 60, Family::V4), Fit::Exact),
         (listing(&Not(Prefix([0; 61])), 60, Family::V4), Fit::Exact),
         (listing(&Not(Prefix([0; 61])), 1500, Family::V4), Fit::Superset),
     ] {
         assert_eq!(fit.1, expected);
     }
-    // Nothing is left of the program for what it could not decide.
+    // The program has no instructions for what it could not decide.
     assert_eq!(listing(&Not(Contains(b"a")), 1500, Family::V4).0.len(), 2);
 }

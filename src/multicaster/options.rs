@@ -1,4 +1,4 @@
-//! How a multicaster is made.
+//! Options of a multicaster, and its creation.
 
 use core::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use core::num::NonZeroU32;
@@ -12,9 +12,7 @@ use crate::error::{Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Group, Interface, Ttl};
 use crate::socket::Socket;
 
-/// Options for a multicaster; the last call, [`packets`](Self::packets) or [`batches`](Self::batches), makes it.
-///
-/// Not set: TTL 1, the interface that the routing table names, and copies for listeners on this machine.
+/// Options for a multicaster. The last call, [`packets`](Self::packets) or [`batches`](Self::batches), creates it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct SendOptions {
@@ -34,7 +32,7 @@ impl Default for SendOptions {
 }
 
 impl SendOptions {
-    /// The defaults.
+    /// The default options.
     pub const fn new() -> Self {
         Self {
             ttl: Ttl::SUBNET,
@@ -47,22 +45,23 @@ impl SendOptions {
         }
     }
 
-    /// How far packets go (`IP_MULTICAST_TTL`, `ip(7)`; `IPV6_MULTICAST_HOPS`, `ipv6(7)`).
+    /// How far packets go (`IP_MULTICAST_TTL`, `ip(7)`; `IPV6_MULTICAST_HOPS`, `ipv6(7)`). Default: 1, the local network.
     #[doc(alias = "IP_MULTICAST_TTL")]
     pub const fn ttl(mut self, ttl: Ttl) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// The interface that packets leave on (`IP_MULTICAST_IF`, `ip(7)`; `IPV6_MULTICAST_IF`, `ipv6(7)`). It is looked up once,
-    /// when the multicaster is made.
+    /// The interface that packets leave on (`IP_MULTICAST_IF`, `ip(7)`; `IPV6_MULTICAST_IF`, `ipv6(7)`). It is resolved once,
+    /// when the multicaster is created. Default: the one that the routing table names.
     #[doc(alias = "IP_MULTICAST_IF")]
     pub const fn interface(mut self, interface: Interface) -> Self {
         self.interface = interface;
         self
     }
 
-    /// Whether listeners on this machine get a copy (`IP_MULTICAST_LOOP`, `ip(7)`). On Linux it is the sender who decides this.
+    /// Whether listeners on this machine get a copy (`IP_MULTICAST_LOOP`, `ip(7)`; on Linux an option of the sender). Default:
+    /// true.
     #[doc(alias = "IP_MULTICAST_LOOP")]
     pub const fn loopback(mut self, on: bool) -> Self {
         self.loopback = on;
@@ -78,38 +77,37 @@ impl SendOptions {
         self
     }
 
-    /// Asks for a send buffer of this many bytes (`SO_SNDBUFFORCE`, else `SO_SNDBUF`; `socket(7)`), which the kernel caps in
-    /// silence at `net.core.wmem_max` without `CAP_NET_ADMIN`.
+    /// Asks for a send buffer of this many bytes (`SO_SNDBUFFORCE`, else `SO_SNDBUF`; `socket(7)`). Without `CAP_NET_ADMIN` the
+    /// kernel limits it to `net.core.wmem_max`, without an error.
     #[doc(alias = "SO_SNDBUF")]
     pub const fn send_buffer(mut self, bytes: usize) -> Self {
         self.send_buffer = Some(bytes);
         self
     }
 
-    /// Refuses packets that are longer than the path carries whole, with [`ErrorKind::TooLong`],
-    /// instead of sending them in fragments (`IP_PMTUDISC_DO`, `ip(7)`).
+    /// Refuses packets that are longer than the path MTU, with [`ErrorKind::TooLong`], instead of sending them in fragments
+    /// (`IP_PMTUDISC_DO`, `ip(7)`).
     #[doc(alias = "IP_MTU_DISCOVER")]
     pub const fn mtu_discover(mut self) -> Self {
         self.mtu_discover = true;
         self
     }
 
-    /// Sends no more than so many packets a second on average, and `burst` of them at once after a pause; both 1 at least. Between
-    /// them [`Progress::Wait`](crate::Progress::Wait) says when to come back.
+    /// Limits the rate: at most `packets_per_second` on average, and at most `burst` packets at once after a pause; both at
+    /// least 1. When the limit is reached, [`Progress::Wait`](crate::Progress::Wait) says how long to wait. Default: no limit.
     pub const fn rate(mut self, packets_per_second: u32, burst: u32) -> Self {
         self.rate = Some((packets_per_second, burst));
         self
     }
 
-    /// Makes a multicaster that sends each item of `packets` to `group` as one packet.
+    /// Creates a multicaster that sends each item of `packets` to `group` as one packet.
     ///
     /// # Errors
-    /// [`ErrorKind::Unreachable`] where there is no route and no interface was named;
+    /// [`ErrorKind::Unreachable`] if there is no route and no interface was named;
     /// [`ErrorKind::NoSuchInterface`];
     /// [`ErrorKind::Zero`] for a rate or a burst of 0;
-    /// [`ErrorKind::NoAddress`] where the interface has no IPv4 address, so that packets would
-    /// leave without a source; [`ErrorKind::InterfaceNeeded`] for an IPv6 link-local group
-    /// without an interface.
+    /// [`ErrorKind::NoAddress`] if the interface has no IPv4 address, so that packets would leave without a source;
+    /// [`ErrorKind::InterfaceNeeded`] for an IPv6 link-local group without an interface.
     pub fn packets<P>(self, group: Group, packets: P) -> Result<Multicaster<P::IntoIter>>
     where
         P: IntoIterator,
@@ -118,14 +116,15 @@ impl SendOptions {
         self.batches::<1, P>(group, packets)
     }
 
-    /// The same, holding up to `BATCH` items at once, 1 to 64. More than 1 lets consecutive packets of one size leave in one call
-    /// (`UDP_SEGMENT`, `udp(7)`, Linux 4.18), which is many times cheaper; on the wire they are what they would be otherwise. Where
-    /// kernel or device cannot do it, they leave singly.
+    /// Like [`packets`](Self::packets), but takes up to `BATCH` items at once, 1 to 64. With more than 1, consecutive packets
+    /// of one size leave in one call (`UDP_SEGMENT`, `udp(7)`, Linux 4.18), which is many times cheaper; on the wire they look
+    /// the same. If the kernel or the device does not support it, they leave one by one.
     ///
-    /// Not for a link with a traffic shaper whose bucket is smaller than a batch (`tc-tbf(8)`): it cuts batches itself, drops what its
-    /// queue has no room for, and reports that all went well. Packets that are sent singly are refused there, and so not lost.
+    /// Do not use it on a link with a traffic shaper whose bucket is smaller than a batch (`tc-tbf(8)`): the shaper cuts batches
+    /// itself, drops the packets that its queue has no room for, and reports success. It refuses packets that are sent one by one
+    /// with an error, so they are not lost.
     ///
-    /// More than 64 do not compile:
+    /// More than 64 does not compile:
     ///
     /// ```compile_fail,E0080
     /// # use multicast::{Group, SendOptions};

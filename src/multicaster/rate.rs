@@ -1,19 +1,19 @@
-//! How fast packets may leave: a token bucket that is told the time.
+//! How fast packets may leave: a token bucket. The caller passes the time in.
 
 use core::num::NonZeroU32;
 use core::time::Duration;
 
-/// A token bucket: so many packets a second, and so many at once after a pause.
+/// A token bucket: a number of packets per second, and a burst of packets at once after a pause.
 ///
-/// It keeps one instant, at which the bucket will be full again; the tokens follow from it (the virtual scheduling of ITU-T
+/// It stores one instant, at which the bucket will be full again; the number of tokens follows from it (virtual scheduling, ITU-T
 /// I.371).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rate {
-    /// The time that one packet takes, in nanoseconds. Rounded up, so that the rate is never more than was asked for.
+    /// The time of one packet, in nanoseconds. Rounded up, so that the rate is never higher than asked for.
     interval: NonZeroU32,
-    /// The time that a full bucket of packets takes, in nanoseconds.
+    /// The time of a full bucket of packets, in nanoseconds.
     depth: u64,
-    /// When the bucket will be full again, in nanoseconds; they last for 584 years.
+    /// When the bucket will be full again, in nanoseconds; 64 bits are enough for 584 years.
     full_at: u64,
 }
 
@@ -24,7 +24,7 @@ impl Rate {
         Self { interval, depth, full_at: 0 }
     }
 
-    /// How many packets may leave now, `wanted` at most; or else how long to wait for the first one.
+    /// How many packets may leave now, at most `wanted`; if none, how long to wait for the first one.
     pub(crate) fn allowed(&self, now: Duration, wanted: usize) -> Result<usize, Duration> {
         let mut missing = self.full_at.saturating_sub(nanoseconds(now));
         let mut allowed = 0_usize;
@@ -38,7 +38,7 @@ impl Rate {
         if allowed > 0 { Ok(allowed) } else { Err(Duration::from_nanos(missing.saturating_sub(self.depth))) }
     }
 
-    /// So many packets have left.
+    /// Records that this many packets have left.
     pub(crate) fn sent(&mut self, now: Duration, packets: usize) {
         let time = u64::from(self.interval.get()).saturating_mul(packets as u64);
         self.full_at = self.full_at.max(nanoseconds(now)).saturating_add(time);
@@ -57,7 +57,7 @@ mod tests {
         (NonZeroU32::new(packets_per_second).unwrap(), NonZeroU32::new(burst).unwrap())
     }
 
-    /// Sends as often and as much as is allowed, and counts what left within this time.
+    /// Sends as often and as much as is allowed, and counts the packets that left within this time.
     fn sent_within(mut rate: Rate, begin: Duration, time: Duration, wanted: usize) -> usize {
         let (mut now, mut sent) = (begin, 0);
         while now < begin + time {
@@ -67,7 +67,7 @@ mod tests {
                     sent += packets;
                 }
                 Err(wait) => {
-                    assert!(!wait.is_zero(), "to wait for no time would be to spin");
+                    assert!(!wait.is_zero(), "a wait of no time would spin");
                     now += wait;
                 }
             }

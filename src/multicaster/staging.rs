@@ -1,4 +1,4 @@
-//! What to send next, and what was taken: the part of a multicaster that knows no socket, so that it can be tested and fuzzed
+//! Which items were pulled from the iterator, and which one is sent next. It has no socket, so that it can be tested and fuzzed
 //! without one.
 
 use heapless::Vec;
@@ -6,12 +6,12 @@ use heapless::Vec;
 /// An iterator, and the items that were pulled from it and not sent yet.
 pub(crate) struct Staging<I: Iterator, const BATCH: usize> {
     items: I,
-    /// In their order. Those that were sent go when all are, or when there are as many of them as of the others: then each item is
-    /// moved once at most.
+    /// The items in their order. The sent ones are removed once all are sent, or once they are no fewer than the unsent ones: so
+    /// each item is moved at most once.
     staged: Vec<I::Item, BATCH, u8>,
-    /// How many of them were sent: fewer than there are, or 0.
+    /// How many of `staged` were sent: fewer than its length, or 0.
     sent: u8,
-    /// The iterator has said that it is at its end, and is not asked again.
+    /// The iterator has returned `None`, so it is not called again.
     exhausted: bool,
 }
 
@@ -20,12 +20,12 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
         Self { items, staged: Vec::new(), sent: 0, exhausted: false }
     }
 
-    /// Pulls items until the batch is full: at least one if there is one, and beyond it only what the iterator has promised, since
-    /// the next call could wait.
+    /// Pulls items until the batch is full: the first one always, more only as far as the iterator's `size_hint` promises them,
+    /// since a call beyond that could block.
     #[inline]
     pub(crate) fn fill(&mut self) {
         self.make_room();
-        // There is room for what is pulled: the loop's condition says so.
+        // There is room for the item: the loop's condition checks it.
         while !self.exhausted && !self.staged.is_full() && (self.staged.is_empty() || self.items.size_hint().0 > 0) {
             match self.items.next() {
                 Some(item) => drop(self.staged.push(item)),
@@ -34,10 +34,10 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
         }
     }
 
-    /// Moves the items that were not sent to the front, if there is room for them among those that were.
+    /// Moves the unsent items to the front, if they fit into the places of the sent ones.
     #[inline]
     fn make_room(&mut self) {
-        // Of one item none is left behind. What the compiler does not know it would link.
+        // A batch of one item never has a rest. The compiler cannot see this, and would link the code below.
         if BATCH == 1 {
             return;
         }
@@ -50,7 +50,7 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
         }
     }
 
-    /// The items that are held, in their order, the one to send next first.
+    /// The unsent items, in their order.
     #[inline]
     pub(crate) fn left(&self) -> &[I::Item] {
         match BATCH {
@@ -59,7 +59,7 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
         }
     }
 
-    /// Takes so many items away, which were sent.
+    /// Records that this many items were sent.
     #[inline]
     pub(crate) fn sent(&mut self, count: usize) {
         let sent = usize::from(self.sent).saturating_add(count);
@@ -67,14 +67,14 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
             self.staged.clear();
             self.sent = 0;
         } else {
-            // Below BATCH, which is 64 at most.
+            // Below BATCH, which is at most 64.
             self.sent = sent as u8;
         }
     }
 
-    /// Takes the item that is next away.
+    /// Removes the next item, and returns it.
     pub(crate) fn discard(&mut self) -> Option<I::Item> {
-        // To the end it goes, step by step.
+        // Swap it to the end, one place at a time: this keeps the order of the others.
         let left = self.staged.get_mut(self.sent.into()..)?;
         let mut rest = left.iter_mut();
         let mut place = rest.next()?;

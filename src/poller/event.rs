@@ -1,4 +1,4 @@
-//! What a poller is asked for, and what it answers.
+//! What a poller waits for, and the events that it returns.
 
 use core::fmt;
 use core::ops::BitOr;
@@ -11,14 +11,14 @@ use crate::error::Errno;
 /// The token of the poller's own waker, as epoll carries it.
 pub(super) const WAKER: u64 = u64::MAX;
 
-/// What an event carries to tell whose it is: any number but `u64::MAX`, which is the waker's.
+/// Identifies the source of an event: any number except `u64::MAX`, which is reserved for the waker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
 /// What to wait for on a file descriptor.
 ///
-/// Level-triggered: an event comes at each poll for as long as it is so. [`edge`](Self::edge) and [`oneshot`](Self::oneshot)
-/// change that. Errors and hang-ups are always reported.
+/// Default: level-triggered: each poll returns an event as long as the descriptor is ready. [`edge`](Self::edge) and
+/// [`oneshot`](Self::oneshot) change that. Errors and hang-ups are always reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct Interest(epoll::EventFlags);
@@ -32,13 +32,14 @@ impl Interest {
     #[doc(alias = "EPOLLOUT")]
     pub const WRITABLE: Self = Self(epoll::EventFlags::OUT);
 
-    /// One event when it becomes so, and none while it stays so (`EPOLLET`): read or write until nothing more goes.
+    /// Edge-triggered (`EPOLLET`): one event when the descriptor becomes ready, and none while it stays ready. So read or write
+    /// until the call would block ([`Received::Empty`](crate::Received::Empty)).
     #[doc(alias = "EPOLLET")]
     pub const fn edge(self) -> Self {
         Self(self.0.union(epoll::EventFlags::ET))
     }
 
-    /// One event, and then none until [`Poller::reregister`](crate::Poller::reregister) (`EPOLLONESHOT`).
+    /// One event, then no more until [`Poller::reregister`](crate::Poller::reregister) (`EPOLLONESHOT`).
     #[doc(alias = "EPOLLONESHOT")]
     pub const fn oneshot(self) -> Self {
         Self(self.0.union(epoll::EventFlags::ONESHOT))
@@ -52,7 +53,7 @@ impl Interest {
 impl BitOr for Interest {
     type Output = Self;
 
-    /// Both.
+    /// Waits for both.
     fn bitor(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -90,7 +91,7 @@ impl Event {
         self.flags.contains(epoll::EventFlags::ERR)
     }
 
-    /// The other side is gone (`EPOLLHUP`), as of a pipe; there may be something to read yet.
+    /// The other side was closed (`EPOLLHUP`), for example of a pipe; there may still be something to read.
     #[must_use]
     pub const fn is_hang_up(&self) -> bool {
         self.flags.contains(epoll::EventFlags::HUP)
@@ -103,7 +104,7 @@ impl fmt::Debug for Event {
     }
 }
 
-/// Room for the events of one poll, `N` at most; 16 take 272 bytes at most.
+/// A buffer for the events of one poll, at most `N`. `Events<16>` has at most 272 bytes.
 pub struct Events<const N: usize> {
     list: [epoll_event; N],
     count: usize,
@@ -113,10 +114,10 @@ pub struct Events<const N: usize> {
 impl<const N: usize> Events<N> {
     const NONE: epoll_event = epoll_event { events: 0, data: WAKER };
 
-    /// Room, and no events yet.
+    /// An empty buffer.
     #[must_use]
     pub const fn new() -> Self {
-        const { assert!(N >= 1, "a poll needs room for one event at least") };
+        const { assert!(N >= 1, "a poll needs room for at least one event") };
         Self { list: [Self::NONE; N], count: 0, woken: false }
     }
 

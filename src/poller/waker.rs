@@ -17,23 +17,23 @@ impl Waker {
         }
     }
 
-    /// Makes the poll that is waiting, or else the next one, return at once with [`Events::woken`](crate::Events::woken).
-    /// Several wakes before that poll are one. Where several threads wait in one poller, one of them wakes.
+    /// Makes the current poll, or else the next one, return at once with [`Events::woken`](crate::Events::woken).
+    /// Several wakes before that poll count as one. If several threads wait in one poller, one of them wakes up.
     ///
     /// # Errors
-    /// What the kernel reports: nothing, as far as is known.
+    /// What the kernel reports; none is known.
     pub fn wake(&self) -> Result<()> {
         match rustix::io::write(&self.eventfd, &1_u64.to_ne_bytes()) {
-            // Its count is as high as it goes, after 2^64 wakes: the poller has been woken often enough.
+            // The count is at its maximum, after 2^64 wakes. The poller was woken by then.
             Ok(_) | Err(rustix::io::Errno::WOULDBLOCK) => Ok(()),
             Err(errno) => Err(Error::system(Operation::Wake, Object::Nothing, errno.into())),
         }
     }
 
-    /// A second handle to the same poller.
+    /// Creates a second handle to the same poller.
     ///
     /// # Errors
-    /// [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached) where the process has too many descriptors open.
+    /// [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached) if the process has too many open descriptors.
     pub fn try_clone(&self) -> Result<Self> {
         Self::new(&self.eventfd)
     }

@@ -84,7 +84,7 @@ impl Question {
         question.patched(0, &[family as u8]).measured()
     }
 
-    /// One attribute more. QUESTION has room for all that there are, as the tests show.
+    /// Adds an attribute. QUESTION has room for all attributes in use, as the tests show.
     fn with(mut self, kind: u16, value: &[u8]) -> Self {
         let length = value.len().saturating_add(4);
         put(&mut self.bytes, self.length, &(length as u16).to_ne_bytes());
@@ -94,7 +94,7 @@ impl Question {
         self.measured()
     }
 
-    /// Puts these bytes into the body.
+    /// Overwrites bytes of the body.
     fn patched(mut self, place: usize, value: &[u8]) -> Self {
         put(&mut self.bytes, HEADER.saturating_add(place), value);
         self
@@ -127,26 +127,26 @@ pub(crate) enum Answer {
         source: Option<IpAddr>,
     },
     Failed(Errno),
-    /// A list changed while it was read: it is to be asked for again.
+    /// A list changed while it was read: it must be requested again.
     Interrupted,
     /// The end of a list, or an acknowledgement.
     Done,
-    /// Something that we did not ask for.
+    /// A message of another kind.
     Other,
 }
 
-/// One message of the kernel's answer, not read yet.
+/// One message of the kernel's answer, not parsed yet.
 #[derive(Clone, Copy)]
 pub(crate) struct Message<'a> {
     kind: u16,
-    /// It belongs to a list that changed while it was written.
+    /// Whether it belongs to a list that changed while the kernel wrote it.
     is_interrupted: bool,
     body: &'a [u8],
 }
 
 impl<'a> Message<'a> {
-    /// The first message in these bytes, and the bytes behind it. A message that is cut off at the end is read as far as it is
-    /// there; `None` at the end, and for a length that cannot be.
+    /// The first message in these bytes, and the bytes after it. Of a message that is cut off, the present part is read. `None`
+    /// at the end, and for an impossible length.
     pub(crate) fn first(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (length, after) = bytes.split_first_chunk::<4>()?;
         let (kind, after) = after.split_first_chunk::<2>()?;
@@ -158,12 +158,12 @@ impl<'a> Message<'a> {
         Some((Self { kind: u16::from_ne_bytes(*kind), is_interrupted, body }, rest))
     }
 
-    /// What it says. Those who wait for one kind of answer use what is below: the others are then not even linked.
+    /// Parses the message. Callers that need only one kind use the methods below, so that the other parsers are not linked.
     pub(crate) fn answer(self) -> Answer {
         self.end().or_else(|| self.link()).or_else(|| self.address()).or_else(|| self.route()).unwrap_or(Answer::Other)
     }
 
-    /// Whether it ends the answer: `Failed`, `Interrupted`, `Done`.
+    /// Parses a message that ends the answer: `Failed`, `Interrupted` or `Done`.
     pub(crate) fn end(self) -> Option<Answer> {
         match self.kind {
             _ if self.is_interrupted => Some(Answer::Interrupted),
@@ -171,7 +171,7 @@ impl<'a> Message<'a> {
                 Some(match number(self.body)?.cast_signed() {
                     0 => Answer::Done,
                     errno @ -4095..=-1 => Answer::Failed(Errno(errno.unsigned_abs() as u16)),
-                    // A refusal all the same; cut to 16 bits it could read as errno 0, which is none.
+                    // Still an error; cut to 16 bits it could become errno 0, which means success.
                     _ => Answer::Failed(Errno::PROTOCOL),
                 })
             }
@@ -182,8 +182,8 @@ impl<'a> Message<'a> {
 
     pub(crate) fn link(self) -> Option<Answer> {
         let Self { kind: NEW_LINK | DELETED_LINK, body, .. } = self else { return None };
-        // Family and padding, type, index, flags. Bridges tell of their ports by messages of the same type and another family: a
-        // port that leaves a bridge is not gone.
+        // Family and padding, type, index, flags. Bridges report their ports with messages of the same type but another family; a
+        // port that leaves a bridge still exists.
         let (family, index) = body.split_first_chunk::<4>()?;
         if family.first() != Some(&0) {
             return None;
@@ -202,7 +202,7 @@ impl<'a> Message<'a> {
         // Family, prefix length, flags, scope, index.
         let (_, index) = body.split_first_chunk::<4>()?;
         let attributes = body.get(size_of::<ifaddrmsg>()..)?;
-        // On a point-to-point link the local address is ours, and the other one is the peer's.
+        // On a point-to-point link, the local address is ours, and ADDRESS_PEER is the peer's.
         let value = attribute(attributes, ADDRESS_LOCAL).or_else(|| attribute(attributes, ADDRESS_PEER));
         Some(Answer::Address {
             interface: number(index)?,
@@ -237,8 +237,8 @@ pub(crate) fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     })
 }
 
-/// What the first message in these bytes says; whether it belongs to a list that changed while it was written; and the bytes
-/// behind it.
+/// Parses the first message in these bytes. Also returns whether it belongs to a list that changed while the kernel wrote it, and
+/// the bytes after it.
 pub(crate) fn first(bytes: &[u8]) -> Option<(Answer, bool, &[u8])> {
     let (message, rest) = Message::first(bytes)?;
     let answer = Message { is_interrupted: false, ..message }.answer();
@@ -256,7 +256,7 @@ fn attribute(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
         if u16::from_ne_bytes(*kind) == wanted {
             return Some(value);
         }
-        // At least 4, or the value would not have been there: this ends.
+        // The length is at least 4 (checked by reading the value), so the loop ends.
         rest = rest.get(length.checked_next_multiple_of(4)?..)?;
     }
 }

@@ -1,4 +1,4 @@
-//! The sending side of a socket: which way packets leave, with which options, and what became of them.
+//! The sending side of a socket: on which interface packets leave, with which options, and the send calls.
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -15,7 +15,8 @@ use crate::sys::{self, UDP_SEGMENT};
 const QUEUED_ERRORS: u32 = 1000;
 
 impl Socket {
-    /// A socket that sends to `group` by way of `interface`; with it, the scope id of the group's address: 0 where it needs none.
+    /// Opens a socket that sends to `group` on `interface`. Also returns the scope id for the group's address, 0 if it needs
+    /// none.
     #[inline(always)]
     pub(crate) fn sending(group: Group, interface: Interface) -> Result<(Self, u32)> {
         let route = route::egress(group, interface)?;
@@ -23,15 +24,15 @@ impl Socket {
         let index = route.interface;
         match group.family() {
             Family::V4 => {
-                // Both: by the index alone packets could leave with the source 0.0.0.0, by the address alone on another
-                // interface that has it too.
+                // Both are needed: with only the index, packets could leave with the source 0.0.0.0; with only the address, on
+                // another interface that has the same address.
                 let source = match route.source {
                     Some(IpAddr::V4(source)) => source,
                     _ => Ipv4Addr::UNSPECIFIED,
                 };
                 match sys::setsockopt(&socket.fd, IP, linux::IP_MULTICAST_IF, &interface_request(source, index)) {
                     Ok(()) => {}
-                    // The kernel looked for an interface of this address.
+                    // No interface has this address.
                     Err(Errno::NOT_AVAILABLE) => {
                         let object = Object::Membership { group: group.address(), interface };
                         return Err(Error::new(Operation::Send, object, ErrorKind::NoSuchInterface));
@@ -40,7 +41,7 @@ impl Socket {
                         return Err(Error::system(Operation::Configure, Object::Named("IP_MULTICAST_IF"), errno));
                     }
                 }
-                // Without it the kernel drops what its queue does not hold, and says that all went well.
+                // Without it, the kernel drops packets that do not fit into its queue, and reports success.
                 socket.set(IP, linux::IP_RECVERR, "IP_RECVERR", 1)?;
             }
             Family::V6 => {
@@ -73,7 +74,7 @@ impl Socket {
         }
     }
 
-    /// Refuses datagrams that the path cannot carry whole, instead of cutting them into fragments.
+    /// Makes the kernel refuse datagrams that are longer than the path MTU, instead of sending them in fragments.
     pub(crate) fn discover_mtu(&self, family: Family) -> Result<()> {
         match family {
             Family::V4 => self.set(IP, linux::IP_MTU_DISCOVER, "IP_MTU_DISCOVER", linux::IP_PMTUDISC_DO),
@@ -81,7 +82,7 @@ impl Socket {
         }
     }
 
-    /// The same for the send buffer.
+    /// Asks for a send buffer of this size.
     pub(crate) fn set_send_buffer(&self, bytes: usize) -> Result<()> {
         self.set_buffer(bytes, linux::SO_SNDBUFFORCE, linux::SO_SNDBUF, "SO_SNDBUF")
     }
@@ -92,8 +93,8 @@ impl Socket {
         sys::sendto(&self.fd, payload, to)
     }
 
-    /// Sends these parts, of which all but the last have the size of a segment, as one datagram that the kernel cuts again
-    /// (`UDP_SEGMENT`, `udp(7)`, Linux 4.18).
+    /// Sends these parts in one call. All except the last have the size of a segment, and the kernel cuts them into one packet
+    /// each (`UDP_SEGMENT`, `udp(7)`, Linux 4.18).
     pub(crate) fn send_segments<'p>(
         &self,
         parts: impl Iterator<Item = &'p [u8]>,
@@ -103,20 +104,21 @@ impl Socket {
         sys::send_segments(&self.fd, parts, segment, to)
     }
 
-    /// Whether the kernel cuts segments. One that does not would pass over the control message, and send all parts as one datagram.
+    /// Whether the kernel supports segments. One that does not would ignore the control message, and send all parts as one
+    /// packet.
     pub(crate) fn can_segment(&self) -> bool {
         sys::getsockopt_int(&self.fd, UDP, UDP_SEGMENT).is_ok()
     }
 
-    /// Forgets the errors that are queued, so that the socket is not reported as erroneous any more. Bounded: more than these can
-    /// only come in while we do it.
+    /// Discards the queued errors, so that pollers no longer report an error on the socket. Bounded: more errors than these can
+    /// only arrive while this runs.
     pub(crate) fn forget_errors(&self) {
         for _ in 0..QUEUED_ERRORS {
             if sys::take_queued_error(&self.fd).is_err() {
                 break;
             }
         }
-        // The error that the next call would report.
+        // Also the pending error, which the next call would report.
         let _ = sys::getsockopt_int(&self.fd, SOCKET, linux::SO_ERROR);
     }
 }

@@ -1,23 +1,23 @@
-//! The system call itself, by its number: inline assembly for the processors of most small machines, the C library elsewhere.
+//! The system call itself, by its number: inline assembly on the processors of most small machines, the C library on others.
 
 use crate::error::Errno;
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64")))]
 use by_library::syscall;
 
-/// One system call of up to six arguments, 0 for each that it does not have; what it returned, or the errno.
+/// Makes one system call with up to six arguments, 0 for each unused one. Returns what the kernel returned, or the errno.
 ///
-/// Always inlined: an out-of-line call around the system call costs more than batching would gain.
+/// Always inlined: an out-of-line call around the system call costs more than batching would save.
 ///
 /// # Safety
 /// The arguments are what the system call of this number wants, pointers included: see its man page.
 #[inline(always)]
 pub(super) unsafe fn call(number: u32, arguments: [usize; 6]) -> Result<usize, Errno> {
-    // SAFETY: the caller vouches for number and arguments.
+    // SAFETY: the caller guarantees that number and arguments are right.
     checked(unsafe { syscall(number, arguments) })
 }
 
-/// What the kernel returned: a number, or an errno where it is -4095 to -1.
+/// Splits what the kernel returned: -4095 to -1 is an errno, all else a number.
 #[inline(always)]
 fn checked(returned: isize) -> Result<usize, Errno> {
     match returned {
@@ -26,8 +26,8 @@ fn checked(returned: isize) -> Result<usize, Errno> {
     }
 }
 
-/// Makes the function `syscall`, out of the assembly for one processor: why it holds, instructions, and where the number, the
-/// arguments and what is returned go (`syscall(2)`). Memory may be written, so neither `readonly` nor `nomem` is said.
+/// Defines the function `syscall` from one processor's assembly: the instructions, and the registers of the number, the arguments
+/// and the returned value (`syscall(2)`). The kernel may write memory, so neither `readonly` nor `nomem` is given.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))]
 macro_rules! by_assembly {
     ($number:ident, [$($argument:ident),*], $returned:ident, $($assembly:tt)*) => {
@@ -36,8 +36,8 @@ macro_rules! by_assembly {
         #[inline(always)]
         unsafe fn syscall($number: u32, [$($argument),*]: [usize; 6]) -> isize {
             let $returned;
-            // SAFETY: the caller vouches for number and arguments. They are passed as this processor's lines below say, and
-            // all that the kernel changes is named there as an output.
+            // SAFETY: the caller guarantees that number and arguments are right. They are passed in the registers that this
+            // processor's lines below name, and every register that the kernel changes is named there as an output.
             unsafe { core::arch::asm!($($assembly)*, options(nostack, preserves_flags)) };
             $returned
         }
@@ -53,7 +53,7 @@ by_assembly! { number, [a, b, c, d, e, f], returned,
     lateout("rcx") _, lateout("r11") _
 }
 
-// `svc 0` changes x0 alone.
+// `svc 0` changes only x0.
 #[cfg(target_arch = "aarch64")]
 by_assembly! { number, [a, b, c, d, e, f], returned,
     "svc 0",
@@ -62,7 +62,7 @@ by_assembly! { number, [a, b, c, d, e, f], returned,
     in("x1") b, in("x2") c, in("x3") d, in("x4") e, in("x5") f
 }
 
-// `ecall` changes a0 alone.
+// `ecall` changes only a0.
 #[cfg(target_arch = "riscv64")]
 by_assembly! { number, [a, b, c, d, e, f], returned,
     "ecall",
@@ -71,8 +71,8 @@ by_assembly! { number, [a, b, c, d, e, f], returned,
     in("a1") b, in("a2") c, in("a3") d, in("a4") e, in("a5") f
 }
 
-// `svc 0` takes the number in r7, and changes r0 alone. r7 may be the frame pointer in Thumb code, which assembly must not name as
-// an operand: it is kept aside in a register of the compiler's choice, which cannot be one of those named.
+// `svc 0` takes the number in r7, and changes only r0. In Thumb code r7 may be the frame pointer, which assembly must not name
+// as an operand. So r7 is saved in a register that the compiler chooses, which cannot be one of those named.
 #[cfg(target_arch = "arm")]
 by_assembly! { number, [a, b, c, d, e, f], returned,
     "mov {kept}, r7",
@@ -85,9 +85,9 @@ by_assembly! { number, [a, b, c, d, e, f], returned,
     in("r1") b, in("r2") c, in("r3") d, in("r4") e, in("r5") f
 }
 
-/// By the C library's `syscall(2)`, which passes number and arguments on as they are.
+/// The system call by the C library's `syscall(2)`, which passes number and arguments unchanged.
 ///
-/// In tests it is there beside the assembly, so that it is tried on the processors that have both.
+/// Tests compile it beside the assembly, so that it is also tested on the processors that have both.
 #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "arm", target_arch = "riscv64"))))]
 mod by_library {
     use core::ffi::{c_int, c_long};
@@ -104,7 +104,7 @@ mod by_library {
     /// # Safety
     /// As [`call`](super::call).
     pub(super) unsafe fn syscall(number: u32, [a, b, c, d, e, f]: [usize; 6]) -> isize {
-        // SAFETY: the caller vouches for number and arguments, which are words, as this function wants them.
+        // SAFETY: the caller guarantees that number and arguments are right; they are words, as this function takes them.
         let returned = unsafe { library::syscall(number as c_long, a, b, c, d, e, f) } as isize;
         if returned != -1 {
             return returned;

@@ -7,16 +7,15 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
 /// A file descriptor that is closed when it is dropped.
 ///
-/// It holds a `BorrowedFd`, since that is what rustix wants to see, and since making one anew for each call would bring its
-/// assertion along.
+/// It holds a `BorrowedFd`, since rustix takes one, and since creating one for each call would add its assertion to the program.
 pub(crate) struct Fd {
-    /// Open until `drop`: nobody else closes it. Lent for no longer than `self`.
+    /// Open until `drop`: nothing else closes it. Borrowed for no longer than `self`.
     open: BorrowedFd<'static>,
 }
 
 impl Fd {
     /// # Safety
-    /// `raw` is what a system call that makes a descriptor returned on success, and nobody else owns it.
+    /// `raw` is what a system call that creates a descriptor returned on success, and nothing else owns it.
     pub(super) unsafe fn own(raw: usize) -> Self {
         // Descriptors are numbers up to `c_int::MAX`; masking tells the compiler that it is never -1.
         let raw = (raw & i32::MAX as usize) as i32;
@@ -24,7 +23,7 @@ impl Fd {
         Self { open: unsafe { BorrowedFd::borrow_raw(raw) } }
     }
 
-    /// As a system call's argument.
+    /// The descriptor as a system call's argument.
     #[inline]
     pub(super) fn word(&self) -> usize {
         self.raw() as usize
@@ -45,23 +44,23 @@ impl AsFd for Fd {
 
 impl Drop for Fd {
     fn drop(&mut self) {
-        // SAFETY: the descriptor is ours, and is used no more.
+        // SAFETY: the descriptor is ours, and nothing uses it after this.
         unsafe { rustix::io::close(self.raw()) };
     }
 }
 
 impl From<OwnedFd> for Fd {
     fn from(fd: OwnedFd) -> Self {
-        // SAFETY: a descriptor that was owned is open, and now it is ours.
+        // SAFETY: the descriptor was owned, so it is open; now it is ours.
         unsafe { Self::own(fd.into_raw_fd().unsigned_abs() as usize) }
     }
 }
 
 impl From<Fd> for OwnedFd {
     fn from(fd: Fd) -> Self {
-        // The mask as above: it takes the assertion of `OwnedFd` away.
+        // Masked as above, which removes the assertion of `OwnedFd`.
         let raw = ManuallyDrop::new(fd).raw() & i32::MAX;
-        // SAFETY: it is open and ours, and `ManuallyDrop` keeps us from closing what is now the caller's.
+        // SAFETY: it is open and ours, and `ManuallyDrop` prevents us from closing what the caller owns now.
         unsafe { Self::from_raw_fd(raw) }
     }
 }

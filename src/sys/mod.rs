@@ -1,8 +1,8 @@
-//! The one room with `unsafe`: the system calls that rustix lacks, or that it could not make without a panic path or an
+//! The only module with `unsafe`: the system calls that rustix lacks, or that it could not make without a panic path or an
 //! out-of-line call in the hot receive.
 //!
-//! Each function takes and gives safe types. Bytes that the kernel wrote are never trusted for their length: what it reports is
-//! cut at the length of the buffer that it was given. Structures cross as bytes or as the types of `linux-raw-sys`.
+//! Each function takes and returns safe types. A length that the kernel reports is not trusted: it is limited to the length of
+//! the buffer that the kernel was given. Structures are passed as bytes or as the types of `linux-raw-sys`.
 
 #![allow(unsafe_code)]
 
@@ -29,28 +29,28 @@ use crate::error::Errno;
 use crate::filter::kernel::Instruction;
 use call::call;
 
-/// What `SO_MEMINFO` writes: words of 32 bits. Missing in the generated bindings; from `linux/sock_diag.h`.
+/// How many words of 32 bits `SO_MEMINFO` writes. Missing in the generated bindings; from `linux/sock_diag.h`.
 pub(crate) const SK_MEMINFO_VARS: usize = 9;
-/// The word that counts the datagrams that the socket dropped, likewise.
+/// The index of the word that counts the datagrams that the socket dropped. From `linux/sock_diag.h`.
 pub(crate) const SK_MEMINFO_DROPS: usize = 8;
-/// How many segments one datagram may have at most, on every kernel that knows them. From `linux/udp.h`.
+/// The most segments of one datagram that every kernel with `UDP_SEGMENT` allows. From `linux/udp.h`.
 pub(crate) const SEGMENTS: usize = 64;
-/// The control message, and option, that tells their size. Missing in the generated bindings; from `linux/udp.h`.
+/// The control message, and the option, for the size of segments. Missing in the generated bindings; from `linux/udp.h`.
 pub(crate) const UDP_SEGMENT: u32 = 103;
 const UDP: u32 = linux_raw_sys::net::IPPROTO_UDP as u32;
 
-/// `fcntl(2)`, in its version with 64-bit offsets where there are two.
+/// `fcntl(2)`; of two versions the one with 64-bit offsets.
 #[cfg(target_pointer_width = "32")]
 const NR_FCNTL: u32 = number::__NR_fcntl64;
 #[cfg(target_pointer_width = "64")]
 const NR_FCNTL: u32 = number::__NR_fcntl;
 
-/// A system call that makes a descriptor.
+/// A system call that creates a descriptor.
 ///
 /// # Safety
-/// As [`call()`]; and what it returns on success is a new descriptor.
+/// As [`call()`]; and on success it returns a new descriptor.
 unsafe fn call_for_fd(number: u32, arguments: [usize; 6]) -> Result<Fd, Errno> {
-    // SAFETY: the caller vouches for number and arguments; and the descriptor is new, so that nobody else has it.
+    // SAFETY: the caller guarantees that number and arguments are right; the descriptor is new, so nothing else owns it.
     unsafe { call(number, arguments).map(|raw| Fd::own(raw)) }
 }
 
@@ -68,21 +68,22 @@ pub(crate) fn epoll_create() -> Result<Fd, Errno> {
     unsafe { call_for_fd(number::__NR_epoll_create1, [EPOLL_CLOEXEC as usize, 0, 0, 0, 0, 0]) }
 }
 
-/// `epoll_wait(2)`: how many events were written to the beginning of `events`. -1 milliseconds is without end.
+/// `epoll_wait(2)`: returns how many events were written to the beginning of `events`. -1 milliseconds waits without a limit.
 ///
-/// rustix's event could hold a pointer, and with it could neither be sent to another thread nor shared.
+/// Not with rustix's event type: it may hold a pointer, so it is neither `Send` nor `Sync`.
 pub(crate) fn epoll_wait(fd: &Fd, events: &mut [epoll_event], milliseconds: i32) -> Result<usize, Errno> {
     let room = i32::try_from(events.len()).unwrap_or(i32::MAX);
     let arguments = [fd.word(), events.as_mut_ptr() as usize, room as usize, milliseconds as usize, 0, 0];
     // SAFETY: `events` points to at least `maxevents` structures that may be written, and any bytes are valid for one; the
-    // kernel keeps no pointer. `sigmask` is null, which leaves the signal mask alone: the call is then epoll_wait, which newer
-    // processors lack.
+    // kernel keeps no pointer. `sigmask` is null, so the signal mask does not change: the call is then the same as epoll_wait,
+    // which newer processors lack.
     unsafe { call(number::__NR_epoll_pwait, arguments) }
 }
 
-/// `ppoll(2)`: waits until a descriptor can be read, for this time at most; whether it can. The time is kept to the nanosecond.
+/// `ppoll(2)`: waits until a descriptor can be read, for at most this time; returns whether it can. The time has nanoseconds.
 ///
-/// The call of this name, with words for the time: what libraries make of it on processors of 32 bits differs with their age.
+/// It is the kernel's first call of this name, with two words for the time: which one libraries use on 32-bit processors differs
+/// with their age.
 pub(crate) fn wait_readable(fd: &Fd, time: Duration) -> Result<bool, Errno> {
     let mut descriptor = pollfd { fd: fd.raw(), events: POLLIN as _, revents: 0 };
     let mut left = __kernel_old_timespec {
@@ -90,8 +91,8 @@ pub(crate) fn wait_readable(fd: &Fd, time: Duration) -> Result<bool, Errno> {
         tv_nsec: time.subsec_nanos() as _,
     };
     let arguments = [&raw mut descriptor as usize, 1, &raw mut left as usize, 0, 0, 0];
-    // SAFETY: `fds` points to one structure that may be written, `tmo_p` to a `timespec` of the words that this call has, in which the
-    // kernel may leave what is left of the time; `sigmask` is null. Both outlive the call.
+    // SAFETY: `fds` points to one structure that may be written, `tmo_p` to a `timespec` of the words that this call has, in
+    // which the kernel may write the remaining time; `sigmask` is null. Both outlive the call.
     unsafe { call(number::__NR_ppoll, arguments).map(|ready| ready > 0) }
 }
 
@@ -119,8 +120,8 @@ pub(crate) fn setsockopt_int(fd: &Fd, level: u32, name: u32, value: u32) -> Resu
     setsockopt(fd, level, name, &value.to_ne_bytes())
 }
 
-/// `getsockopt(2)` into `value`; gives the length of what was written. What is in `value` is passed in, too: some options
-/// (`MCAST_MSFILTER`) are questions.
+/// `getsockopt(2)` into `value`; returns how many bytes were written. The kernel also reads `value`: some options
+/// (`MCAST_MSFILTER`) take their question from it.
 pub(crate) fn getsockopt(fd: &Fd, level: u32, name: u32, value: &mut [u8]) -> Result<usize, Errno> {
     let mut length = value.len() as c_uint;
     let arguments = [fd.word(), level as usize, name as usize, value.as_mut_ptr() as usize, &raw mut length as usize, 0];
@@ -137,8 +138,8 @@ pub(crate) fn getsockopt_int(fd: &Fd, level: u32, name: u32) -> Result<u32, Errn
     Ok(u32::from_ne_bytes(value))
 }
 
-/// `setsockopt(2)`, `SO_ATTACH_FILTER` (`socket(7)`): the kernel asks this program of every datagram from now on, and of none the
-/// one before it. A program that it would not run is refused (`EINVAL`).
+/// `setsockopt(2)`, `SO_ATTACH_FILTER` (`socket(7)`): the kernel runs this program for every datagram from now on, in place of
+/// the one before it. It refuses an invalid program with `EINVAL`.
 pub(crate) fn attach_filter(fd: &Fd, program: &[Instruction]) -> Result<(), Errno> {
     /// `struct sock_fprog` (`linux/filter.h`). Missing in the generated bindings.
     #[repr(C)]
@@ -150,19 +151,20 @@ pub(crate) fn attach_filter(fd: &Fd, program: &[Instruction]) -> Result<(), Errn
     let program = Program { length, instructions: program.as_ptr() };
     let (program_at, size) = (&raw const program as usize, size_of::<Program>());
     let arguments = [fd.word(), SOL_SOCKET as usize, SO_ATTACH_FILTER as usize, program_at, size, 0];
-    // SAFETY: `optval` points to `optlen` readable bytes, which are a `sock_fprog`. Its pointer goes with the number of
-    // instructions that it leads to, each laid out as a `sock_filter`; the kernel copies them, and keeps no pointer.
+    // SAFETY: `optval` points to `optlen` readable bytes, which are a `sock_fprog`. Its pointer comes with the number
+    // of instructions that it points to, each laid out as a `sock_filter`; the kernel copies them, and keeps no pointer.
     unsafe { call(number::__NR_setsockopt, arguments).map(drop) }
 }
 
-/// `getsockopt(2)`, `SO_GET_FILTER` (Linux 3.8): how many instructions the program has that is attached, 0 where there is none. They
-/// are written to the beginning of `program`, which must have room for all of them, unless it has room for none.
+/// `getsockopt(2)`, `SO_GET_FILTER` (Linux 3.8): returns the number of instructions of the attached program, 0 if there is
+/// none, and writes them to the beginning of `program`. `program` must have room for all of them, or be empty to get only the
+/// number.
 pub(crate) fn attached_filter(fd: &Fd, program: &mut [Instruction]) -> Result<usize, Errno> {
     let mut length = program.len() as c_uint;
     let (program_at, length_at) = (program.as_mut_ptr() as usize, &raw mut length as usize);
     let arguments = [fd.word(), SOL_SOCKET as usize, SO_GET_FILTER as usize, program_at, length_at, 0];
-    // SAFETY: here `*optlen` counts instructions, not bytes, and `optval` points to so many that may be written. Any bytes are
-    // valid for one. Both outlive the call.
+    // SAFETY: here `*optlen` counts instructions, not bytes, and `optval` points to that many, which may be written. Any bytes
+    // are valid for one. Both outlive the call.
     unsafe { call(number::__NR_getsockopt, arguments)? };
     Ok(length as usize)
 }
@@ -177,9 +179,9 @@ pub(crate) fn getsockname(fd: &Fd) -> Result<Address, Errno> {
     Ok(address)
 }
 
-/// `recvfrom(2)`, never blocking: the length of the whole datagram, of which `buffer` holds what fits, and its source.
+/// `recvfrom(2)`, never blocking: writes what fits into `buffer`, and the source; returns the length of the whole datagram.
 ///
-/// Always inlined: an out-of-line call around the system call costs more than batching would gain.
+/// Always inlined: an out-of-line call around the system call costs more than batching would save.
 #[inline(always)]
 pub(crate) fn recvfrom(fd: &Fd, buffer: &mut [u8], source: &mut Address) -> Result<usize, Errno> {
     let mut length = Address::CAPACITY as c_uint;
@@ -191,7 +193,7 @@ pub(crate) fn recvfrom(fd: &Fd, buffer: &mut [u8], source: &mut Address) -> Resu
     unsafe { call(number::__NR_recvfrom, arguments) }
 }
 
-/// What [`recvmsg`] brought, beside the bytes.
+/// What [`recvmsg`] returned, beside the bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message {
     /// The length of the whole datagram, of which the buffer holds what fits.
@@ -205,13 +207,13 @@ pub(crate) fn recvmsg(fd: &Fd, buffer: &mut [u8], source: &mut Address, control:
     recvmsg_from(MSG_TRUNC, fd, buffer, source, control)
 }
 
-/// `recvmsg(2)` of the error queue (`MSG_ERRQUEUE`, `ip(7)`), never blocking: takes one error off, and forgets what it said.
+/// `recvmsg(2)` of the error queue (`MSG_ERRQUEUE`, `ip(7)`), never blocking: removes one error from it, without reading it.
 pub(crate) fn take_queued_error(fd: &Fd) -> Result<(), Errno> {
     let mut nobody = Address::EMPTY;
     recvmsg_from(MSG_ERRQUEUE, fd, &mut [], &mut nobody, &mut []).map(drop)
 }
 
-/// The flag says from which queue.
+/// `recvmsg(2)`; the flag selects the queue.
 #[inline(always)]
 fn recvmsg_from(flag: u32, fd: &Fd, buffer: &mut [u8], source: &mut Address, control: &mut [u8]) -> Result<Message, Errno> {
     let mut bytes = iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() as _ };
@@ -225,7 +227,7 @@ fn recvmsg_from(flag: u32, fd: &Fd, buffer: &mut [u8], source: &mut Address, con
         msg_flags: 0,
     };
     let arguments = [fd.word(), &raw mut header as usize, (MSG_DONTWAIT | flag) as usize, 0, 0, 0];
-    // SAFETY: `msg` points to an initialised `msghdr` that may be written. Each of its pointers goes with the length of the
+    // SAFETY: `msg` points to an initialised `msghdr` that may be written. Each of its pointers comes with the length of the
     // exclusive borrow that it was made from (`msg_iov` with 1), and all outlive the call.
     let length = unsafe { call(number::__NR_recvmsg, arguments)? };
     Ok(Message { length, control: control.len().min(header.msg_controllen) })
@@ -252,7 +254,7 @@ pub(crate) fn send_segments<'p>(
     let mut gathered = [const { iovec { iov_base: null_mut(), iov_len: 0 } }; SEGMENTS];
     let mut count = 0_usize;
     for (place, part) in gathered.iter_mut().zip(parts) {
-        // The kernel only reads from it; the structure serves readv(2), too, and has no `const`.
+        // The kernel only reads from it. The pointer is not `const` because readv(2) uses the same structure.
         *place = iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() as _ };
         count = count.saturating_add(1);
     }
@@ -267,8 +269,8 @@ pub(crate) fn send_segments<'p>(
         msg_flags: 0,
     };
     // SAFETY: `msg` points to an initialised `msghdr`. `msg_iov` points to `msg_iovlen` initialised structures, each of which
-    // holds pointer and length of a slice that outlives the call; name and control go with their sizes. The kernel reads them
-    // all, and keeps no pointer.
+    // holds pointer and length of a slice that outlives the call; name and control come with their sizes. The kernel only
+    // reads them, and keeps no pointer.
     unsafe { call(number::__NR_sendmsg, [fd.word(), &raw mut header as usize, MSG_DONTWAIT as usize, 0, 0, 0]).map(drop) }
 }
 
@@ -288,9 +290,9 @@ impl SegmentSize {
     }
 }
 
-/// `ioctl(2)`, `SIOCGIFINDEX` (`netdevice(7)`): the index of the interface of this name, by way of any socket.
+/// `ioctl(2)`, `SIOCGIFINDEX` (`netdevice(7)`): the index of the interface of this name. `fd` may be any socket.
 pub(crate) fn interface_index(fd: &Fd, name: &[u8; IFNAMSIZ as usize]) -> Result<u32, Errno> {
-    // `struct ifreq`: a name, and a union of which an `int` at its beginning is read. Its size is 32 or 40 bytes.
+    // `struct ifreq`: a name, and a union that begins with the `int` to be read. Its size is 32 or 40 bytes.
     let mut request = [0; 40];
     put(&mut request, 0, name);
     // SAFETY: `argp` points to as many bytes as a `struct ifreq` has, which may be written; the kernel keeps no pointer.
@@ -299,7 +301,7 @@ pub(crate) fn interface_index(fd: &Fd, name: &[u8; IFNAMSIZ as usize]) -> Result
     Ok(u32::from_ne_bytes(*index.ok_or(Errno::PROTOCOL)?))
 }
 
-/// `open(2)` and `read(2)`: the beginning of a file of the kernel's; gives the length of what was read.
+/// `open(2)` and `read(2)`: reads the beginning of one of the kernel's files; returns how many bytes were read.
 pub(crate) fn read_file(path: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> {
     let arguments = [AT_FDCWD as usize, path.as_ptr() as usize, (O_RDONLY | O_CLOEXEC) as usize, 0, 0, 0];
     // SAFETY: `pathname` points to bytes that end with a zero, of which the kernel keeps no pointer; a descriptor is returned.
@@ -308,14 +310,14 @@ pub(crate) fn read_file(path: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> 
     unsafe { call(number::__NR_read, [fd.word(), buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) }
 }
 
-/// `bind(2)`; of a netlink socket to multicast groups, too (`netlink(7)`): the kernel tells it what changes.
+/// `bind(2)`; also binds a netlink socket to multicast groups (`netlink(7)`), so that the kernel reports changes to it.
 pub(crate) fn bind(fd: &Fd, address: &Address) -> Result<(), Errno> {
     let bytes = address.as_bytes();
     // SAFETY: `addr` points to `addrlen` readable bytes, of which the first are the address; the kernel keeps no pointer.
     unsafe { call(number::__NR_bind, [fd.word(), bytes.as_ptr() as usize, bytes.len(), 0, 0, 0]).map(drop) }
 }
 
-/// `clock_gettime(2)` of the clock that no one sets (`CLOCK_MONOTONIC`).
+/// `clock_gettime(2)` of the clock that cannot be set (`CLOCK_MONOTONIC`).
 pub(crate) fn now() -> Duration {
     let mut time = __kernel_old_timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `tp` points to a `timespec` that may be written, of the words that this call has.

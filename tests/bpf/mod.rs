@@ -1,4 +1,5 @@
-//! What the tests and the fuzz targets of kernel filters share: an interpreter for classic BPF, and filters and packets out of bytes.
+//! Shared by the tests and the fuzz targets of kernel filters: an interpreter for classic BPF, and filters and packets from
+//! bytes.
 
 // Each user compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]

@@ -3,19 +3,19 @@
 #
 #   tests/devices/run.sh                   arm64, armhf, s390x, mipsel, and user
 #   tests/devices/run.sh arm64 ..          some of them
-#   tests/devices/run.sh user              tests of the crate for each processor that `make static` knows, by qemu-user on this kernel
-#   tests/devices/run.sh native            on this machine's kernel, in a network of its own: the self-test for x86-64 and i686, and the
-#                                          tests for i686
+#   tests/devices/run.sh user              the crate's tests for each processor of `make static`, under qemu-user on this kernel
+#   tests/devices/run.sh native            on this machine's kernel, in a network namespace: the self-test for x86-64 and i686, and
+#                                          the tests for i686
 #
-# Kernels are Debian's, fetched as packages into target/devices/ and not installed. Prints `DEVICE <machine> <kernel> <seconds> <result>`
-# for each, and exits with 1 where one failed. No machine has a network but the one that the self-test makes inside.
+# The kernels are Debian's packages, downloaded to target/devices/ and not installed. Prints `DEVICE <machine> <kernel> <seconds>
+# <result>` for each, and exits with 1 if one failed. A machine has no network except the one that the self-test creates inside.
 #
-# qemu-user passes system calls on to this kernel, and knows no IP_MULTICAST_ALL, by which no listener can be made: it runs the tests
-# that take none (filters, patterns, all formats of bytes, system calls, pollers), which are most of the unit tests.
+# qemu-user passes system calls to this kernel, but does not know IP_MULTICAST_ALL, which every listener needs. So it runs the
+# tests without listeners (filters, patterns, all formats of bytes, system calls, pollers), which are most of the unit tests.
 set -eu
 cd "$(dirname "$0")/../.."
 folder=$PWD/target/devices
-# A boot takes seconds, and so does a file of tests; what hangs is ended.
+# A boot takes seconds, and so does a test program; one that hangs is killed.
 patience=180
 failed=
 
@@ -44,7 +44,7 @@ END
         "http://deb.debian.org/debian bookworm main" >"$folder/apt/etc/sources.list"
     export APT_CONFIG="$folder/apt/apt.conf"
     [ -e "$folder/apt/lists/updated" ] || { apt-get -qq update && touch "$folder/apt/lists/updated"; }
-    # The package of this name only names the newest one.
+    # This package only depends on the newest one.
     package=$(apt-cache depends "$2:$1" | awk '$1 == "Depends:" && $2 ~ /^linux-image/ { print $2; exit }')
     (cd "$folder/packages" && apt-get -qq download "$package")
     unset APT_CONFIG
@@ -53,7 +53,8 @@ END
     mv "$folder/$1.part" "$folder/$1"
 }
 
-# One machine: Debian's architecture, the package of its kernel, the target of the self-test, and the command of the emulator.
+# Runs one machine: Debian's architecture, the package of its kernel, the target of the self-test, and the command of the
+# emulator.
 boot() {
     architecture=$1 package=$2 target=$3
     shift 3
@@ -64,7 +65,7 @@ boot() {
     rm -rf "$root" && mkdir -p "$root/proc" "$root/dev"
     cp "target/static/$target/selftest" "$root/init"
     cp "$(find "$folder/$architecture/lib/modules" -name veth.ko)" "$root/veth.ko"
-    # A node that the kernel gives the first process for its output.
+    # The kernel opens this node as the output of the first process.
     mknod "$root/dev/console" c 5 1 2>/dev/null || true
     (cd "$root" && find . | cpio --quiet -o -H newc | gzip -1) >"$folder/initramfs-$architecture"
     log=$folder/log-$architecture
@@ -83,7 +84,7 @@ boot() {
     esac
 }
 
-# On this kernel, and by it for 32-bit programs.
+# Runs on this kernel, also for 32-bit programs.
 native() {
     for target in x86_64-unknown-linux-musl i686-unknown-linux-musl; do
         .ci/static --selftest "$target"
@@ -98,18 +99,18 @@ native() {
     done
 }
 
-# The tests of the crate for one target: on this kernel, by an emulator of its processor where this one is another.
+# Runs the crate's tests for one target on this kernel, under an emulator if its processor is another.
 emulated_tests() {
     target=$1
     shift
     for need; do
         command -v "$need" >/dev/null || { echo "devices: $need is missing (apt-get install qemu-user)" >&2; exit 1; }
     done
-    # These make listeners or multicasters.
+    # These create listeners or multicasters.
     skipped="--skip a_packet_prints_its_sender_and_events_begin_empty --skip what_owns_a_socket_prints_its_descriptor"
     skipped="$skipped --skip control_characters_of_an_interface_do_not_reach_the_terminal"
     case $target in
-    # A descriptor of an eventfd that was duplicated is written to in the wrong byte order: its count is at its end after 255 wakes.
+    # qemu writes to a duplicated eventfd in the wrong byte order, so its count is at the maximum after 255 wakes.
     s390x* | powerpc64*) skipped="$skipped --skip many_wakes_from_many_threads_are_never_lost" ;;
     i686*) skipped= ;;
     esac
@@ -120,10 +121,10 @@ emulated_tests() {
     start=$(date +%s)
     ended=0
     for program in target/static/"$target"/tests/*; do
-        # Word by word: the names of tests have no blanks.
+        # Split into words: the names of tests have no spaces.
         # shellcheck disable=SC2086
         timeout "$patience" unshare -n sh -c 'ip link set lo up; exec "$@"' sh "$@" "$program" $skipped >"$log.part" 2>&1 || ended=1
-        # A program that ran no test shows nothing.
+        # A program that ran no test is a failure.
         grep -aq '^test result: ok. [1-9]' "$log.part" || ended=1
         cat "$log.part" >>"$log"
     done

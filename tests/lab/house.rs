@@ -1,23 +1,23 @@
-//! The house that the laboratory stands in: namespaces of its own for the network, mounts, and processes.
+//! The outer namespaces of the laboratory: for network, mounts, and processes.
 //!
-//! Whoever enters starts the same program again in there, as the first process of a process namespace: when that one ends, the kernel
-//! ends every process in it, and with the last of them all interfaces and namespaces are gone. It ends when its work is done, and also
-//! when the one outside does, by whatever signal: then the pipe between them is closed.
+//! The program starts itself again inside, as the first process of a process namespace. When that process ends, the kernel ends
+//! all processes in the namespace, and removes all its interfaces and namespaces. It ends when its work is done. It also ends
+//! when the outer process ends, by any signal, since then the pipe between them is closed.
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, Stdio};
 
-/// Tells the program that it runs inside.
+/// Set for the program inside.
 const INSIDE: &str = "MULTICAST_LAB_INSIDE";
 
 pub fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
-/// Runs the same program inside, and says how it ended.
+/// Runs the same program inside, and returns its exit code.
 pub fn enter() -> ExitCode {
-    // Who is killed cannot close anything: without its parent this process has no reason to live.
+    // The parent may be killed: then this process must end, too.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).unwrap();
     let Some(flags) = unshare_flags() else { return ExitCode::FAILURE };
     let mut inside = Command::new("unshare")
@@ -27,12 +27,12 @@ pub fn enter() -> ExitCode {
         .args(std::env::args_os().skip(1))
         .env(INSIDE, "1")
         .env("MULTICAST_TEST_NETWORK", "private")
-        // Where Debian has daemons and tools that users do not look for.
+        // Debian keeps daemons and administration tools there.
         .env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()))
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    // Taken out, since waiting would close it.
+    // Taken out, since `wait` would close it.
     let _pipe = inside.stdin.take();
     let status = inside.wait().unwrap();
     match status.code() {
@@ -44,7 +44,7 @@ pub fn enter() -> ExitCode {
     }
 }
 
-/// How namespaces can be made here: as root, or as a user who is root in there.
+/// How namespaces can be created here: as root, or as a user who is root inside.
 fn unshare_flags() -> Option<&'static str> {
     let mut refusal = String::new();
     let ways: &[&str] = if rustix::process::geteuid().is_root() { &["-nmp", "-rnmp"] } else { &["-rnmp"] };
@@ -55,27 +55,27 @@ fn unshare_flags() -> Option<&'static str> {
             Err(error) => refusal = format!("unshare: {error} (the package util-linux is needed)"),
         }
     }
-    eprintln!("lab: no namespaces can be made here: {}", refusal.trim());
-    eprintln!("lab: run it as root (in a container: with CAP_SYS_ADMIN), or allow users to make namespaces");
+    eprintln!("lab: cannot create namespaces: {}", refusal.trim());
+    eprintln!("lab: run it as root (in a container: with CAP_SYS_ADMIN), or allow users to create namespaces");
     None
 }
 
-/// What all hosts need. Inside only: nothing here reaches the machine outside.
-pub fn furnish() {
+/// Sets up what all hosts need. Only inside: nothing here changes the machine outside.
+pub fn set_up() {
     std::thread::spawn(|| {
-        // Nothing is ever written: this returns when the one outside has ended.
+        // Nothing is ever written: this returns when the outer process has ended.
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(130);
     });
     let interfaces = std::fs::read_dir("/proc/sys/net/ipv4/conf").unwrap().map(|entry| entry.unwrap().file_name());
     let foreign: Vec<_> = interfaces.filter(|name| !["all", "default", "lo"].iter().any(|own| name == own)).collect();
-    assert!(foreign.is_empty(), "this is no network of our own: {foreign:?}");
-    // Where `ip netns` and the routing daemon keep their files.
+    assert!(foreign.is_empty(), "this network namespace is not our own: {foreign:?}");
+    // `ip netns` and the routing daemon keep their files there.
     crate::network::run("mount -t tmpfs lab /run");
     raise_limit_of_descriptors();
 }
 
-/// As many descriptors as this user may have: one case opens thousands.
+/// Raises the limit of descriptors as far as this user may: one case opens thousands.
 fn raise_limit_of_descriptors() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

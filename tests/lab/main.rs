@@ -1,15 +1,15 @@
-//! The laboratory: several hosts on one machine, with real links and real peers between them. `make lab` runs it.
+//! The laboratory: several hosts on one machine, connected by real links, with real peers. `make lab` runs it.
 //!
-//! Each host is a network namespace. All of them live in namespaces of one outer process, so that the kernel itself removes whatever
-//! is left when that one ends, however it ends: see [`house`].
+//! Each host is a network namespace. All of them are inside the namespaces of one process, so that the kernel removes
+//! everything when that process ends, also if it is killed: see [`house`].
 //!
 //! ```text
-//! lab             runs all cases: a line for each, `LAB <case> ok` or `LAB <case> failed` with the reason below it
+//! lab             runs all cases and prints a line for each: `LAB <case> ok`, or `LAB <case> failed` and the reason below it
 //! lab WORD ..     runs the cases with one of these words in their names
-//! lab --proof ..  switches off what each case tests, from outside the product: now each of them has to fail
+//! lab --proof ..  switches off, from outside the crate, what each case tests: now every case must fail
 //! ```
 
-// Nothing here can be reached from anywhere else.
+// Nothing here is used from outside this program.
 #![allow(unreachable_pub)]
 
 mod cases;
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     if !house::is_inside() {
         return house::enter();
     }
-    house::furnish();
+    house::set_up();
     let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
     report::run(cases::all().filter(|case| is_wanted(case.name)), is_proof)
 }

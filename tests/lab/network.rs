@@ -28,13 +28,13 @@ impl Host {
         run(&format!("ip netns add {name}"));
         let namespace = File::open(format!("/run/netns/{name}")).unwrap();
         let host = Self { name, namespace };
-        // The kernel's own addresses cannot be used for a second, while it looks for duplicates: each link is given its own here.
+        // For one second the kernel checks its own link-local addresses for duplicates; so each link gets one from us instead.
         host.within(|| std::fs::write("/proc/sys/net/ipv6/conf/default/addr_gen_mode", "1").unwrap());
         host.ip(&["link set lo up"]);
         host
     }
 
-    /// Runs something on this host. What it makes stays here: sockets, processes.
+    /// Runs a closure on this host. The sockets and processes that it creates stay on the host.
     pub fn within<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         let namespace = self.namespace.as_fd();
         let on_host = move || {
@@ -45,7 +45,7 @@ impl Host {
             .unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Runs commands of `ip` here, all of which must go well.
+    /// Runs commands of `ip` on this host; all of them must succeed.
     pub fn ip(&self, commands: &[&str]) {
         let mut ip = Command::new("ip")
             .args(["-n", &self.name, "-batch", "-"])
@@ -58,12 +58,12 @@ impl Host {
         assert!(output.status.success(), "ip {commands:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Runs a command here, which must go well, and gives its output.
+    /// Runs a command on this host, which must succeed, and returns its output.
     pub fn run(&self, command: &str) -> String {
         self.within(|| run(command))
     }
 
-    /// Sets a number of the kernel's, as `net/ipv4/igmp_max_memberships`.
+    /// Sets a kernel parameter, such as `net/ipv4/igmp_max_memberships`.
     pub fn set(&self, setting: &str, value: &str) {
         let path = format!("/proc/sys/{setting}");
         self.within(|| std::fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}")));
@@ -73,12 +73,12 @@ impl Host {
         &self.name
     }
 
-    /// Sends packets that leave on `eth0`, each in a step of its own.
+    /// Sends packets on `eth0`, one step for each.
     pub fn send<P: AsRef<[u8]> + Send + Sync>(&self, group: multicast::Group, packets: &[P]) {
         self.send_with(multicast::SendOptions::new().interface(named("eth0")), group, packets);
     }
 
-    /// The same in a way of the caller's.
+    /// Like `send`, with options of the caller.
     pub fn send_with<P>(&self, options: multicast::SendOptions, group: multicast::Group, packets: &[P])
     where
         P: AsRef<[u8]> + Send + Sync,
@@ -96,18 +96,18 @@ impl Drop for Host {
     }
 }
 
-/// One end of a link: a host, and the name that the interface has there.
+/// One end of a link: a host, and the name of its interface.
 pub type End<'h> = (&'h Host, &'h str);
 
-/// A cable between two hosts, in this subnet: the first has the addresses 10.0.SUBNET.1, fd00:SUBNET::1 and fe80::1, the second those
-/// that end in 2. Both ends are up.
+/// Connects two hosts with a cable in this subnet. The first gets the addresses 10.0.SUBNET.1, fd00:SUBNET::1 and fe80::1, the
+/// second those that end in 2. Both ends are up.
 pub fn cable(subnet: u8, first: End<'_>, second: End<'_>) {
     bare_cable(first, second);
     address(subnet, 1, first);
     address(subnet, 2, second);
 }
 
-/// The same without addresses.
+/// Like [`cable`], without addresses.
 pub fn bare_cable(first: End<'_>, second: End<'_>) {
     let ((host, interface), (peer, its_interface)) = (first, second);
     host.ip(&[&format!("link add {interface} type veth peer name {its_interface} netns {}", peer.name)]);
@@ -117,7 +117,7 @@ pub fn bare_cable(first: End<'_>, second: End<'_>) {
     wait_until_up(second);
 }
 
-/// The kernel sees to it a while after a link was switched on, and has a carrier; until then it swallows what is sent.
+/// Waits until a link is up. The kernel discards packets until some time after the link was switched on and has a carrier.
 pub fn wait_until_up((host, interface): End<'_>) {
     host.within(|| {
         wait_until("the link is up", || run(&format!("ip -o link show dev {interface}")).contains("state UP"));
@@ -133,8 +133,8 @@ pub fn address(subnet: u8, number: u8, (host, interface): End<'_>) {
     ]);
 }
 
-/// A switch: a bridge on a host of its own, to which these hosts are connected by their `eth0`, in subnet 0, with the numbers 1, 2, ..
-/// `options` are those of a bridge, as `ip-link(8)` has them.
+/// A switch: a bridge on its own host. The hosts are connected to it with their `eth0`, in subnet 0, with the numbers 1, 2, ..
+/// `options` are those of a bridge in `ip-link(8)`.
 pub fn switch(options: &str, hosts: &[&Host]) -> Host {
     let switch = Host::new("switch");
     switch.ip(&[&format!("link add bridge type bridge {options}"), "link set bridge up"]);

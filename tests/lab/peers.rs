@@ -1,4 +1,4 @@
-//! Who is on the hosts: our own listeners, and programs that we did not write.
+//! The programs on the hosts: our listeners, and programs of others.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -12,18 +12,18 @@ use crate::network::{Host, interface, run};
 
 pub use crate::common::peer;
 
-/// How long to wait for what must come. Much, since the machine may be busy.
+/// How long to wait for a packet that must come. Long, since the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// How long to wait for what must not come.
+/// How long to wait for a packet that must not come.
 pub const QUIET: Duration = Duration::from_millis(200);
 
 /// The kinds of groups that Linux treats differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     V4,
-    /// Of IPv6, on one link alone.
+    /// IPv6, on one link only.
     LinkLocal,
-    /// Of IPv6, and wider.
+    /// IPv6, with a wider scope.
     SiteLocal,
 }
 
@@ -47,7 +47,7 @@ impl Kind {
         .unwrap()
     }
 
-    /// The address that the host of this number has in this subnet, and that it sends from.
+    /// The address of the host with this number in this subnet; it sends from this one.
     pub fn address(self, subnet: u8, number: u8) -> std::net::IpAddr {
         let (subnet, number) = (subnet.into(), number.into());
         match self {
@@ -63,7 +63,7 @@ pub fn listen(host: &Host, group: Group, interface: Interface) -> Listener<65_53
     join(host, Membership::any(group).on(interface))
 }
 
-/// The same by membership.
+/// Like [`listener`], for a membership.
 pub fn join(host: &Host, membership: Membership) -> Listener<65_535> {
     host.within(|| Listener::bind(membership).unwrap())
 }
@@ -73,7 +73,7 @@ pub fn hear<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>) -> Vec
     next_within(listener, PATIENCE).expect("no packet came")
 }
 
-/// Each of these packets must come, in this order, and nothing else.
+/// Expects exactly these packets, in this order.
 pub fn hear_exactly<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>, packets: &[&str]) {
     let mut heard = Vec::new();
     while let Some(packet) = next_within(listener, if heard.len() < packets.len() { PATIENCE } else { QUIET }) {
@@ -82,12 +82,12 @@ pub fn hear_exactly<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>
     assert_eq!(heard, packets);
 }
 
-/// Nothing must come.
+/// Expects no packet.
 pub fn hear_nothing<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>) {
     hear_exactly(listener, &[]);
 }
 
-/// A socket as everybody writes it first: it sends IPv4 on this interface, which it knows by its index alone.
+/// A plain socket, as in most programs: it sends IPv4 on this interface, which it sets only by its index.
 pub fn plain_sender(interface: &str) -> std::net::UdpSocket {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
     let (none, index) = (std::net::Ipv4Addr::UNSPECIFIED, crate::common::link::index_of(interface).get());
@@ -105,7 +105,7 @@ impl Process {
         let program = words.next().unwrap();
         let mut start = Command::new(program);
         start.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self(host.within(|| start.spawn()).unwrap_or_else(|error| panic!("{program}: {error}: it has to be installed")))
+        Self(host.within(|| start.spawn()).unwrap_or_else(|error| panic!("{program}: {error}: it must be installed")))
     }
 }
 
@@ -116,7 +116,7 @@ impl Drop for Process {
     }
 }
 
-/// Waits until some socket of the host is a member of the group on an interface, as the kernel lists it.
+/// Waits until the kernel lists a member of the group on this interface of the host.
 pub fn wait_for_member(host: &Host, interface: &str, group: Group) {
     let address = group.address().to_string();
     host.within(|| {
@@ -126,7 +126,7 @@ pub fn wait_for_member(host: &Host, interface: &str, group: Group) {
     });
 }
 
-/// What `socat` on this host hears of a group within our patience, up to the length that is expected.
+/// What `socat` on this host receives from a group, up to the expected length, until the timeout.
 pub fn socat_hears(host: &Host, group: Group, send: impl FnOnce(), length: usize) -> Vec<u8> {
     let (address, port) = (group.address(), group.port());
     let from = match group.is_ipv4() {
@@ -139,17 +139,17 @@ pub fn socat_hears(host: &Host, group: Group, send: impl FnOnce(), length: usize
     host.within(|| wait_until("it is bound", || is_bound(port)));
     send();
     let mut heard = Vec::new();
-    // It ends by itself, by `-T`, where nothing comes.
+    // Because of `-T`, it ends if nothing comes.
     socat.0.stdout.take().unwrap().take(length as u64).read_to_end(&mut heard).unwrap();
     heard
 }
 
-/// Lets `socat` on this host send one packet by `eth0`.
+/// Sends one packet on `eth0` with `socat` on this host.
 pub fn socat_sends(host: &Host, group: Group, source: &str, payload: &[u8]) {
     let (address, port) = (group.address(), group.port());
     let to = match group.is_ipv4() {
         true => format!("UDP4-DATAGRAM:{address}:{port},ip-multicast-if={source}"),
-        // IPV6_MULTICAST_IF, which socat has no name for.
+        // IPV6_MULTICAST_IF, for which socat has no name.
         false => {
             let index = host.within(|| crate::common::link::index_of("eth0"));
             format!("UDP6-DATAGRAM:[{address}]:{port},setsockopt-int=41:17:{index}")
@@ -160,21 +160,21 @@ pub fn socat_sends(host: &Host, group: Group, source: &str, payload: &[u8]) {
     assert!(socat.0.wait().unwrap().success(), "socat could not send");
 }
 
-/// What goes over a host's interface, as `tshark` reads it: chosen fields, one packet a line.
+/// The packets on a host's interface, as `tshark` reads them: selected fields, one packet per line.
 pub struct Tshark {
     _process: Process,
     lines: std::sync::mpsc::Receiver<String>,
 }
 
 impl Tshark {
-    /// Where markers go that tell whether the capture has begun.
+    /// The port of markers, which show whether the capture has started.
     const MARKER: u16 = 9;
 
-    /// Captures what the filter lets through, in the language of `pcap-filter(7)`; gives these fields of each packet, with a tab between.
+    /// Captures the packets that pass the filter (`pcap-filter(7)`); prints these fields of each, separated by tabs.
     pub fn start(host: &Host, sender: &Host, filter: &str, fields: &[&str]) -> Self {
         let mut start = Command::new("tshark");
         start.args(["-i", "eth0", "-l", "-n", "-Q", "-f", &format!("({filter}) or udp port {}", Self::MARKER)]);
-        // Fields of the first layer of their kind, many values with a comma between.
+        // All values of a field, separated by commas.
         start.args(["-T", "fields", "-E", "occurrence=a", "-e", "udp.dstport"]);
         for field in fields {
             start.args(["-e", field]);
@@ -190,7 +190,7 @@ impl Tshark {
         Self { _process: process, lines }
     }
 
-    /// The fields of the next packet; `None` where none comes in this time.
+    /// The fields of the next packet; `None` if none comes within this time.
     pub fn next(&self, time: Duration) -> Option<Vec<String>> {
         let end = std::time::Instant::now() + time;
         loop {
@@ -203,12 +203,12 @@ impl Tshark {
     }
 }
 
-/// The interface by which a test listens: the right one, or `lo`, where nothing arrives.
+/// The interface that a case listens on: the right one, or `lo`, where nothing arrives.
 pub fn ear(trial: &crate::trial::Trial) -> Interface {
     trial.pick(interface(0), Interface::LOOPBACK)
 }
 
-/// The lines of a text that a process wrote to its standard error, for a failure's reason.
+/// What a process wrote to its standard error, for the reason of a failure.
 pub fn complaints(process: &mut Process) -> String {
     let lines = process.0.stderr.take().map(BufReader::new).into_iter().flat_map(BufRead::lines);
     lines.map_while(Result::ok).collect::<Vec<_>>().join("\n")

@@ -1,5 +1,5 @@
-//! A link that loses, doubles, reorders, corrupts and delays: a relay between two taps. What it does to which packet is planned
-//! beforehand, out of a seed, so that a case can say exactly what has to arrive.
+//! A link that loses, duplicates, reorders, corrupts and delays packets: a relay between two taps. A plan from a seed says what
+//! it does to each packet, so that a case knows exactly which packets must arrive.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -18,20 +18,20 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use crate::network::{Host, address};
 use crate::trial::helper;
 
-/// What becomes of a packet.
+/// What the relay does to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Pass,
     Lose,
     Double,
-    /// It is sent on after so many that come behind it.
+    /// Forwards it after this many of the packets that follow it.
     Overtaken(usize),
-    /// A bit of its payload is turned: this one, modulo as many as there are.
+    /// Flips one bit of its payload: this one, modulo their number.
     Corrupt(usize),
     Delay(Duration),
 }
 
-/// Numbers out of a seed (SplitMix64, by Sebastiano Vigna, in the public domain).
+/// Pseudo-random numbers from a seed (SplitMix64, by Sebastiano Vigna, in the public domain).
 pub struct Random(pub u64);
 
 impl Random {
@@ -48,7 +48,7 @@ impl Random {
     }
 }
 
-/// Which of our packets arrive, and in which order, where none is delayed: their numbers.
+/// The numbers of the packets that arrive, in order, if none is delayed.
 pub fn arrivals(plan: &[Fate]) -> Vec<usize> {
     let mut order = Vec::new();
     let mut held: Vec<(usize, usize)> = Vec::new();
@@ -61,7 +61,7 @@ pub fn arrivals(plan: &[Fate]) -> Vec<usize> {
         }
         order.extend(held.extract_if(.., |(after, _)| *after == number).map(|(_, number)| number));
     }
-    // Nothing comes behind the last one.
+    // No packet follows the last one.
     order.extend(held.into_iter().map(|(_, number)| number));
     order
 }
@@ -73,13 +73,13 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Gives both hosts an `eth0` with the addresses of a cable in subnet 0, and carries what the first sends to the second: packets to
-    /// this port by plan, with their number in their first four bytes; all others as they are. `mended` corrupts in a way that no checksum
-    /// can notice.
+    /// Gives both hosts an `eth0` with the addresses of a cable in subnet 0, and forwards packets from the first to the second.
+    /// Packets to this port follow the plan; their first four bytes are their number. All others pass. With `mended`, the
+    /// checksum of corrupted packets is corrected.
     pub fn start(sender: &Host, receiver: &Host, port: u16, plan: Vec<Fate>, mended: bool) -> Self {
         let [from, to] = [sender, receiver].map(tap);
         for (number, host) in [(1, sender), (2, receiver)] {
-            // What the relay has not fetched yet waits in the tap: as much as that, and 500 packets by default.
+            // Packets that the relay has not read yet wait in the tap: up to this many (default: 500).
             host.ip(&["link set eth0 txqueuelen 10000", "link set eth0 up"]);
             address(0, number, (host, "eth0"));
         }
@@ -103,7 +103,7 @@ impl Drop for Relay {
     }
 }
 
-/// Makes a tap, and hands its descriptor over: the call that makes one cannot be made without `unsafe` here.
+/// Creates a tap, and passes its descriptor to us: in Rust the call would need `unsafe`.
 const TAP: &str = r#"
 import fcntl, os, socket, struct
 tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
@@ -117,7 +117,7 @@ fn tap(host: &Host) -> File {
     python.args(["-c", TAP]).stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)));
     let output = host.within(|| python.output()).unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "no tap can be made (may this user open /dev/net/tun?): {said}");
+    assert!(output.status.success(), "cannot create a tap (may this user open /dev/net/tun?): {said}");
     drop(python);
     let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut room);
@@ -136,15 +136,15 @@ struct Work {
     port: u16,
     plan: Vec<Fate>,
     mended: bool,
-    /// After which number each is due.
+    /// The overtaken packets, each with the number after which it is due.
     overtaken: Vec<(usize, Vec<u8>)>,
     delayed: Vec<(Instant, Vec<u8>)>,
-    /// How many of ours have come.
+    /// How many planned packets have come.
     last: usize,
 }
 
 impl Work {
-    /// Carries one frame, or what is due, or waits a while.
+    /// Forwards one frame, or a packet that is due, or waits for a short time.
     fn carry(&mut self) {
         for (_, frame) in self.delayed.extract_if(.., |(due, _)| *due <= Instant::now()).collect::<Vec<_>>() {
             self.emit(&frame);
@@ -152,7 +152,7 @@ impl Work {
         let mut readable = [PollFd::new(&self.from, PollFlags::IN)];
         poll(&mut readable, Some(&Timespec { tv_sec: 0, tv_nsec: 1_000_000 })).unwrap();
         let mut buffer = [0; 2000];
-        // Nothing to read, or the host is gone.
+        // Nothing to read, or the host was removed.
         let Ok(length) = self.from.read(&mut buffer) else { return };
         self.decide(buffer[..length].to_vec());
     }
@@ -189,7 +189,7 @@ impl Work {
     }
 }
 
-/// Where the UDP header begins, in a frame with a packet to this port.
+/// The offset of the UDP header, if the frame has a packet to this port.
 fn udp_of(frame: &[u8], port: u16) -> Option<usize> {
     let (udp, protocol) = match frame.get(12..14)? {
         [0x08, 0x00] => (14 + usize::from(frame.get(14)? & 15) * 4, *frame.get(23)?),
@@ -199,7 +199,7 @@ fn udp_of(frame: &[u8], port: u16) -> Option<usize> {
     (protocol == 17 && frame.get(udp + 2..udp + 4)? == port.to_be_bytes()).then_some(udp)
 }
 
-/// Turns bits of one byte; where it is to be mended, the checksum, too (RFC 1624).
+/// Flips bits of one byte; with `mended`, also corrects the checksum (RFC 1624).
 fn corrupt(frame: &mut [u8], udp: usize, place: usize, bits: u8, mended: bool) {
     let word = udp + ((place - udp) & !1);
     let read = |frame: &[u8], at: usize| u32::from(frame[at]) << 8 | frame.get(at + 1).map_or(0, |byte| u32::from(*byte));

@@ -1,4 +1,4 @@
-//! Running the cases, and telling how they went.
+//! Runs the cases, and reports their results.
 
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::process::ExitCode;
@@ -10,17 +10,16 @@ use std::time::{Duration, Instant};
 
 use crate::trial::{Case, Trial};
 
-/// More than any case takes: it waits for all that it expects with a time-out of its own.
+/// Longer than any case takes: each wait in a case has its own timeout.
 const LONGEST: Duration = Duration::from_secs(90);
-/// How many cases are tried at once in a proof: most of its time is spent waiting in vain. Otherwise they have the machine for
-/// themselves, one after the other.
+/// How many cases run at once in a proof, where most of the time is spent waiting for packets that do not come. Without --proof
+/// they run one after the other.
 const PROOFS: usize = 6;
 
-/// What panics said, with the name of the thread: that of the case, which its helpers inherit.
+/// The messages of panics, with the name of the thread, which is the case's name; helper threads inherit it.
 static SAID: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
-/// Runs them, prints a line for each, once more those that went wrong, and the sum; gives the exit code: success where all went
-/// as they should.
+/// Runs the cases. Prints a line for each, the failures again at the end, and the sum. Returns success if no case went wrong.
 pub fn run(cases: impl Iterator<Item = Case> + Send, is_proof: bool) -> ExitCode {
     panic::set_hook(Box::new(note));
     let (cases, good, bad) = (Mutex::new(cases), AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -41,7 +40,7 @@ pub fn run(cases: impl Iterator<Item = Case> + Send, is_proof: bool) -> ExitCode
         }
     });
     let (good, bad) = (good.into_inner(), bad.into_inner().unwrap());
-    // Once more, so that whoever has only the end of the output knows them.
+    // Again, for readers who see only the end of the output.
     for text in &bad {
         println!("{text}");
     }
@@ -53,7 +52,7 @@ pub fn run(cases: impl Iterator<Item = Case> + Send, is_proof: bool) -> ExitCode
     if bad.is_empty() && good > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs a case: whether it went as it should, and how it went, in words.
+/// Runs a case; returns whether the result is as it should be, and the lines to print.
 fn try_out(case: &Case, is_proof: bool) -> (bool, String) {
     let start = Instant::now();
     let refusal = refusal(case, is_proof);
@@ -72,7 +71,7 @@ fn try_out(case: &Case, is_proof: bool) -> (bool, String) {
     (refusal.is_some() == is_proof, text)
 }
 
-/// Runs one case; what was wrong, if anything was.
+/// Runs one case; returns the reason if it failed.
 fn refusal(case: &Case, is_proof: bool) -> Option<String> {
     let (done, result) = channel();
     let body = case.run;

@@ -1,23 +1,23 @@
-//! What a case is, and how one is tried.
+//! A case, and the parameters of its run.
 
 use std::thread::{self, Builder};
 
-/// One case: what must hold, and a way to switch off what makes it hold.
+/// One case: what must hold, and a way to switch off the mechanism that makes it hold.
 pub struct Case {
-    /// Its group and what it shows: `hosts/python-hears-us`.
+    /// Its group, and what it shows: `hosts/python-hears-us`.
     pub name: &'static str,
-    /// What a proof switches off, from outside the product.
+    /// What a proof switches off, from outside the crate.
     pub off: &'static str,
-    /// It panics where something does not hold.
+    /// Runs the case; panics if something does not hold.
     pub run: fn(&Trial),
 }
 
-/// A thread that belongs to the case of this one: what panics there is reported with it, by its name.
+/// A thread of the same case. It inherits the name of this thread, so that its panics are reported with the case.
 pub fn helper() -> Builder {
     Builder::new().name(thread::current().name().unwrap_or_default().to_owned())
 }
 
-/// What a case is told.
+/// The parameters of a case's run.
 pub struct Trial {
     is_proof: bool,
 }
@@ -27,12 +27,12 @@ impl Trial {
         Self { is_proof }
     }
 
-    /// Whether the mechanism that the case tests is to work; if not, the case switches it off, and goes on as if nothing was.
+    /// Whether the mechanism that the case tests works. If not, the case switches it off, and runs in the same way otherwise.
     pub const fn works(&self) -> bool {
         !self.is_proof
     }
 
-    /// One of two, by whether the mechanism is to work.
+    /// The first value if the mechanism works, else the second.
     pub fn pick<T>(&self, working: T, switched_off: T) -> T {
         if self.works() { working } else { switched_off }
     }

@@ -83,7 +83,7 @@ static struct tally by_epoll(const char *line)
     return tally;
 }
 
-/* One read brings many packets of one sender; the control message says where they are to be cut. */
+/* One read returns many packets of one sender; the control message has their size. */
 static struct tally by_gro(const char *line)
 {
     struct tally tally = {0};

@@ -1,4 +1,4 @@
-/* What measures nothing: the sender that fills every peer's queue, and the receiver that drains what the measured senders send. */
+/* Helpers that measure nothing: the sender that fills every peer's queue, and the receiver for the measured senders. */
 #include "peer.h"
 
 #include <poll.h>
@@ -11,7 +11,7 @@ static void open_fill(void)
     fd = open_sender();
 }
 
-/* A line is `GROUP PORT SIZE COUNT SEGMENTS RATE`: segments of 1 for plain packets, a rate of 0 for as fast as it goes. */
+/* A line is `GROUP PORT SIZE COUNT SEGMENTS RATE`: segments of 1 for plain packets, a rate of 0 for as fast as possible. */
 static struct tally fill(const char *line)
 {
     char group[32];
@@ -47,7 +47,7 @@ static void open_sink(void)
     fd = open_receiver(place.port);
 }
 
-/* Drains until the sender is done, so long as a line is `COUNT`, or nothing comes any more. */
+/* For each line `COUNT`: receives until the sender has sent this many, or nothing more comes. */
 static struct tally drain(const char *line)
 {
     static char buffers[BATCH][BUFFER];

@@ -1,10 +1,10 @@
-/* The peers that are written in C.
+/* The peers in C.
  *
  *     peer-c TASK WAY CPU GROUP PORT SIZE NUMBER
  *
- * It pins itself to the processor, opens its sockets and prints `ready`. For each line that comes in, a count, it does its task
- * once and prints `PACKETS BYTES NANOSECONDS ALLOCATIONS`: the CPU time of this thread, and no allocations, for it makes none.
- * It ends with its input. All sockets stay on lo.
+ * It pins itself to the processor, opens its sockets and prints `ready`. For each line of input, which is a count, it does its task
+ * once and prints `PACKETS BYTES NANOSECONDS ALLOCATIONS`: the CPU time of this thread, and 0 allocations, since it makes none.
+ * It ends when its input is closed. All sockets stay on lo.
  */
 #include "peer.h"
 
@@ -122,7 +122,7 @@ int main(int argc, char **argv)
         unsigned long before = clock_now(CLOCK_THREAD_CPUTIME_ID);
         struct tally tally = way->work(line);
         unsigned long spent = clock_now(CLOCK_THREAD_CPUTIME_ID) - before;
-        /* Read, so that it had to be computed. */
+        /* Used, so that it must be computed. */
         volatile unsigned long sum = tally.sum;
         (void)sum;
         printf("%lu %lu %lu 0\n", tally.packets, tally.bytes, tally.nanoseconds ? tally.nanoseconds : spent);

@@ -1,4 +1,4 @@
-/* The peers that are written in C: what they share. One process is one peer; see peer.c for how it is talked with. */
+/* Shared by the peers in C. One process is one peer; peer.c describes the protocol. */
 #ifndef PEER_H
 #define PEER_H
 
@@ -22,18 +22,18 @@
 #define UDP_GRO 104
 #endif
 
-/* How many packets one system call carries, where it can carry many. */
+/* How many packets one system call carries, if it can carry many. */
 #define BATCH 64
-/* The buffer of every peer, but of those that receive coalesced packets. */
+/* The buffer of every peer, except those that receive coalesced packets. */
 #define BUFFER 2048
 /* The longest payload of a UDP packet over IPv4. */
 #define LONGEST 65507
-/* How long a peer waits for what should come, in milliseconds. */
+/* How long a peer waits for a packet that should come, in milliseconds. */
 #define PATIENCE 1000
-/* After so long a silence, in milliseconds, what is still missing was lost. */
+/* After this time without a packet, in milliseconds, the missing ones are lost. */
 #define SILENCE 300
 
-/* Where the peer works, from its command line. */
+/* The parameters of the peer, from its command line. */
 struct place {
     const char *group;
     int port;
@@ -42,17 +42,17 @@ struct place {
 };
 extern struct place place;
 
-/* What a piece of work came to. */
+/* The result of a piece of work. */
 struct tally {
     unsigned long packets;
     unsigned long bytes;
-    /* Of what was in the packets, so that reading them cannot be left out. */
+    /* Computed from the packets, so that the compiler cannot remove reading them. */
     unsigned long sum;
-    /* Set where CPU time is not what counts. */
+    /* Set if the result is not CPU time. */
     unsigned long nanoseconds;
 };
 
-/* A way to do a task: `open` once, then `work` for each line that comes in. */
+/* A way to do a task: `open` once, then `work` for each line of input. */
 struct way {
     const char *task;
     const char *name;
@@ -75,9 +75,9 @@ int open_receiver(int port);
 int open_sender(void);
 int new_epoll(void);
 void watch(int epoll, int fd, int index);
-/* Sends `count` packets, `segments` in one call (UDP_SEGMENT) where that is more than 1. */
+/* Sends `count` packets, `segments` in one call (UDP_SEGMENT) if that is more than 1. */
 unsigned long send_segments(int fd, const struct sockaddr_in *to, int size, unsigned long count, int segments);
-/* As many packets of this size as one call may carry. */
+/* The most packets of this size that one call may carry. */
 int segments_of(int size);
 
 #endif

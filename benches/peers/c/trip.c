@@ -1,5 +1,5 @@
-/* Round trips: `ping` sends and waits for the answer, `pong` answers. Both wait with epoll. Ping hears on the port that it was
- * given and sends to the next one, pong the other way round. */
+/* Round trips: `ping` sends and waits for the answer, `pong` answers. Both wait with epoll. Ping receives on the given
+ * port and sends to the next one, pong does the opposite. */
 #include "peer.h"
 
 #include <time.h>
@@ -52,7 +52,7 @@ static int ascending(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-/* The median is what counts here, as a total: one trip that the machine held up must not weigh. */
+/* The result is the median times the number of trips: one trip that the machine delayed must not count. */
 static struct tally ping(const char *line)
 {
     unsigned long count = strtoul(line, NULL, 10), *times = calloc(count, sizeof *times);

@@ -1,4 +1,4 @@
-/* Waits with epoll, and receives what it announces. */
+/* Waits with epoll, and receives. */
 #include "peer.h"
 
 #include <sys/resource.h>
@@ -16,7 +16,7 @@ static ssize_t receive_one(int index, struct tally *tally)
     return got;
 }
 
-/* `number` sockets of the same group and port: each packet comes to all of them. */
+/* `number` sockets with the same group and port: each packet comes to all of them. */
 static void open_same(void)
 {
     epoll = new_epoll();
@@ -25,7 +25,7 @@ static void open_same(void)
         watch(epoll, fds[i] = open_receiver(place.port), i);
 }
 
-/* The first of `number` sockets is busy; the others, on the ports behind it, hear nothing. */
+/* The first of `number` sockets is busy; the others, on the next ports, get nothing. */
 static void open_idle(void)
 {
     struct rlimit files = {place.number + 64, place.number + 64}, now;

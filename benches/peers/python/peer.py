@@ -1,10 +1,10 @@
-"""The peers that are written in Python 3, with nothing but its standard library.
+"""The peers in Python 3, with only its standard library.
 
     peer.py TASK WAY CPU GROUP PORT SIZE NUMBER
 
-It pins itself to the processor, opens its sockets and prints `ready`. For each line that comes in, a count, it does its task
+It pins itself to the processor, opens its sockets and prints `ready`. For each line of input, which is a count, it does its task
 once and prints `PACKETS BYTES NANOSECONDS ALLOCATIONS`: the CPU time of this thread; its allocations are not counted. It ends
-with its input. All sockets stay on lo.
+when its input is closed. All sockets stay on lo.
 """
 
 import os
@@ -19,7 +19,7 @@ BUFFER = 2048
 RECEIVE_BUFFER = 4 << 20
 IP_MULTICAST_ALL = 49
 SO_RCVBUFFORCE = 33
-# How long a peer waits for what should come, and after how long a silence what is missing was lost: in seconds.
+# How long a peer waits for a packet that should come, and after which time without a packet the missing ones are lost: in seconds.
 PATIENCE, SILENCE = 1.0, 0.3
 
 task, way, cpu, group, port, size, number = sys.argv[1:]
@@ -51,7 +51,7 @@ def open_sender():
 
 
 def receive_all(receiver):
-    """Receives until there is nothing left; gives the numbers of packets and bytes."""
+    """Receives until there is nothing left; returns the numbers of packets and bytes."""
     packets = total = 0
     try:
         while True:
@@ -112,7 +112,7 @@ def send():
 
 
 def talk(hear_port, say_port):
-    """Gives two functions: one hears a packet, one says a packet."""
+    """Returns two functions: one receives a packet, one sends a packet."""
     poller, receiver, sender = select.epoll(), open_receiver(hear_port), open_sender()
     poller.register(receiver, select.EPOLLIN)
     to = (group, say_port)
@@ -135,7 +135,7 @@ def ping():
             say()
             hear()
             times.append(time.monotonic_ns() - start)
-        # The median, as a total: one trip that the machine held up must not weigh.
+        # The median times the number of trips: one trip that the machine delayed must not count.
         return count, count * size, int(statistics.median(times) * count)
 
     return work

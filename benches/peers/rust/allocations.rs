@@ -1,4 +1,4 @@
-//! Counts how often the heap is asked for memory.
+//! Counts allocations.
 
 #![allow(unsafe_code)]
 
@@ -17,24 +17,23 @@ struct Counting;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: each call goes to the system's allocator as it came, and what that gives back is given back. Counting touches no memory
-// but the counter.
+// SAFETY: each call is passed unchanged to the system's allocator, and its result is returned. Counting only changes the counter.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller vouches for the layout.
+        // SAFETY: the caller guarantees that the layout is valid.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         COUNT.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller vouches for the layout.
+        // SAFETY: the caller guarantees that the layout is valid.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         COUNT.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller vouches that the pointer came from here with this layout; here is the system's allocator.
+        // SAFETY: the caller guarantees that the pointer came from here, so from the system's allocator, with this layout.
         unsafe { System.realloc(pointer, layout, size) }
     }
 

@@ -36,7 +36,7 @@ impl Peer for Ours {
     }
 }
 
-/// The measured crate, which lets the kernel put packets together.
+/// The measured crate, with coalescing.
 pub(crate) struct OursCoalesced(CoalescingListener<'static>);
 
 impl OursCoalesced {
@@ -59,7 +59,7 @@ impl Peer for OursCoalesced {
     }
 }
 
-/// The documented API: a listener that the poller calls.
+/// The handle-based API: a listener that the poller calls.
 pub(crate) struct Compat {
     poller: compat::Poller,
     tally: Rc<Cell<Tally>>,
@@ -94,7 +94,7 @@ impl Peer for Compat {
     }
 }
 
-/// What a caller would write who wants nothing but the system call: no abstraction at all.
+/// Only the system call, without any abstraction.
 pub(crate) struct Rustix {
     socket: socket2::Socket,
     buffer: [u8; BUFFER],
@@ -122,7 +122,7 @@ impl Peer for Rustix {
     }
 }
 
-/// `std::net::UdpSocket`, and `mio`'s, which is made from a socket of `socket2`.
+/// `std::net::UdpSocket`, and `mio`'s, which is created from a socket of `socket2`.
 pub(crate) struct Plain<S> {
     socket: S,
     buffer: [u8; BUFFER],
@@ -151,8 +151,8 @@ impl<S: PlainSocket> Peer for Plain<S> {
     }
 }
 
-/// `tokio` on one thread. It is told how many packets there are, since its users await the next one and do not ask whether there
-/// is one.
+/// `tokio` on one thread. It gets the number of packets, since its users await the next packet, and do not check whether there is
+/// one.
 pub(crate) struct Tokio {
     runtime: tokio::runtime::Runtime,
     socket: tokio::net::UdpSocket,
@@ -181,7 +181,7 @@ impl Peer for Tokio {
         };
         match runtime.block_on(async { tokio::time::timeout(PATIENCE, drain).await }) {
             Ok(outcome) => outcome?,
-            // Fewer came: the tally says so.
+            // Fewer came: the result shows it.
             Err(_elapsed) => {}
         }
         Ok(tally)

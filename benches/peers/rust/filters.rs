@@ -1,4 +1,4 @@
-//! Filters by themselves: what it costs to refuse a packet, and to give a program to the kernel.
+//! Only filters: the cost of rejecting a packet, and of attaching a program.
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,7 +11,7 @@ use crate::place::{BUFFER, Outcome, Place, Tally};
 
 const WANTED: &str = "NOTIFY ";
 
-/// Refuses the same packet again and again.
+/// Rejects the same packet again and again.
 struct Refusing<C> {
     refuses: C,
     size: usize,
@@ -19,7 +19,7 @@ struct Refusing<C> {
 
 impl<C: FnMut(&[u8]) -> bool> Peer for Refusing<C> {
     fn work(&mut self, count: u64) -> Outcome<Tally> {
-        // As packets are: readable text, and the first byte is not the only one that differs.
+        // Like real packets: readable text, in which more than the first byte differs.
         let payload = vec![b'M'; self.size];
         for _ in 0..count {
             if (self.refuses)(black_box(&payload)) {
@@ -51,12 +51,12 @@ pub(crate) fn regex_anywhere(place: &Place) -> Outcome<Box<dyn Peer>> {
     refusing(place, Regex::new(r"(?s).*NOTIFY \* HTTP/1\.[01]")?)
 }
 
-/// `regex-lite` alone, for the first of the two.
+/// Only `regex-lite`, for the first of the two.
 pub(crate) fn regex_lite(place: &Place) -> Outcome<Box<dyn Peer>> {
     alone(place, r"\ANOTIFY \* HTTP/1\.[01]")
 }
 
-/// And for the second.
+/// Only `regex-lite`, for the second.
 pub(crate) fn regex_lite_anywhere(place: &Place) -> Outcome<Box<dyn Peer>> {
     alone(place, r"(?s)\A.*NOTIFY \* HTTP/1\.[01]")
 }
@@ -80,7 +80,7 @@ impl Attaching {
 impl Peer for Attaching {
     fn work(&mut self, count: u64) -> Outcome<Tally> {
         for round in 0..count {
-            // Five loads and comparisons, and the two ends: 12 instructions.
+            // Five loads and comparisons, and two returns: 12 instructions.
             self.0.replace_filter(Prefix(if round % 2 == 0 { "NOTIFY * HTTP/1.1\r\n" } else { "NOTIFY * HTTP/1.0\r\n" }))?;
         }
         Ok(Tally::sent(count, 0))

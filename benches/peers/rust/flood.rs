@@ -1,4 +1,4 @@
-//! Waits through a flood of packets that nobody wants. An order on the port behind says that it is over.
+//! Waits during a flood of unwanted packets. A packet on the next port ends the wait.
 
 use std::marker::PhantomData;
 use std::net::UdpSocket;
@@ -9,18 +9,18 @@ use multicast::{Events, Interest, Listener, Poller, Received, Token};
 use crate::Peer;
 use crate::place::{BUFFER, Outcome, Place, Tally};
 
-/// What the wanted packets would begin with. Those of the flood are zeros.
+/// The beginning of wanted packets. The packets of the flood are zeros.
 const WANTED: &str = "NOTIFY ";
 
 const FLOOD: Token = Token(0);
 const ORDERS: Token = Token(1);
 
-/// What is told of the work.
+/// What the peer measures.
 pub(crate) trait Told {
     fn tell(wakes: u64) -> Option<u64>;
 }
 
-/// The CPU time, as everywhere.
+/// The CPU time, as in all tasks.
 pub(crate) struct Time;
 
 impl Told for Time {
@@ -29,7 +29,7 @@ impl Told for Time {
     }
 }
 
-/// How often the flood woke the process, in place of the time.
+/// How often the flood woke the process, instead of the time.
 pub(crate) struct Wakes;
 
 impl Told for Wakes {
@@ -46,7 +46,7 @@ struct Ours<F, T> {
     told: PhantomData<T>,
 }
 
-/// The filter is asked in user space: it compares bytes.
+/// The filter runs in user space, and compares bytes.
 pub(crate) fn user<T: Told + 'static>(place: &Place) -> Outcome<Box<dyn Peer>> {
     open::<_, T>(place, Prefix(WANTED), false)
 }

@@ -1,14 +1,14 @@
-//! The peers that are written in Rust, the measured crate among them.
+//! The peers in Rust, including the measured crate.
 //!
 //! ```text
 //! peer list
 //! peer TASK WAY CPU GROUP PORT SIZE NUMBER
 //! ```
 //!
-//! The first prints the ways that there are, `TASK WAY` a line. With the second the process becomes one peer: it pins itself to
-//! the processor, opens its sockets and prints `ready`. For each line that comes in, a count, it does its task once and prints
-//! `PACKETS BYTES NANOSECONDS ALLOCATIONS`: the CPU time of this thread, and how often it asked the heap for memory. It ends with
-//! its input. All sockets stay on `lo`.
+//! The first prints all ways, one `TASK WAY` per line. With the second the process becomes one peer: it pins itself to the
+//! processor, opens its sockets and prints `ready`. For each line of input, which is a count, it does its task once and prints
+//! `PACKETS BYTES NANOSECONDS ALLOCATIONS`: the CPU time of this thread, and the number of allocations. It ends when its input
+//! is closed. All sockets stay on `lo`.
 
 mod allocations;
 mod drain;
@@ -31,7 +31,7 @@ use place::{Outcome, Place, Tally};
 
 /// A peer that is set up for one task.
 trait Peer {
-    /// Does the task once. `count` is how many packets it is about, for those tasks that cannot tell by themselves.
+    /// Does the task once. `count` is the number of packets, for the tasks that need it.
     fn work(&mut self, count: u64) -> Outcome<Tally>;
 }
 
@@ -79,7 +79,7 @@ fn serve(peer: &mut dyn Peer) -> Outcome<()> {
     Ok(())
 }
 
-/// What this thread has used of its processor, in nanoseconds.
+/// The CPU time of this thread, in nanoseconds.
 fn cpu_time() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64

@@ -1,4 +1,4 @@
-//! Where a peer works, the sockets that all peers set up alike, and what their work came to.
+//! The parameters of a peer, the sockets that all peers set up in the same way, and the results of their work.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -12,13 +12,13 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// The buffer of every peer, but of those that receive coalesced packets.
+/// The buffer of every peer, except those that receive coalesced packets.
 pub(crate) const BUFFER: usize = 2048;
 /// The receive buffer that every socket asks the kernel for.
 pub(crate) const RECEIVE_BUFFER: usize = 4 << 20;
-/// How long a peer waits for what should come.
+/// How long a peer waits for a packet that should come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
-/// After so long a silence, what is still missing was lost.
+/// After this time without a packet, the missing ones are lost.
 pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 /// The index of `lo` in every network.
 const LOOPBACK_INDEX: u32 = 1;
@@ -61,7 +61,7 @@ impl Place {
         Ok(Group::new(self.group, port)?)
     }
 
-    /// The measured crate's options to send.
+    /// The measured crate's options for sending.
     pub(crate) fn send_options(&self) -> SendOptions {
         SendOptions::new().interface(Interface::LOOPBACK)
     }
@@ -85,7 +85,7 @@ impl Place {
     }
 }
 
-/// Asks for the receive buffer that every socket has.
+/// Asks for the receive buffer of every socket.
 pub(crate) fn widen(socket: impl rustix::fd::AsFd) -> Outcome<()> {
     if sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
         sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)?;
@@ -93,7 +93,7 @@ pub(crate) fn widen(socket: impl rustix::fd::AsFd) -> Outcome<()> {
     Ok(())
 }
 
-/// What the sockets of `std` and `mio` have in common, so that the peers differ in their type alone.
+/// The common methods of the sockets of `std` and `mio`, so that the peers differ only in the type.
 pub(crate) trait PlainSocket {
     fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
     fn send_to(&self, payload: &[u8], to: SocketAddr) -> io::Result<usize>;
@@ -123,14 +123,14 @@ impl PlainSocket for mio::net::UdpSocket {
     }
 }
 
-/// What a piece of work came to.
+/// The result of a piece of work.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Tally {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
-    /// Set where CPU time is not what counts.
+    /// Set if the result is not CPU time.
     pub(crate) nanoseconds: Option<u64>,
-    /// Set where some were made before the first packet, and are not what counts.
+    /// Set if some allocations, before the first packet, do not count.
     pub(crate) allocations: Option<u64>,
 }
 
@@ -139,7 +139,7 @@ impl Tally {
         Self { packets, bytes: packets * size as u64, ..Self::default() }
     }
 
-    /// Counts a packet, and reads of it what any program would look at.
+    /// Counts a packet, and reads what any program would read of it.
     #[inline(always)]
     pub(crate) fn see(&mut self, payload: &[u8], source: SocketAddr) {
         self.packets += 1;

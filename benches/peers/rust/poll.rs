@@ -1,4 +1,4 @@
-//! Asks the poller what is there, and receives it: short bursts, and one busy listener among many.
+//! Polls, and receives: short bursts, and one busy listener among many.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::Peer;
 use crate::place::{BUFFER, Outcome, Place, Tally};
 
-/// How many descriptors a peer has open beside its sockets, at most.
+/// The most descriptors that a peer has open beside its sockets.
 const SPARE_DESCRIPTORS: u64 = 64;
 
 /// The measured crate: `number` listeners of the same group and port, so that each packet comes to all of them. Each call to
@@ -22,7 +22,7 @@ pub(crate) struct OurBursts {
 impl OurBursts {
     pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
         let poller = Poller::new()?;
-        // Each event is drained, so it need not be told twice.
+        // Each event is drained, so it need not be reported twice.
         let listeners = listeners(&poller, place, Interest::READABLE.edge(), |_| 0)?;
         Ok(Box::new(Self { poller, listeners }))
     }
@@ -47,7 +47,7 @@ impl Peer for OurBursts {
     }
 }
 
-/// `mio`, likewise: what an event announces has to be drained.
+/// `mio`, in the same way: after an event, the socket must be drained.
 pub(crate) struct MioBursts {
     poll: mio::Poll,
     sockets: Vec<mio::net::UdpSocket>,
@@ -91,7 +91,7 @@ impl Peer for MioBursts {
     }
 }
 
-/// The measured crate: the first of `number` registered listeners is busy, the others, on the ports behind it, hear nothing.
+/// The measured crate: the first of `number` registered listeners is busy, the others, on the next ports, get nothing.
 /// Each event brings one packet.
 pub(crate) struct OurOneOfMany {
     poller: Poller,
@@ -125,7 +125,7 @@ impl Peer for OurOneOfMany {
     }
 }
 
-/// `number` registered listeners; `offset` says how far the port of each lies behind the first.
+/// `number` registered listeners; `offset` returns the distance of each port from the first.
 fn listeners(
     poller: &Poller,
     place: &Place,

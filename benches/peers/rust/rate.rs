@@ -1,4 +1,4 @@
-//! Waits for packets that come at a steady rate, for as long as they come.
+//! Waits for packets that come at a steady rate, until the last one.
 
 use std::io::ErrorKind;
 

@@ -11,7 +11,7 @@ use rustix::net::SendFlags;
 use crate::place::{Outcome, Place, PlainSocket, Tally};
 use crate::{Peer, allocations};
 
-/// The measured crate, which holds up to `BATCH` packets and coalesces them where that is more than 1.
+/// The measured crate, which holds up to `BATCH` packets, and coalesces them if that is more than 1.
 pub(crate) struct Ours<const BATCH: usize> {
     caster: Multicaster<Supply, BATCH>,
     /// How many packets the caster may still pull.
@@ -44,7 +44,7 @@ impl<const BATCH: usize> Peer for Ours<BATCH> {
     }
 }
 
-/// One packet again and again, as many as a turn is about: never pulled beyond, so that it does not end between turns.
+/// The same packet as often as a turn needs. It is never pulled beyond that, so it does not end between turns.
 struct Supply {
     payload: &'static [u8],
     left: Rc<Cell<usize>>,
@@ -65,8 +65,8 @@ impl Iterator for Supply {
     }
 }
 
-/// The documented API: a multicaster that the poller calls. Each turn makes one, since it leaves when its packets are sent: its
-/// time counts, its allocations are made once and not a packet.
+/// The handle-based API: a multicaster that the poller calls. Each turn creates one, since it is unregistered when its packets
+/// are sent. Its time counts; its allocations are per turn, not per packet.
 pub(crate) struct Compat {
     options: compat::SendOptions,
     poller: compat::Poller,
@@ -95,7 +95,7 @@ impl Peer for Compat {
     }
 }
 
-/// What a caller would write who wants nothing but the system call: no abstraction at all.
+/// Only the system call, without any abstraction.
 pub(crate) struct Rustix {
     socket: socket2::Socket,
     to: SocketAddr,
@@ -117,7 +117,7 @@ impl Peer for Rustix {
     }
 }
 
-/// `std::net::UdpSocket`, and `mio`'s, which is made from a socket of `socket2`.
+/// `std::net::UdpSocket`, and `mio`'s, which is created from a socket of `socket2`.
 pub(crate) struct Plain<S> {
     socket: S,
     to: SocketAddr,

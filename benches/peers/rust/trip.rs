@@ -1,5 +1,5 @@
-//! Round trips: *ping* sends and waits for the answer, *pong* answers. Ping hears on the port that it was given and sends to the
-//! next one, pong the other way round.
+//! Round trips: *ping* sends and waits for the answer, *pong* answers. Ping receives on the given port and sends to the next
+//! one, pong does the opposite.
 
 use std::io::ErrorKind;
 use std::iter::Repeat;
@@ -11,7 +11,7 @@ use multicast::{Events, Group, Interest, Listener, Multicaster, Poller, Progress
 use crate::Peer;
 use crate::place::{BUFFER, Outcome, PATIENCE, Place, Tally};
 
-/// Says one packet and hears one packet, of any peer's kind.
+/// Sends one packet and receives one packet, with any kind of peer.
 pub(crate) trait Talk {
     fn say(&mut self) -> Outcome<()>;
     fn hear(&mut self, tally: &mut Tally) -> Outcome<()>;
@@ -19,14 +19,14 @@ pub(crate) trait Talk {
 
 pub(crate) struct Ping<T> {
     talker: T,
-    /// Kept, so that measuring allocates nothing once it is warm.
+    /// Kept, so that nothing is allocated after the warm-up.
     times: Vec<u64>,
 }
 
 pub(crate) struct Pong<T>(T);
 
 impl<T: Talk> Peer for Ping<T> {
-    /// The median is what counts here, as a total: one trip that the machine held up must not weigh.
+    /// The result is the median times the number of trips: one trip that the machine delayed must not count.
     fn work(&mut self, count: u64) -> Outcome<Tally> {
         let mut tally = Tally::default();
         self.times.clear();
@@ -53,7 +53,7 @@ impl<T: Talk> Peer for Pong<T> {
     }
 }
 
-/// How a kind of peer opens its two ends: with the port that it hears on and the one that it sends to.
+/// How a kind of peer opens its two ends: with the port that it receives on and the one that it sends to.
 pub(crate) trait Open: Talk + Sized + 'static {
     fn open(place: &Place, hear: u16, say: u16) -> Outcome<Self>;
 

@@ -1,4 +1,4 @@
-//! Which peers there are for which task. To add one: write it, name it here, and the cases that look for it find it.
+//! The peers for each task. To add one: write it, and name it here, where the cases find it.
 
 use crate::place::{Outcome, Place};
 use crate::trip::{self, Open};
@@ -14,7 +14,7 @@ const fn way(task: &'static str, name: &'static str, open: fn(&Place) -> Outcome
     Way { task, name, open }
 }
 
-/// All of them.
+/// All tasks and ways.
 pub(crate) const ALL: &[Way] = &[
     way("drain", "ours", drain::Ours::open),
     way("drain", "ours-coalesced", drain::OursCoalesced::open),

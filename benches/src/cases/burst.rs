@@ -1,7 +1,7 @@
 //! Short bursts through the poller: many listeners have a few packets each, and each call to the poller names one of them.
 //!
-//! Nobody sleeps, so that the figures hold what the poller and the receive cost, and not what it costs to wake: round trips and
-//! steady rates are for that.
+//! No peer sleeps, so that the figures are the cost of poller and receive, without that of waking up, which round trips and
+//! steady rates measure.
 
 use super::{Bench, PYTHON, SMALL, c, rust};
 use crate::Outcome;

@@ -1,5 +1,5 @@
-//! Coalesced: many packets in one call, from the sender, to the receiver, and at both ends. Compared with those who make a call a
-//! packet, whose queue is filled a packet a call.
+//! Coalesced: many packets in one call, at the sender, at the receiver, and at both. Compared with peers that make one call per
+//! packet, and whose queue is filled with one call per packet.
 
 use super::drain::{Fill, drain};
 use super::send::{Audience, send};

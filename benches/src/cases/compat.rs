@@ -1,4 +1,4 @@
-//! What the documented API costs on top of the core.
+//! The cost of the handle-based API over the core.
 
 use super::drain::{Fill, drain};
 use super::send::{Audience, send};

@@ -30,7 +30,7 @@ pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
     Ok(all)
 }
 
-/// What queues are filled with.
+/// How the queues are filled.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fill {
     pub(super) size: usize,
@@ -39,7 +39,7 @@ pub(super) struct Fill {
     pub(super) coalesced_for: &'static [&'static str],
 }
 
-/// Fills the queue of each in turn and lets it drain it.
+/// Fills the queue of each peer in turn, and lets the peer drain it.
 pub(super) fn drain(
     bench: &Bench,
     case: String,

@@ -1,4 +1,4 @@
-//! Filters by themselves: the cost of refusing a packet in user space, and of compiling and attaching a program.
+//! Only filters: the cost of rejecting a packet in user space, and of compiling and attaching a program.
 
 use super::{Bench, SMALL, rust};
 use crate::Outcome;
@@ -15,7 +15,7 @@ pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
             ("refuse-regex", &["regex", "regex-lite"]),
             ("refuse-regex-anywhere", &["regex-anywhere", "regex-lite-anywhere"]),
         ] {
-            // Those that search take microseconds.
+            // Filters that search take microseconds.
             let count = if case == "refuse-regex-anywhere" { bench.plan.packets } else { 64 * bench.plan.packets };
             all.push(measure(bench, "refuse", format!("{case}/{size}"), names, size, count)?);
         }

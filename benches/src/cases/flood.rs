@@ -1,5 +1,5 @@
-//! A flood of packets that nobody wants: the listener's CPU, and how often it is woken. The filter is asked in user space, as bytes
-//! that are compared and as a pattern, or by the kernel.
+//! A flood of unwanted packets: the listener's CPU time, and how often it wakes up. The filter runs in user space, as a
+//! comparison of bytes and as a pattern, or in the kernel.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
@@ -17,7 +17,7 @@ const PACKETS_PER_SECOND: u64 = 10_000;
 pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
     let peers = [rust(Program::Release, "kernel"), rust(Program::Release, "user"), rust(Program::Release, "regex")];
     let full = bench.plan.flood_packets;
-    // A turn is long: one, and one to warm up, will do. Wakes are the same in each tenth of it.
+    // A turn is long, so one is enough, after one to warm up. The number of wakes is the same in each tenth of it.
     let plan = Plan { repetitions: 1, rounds: 1, ..bench.plan };
     let mut all = Vec::new();
     for (task, unit, packets) in [("flood", "ns a packet", full), ("flood-wakes", "wakes a packet", full / 10)] {
@@ -34,7 +34,7 @@ pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
                     } else {
                         filler.pace(*group, SMALL, packets, rate, || Ok(()))?;
                     }
-                    // What is queued is taken before the order that the flood is over is seen: a poller tells of both.
+                    // The queue is drained before the order that ends the flood is read: a poller reports both.
                     std::thread::sleep(Duration::from_millis(20));
                     UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.send_to(b"over", (*group, PORT + 1))?;
                     let answer = worker.answer()?;

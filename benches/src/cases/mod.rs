@@ -1,4 +1,4 @@
-//! What is measured: a file each group of cases.
+//! The cases, one file for each group.
 
 mod burst;
 mod coalesced;
@@ -24,11 +24,11 @@ use crate::plan::Plan;
 use crate::worker::{Answer, Filler, Job, Peer, Worker};
 use crate::workshop::Program;
 
-/// What most peers receive, and what the goals are for.
+/// The size of packets for most peers and goals.
 const SMALL: usize = 64;
 const SIZES: [usize; 3] = [SMALL, 512, 1400];
 
-/// The receive buffer that every peer asks for, and what a packet takes of it beside its payload, at most.
+/// The receive buffer that every peer asks for, and the most that a packet takes of it beside its payload.
 const RECEIVE_BUFFER: usize = 4 << 20;
 const BOOKKEEPING: usize = 1100;
 
@@ -50,13 +50,13 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { name: "flood", run: flood::run },
 ];
 
-/// What all cases share.
+/// Shared by all cases.
 pub(crate) struct Bench {
     plan: Plan,
     sender_cpu: usize,
     receiver_cpu: usize,
     filler: RefCell<Filler>,
-    /// The tasks and ways of the Rust peers, as they list them.
+    /// The tasks and ways of the Rust peers, as their program lists them.
     ways: Vec<String>,
     /// The receive buffer that the kernel grants.
     granted: usize,
@@ -76,7 +76,7 @@ impl Bench {
         })
     }
 
-    /// Those of the peers that there are: some ways of the measured crate are still to be written.
+    /// Those of the peers that exist: some ways of the measured crate are not written yet.
     fn present(&self, task: &str, peers: &[Peer]) -> Vec<Peer> {
         let is_written = |peer: &Peer| match peer.program {
             Program::Release | Program::Z => self.ways.contains(&format!("{task} {}", peer.way)),
@@ -85,7 +85,7 @@ impl Bench {
         peers.iter().filter(|peer| is_written(peer)).copied().collect()
     }
 
-    /// A receiver in a group that nobody else has.
+    /// A receiver in a group that no other uses.
     fn receiver(&self, task: &'static str, peer: &Peer, size: usize, number: usize) -> Outcome<(Worker, Ipv4Addr)> {
         let group = crate::network::new_group();
         let job = Job { task, cpu: self.receiver_cpu, group, size, number };
@@ -96,22 +96,22 @@ impl Bench {
         self.filler.borrow_mut().fill(group, size, packets, coalesced)
     }
 
-    /// How many packets of this size a turn is about: no more than the receive buffer holds.
+    /// How many packets of this size a turn has: at most as many as the receive buffer holds.
     fn packets(&self, size: usize) -> u64 {
         self.plan.packets.min(self.capacity(size))
     }
 
-    /// More of them, for those whose calls carry many.
+    /// The same for peers with many packets per call: more.
     fn many_packets(&self, size: usize) -> u64 {
         (4 * self.plan.packets).min(self.capacity(size))
     }
 
-    /// How many packets of this size the receive buffer holds, at least.
+    /// How many packets of this size the receive buffer holds at least.
     fn capacity(&self, size: usize) -> u64 {
         (self.granted / (size + BOOKKEEPING)) as u64
     }
 
-    /// What an answer came to. No packets at all are an error, and in a test each missing one is.
+    /// The sample of an answer. No packets at all are an error, and in a test each missing packet is.
     fn sample(&self, worker: &Worker, answer: &Answer, expected: u64, size: usize) -> Outcome<Sample> {
         let complete = answer.packets == expected && answer.bytes == expected * size as u64;
         if answer.packets == 0 || (self.plan.strict && !complete) {
@@ -131,7 +131,7 @@ fn granted() -> Outcome<usize> {
     Ok(sockopt::socket_recv_buffer_size(&socket)?)
 }
 
-/// A peer that is written in Rust and called by its way.
+/// A Rust peer, named after its way.
 const fn rust(program: Program, way: &'static str) -> Peer {
     Peer { name: way, program, way }
 }
@@ -140,10 +140,10 @@ const fn c(name: &'static str, way: &'static str) -> Peer {
     Peer { name, program: Program::C, way }
 }
 
-/// Python has one way for each task; what it is called there is of no matter.
+/// Python has one way for each task, so the name of the way does not matter.
 const PYTHON: Peer = Peer { name: "python", program: Program::Python, way: "plain" };
 
-/// What tells the cases of the two profiles apart.
+/// The suffix that distinguishes the cases of the two profiles.
 fn suffix(program: Program) -> &'static str {
     if program == Program::Z { "-z" } else { "" }
 }

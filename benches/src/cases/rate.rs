@@ -1,4 +1,4 @@
-//! A steady rate of 100,000 packets a second, for ten seconds in all: what part of a processor it takes.
+//! A steady rate of 100,000 packets per second, for ten seconds in total: the share of a processor that it takes.
 
 use super::{Bench, PYTHON, SMALL, c, rust};
 use crate::Outcome;
@@ -17,7 +17,7 @@ pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
         PYTHON,
     ];
     let packets = bench.plan.steady_packets / bench.plan.repetitions as u64;
-    // A turn is long: one in each repetition will do.
+    // A turn is long, so one in each repetition is enough.
     let plan = Plan { rounds: 1, ..bench.plan };
     let columns = interleave(
         &plan,

@@ -8,7 +8,7 @@ use crate::workshop::Program;
 
 const REGISTERED: [usize; 4] = [1, 10, 100, 1000];
 
-/// The same as ours, with a single listener.
+/// Like ours, with a single listener.
 const OURS_WITH_ONE: Peer = Peer { name: "ours-with-1", program: Program::Release, way: "ours" };
 
 pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {

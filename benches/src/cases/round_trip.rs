@@ -1,4 +1,4 @@
-//! Round trips between two processors: both ends are of the same kind. Wall-clock time, the median of many.
+//! Round trips between two processors, with the same kind of peer at both ends. Wall-clock time, the median of many.
 
 use super::{Bench, PYTHON, SMALL, c, rust};
 use crate::Outcome;

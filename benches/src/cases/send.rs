@@ -1,4 +1,4 @@
-//! Sends as fast as it goes: to a group that nobody has joined, and to one with a receiver that drains.
+//! Sends as fast as possible: to a group without members, and to one with a receiver that drains.
 
 use std::net::Ipv4Addr;
 
@@ -8,7 +8,7 @@ use crate::measure::{Series, interleave};
 use crate::worker::{Job, Peer, Worker};
 use crate::workshop::Program;
 
-/// Who hears what is sent.
+/// Who receives the packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Audience {
     Nobody,
@@ -16,7 +16,7 @@ pub(super) enum Audience {
 }
 
 impl Audience {
-    /// What tells the cases of the two apart.
+    /// The suffix that distinguishes the two cases.
     pub(super) fn suffix(self) -> &'static str {
         match self {
             Self::Nobody => "",

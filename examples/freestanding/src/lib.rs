@@ -1,9 +1,9 @@
-//! What a program needs that has no C library under it: where it starts, how it prints and ends, and the memory functions that
-//! the compiler takes for granted. The only `unsafe` of the programs is in this file.
+//! What a program without a C library needs: its entry point, printing, ending, and the memory functions that the compiler uses.
+//! The only `unsafe` of the programs is in this file.
 //!
 //! # Panic-free, proven by the linker
-//! The panic handler calls a function that exists nowhere. If the compiler could not remove every path that leads to it, the
-//! program does not link: `undefined symbol: a_panic_path_is_left`.
+//! The panic handler calls a function that does not exist. If the compiler cannot remove every path to it, the program does not
+//! link: `undefined symbol: a_panic_path_is_left`.
 #![no_std]
 #![allow(unsafe_code)]
 
@@ -21,19 +21,19 @@ const EXIT_GROUP: usize = 231;
 /// Standard output and standard error, `stdout(3)`.
 #[derive(Clone, Copy, Debug)]
 pub enum Stream {
-    /// For what a program is asked for.
+    /// For results.
     Output = 1,
-    /// For what went wrong.
+    /// For errors.
     Error = 2,
 }
 
-/// Writes all of `bytes`, or as much as the other end takes (`write(2)`): where it is gone there is nobody to tell.
+/// Writes all of `bytes`, or as much as the other end takes (`write(2)`). Errors are ignored: they could not be printed.
 pub fn print(stream: Stream, bytes: &[u8]) {
     let mut rest = bytes;
     while !rest.is_empty() {
         let written: isize;
         // SAFETY: `write` reads `count` bytes from `buf`, which are those of the slice, and keeps no pointer. The instruction
-        // destroys rcx and r11 beside the result (syscall(2)).
+        // changes rcx and r11 beside the result (syscall(2)).
         unsafe {
             asm!(
                 "syscall",
@@ -52,11 +52,11 @@ pub fn print(stream: Stream, bytes: &[u8]) {
 
 /// Ends the program with this status (`exit_group(2)`).
 pub fn exit(status: u8) -> ! {
-    // SAFETY: the call takes a number, and does not come back.
+    // SAFETY: the call takes a number, and does not return.
     unsafe { asm!("syscall", in("rax") EXIT_GROUP, in("rdi") usize::from(status), options(noreturn, nostack)) }
 }
 
-/// The words of the command line, the program's own name left out.
+/// The words of the command line, without the program's name.
 #[derive(Clone, Debug)]
 pub struct Arguments {
     /// The next of the pointers that the kernel put on the stack, the last of which is null.
@@ -65,11 +65,11 @@ pub struct Arguments {
 
 impl Arguments {
     /// # Safety
-    /// `stack` is what the stack pointer was when the program began.
+    /// `stack` is the stack pointer at the program's entry.
     unsafe fn new(stack: *const usize) -> Self {
-        // SAFETY: there lie the number of words, pointers to them, and a null (execve(2), the System V ABI); so two words on is
-        // either the second pointer or the null. A program may be run without even a name: then it is the null that is passed
-        // over, and behind it begins the environment.
+        // SAFETY: there are the number of words, pointers to them, and a null (execve(2), the System V ABI). So two words on is
+        // either the second pointer or the null. A program may be run without a name: then the null is skipped, and the
+        // environment follows.
         match unsafe { *stack } {
             0 => Self { next: stack.wrapping_add(1).cast() },
             _ => Self { next: stack.wrapping_add(2).cast() },
@@ -80,7 +80,7 @@ impl Arguments {
 impl Iterator for Arguments {
     type Item = &'static [u8];
 
-    // By a copy: an iterator that is part of something is not lent to a call, behind which the compiler would trust nothing of it.
+    // With a copy of the iterator: if a call borrowed it, the compiler would have to reload it afterwards.
     #[inline(always)]
     fn next(&mut self) -> Option<&'static [u8]> {
         let mut copy = self.clone();
@@ -93,18 +93,18 @@ impl Iterator for Arguments {
 impl Arguments {
     #[inline(never)]
     fn next_word(&mut self) -> Option<&'static [u8]> {
-        // SAFETY: `next` is one of the pointers or the null at their end, never past it; nobody writes there.
+        // SAFETY: `next` is one of the pointers or the null at their end, never beyond it; nothing writes there.
         let word = unsafe { *self.next };
         if word.is_null() {
             return None;
         }
         self.next = self.next.wrapping_add(1);
-        // SAFETY: the kernel put words there that end with a zero. They stay as long as the program, and nobody writes to them.
+        // SAFETY: the kernel put words there that end with a zero. They exist as long as the program, and nothing writes to them.
         Some(unsafe { CStr::from_ptr(word.cast()) }.to_bytes())
     }
 }
 
-/// The value, or the end of the program with status 1. What is open then the kernel closes: there is nothing to drop.
+/// Returns the value, or ends the program with status 1. The kernel closes what is open, so nothing is dropped.
 #[inline(always)]
 pub fn or_exit<T, E>(result: Result<T, E>) -> T {
     match result {
@@ -116,29 +116,29 @@ pub fn or_exit<T, E>(result: Result<T, E>) -> T {
 /// Runs `main` with the words of the command line: see [`program`].
 ///
 /// # Safety
-/// `stack` is what the stack pointer was when the program began.
+/// `stack` is the stack pointer at the program's entry.
 #[inline(always)]
 pub unsafe fn run(stack: *const usize, main: fn(Arguments) -> !) -> ! {
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     main(unsafe { Arguments::new(stack) })
 }
 
-/// Makes a function `fn(Arguments) -> !` the program's beginning.
+/// Makes a function `fn(Arguments) -> !` the program's entry point.
 #[macro_export]
 macro_rules! program {
     ($main:path) => {
-        /// Where the program goes on when the stack is as the compiler wants it.
+        /// Called when the stack is aligned as the compiler expects.
         #[allow(unsafe_code)]
         #[unsafe(no_mangle)]
         unsafe extern "C" fn begin(stack: *const usize) -> ! {
-            // SAFETY: only `_start` calls this, with the stack pointer that the program began with.
+            // SAFETY: only `_start` calls this, with the stack pointer at the program's entry.
             unsafe { $crate::run(stack, $main) }
         }
     };
 }
 
-/// Where the kernel begins. The stack is aligned to 16 bytes, as a `call` wants it; rbp 0 marks the outermost frame. `begin`
-/// does not come back.
+/// The entry point for the kernel. It aligns the stack to 16 bytes, as a `call` expects; rbp 0 marks the outermost frame. `begin`
+/// does not return.
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
 unsafe extern "C" fn _start() -> ! {
@@ -155,7 +155,7 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut
     naked_asm!("mov rax, rdi", "mov rcx, rdx", "rep movsb", "ret")
 }
 
-/// `memmove(3)`: backwards where it goes forwards, so that nothing is overwritten before it is read.
+/// `memmove(3)`: copies backwards if the target is behind the source, so that nothing is overwritten before it is read.
 ///
 /// # Safety
 /// `to` and `from` point to `length` bytes, which may overlap.
@@ -194,7 +194,7 @@ unsafe extern "C" fn memset(to: *mut u8, byte: i32, length: usize) -> *mut u8 {
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
 unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
-    // `xchg` since the instruction compares rsi's byte with rdi's; comparing nothing leaves the flags as `xor` set them: equal.
+    // `xchg`, since the instruction compares rsi's byte with rdi's. With length 0 the flags stay as `xor` set them: equal.
     naked_asm!(
         "xchg rdi, rsi",
         "mov rcx, rdx",
@@ -208,7 +208,7 @@ unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
     )
 }
 
-/// `bcmp(3)`, which comparing slices calls: 0 where they are equal.
+/// `bcmp(3)`, which comparing slices calls: 0 if they are equal.
 ///
 /// # Safety
 /// As [`memcmp`].
@@ -225,14 +225,14 @@ unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
 unsafe extern "C" fn strlen(text: *const u8) -> usize {
-    // rcx counts down from -1, the zero with it.
+    // rcx counts down from -1, including the zero.
     naked_asm!("xor eax, eax", "or rcx, -1", "repne scasb", "sub rax, rcx", "sub rax, 2", "ret")
 }
 
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
     unsafe extern "C" {
-        /// Exists nowhere.
+        /// Does not exist.
         safe fn a_panic_path_is_left() -> !;
     }
     a_panic_path_is_left()

@@ -1,7 +1,7 @@
 //! Writes programs, from their end to their beginning.
 //!
-//! Jumps of classic BPF lead forward only. Written backward, each knows how far it goes, and labels need no memory: a label is
-//! the height of an instruction over the program's end.
+//! Jumps of classic BPF only lead forward. Since a program is written backward, the distance of each jump is known when it is
+//! written, and labels need no memory: a label is the distance (height) of an instruction from the program's end.
 
 use core::net::IpAddr;
 
@@ -9,21 +9,21 @@ use super::piece::Piece;
 use super::{Fit, Instruction, code};
 use crate::group::Family;
 
-/// The height of the last instruction of every program, which refuses the packet.
+/// The height of the last instruction of every program, which rejects the packet.
 const REFUSE: usize = 1;
-/// The height of a program that lets all packets through.
+/// The height of a program that passes all packets.
 const EMPTY: usize = 2;
-/// More instructions than stand beside the pieces of a test: steps, loads, and a look at the length.
+/// An upper limit of the instructions that a test needs beside its pieces: jumps, loads, and a check of the length.
 const BESIDE: usize = 6;
-/// More ranges of bytes would be farther apart than a conditional jump reaches.
+/// With more ranges of bytes, a conditional jump would have to go farther than it can.
 const RANGES: usize = 32;
-/// No payload is longer.
+/// The longest possible payload.
 const LONGEST: usize = u16::MAX as usize;
 
 /// Takes down the tests that a packet must pass, in a buffer of 2 to 4,096 instructions. All of them must hold.
 ///
-/// A test that does not fit into what is left of the buffer is left out, in whole or in part, and is [`Fit::Superset`]. The order of
-/// tests does not matter to the outcome; the last one is the first that is run.
+/// A test that does not fit into what is left of the buffer is left out, in whole or in part, and is [`Fit::Superset`]. The
+/// order of tests does not matter to the outcome; the last one is the first that is run.
 ///
 /// Places in the payload count from its first byte. As in [`Filter::accepts`](super::Filter::accepts), the payload ends where
 /// the listener's buffer does: what lies beyond [`mtu`](Self::mtu) is not there.
@@ -32,10 +32,10 @@ pub struct Assembler<'b> {
     buffer: &'b mut [Instruction],
     /// How many instructions there are, at the end of the buffer.
     height: usize,
-    /// Where a test that does not hold leads to.
+    /// The height that a failed test jumps to.
     otherwise: usize,
-    /// Whether the packet is refused where a test does not hold. Then a load from behind its end, which refuses it too, is as
-    /// good as a look at its length.
+    /// Whether a failed test rejects the packet. If so, the length need not be checked: a load beyond the end of the packet
+    /// rejects it, too.
     refuses: bool,
     mtu: usize,
     family: Family,
@@ -82,7 +82,7 @@ impl<'b> Assembler<'b> {
         self.buffer.get(self.room()..).unwrap_or(&[])
     }
 
-    /// The payload has these bytes from `offset` on. No bytes are everywhere.
+    /// Tests that the payload has these bytes from `offset` on. Zero bytes match every packet.
     pub fn bytes(&mut self, offset: usize, bytes: &[u8]) -> Fit {
         let end = offset.saturating_add(bytes.len());
         if bytes.is_empty() {
@@ -97,15 +97,15 @@ impl<'b> Assembler<'b> {
             self.holds(code::JUMP_EQUAL, piece.number(bytes));
             self.push(Instruction::new(piece.load(code::LOAD_WORD), place(offset.saturating_add(piece.offset))));
         }
-        // Where all is loaded, a packet that is too short is refused by the last load, if refused it is to be.
+        // If all bytes are loaded and failed tests reject, the last load rejects a packet that is too short.
         if !self.refuses || kept < count {
             self.longer(end);
         }
         if kept == count { Fit::Exact } else { Fit::Superset }
     }
 
-    /// From `offset` on the payload has the bits of `value` where `mask` has ones; it reaches as far as `value` does. Where `mask`
-    /// is shorter, it is as if it had zeros.
+    /// Tests that the payload equals `value` from `offset` on, in the bits where `mask` has ones, and is long enough for all of
+    /// `value`. A `mask` shorter than `value` is extended with zeros.
     pub fn masked(&mut self, offset: usize, mask: &[u8], value: &[u8]) -> Fit {
         let end = offset.saturating_add(value.len());
         if value.is_empty() {
@@ -130,7 +130,7 @@ impl<'b> Assembler<'b> {
         if kept == count { Fit::Exact } else { Fit::Superset }
     }
 
-    /// The payload ends with these bytes.
+    /// Tests that the payload ends with these bytes.
     pub fn ending(&mut self, bytes: &[u8]) -> Fit {
         if bytes.is_empty() {
             return Fit::Exact;
@@ -145,7 +145,7 @@ impl<'b> Assembler<'b> {
             self.holds(code::JUMP_EQUAL, piece.number(bytes));
             self.push(Instruction::new(piece.load(code::LOAD_WORD_AT_X), from_end.wrapping_neg()));
         }
-        // X is where the payload ends: where the packet does, or where it is cut.
+        // X is the end of the payload: the end of the packet, or the place where it is cut.
         self.push(Instruction::new(code::COPY_TO_X, 0));
         if self.mtu < LONGEST {
             let cut = place(self.mtu);
@@ -156,7 +156,7 @@ impl<'b> Assembler<'b> {
         if kept == count { Fit::Exact } else { Fit::Superset }
     }
 
-    /// The payload, cut at the [`mtu`](Self::mtu), has `least` to `most` bytes.
+    /// Tests that the payload, cut at the [`mtu`](Self::mtu), has `least` to `most` bytes.
     pub fn length(&mut self, least: usize, most: usize) -> Fit {
         if least > most || least > self.mtu {
             return self.refuse();
@@ -174,8 +174,8 @@ impl<'b> Assembler<'b> {
         Fit::Exact
     }
 
-    /// The byte at `offset` is in one of these ranges, each from a lowest to a highest byte. They stand in order, and do not
-    /// overlap. More than 32 are too many for a program.
+    /// Tests that the byte at `offset` is in one of these ranges, each a lowest and a highest byte. They must be sorted, and
+    /// must not overlap. With more than 32 ranges, nothing is tested.
     pub fn byte_in(&mut self, offset: usize, ranges: &[(u8, u8)]) -> Fit {
         if offset >= self.mtu || ranges.is_empty() {
             return self.refuse();
@@ -188,7 +188,7 @@ impl<'b> Assembler<'b> {
             if self.height == member {
                 self.holds_not(code::JUMP_GREATER, u32::from(*highest));
             } else {
-                // What is greater may be in the next range; what is not, is a member.
+                // A greater byte may be in the next range; any other is in this one.
                 let found = self.height.saturating_sub(member) as u8;
                 self.push(Instruction::jump(code::JUMP_GREATER, u32::from(*highest), 0, found));
             }
@@ -201,7 +201,7 @@ impl<'b> Assembler<'b> {
         Fit::Exact
     }
 
-    /// The sender's port is `first` to `last`.
+    /// Tests that the sender's port is `first` to `last`.
     pub fn port(&mut self, first: u16, last: u16) -> Fit {
         if self.room() < 2 * BESIDE {
             return Fit::Superset;
@@ -212,8 +212,8 @@ impl<'b> Assembler<'b> {
         Fit::Exact
     }
 
-    /// The first `bits` bits of the sender's address are those of `network`. To IPv6 an IPv4 address is one that is mapped,
-    /// `::ffff:192.0.2.1`.
+    /// Tests that the first `bits` bits of the sender's address are those of `network`. On an IPv6 socket an IPv4 address is a
+    /// mapped one, `::ffff:192.0.2.1`.
     pub fn source(&mut self, network: IpAddr, bits: u8) -> Fit {
         let (network, bits, words, at) = match (network, self.family) {
             (IpAddr::V4(network), Family::V4) => (u128::from(network.to_bits()) << 96, bits.min(32), 1, 12_u32),
@@ -225,7 +225,7 @@ impl<'b> Assembler<'b> {
             return Fit::Superset;
         }
         let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits.into())).unwrap_or(0);
-        // The first word is the upper one.
+        // The first word is the most significant one.
         for (shift, from) in [(96, at), (64, at.saturating_add(4)), (32, at.saturating_add(8)), (0, at.saturating_add(12))]
             .into_iter()
             .take(words)
@@ -243,14 +243,14 @@ impl<'b> Assembler<'b> {
         Fit::Exact
     }
 
-    /// One test holds at least of two, each of which a closure writes.
+    /// Tests that at least one of two tests holds; each closure writes one.
     pub fn either(&mut self, first: impl FnOnce(&mut Self) -> Fit, second: impl FnOnce(&mut Self) -> Fit) -> Fit {
         let (end, otherwise, refuses) = (self.height, self.otherwise, self.refuses);
         let second_fit = second(self);
         self.otherwise = otherwise;
         let alternative = self.height;
         if alternative == end {
-            // It lets all through, and so does the whole.
+            // It passes all packets, so both together do.
             return second_fit;
         }
         if self.room() == 0 {
@@ -269,7 +269,7 @@ impl<'b> Assembler<'b> {
         first_fit.and(second_fit)
     }
 
-    /// The test that a closure writes does not hold. One that the kernel cannot decide exactly lets everything through here.
+    /// Tests that the closure's test does not hold. If the kernel cannot decide that test exactly, every packet passes.
     pub fn not(&mut self, test: impl FnOnce(&mut Self) -> Fit) -> Fit {
         let (end, otherwise, refuses) = (self.height, self.otherwise, self.refuses);
         if self.refuse() == Fit::Superset {
@@ -284,7 +284,7 @@ impl<'b> Assembler<'b> {
         fit
     }
 
-    /// No packet passes.
+    /// Rejects every packet.
     pub fn refuse(&mut self) -> Fit {
         if self.room() == 0 {
             return Fit::Superset;
@@ -293,25 +293,26 @@ impl<'b> Assembler<'b> {
         Fit::Exact
     }
 
-    /// The payload has so many bytes at least.
+    /// Tests that the payload has at least this many bytes.
     fn longer(&mut self, least: usize) {
         self.holds(code::JUMP_AT_LEAST, place(least));
         self.push(Instruction::new(code::LOAD_LENGTH, 0));
     }
 
-    /// Goes on where the comparison with what is loaded is true.
+    /// Continues if the comparison with the loaded value is true.
     fn holds(&mut self, comparison: u16, operand: u32) {
         let (next, otherwise) = self.ways();
         self.push(Instruction::jump(comparison, operand, next, otherwise));
     }
 
-    /// Goes on where it is false.
+    /// Continues if it is false.
     fn holds_not(&mut self, comparison: u16, operand: u32) {
         let (next, otherwise) = self.ways();
         self.push(Instruction::jump(comparison, operand, otherwise, next));
     }
 
-    /// How far the instruction to come has to jump to go on, and not to. What is too far is reached by a step in between.
+    /// How far the next instruction must jump if its test holds, and if it does not. A target too far away is reached by a second
+    /// jump.
     fn ways(&mut self) -> (u8, u8) {
         match u8::try_from(self.height.saturating_sub(self.otherwise)) {
             Ok(otherwise) => (0, otherwise),
@@ -323,7 +324,7 @@ impl<'b> Assembler<'b> {
         }
     }
 
-    /// Goes where a test leads that does not hold.
+    /// Does what a failed test does: rejects, or jumps to the alternative.
     fn leave(&mut self) {
         self.push(if self.refuses {
             Instruction::new(code::RETURN, 0)
@@ -332,10 +333,11 @@ impl<'b> Assembler<'b> {
         });
     }
 
-    /// How many of these pieces fit, each of so many instructions, with what is beside them; `None` where not even that does.
+    /// How many of these pieces fit, if each takes `each` instructions; `None` if there is no room for what a test needs beside
+    /// them.
     fn fitting(&self, pieces: usize, each: usize) -> Option<usize> {
         let room = self.room().checked_sub(2 * BESIDE)?;
-        // A step in 255 instructions, and some to spare.
+        // One jump per 255 instructions, and a reserve.
         let room = room.saturating_sub(room / 128);
         Some(pieces.min(if each == 2 { room / 2 } else { room / 3 }))
     }
@@ -350,7 +352,7 @@ impl<'b> Assembler<'b> {
     }
 }
 
-/// Where a byte of the payload is, counted from the UDP header, and how long a packet is with so many.
+/// The offset of a byte of the payload, counted from the UDP header; also the length of a packet whose payload ends there.
 fn place(offset: usize) -> u32 {
     code::UDP_HEADER.saturating_add(offset as u32)
 }

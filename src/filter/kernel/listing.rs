@@ -1,11 +1,10 @@
-//! Programs for people to read.
+//! Prints programs.
 
 use core::fmt;
 
 use super::{Instruction, code};
 
-/// Prints a program, an instruction a line, in the words of `bpf_asm` and `tcpdump -d`. The jumps name the lines that they
-/// lead to.
+/// Prints a program with one instruction per line, in the syntax of `bpf_asm` and `tcpdump -d`. Jumps show their target lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listing<'p>(pub &'p [Instruction]);
 
@@ -52,12 +51,12 @@ impl Instruction {
     }
 }
 
-/// The line that a jump leads to: it counts from the next.
+/// The target line of a jump: the distance counts from the next line.
 const fn target(line: usize, distance: u32) -> usize {
     line.saturating_add(1).saturating_add(distance as usize)
 }
 
-/// Where something is loaded from.
+/// The place that an instruction loads from.
 struct Place(u32);
 
 impl fmt::Display for Place {

@@ -1,10 +1,11 @@
-//! What the kernel can decide about a packet: filters as programs of classic BPF (`SO_ATTACH_FILTER`, `socket(7)`).
+//! Filters in the kernel, as programs of classic BPF (`SO_ATTACH_FILTER`, `socket(7)`).
 //!
-//! A packet that a program refuses wakes nobody. A listener compiles its filter when it is made, and gives the program to the
-//! kernel before the socket is bound. What the program lets through is judged once more by the filter itself, so the outcome is
-//! always the filter's: a program may be [`Superset`](Fit::Superset) than the filter, never narrower.
+//! The kernel drops the packets that a program rejects, so the process does not wake up for them. A listener compiles its
+//! filter when it is created, and attaches the program before it binds the socket. The filter itself checks every packet that
+//! passes the program, so the result is always the filter's. A program may pass more packets than the filter accepts
+//! ([`Superset`](Fit::Superset)), but never fewer.
 //!
-//! Any filter can be looked at without a socket:
+//! The program of a filter can be printed without a socket:
 //!
 //! ```
 //! use multicast::Family;
@@ -22,9 +23,9 @@
 //! ```
 //!
 //! # Writing `compile` for a filter of your own
-//! [`Filter::compile`] is given an [`Assembler`]. Each of its tests ([`bytes`](Assembler::bytes), [`length`](Assembler::length) and
-//! so on) must hold for the packet to be let through, and says whether the kernel decides it exactly. Whatever a filter does not
-//! test lets packets through, so to test less is always right, and must be answered with [`Fit::Superset`].
+//! [`Filter::compile`] gets an [`Assembler`]. Each test that you write with it ([`bytes`](Assembler::bytes),
+//! [`length`](Assembler::length) and so on) must hold for a packet to pass, and returns whether the kernel decides it exactly. A
+//! `compile` that tests less than `accepts` is correct if it returns [`Fit::Superset`].
 //!
 //! ```
 //! use core::net::SocketAddr;
@@ -40,14 +41,14 @@
 //!
 //!     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
 //!         let _ = code.bytes(0, b"FR\x02");
-//!         // The sum is beyond the kernel.
+//!         // The kernel cannot compute the sum.
 //!         Fit::Superset
 //!     }
 //! }
 //! ```
 //!
-//! The answer of a filter with a program must depend on the packet alone: the program is made once, and does not learn what
-//! `accepts` remembers from one packet to the next.
+//! A filter that writes tests must decide by the packet alone: the program is built once, and does not know any state that
+//! `accepts` keeps between packets.
 
 mod assembler;
 mod listing;
@@ -59,18 +60,18 @@ pub use listing::Listing;
 use super::Filter;
 use crate::group::Family;
 
-/// How many instructions a filter's program may have where nothing else is said.
+/// How many instructions a filter's program may have by default.
 pub const INSTRUCTIONS: usize = 64;
-/// How many instructions the kernel takes at most (`BPF_MAXINSNS`).
+/// The most instructions that the kernel accepts (`BPF_MAXINSNS`).
 pub const MAX_INSTRUCTIONS: usize = 4096;
 
-/// How a program compares with the filter that it was made of.
+/// How a program compares with its filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a filter that drops it may claim to be exact where it is not"]
+#[must_use = "a filter that ignores it may return `Exact` where that is wrong"]
 pub enum Fit {
-    /// It lets through what the filter accepts, and nothing else.
+    /// It passes exactly the packets that the filter accepts.
     Exact,
-    /// It lets through what the filter accepts, and maybe more.
+    /// It passes all packets that the filter accepts, and possibly more.
     Superset,
 }
 
@@ -95,7 +96,7 @@ pub struct Instruction {
 }
 
 impl Instruction {
-    /// What a buffer is filled with before there is a program in it.
+    /// Fills an empty buffer.
     pub const ZERO: Self = Self::new(0, 0);
 
     pub(crate) const fn new(code: u16, operand: u32) -> Self {
@@ -106,13 +107,13 @@ impl Instruction {
         Self { code, if_true, if_false, operand }
     }
 
-    /// An instruction of these parts, as in `struct sock_filter`: `code`, `jt`, `jf` and `k`.
+    /// Creates an instruction from its parts, as in `struct sock_filter`: `code`, `jt`, `jf` and `k`.
     #[must_use]
     pub const fn from_parts((code, if_true, if_false, operand): (u16, u8, u8, u32)) -> Self {
         Self { code, if_true, if_false, operand }
     }
 
-    /// Its parts.
+    /// The parts of the instruction, in the same order.
     #[must_use]
     pub const fn parts(self) -> (u16, u8, u8, u32) {
         (self.code, self.if_true, self.if_false, self.operand)
@@ -131,13 +132,13 @@ fn with_large_buffer<R>(work: impl FnOnce(&mut [Instruction]) -> R) -> R {
     work(&mut [Instruction::ZERO; MAX_INSTRUCTIONS])
 }
 
-/// The codes of instructions that we use, and places that every packet has (`linux/bpf_common.h`, `linux/filter.h`).
+/// The codes of the instructions that we use, and offsets into the packet (`linux/bpf_common.h`, `linux/filter.h`).
 pub(crate) mod code {
-    /// Load a word, half a word, a byte from a fixed place.
+    /// Load a word, half a word, a byte from a fixed offset.
     pub(crate) const LOAD_WORD: u16 = 0x20;
     pub(crate) const LOAD_HALF: u16 = 0x28;
     pub(crate) const LOAD_BYTE: u16 = 0x30;
-    /// The same from a place counted from X.
+    /// The same from an offset relative to X.
     pub(crate) const LOAD_WORD_AT_X: u16 = 0x40;
     pub(crate) const LOAD_HALF_AT_X: u16 = 0x48;
     pub(crate) const LOAD_BYTE_AT_X: u16 = 0x50;
@@ -154,11 +155,11 @@ pub(crate) mod code {
 
     /// The interface's index (`SKF_AD_OFF + SKF_AD_IFINDEX`).
     pub(crate) const INTERFACE: u32 = 0xffff_f000 + 8;
-    /// The network header (`SKF_NET_OFF`), whatever options or extension headers follow it.
+    /// The network header (`SKF_NET_OFF`); independent of options and extension headers.
     pub(crate) const NETWORK: u32 = 0xfff0_0000;
-    /// All of the packet is let through, however long it is.
+    /// Passes the packet uncut, whatever its length.
     pub(crate) const ALL: u32 = u32::MAX;
-    /// The length of the UDP header, at which a program begins to see the packet.
+    /// The length of the UDP header. Offset 0 of a program is the first byte of this header.
     pub(crate) const UDP_HEADER: u32 = 8;
 }
 

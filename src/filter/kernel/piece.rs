@@ -1,6 +1,6 @@
-//! How a run of bytes is cut into numbers that the kernel loads at once.
+//! Splits a run of bytes into numbers that the kernel loads with one instruction each.
 
-/// Some bytes of a longer run that are loaded and compared at once.
+/// The bytes of a run that one instruction loads and compares.
 #[derive(Clone, Copy)]
 pub(super) struct Piece {
     pub(super) offset: usize,
@@ -9,7 +9,7 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Of how many pieces a run of this length is made.
+    /// How many pieces a run of this length has.
     pub(super) const fn count(length: usize) -> usize {
         match length {
             3 => 2,
@@ -17,7 +17,7 @@ impl Piece {
         }
     }
 
-    /// One of them. Where the last one would be short, it begins earlier.
+    /// The piece at this index. The last one begins earlier where it would be shorter than the others.
     pub(super) fn of(length: usize, index: usize) -> Self {
         match length {
             4.. => Self { offset: index.saturating_mul(4).min(length.saturating_sub(4)), size: 4 },
@@ -27,13 +27,13 @@ impl Piece {
         }
     }
 
-    /// The number that its bytes are, as the kernel loads it; what the run does not have are zeros.
+    /// The number that the kernel loads from its bytes. Bytes beyond the end of the run count as zeros.
     pub(super) fn number(self, run: &[u8]) -> u32 {
         let bytes = run.iter().copied().chain(core::iter::repeat(0));
         bytes.skip(self.offset).take(self.size).fold(0, |number, byte| (number << 8) | u32::from(byte))
     }
 
-    /// The number of all ones.
+    /// The number with all bits set.
     pub(super) const fn all(self) -> u32 {
         match self.size {
             4 => u32::MAX,
@@ -42,7 +42,7 @@ impl Piece {
         }
     }
 
-    /// The code of its load, from that of the load of a word.
+    /// The code of the instruction that loads it, given the code that loads a word.
     pub(super) const fn load(self, word: u16) -> u16 {
         match self.size {
             4 => word,

@@ -1,8 +1,8 @@
 //! Classes of bytes in square brackets.
 //!
-//! They are worked out here and not left to regex-lite, for two reasons. With the flag `i` regex-lite folds only one half of
-//! a range over letters of both cases: its `(?i)[Q-c]` knows no `q`. And where a class begins with `]` or `-`, regex-lite
-//! does not let a range begin there, while Python does.
+//! We compute them here and do not pass them to regex-lite, for two reasons. With the flag `i`, regex-lite folds only one half
+//! of a range over letters of both cases: its `(?i)[Q-c]` does not contain `q`. And if a class begins with `]` or `-`,
+//! regex-lite does not let a range begin there, while Python does.
 
 use core::array;
 use std::format;
@@ -14,15 +14,15 @@ use super::escape::{self, Escape};
 /// A set of bytes.
 pub(super) struct Class([bool; 256]);
 
-/// What stands at one place of a class.
+/// One item of a class.
 enum Item {
     Byte(u8),
-    /// `\d` and the like, by their letter.
+    /// `\d` and similar, by their letter.
     Perl(u8),
 }
 
 impl Class {
-    /// Reads a class, from behind its `[`.
+    /// Reads a class; the cursor is after its `[`.
     pub(super) fn read(cursor: &mut Cursor<'_>, verbose: bool, ignore_case: bool) -> Result<Self, String> {
         cursor.skip_space(verbose);
         let negated = cursor.eat(b"^");
@@ -38,7 +38,7 @@ impl Class {
             if cursor.eat(b"[") {
                 let named = Self::named(cursor)?;
                 class = class.or(|byte| named.contains(byte));
-                // A hyphen behind it is a hyphen.
+                // A hyphen after it is a plain hyphen.
                 continue;
             }
             match (Item::read(cursor, verbose)?, range_end(cursor, verbose)?) {
@@ -47,11 +47,13 @@ impl Class {
                 }
                 (Item::Byte(only), None) => class = class.or(|byte| byte == only),
                 (Item::Perl(letter), None) => class = class.or(|byte| is_perl(letter, byte)),
-                _ => return Err("a range in a class goes from a byte to a higher one: write \\- for a hyphen".to_string()),
+                _ => {
+                    return Err("a range in a class must go from a byte to a higher one: write \\- for a hyphen".to_string());
+                }
             }
         }
         if ignore_case {
-            // Before the complement: `(?i)[^x]` has neither `x` nor `X`.
+            // Before the complement: `(?i)[^x]` contains neither `x` nor `X`.
             class = Self::of(|byte| {
                 class.contains(byte)
                     || class.contains(byte.to_ascii_lowercase())
@@ -64,7 +66,7 @@ impl Class {
     /// Writes the class in the syntax of regex-lite, so that it means the same under any flags.
     pub(super) fn write(&self, text: &mut String) {
         let mut bytes = (0..=u8::MAX).filter(|byte| self.contains(*byte)).peekable();
-        // An empty class has no syntax of its own: no packet has what is beyond its bytes.
+        // There is no syntax for an empty class: this one contains only characters above U+00FF, which no packet has.
         text.push_str(if bytes.peek().is_none() { "[^\\x00-\\xFF" } else { "[" });
         while let Some(start) = bytes.next() {
             let mut end = start;
@@ -92,7 +94,7 @@ impl Class {
         self.0.get(usize::from(byte)).is_some_and(|member| *member)
     }
 
-    /// `[:alpha:]` and the like, from behind the first `[`.
+    /// `[:alpha:]` and similar; the cursor is after the inner `[`.
     fn named(cursor: &mut Cursor<'_>) -> Result<Self, String> {
         let mut ahead = *cursor;
         if ahead.eat(b":") {
@@ -102,7 +104,7 @@ impl Class {
                 return Ok(class);
             }
         }
-        Err("a class in a class is not supported, but those as [:alpha:]: write \\[ for the character [".to_string())
+        Err("a class in a class is not supported, except [:alpha:] and similar: write \\[ for the character [".to_string())
     }
 
     fn posix(name: &[u8]) -> Option<Self> {
@@ -131,7 +133,7 @@ impl Class {
 impl Item {
     fn read(cursor: &mut Cursor<'_>, verbose: bool) -> Result<Self, String> {
         let Some(byte) = cursor.next() else {
-            return Err("a class without an end: write ] behind it, or \\[ for the character [".to_string());
+            return Err("a class without an end: write ] after it, or \\[ for the character [".to_string());
         };
         if byte != b'\\' {
             return Ok(Self::Byte(byte));
@@ -140,23 +142,23 @@ impl Item {
             Escape::Byte(byte) => Ok(Self::Byte(byte)),
             Escape::Class(letter) => Ok(Self::Perl(letter)),
             Escape::Place(b'b') => Err("\\b in a class is not supported: write \\x08 for a backspace".to_string()),
-            Escape::Place(letter) => Err(format!("\\{} is no byte, so it has no place in a class", char::from(letter))),
+            Escape::Place(letter) => Err(format!("\\{} is not a byte, so it cannot be in a class", char::from(letter))),
         }
     }
 }
 
-/// What makes sets of sets in other dialects.
+/// Refuses the set operators of other dialects.
 fn refuse_operators(cursor: Cursor<'_>, is_first: bool) -> Result<(), String> {
     for operator in ["&&", "--", "~~"] {
-        // Two hyphens in front are a range from the hyphen, to Python and here.
+        // Two hyphens at the beginning are a range from the hyphen, in Python and here.
         if cursor.starts_with(operator.as_bytes()) && !(is_first && operator == "--") {
-            return Err(format!("{operator} in a class is not supported: write \\ before the second for the characters"));
+            return Err(format!("{operator} in a class is not supported: write \\ before the second character"));
         }
     }
     Ok(())
 }
 
-/// Whether the class of this letter, as in `\d`, has this byte.
+/// Whether the class of this letter, as in `\d`, contains this byte.
 pub(super) const fn is_perl(letter: u8, byte: u8) -> bool {
     let member = match letter.to_ascii_lowercase() {
         b'd' => byte.is_ascii_digit(),
@@ -170,7 +172,7 @@ const fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// The end of a range, where the next thing is a hyphen that makes one.
+/// The end of a range, if a hyphen that makes one comes next.
 fn range_end(cursor: &mut Cursor<'_>, verbose: bool) -> Result<Option<Item>, String> {
     cursor.skip_space(verbose);
     let mut ahead = *cursor;

@@ -1,4 +1,4 @@
-//! The place in a pattern that is being read.
+//! The current position while a pattern is read.
 
 /// The rest of the pattern.
 #[derive(Clone, Copy)]
@@ -23,14 +23,14 @@ impl<'p> Cursor<'p> {
         Some(*first)
     }
 
-    /// Steps over `text`, if it is next.
+    /// Skips `text`, if it is next, and returns whether it was.
     pub(super) fn eat(&mut self, text: &[u8]) -> bool {
         let rest = self.0.strip_prefix(text);
         self.0 = rest.unwrap_or(self.0);
         rest.is_some()
     }
 
-    /// Steps over white space and comments, as regex-lite does where the flag `x` is set; elsewhere over nothing.
+    /// Skips white space and comments if the flag `x` is set, as regex-lite does; otherwise nothing.
     pub(super) fn skip_space(&mut self, verbose: bool) {
         if !verbose {
             return;
@@ -46,7 +46,7 @@ impl<'p> Cursor<'p> {
         }
     }
 
-    /// The longest run of bytes that are `wanted`.
+    /// Takes the longest run of bytes that are `wanted`.
     pub(super) fn take_while(&mut self, wanted: impl Fn(u8) -> bool) -> &'p [u8] {
         let length = self.0.iter().take_while(|byte| wanted(**byte)).count();
         let (run, rest) = self.0.split_at_checked(length).unwrap_or((self.0, &[]));
@@ -55,7 +55,7 @@ impl<'p> Cursor<'p> {
     }
 }
 
-/// White space to the flag `x`; unlike `u8::is_ascii_whitespace` the vertical tab counts.
+/// White space as the flag `x` defines it: unlike `u8::is_ascii_whitespace`, with the vertical tab.
 pub(super) const fn is_space(byte: u8) -> bool {
     matches!(byte, b'\t'..=b'\r' | b' ')
 }

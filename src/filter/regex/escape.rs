@@ -1,24 +1,24 @@
-//! Escapes: which byte they mean, and what to write instead of those that are not supported.
+//! Escapes: which byte each means, and what to write instead of an unsupported one.
 
 use std::format;
 use std::string::{String, ToString};
 
 use super::cursor::Cursor;
 
-/// What stands for one character after a `\`.
+/// The meaning of an escape.
 pub(super) enum Escape {
-    /// A byte as itself.
+    /// One byte.
     Byte(u8),
-    /// `\d` and the like: `d`, `s`, `w`, or in upper case their complement.
+    /// `\d` and similar: `d`, `s`, `w`, or in upper case their complement.
     Class(u8),
-    /// A place and no byte: `\b` and the like, by their letter.
+    /// A position, not a byte: `\b` and similar, by their letter.
     Place(u8),
 }
 
-/// Reads an escape, from behind its `\`.
+/// Reads an escape; the cursor is after its `\`.
 pub(super) fn read(cursor: &mut Cursor<'_>, verbose: bool) -> Result<Escape, String> {
     let Some(byte) = cursor.next() else {
-        return Err("a \\ at the end: write \\\\ for the character itself".to_string());
+        return Err("a pattern that ends with \\: write \\\\ for the character itself".to_string());
     };
     Ok(match byte {
         b'a' => Escape::Byte(0x07),
@@ -35,7 +35,7 @@ pub(super) fn read(cursor: &mut Cursor<'_>, verbose: bool) -> Result<Escape, Str
     })
 }
 
-/// The byte of `\xNN` or `\x{N..}`, from behind the `x`.
+/// The byte of `\xNN` or `\x{N..}`; the cursor is after the `x`.
 fn hexadecimal(cursor: &mut Cursor<'_>, verbose: bool) -> Result<u8, String> {
     cursor.skip_space(verbose);
     let braces = cursor.eat(b"{");
@@ -51,10 +51,10 @@ fn hexadecimal(cursor: &mut Cursor<'_>, verbose: bool) -> Result<u8, String> {
     }
     let complete = if braces { cursor.eat(b"}") && digits > 0 } else { digits == 2 };
     if !complete {
-        return Err("\\x wants two hexadecimal digits, as \\x0A".to_string());
+        return Err("\\x needs two hexadecimal digits, such as \\x0A".to_string());
     }
     u8::try_from(value).map_err(|_| {
-        format!("\\x{{{value:X}}} is no byte: write the character itself, or each byte of its UTF-8 form as \\xNN")
+        format!("\\x{{{value:X}}} is not a byte: write the character itself, or each byte of its UTF-8 form as \\xNN")
     })
 }
 
@@ -64,14 +64,14 @@ fn unsupported(byte: u8) -> String {
     match byte {
         b'0' => "octal escapes are not supported: write \\x00 for the byte 0, \\x0A for \\012".to_string(),
         b'1'..=b'9' => {
-            format!("back-references (\\{letter}) are not supported; a byte is written in hexadecimal, as \\x0A")
+            format!("back-references (\\{letter}) are not supported; write a byte in hexadecimal, such as \\x0A")
         }
         b'u' | b'U' => {
             format!("\\{letter} is not supported: write the character itself, or each byte of its UTF-8 form as \\xNN")
         }
-        b'p' | b'P' => format!("\\{letter}: packets are bytes and have no Unicode classes: write a class as [A-Za-z]"),
+        b'p' | b'P' => format!("\\{letter}: packets are bytes and have no Unicode classes: write a class such as [A-Za-z]"),
         b'Z' => "\\Z is not supported: the end of the packet is \\z".to_string(),
-        _ if byte.is_ascii() => format!("\\{letter} is no escape: write {letter} for the character itself"),
-        _ => "a \\ before a character that is not ASCII: write the character alone".to_string(),
+        _ if byte.is_ascii() => format!("\\{letter} is not an escape: write {letter} for the character itself"),
+        _ => "a \\ before a character that is not ASCII: write only the character".to_string(),
     }
 }

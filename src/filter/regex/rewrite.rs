@@ -1,8 +1,8 @@
-//! Turns a pattern over bytes into one over the characters U+0000 to U+00FF, anchored, and fit to match without a heap.
+//! Turns a pattern over bytes into one over the characters U+0000 to U+00FF, anchored, and such that matching needs no heap.
 //!
-//! What changes on the way: bytes become characters, groups capture nothing (regex-lite's tables for captures grow with
-//! groups times states), classes are spelt out ([`Class`] says why), escapes that could leave the bytes are refused, and
-//! what the flag `x` skips is left out, so that no comment can swallow the bracket behind the pattern.
+//! The changes: bytes become characters; groups capture nothing (regex-lite's tables for captures grow with groups times states);
+//! classes are written out ([`Class`] says why); escapes for characters above U+00FF are refused; and what the flag `x` skips is
+//! removed, so that no comment can hide the bracket after the pattern.
 
 use std::format;
 use std::string::{String, ToString};
@@ -13,21 +13,21 @@ use super::cursor::{Cursor, is_space};
 use super::escape::{self, Escape};
 use super::shape::{Outline, Reading, Set, Shape};
 
-/// A text that no packet holds. Matching it once makes the matcher's stack as large as it will ever be.
+/// A text that no packet contains. Matching it once makes the matcher's stack as large as it can get.
 pub(super) const WARM_UP: &str = "\u{100}";
 
-/// How much deeper than the pattern the rewritten one is nested: an anchor beside alternatives beside a sequence, and spare.
+/// How many levels the rewriting adds to the nesting: an anchor, alternatives, a sequence, and a reserve.
 pub(super) const OWN_NESTING: u32 = 8;
 
 /// A pattern over characters, not yet anchored.
 pub(super) struct Rewritten {
     text: String,
-    /// How many ways to choose regex-lite's program will have, or some more.
+    /// An upper limit of the choices in regex-lite's program.
     splits: usize,
     pub(super) outline: Outline,
 }
 
-/// Rewrites a pattern, or says what to write instead. Not every mistake is found: the pattern alone must be compiled too.
+/// Rewrites a pattern, or returns what to write instead. It does not find every mistake: compile the original pattern, too.
 pub(super) fn rewrite(pattern: &[u8]) -> Result<Rewritten, String> {
     let mut rewriter = Rewriter {
         cursor: Cursor::new(pattern),
@@ -43,19 +43,19 @@ pub(super) fn rewrite(pattern: &[u8]) -> Result<Rewritten, String> {
 }
 
 impl Rewritten {
-    /// The pattern behind an anchor, and beside it what warms up the matcher. Only for patterns that compiled alone, within
-    /// a limit of size: that bounds the warm-up too.
+    /// The anchored pattern, with an alternative that warms up the matcher. Only for patterns whose original compiled within the
+    /// limit of size, which also limits the warm-up.
     ///
-    /// regex-lite follows alternatives with a stack on the heap that grows when a packet needs it. It visits each state once
-    /// a byte, so it never puts more on the stack than its program has ways to choose. Behind [`WARM_UP`] stand as many
-    /// empty alternatives, which regex-lite puts on its stack all at once.
+    /// regex-lite follows alternatives with a stack on the heap, which grows when a packet needs it. It visits each state once
+    /// per byte, so the stack never holds more entries than the program has choices. After [`WARM_UP`] come as many empty
+    /// alternatives, which regex-lite puts on its stack all at once.
     pub(super) fn anchored(&self) -> String {
         let pattern = &self.text;
         if self.splits == 0 {
             return format!("\\A(?:{pattern})");
         }
-        // The choice between the warm-up and the pattern is one more. The warm-up stands first: behind a pattern that
-        // matches the empty text, as `a*` does, it would never be looked at.
+        // One more, for the choice between the warm-up and the pattern. The warm-up comes first: after a pattern that matches the
+        // empty text, such as `a*`, it would never be tried.
         let choices = "|".repeat(self.splits.saturating_add(1));
         format!("\\A(?:{WARM_UP}(?:{choices})|(?:{pattern}))")
     }
@@ -84,7 +84,7 @@ struct Level {
     before: usize,
     /// Choices in the last item.
     last: usize,
-    /// What it matches.
+    /// What the group matches.
     reading: Reading,
 }
 
@@ -99,11 +99,11 @@ impl Level {
         self.reading.push(shape);
     }
 
-    /// The last item is now there so many times, with some choices whether to go on.
+    /// Repeats the last item. Each repetition has choices whether to continue.
     fn repeat(&mut self, least: usize, most: Option<usize>) {
         let (copies, choices) = match most {
             Some(most) => (most, most.saturating_sub(least)),
-            // Two choices for `a*` where `a` may be empty.
+            // Two choices for `a*`, since `a` may be empty.
             None => (least.max(1), 2),
         };
         self.last = self.last.saturating_mul(copies).saturating_add(choices);
@@ -123,7 +123,7 @@ struct Rewriter<'p> {
     flags: Flags,
     is_ascii: bool,
     level: Level,
-    /// The groups around that one, outermost first.
+    /// The groups around it, outermost first.
     outer: Vec<Level>,
     text: String,
 }
@@ -154,7 +154,7 @@ impl Rewriter<'_> {
                 }
                 b'.' => {
                     self.text.push('.');
-                    // No matter which ends of lines it leaves out.
+                    // An upper limit: `.` may exclude ends of lines.
                     self.level.push(0, Shape::byte(Set::ALL));
                 }
                 b'^' | b'$' => {
@@ -185,14 +185,14 @@ impl Rewriter<'_> {
         Ok(())
     }
 
-    /// Flags, from behind their `(?`: up to the end of the group around them, or for a group of their own.
+    /// Reads flags for the rest of the group, or for a group of their own; the cursor is after `(?`.
     fn flags(&mut self) -> Result<(), String> {
         let mut flags = self.flags;
         let mut on = true;
         self.text.push_str("(?");
         loop {
             let Some(byte) = self.cursor.next() else {
-                return Err("a group without an end: write ) behind it, or \\( for the character (".to_string());
+                return Err("a group without an end: write ) after it, or \\( for the character (".to_string());
             };
             self.text.push(char::from(byte));
             match byte {
@@ -203,7 +203,7 @@ impl Rewriter<'_> {
                 b')' | b':' => {
                     if flags.verbose && !self.is_ascii {
                         return Err(
-                            "the flag x needs a pattern of ASCII: write other characters as \\xNN, one for each byte \
+                            "with the flag x the pattern must be ASCII: write other characters as \\xNN, one for each byte \
                                     of their UTF-8 form"
                                 .to_string(),
                         );
@@ -216,7 +216,7 @@ impl Rewriter<'_> {
                 }
                 b'a' | b'L' => {
                     let letter = char::from(byte);
-                    return Err(format!("the flag {letter} is not supported: leave it out, bytes are ASCII always"));
+                    return Err(format!("the flag {letter} is not supported: leave it out, bytes are always ASCII"));
                 }
                 _ => return Err("unknown flag in (?: the flags are i, m, s, x, R, U".to_string()),
             }
@@ -231,7 +231,7 @@ impl Rewriter<'_> {
 
     fn close(&mut self) {
         self.text.push(')');
-        // One too many is left to regex-lite to refuse.
+        // regex-lite refuses one too many.
         if let Some(outer) = self.outer.pop() {
             let closed = core::mem::replace(&mut self.level, outer);
             self.flags = closed.outer_flags;
@@ -262,7 +262,7 @@ impl Rewriter<'_> {
         Ok(())
     }
 
-    /// The rest of `\b{start}` and the like; `\b{2}` is a repetition.
+    /// Reads the rest of `\b{start}` and similar; `\b{2}` is a repetition.
     fn word_place(&mut self, letter: u8) {
         let mut ahead = self.cursor;
         if letter != b'b' || !ahead.eat(b"{") {
@@ -283,14 +283,14 @@ impl Rewriter<'_> {
         }
     }
 
-    /// A repetition of a counted number, from behind its `{`.
+    /// Reads a counted repetition; the cursor is after its `{`.
     fn count(&mut self) -> Result<(), String> {
         let least = self.number()?;
         let Some(least) = least else {
             return Err(if self.cursor.starts_with(b",") {
                 "{,n} is not supported: write {0,n}".to_string()
             } else {
-                "{ begins a repetition, as {2}, {2,} or {2,3}: write \\{ for the character".to_string()
+                "{ begins a repetition, such as {2}, {2,} or {2,3}: write \\{ for the character".to_string()
             });
         };
         let most = if self.cursor.eat(b",") { self.number()? } else { Some(least) };
@@ -307,20 +307,20 @@ impl Rewriter<'_> {
                 self.level.repeat(least, None);
             }
         }
-        // Here the flag `x` allows white space in between, behind other repetitions it does not.
+        // With the flag `x`, white space may come before the `?` here, but not after other repetitions.
         self.cursor.skip_space(self.flags.verbose);
         self.laziness();
         Ok(())
     }
 
-    /// Whether a repetition would rather be short has no say in whether there is a match. So all are written as lazy ones,
-    /// and a `?` that repeats in its own right, as in `(?x)a+ ?`, cannot be mistaken for their mark.
+    /// Makes every repetition lazy, which does not change whether there is a match. So a `?` that is a repetition itself, as in
+    /// `(?x)a+ ?`, cannot be read as the mark of a lazy one.
     fn laziness(&mut self) {
         self.cursor.eat(b"?");
         self.text.push('?');
     }
 
-    /// A number with white space around it, which regex-lite allows without the flag `x` too.
+    /// Reads a number, and the white space around it, which regex-lite also allows without the flag `x`.
     fn number(&mut self) -> Result<Option<usize>, String> {
         let mut value = None;
         loop {
@@ -335,13 +335,13 @@ impl Rewriter<'_> {
     }
 }
 
-/// Groups of other dialects, at their `?`.
+/// Refuses groups of other dialects; the cursor is at their `?`.
 fn refuse_group(cursor: Cursor<'_>) -> Result<(), String> {
     const REFUSED: [(&str, &str); 9] = [
-        ("?=", "look-around is not supported: combine filters, as And, Or and Not"),
-        ("?!", "look-around is not supported: combine filters, as And, Or and Not"),
-        ("?<=", "look-around is not supported: combine filters, as And, Or and Not"),
-        ("?<!", "look-around is not supported: combine filters, as And, Or and Not"),
+        ("?=", "look-around is not supported: combine filters with And, Or and Not"),
+        ("?!", "look-around is not supported: combine filters with And, Or and Not"),
+        ("?<=", "look-around is not supported: combine filters with And, Or and Not"),
+        ("?<!", "look-around is not supported: combine filters with And, Or and Not"),
         ("?P=", "back-references are not supported"),
         ("?P>", "recursion is not supported"),
         ("?>", "atomic groups are not supported: write (?:..), nothing here backtracks"),

@@ -1,7 +1,7 @@
-//! What all packets have in common that a pattern matches: bytes that they begin with, a least length, bytes that are somewhere
-//! in them. A packet that has not is refused before regex-lite is asked, and in the kernel.
+//! What all packets that match a pattern have in common: the bytes at their beginning, a least length, bytes somewhere in them.
+//! A packet without these is rejected before regex-lite runs, and already in the kernel where it can check them.
 //!
-//! It is worked out while the pattern is read, item by item. Where it cannot tell, it says less: what it says holds for every match.
+//! The shape is computed item by item while the pattern is read. It holds for every match, and may say less than the pattern.
 
 use std::vec::Vec;
 
@@ -9,7 +9,7 @@ use super::class::Class;
 use crate::filter::kernel::Assembler;
 use crate::filter::payload;
 
-/// How many bytes at the beginning are told apart.
+/// How many bytes at the beginning are checked.
 const HEAD: usize = 32;
 
 /// A set of bytes.
@@ -49,19 +49,19 @@ impl Set {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
 
-    /// The one byte that is in it.
+    /// Its byte, if it has exactly one.
     fn single(self) -> Option<u8> {
         self.members().next().filter(|_| self.size() == 1)
     }
 
-    /// Mask and value that its members have, and no other bytes: a byte alone, a letter in both cases, any byte.
+    /// A mask and a value that select exactly its members, if there are such: for one byte, a letter in both cases, or any byte.
     fn masked(self) -> Option<(u8, u8)> {
         let first = self.members().next()?;
         let free = self.members().fold(0, |free, byte| free | (byte ^ first));
         (self.size() == 1 << free.count_ones()).then_some((!free, first & !free))
     }
 
-    /// The ranges that it is made of.
+    /// Its members as ranges.
     fn ranges(self) -> Vec<(u8, u8)> {
         let mut ranges: Vec<(u8, u8)> = Vec::new();
         for byte in self.members() {
@@ -80,21 +80,21 @@ impl From<&Class> for Set {
     }
 }
 
-/// What is known of all that a part of a pattern matches.
+/// What is known about all texts that a part of a pattern matches.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
-    /// What its first bytes are; it has so many at least.
+    /// The sets of its first bytes; the text has at least this many.
     head: Vec<Set>,
-    /// It has just so many.
+    /// Whether the text has exactly as many bytes as `head`.
     is_whole: bool,
-    /// How many bytes it has at least.
+    /// The least length of the text in bytes.
     least: usize,
-    /// Bytes that it has somewhere.
+    /// Bytes that are somewhere in the text.
     needle: Vec<u8>,
 }
 
 impl Shape {
-    /// What matches no byte: a place, or nothing.
+    /// Matches no byte: a position, or nothing.
     pub(super) const EMPTY: Self = Self { head: Vec::new(), is_whole: true, least: 0, needle: Vec::new() };
 
     /// One byte of a set.
@@ -102,7 +102,7 @@ impl Shape {
         Self { head: Vec::from([set]), is_whole: true, least: 1, needle: set.single().into_iter().collect() }
     }
 
-    /// The other follows this one.
+    /// This one followed by the other.
     fn then(mut self, next: &Self) -> Self {
         let room = HEAD.saturating_sub(self.head.len());
         if self.is_whole {
@@ -116,21 +116,21 @@ impl Shape {
         self
     }
 
-    /// Either of them.
+    /// One of the two.
     fn or(self, other: &Self) -> Self {
         let is_whole = self.is_whole && other.is_whole && self.head.len() == other.head.len();
         let head = self.head.iter().zip(&other.head).map(|(one, other)| one.or(*other)).collect();
-        // Both may have the same bytes in them, but they seldom do.
+        // Both may contain the same bytes, but this is rare.
         Self { head, is_whole, least: self.least.min(other.least), needle: Vec::new() }
     }
 
-    /// So many of it, or more.
+    /// This one, `least` to `most` times.
     fn repeated(self, least: usize, most: Option<usize>) -> Self {
         if least == 0 {
             return Self { is_whole: most == Some(0), ..Self::EMPTY };
         }
         let mut all = self.clone();
-        // Each adds a byte, or does not change it any more.
+        // Each round adds at least one byte, or changes nothing.
         for _ in 1..least.min(HEAD.saturating_add(1)) {
             all = all.then(&self);
         }
@@ -143,12 +143,12 @@ impl Shape {
 /// A part of a pattern while it is read: a group, or all of it.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
-    /// The alternatives that were read.
+    /// The alternatives that were read before.
     others: Option<Shape>,
-    /// What was read of this one, without the last item, which a repetition may still multiply.
+    /// This alternative so far, without the last item, which a repetition may still multiply.
     before: Shape,
     last: Shape,
-    /// The bytes alone that stand at the end of `before`.
+    /// The literal bytes at the end of `before`.
     run: Vec<u8>,
 }
 
@@ -159,12 +159,12 @@ impl Default for Reading {
 }
 
 impl Reading {
-    /// An item follows.
+    /// Adds an item.
     pub(super) fn push(&mut self, item: Shape) {
         let last = core::mem::replace(&mut self.last, item);
         match (last.needle.first(), last.is_whole && last.least == 1) {
             (Some(byte), true) => self.run.push(*byte),
-            // A place has no bytes that come in between.
+            // A position adds no bytes.
             _ if last.is_whole && last.least == 0 && last.head.is_empty() => {}
             _ => self.end_run(),
         }
@@ -178,18 +178,18 @@ impl Reading {
         self.run.clear();
     }
 
-    /// The last item is there so many times, or more.
+    /// Repeats the last item `least` to `most` times.
     pub(super) fn repeat(&mut self, least: usize, most: Option<usize>) {
         self.last = core::mem::replace(&mut self.last, Shape::EMPTY).repeated(least, most);
     }
 
-    /// Another alternative begins.
+    /// Begins another alternative.
     pub(super) fn alternative(&mut self) {
         let shape = core::mem::take(self).finish();
         self.others = Some(shape);
     }
 
-    /// It ends.
+    /// Ends the group, and returns its shape.
     pub(super) fn finish(mut self) -> Shape {
         self.push(Shape::EMPTY);
         self.end_run();
@@ -200,20 +200,20 @@ impl Reading {
     }
 }
 
-/// The shape of a whole pattern, as it is asked for each packet.
+/// The shape of a whole pattern, in the form that is checked for each packet.
 #[derive(Clone, Debug)]
 pub(super) struct Outline {
-    /// The bytes that a packet begins with.
+    /// The literal bytes at the beginning of a packet.
     prefix: Vec<u8>,
-    /// What the bytes are that follow.
+    /// The sets of the bytes after them.
     sets: Vec<Set>,
-    /// The same for the kernel, from the first to the last.
+    /// The same sets as tests for the kernel, in the order of their offsets.
     tests: Vec<Test>,
     least: usize,
     needle: Vec<u8>,
 }
 
-/// A test of the bytes from an offset on.
+/// A test of the bytes at an offset.
 #[derive(Clone, Debug)]
 enum Test {
     Masked { offset: usize, masks: Vec<u8>, values: Vec<u8> },
@@ -228,7 +228,7 @@ impl From<Shape> for Outline {
         }
         let prefix: Vec<u8> = head.iter().map_while(|set| set.single()).collect();
         let sets = head.split_off(prefix.len());
-        // What stands at the beginning is not to be looked for again.
+        // The prefix contains it, so there is no need to search for it.
         if needle.is_empty() || prefix.windows(needle.len()).any(|part| part == needle) {
             needle.clear();
         }
@@ -238,7 +238,7 @@ impl From<Shape> for Outline {
 }
 
 impl Outline {
-    /// Whether a match is possible.
+    /// Whether the payload can match.
     #[inline]
     pub(super) fn allows(&self, payload: &[u8]) -> bool {
         let Some(rest) = payload.strip_prefix(&self.prefix[..]) else { return false };
@@ -247,9 +247,9 @@ impl Outline {
             && (self.needle.is_empty() || payload::contains(payload, &self.needle))
     }
 
-    /// Lets through what [`allows`](Self::allows) does, but does not look for what is anywhere.
+    /// Writes the tests of [`allows`](Self::allows) for the kernel, without the search for the needle.
     pub(super) fn compile(&self, code: &mut Assembler<'_>) {
-        // The prefix is written last, since what is written last is run first. It must have its room.
+        // The prefix is written last, since the kernel runs the last test first. Room is reserved for it.
         let reserved = self.prefix.len().saturating_add(24);
         let _ = code.length(self.least, usize::MAX);
         for test in self.tests.iter().rev() {
@@ -262,7 +262,7 @@ impl Outline {
 }
 
 impl Test {
-    /// As few tests as there can be for these sets, of which the first is that of the byte at `offset`.
+    /// The fewest tests for these sets, of which the first is for the byte at `offset`.
     fn of(offset: usize, sets: &[Set]) -> Vec<Self> {
         let mut tests = Vec::new();
         for (offset, set) in (offset..).zip(sets) {
@@ -280,7 +280,7 @@ impl Test {
         tests
     }
 
-    /// How many it takes, or some more.
+    /// An upper limit of its instructions.
     const fn instructions(&self) -> usize {
         match self {
             Self::Masked { masks, .. } => masks.len().saturating_add(24),

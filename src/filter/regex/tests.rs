@@ -159,8 +159,8 @@ fn what_is_not_supported_says_what_to_write() {
         (r"\U000000E9", r"each byte of its UTF-8 form as \xNN"),
         (r"\u{41}", r"each byte of its UTF-8 form as \xNN"),
         (r"[\u0041]", r"each byte of its UTF-8 form as \xNN"),
-        (r"\x{100}", r"\x{100} is no byte"),
-        (r"[\x{0FFFFFFFFFF}]", "is no byte"),
+        (r"\x{100}", r"\x{100} is not a byte"),
+        (r"[\x{0FFFFFFFFFF}]", "is not a byte"),
         (r"\x{}", "two hexadecimal digits"),
         (r"\x4", "two hexadecimal digits"),
         (r"\xZZ", "two hexadecimal digits"),
@@ -171,7 +171,7 @@ fn what_is_not_supported_says_what_to_write() {
         (r"\012", r"\x0A for \012"),
         (r"\p{L}", "[A-Za-z]"),
         (r"\N", "write N"),
-        (r"\é", "write the character alone"),
+        (r"\é", "write only the character"),
         (r"a\", r"write \\"),
         ("(?=a)", "combine filters"),
         ("(?!a)", "combine filters"),
@@ -185,26 +185,26 @@ fn what_is_not_supported_says_what_to_write() {
         ("(?a)b", "leave it out"),
         ("(?L)b", "leave it out"),
         ("(?q)b", "the flags are"),
-        ("(?i", "write ) behind it"),
+        ("(?i", "write ) after it"),
         ("a{,3}", "{0,n}"),
         ("a{", r"\{"),
         ("{a}", r"\{"),
         ("a{2;}", r"\{"),
         ("[[a]]", r"\["),
         ("[[:letter:]]", r"\["),
-        ("[a", "write ] behind it"),
+        ("[a", "write ] after it"),
         ("[a&&b]", "before the second"),
         ("[a--b]", "before the second"),
         ("[a~~b]", "before the second"),
         (r"[\b]", r"\x08"),
-        (r"[\z]", "no place in a class"),
+        (r"[\z]", "cannot be in a class"),
         (r"[a-\d]", r"\-"),
         ("[z-a]", r"\-"),
         ("line\n(", r"in `line\n(`"),
     ] {
         assert_refused(pattern, advice);
     }
-    // A backslash of its own, and no escape.
+    // An escaped backslash, not an escape.
     assert_matches(r"\\x{3}", br"\xxx");
     assert_matches(r"\\u00E9", br"\u00E9");
     assert_matches(r"[\\u00E9]", b"u");
@@ -218,7 +218,7 @@ fn a_long_pattern_is_cut_in_messages() {
     assert!(message.len() < 200 && message.ends_with("aaa...`"), "{message}");
 }
 
-/// Each would take gigabytes, minutes, or the stack, were there no limits.
+/// Without limits, each would take gigabytes, minutes, or more than the stack.
 #[test]
 fn limits_hold_on_a_small_stack() {
     let patterns = [
@@ -242,10 +242,10 @@ fn limits_hold_on_a_small_stack() {
             let error = Regex::new(&pattern).expect_err(&pattern);
             assert_eq!(error.kind(), ErrorKind::Pattern);
         }
-        // As deep as it goes.
+        // The deepest nesting that is allowed.
         let deepest = (1..200).rev().map(|depth| format!("{}a{}", "(?:b|".repeat(depth), ")".repeat(depth)));
         assert!(deepest.filter_map(|pattern| Regex::new(&pattern).ok()).any(|mut filter| filter.accepts(b"a", SOURCE)));
-        // Thousands of groups, within bounds since none captures.
+        // Thousands of groups: within the limits, since none captures.
         assert!(Regex::new(&"()".repeat(8_000)).unwrap().accepts(b"", SOURCE));
         assert!(Regex::new("[a-z]{5000}").unwrap().accepts(&[b'a'; 5000], SOURCE));
         assert!(Regex::new("(?:[a-z]?){1400}z").unwrap().accepts(&[b'z'; 1400], SOURCE));

@@ -40,7 +40,7 @@ fn an_iterator_that_promises_nothing_is_asked_for_one_item_alone() {
     let mut staging = Staging::<_, 8>::new(unpromising(&asked, 0..3));
     staging.fill();
     staging.fill();
-    assert_eq!(asked.get(), 1, "a second question could wait while the first item does");
+    assert_eq!(asked.get(), 1, "a second call could block while the first item waits");
     staging.sent(1);
     staging.fill();
     assert_eq!(asked.get(), 2);
@@ -95,7 +95,7 @@ fn sent_items_are_dropped_at_once_where_none_is_left_and_else_once_they_are_no_f
     assert_eq!((held(), staging.left().len()), (9, 5));
     staging.sent(1);
     staging.fill();
-    assert_eq!((held(), staging.left().len()), (5, 5), "four are gone, and there was one more");
+    assert_eq!((held(), staging.left().len()), (5, 5), "four were dropped, and one more was pulled");
     // The iterator is at its end.
     staging.sent(3);
     staging.fill();

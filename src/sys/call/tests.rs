@@ -7,9 +7,9 @@ use linux_raw_sys::net::MSG_TRUNC;
 use super::by_library::syscall as by_the_library;
 use super::*;
 
-/// Both ways, where there are two.
+/// Checks both ways, on processors that have two.
 fn each_way(number: u32, arguments: impl Fn() -> [usize; 6], check: impl Fn(Result<usize, Errno>)) {
-    // SAFETY: the tests below pass what the calls want.
+    // SAFETY: the tests below pass what the calls take.
     unsafe {
         check(call(number, arguments()));
         check(checked(by_the_library(number, arguments())));
@@ -41,7 +41,7 @@ fn all_six_arguments_arrive() {
     };
     each_way(linux_raw_sys::general::__NR_recvfrom, arguments, |returned| {
         assert_eq!(returned, Ok(6), "the true length, because of the flag");
-        // SAFETY: the three are local variables, which nothing else uses meanwhile.
+        // SAFETY: the three are local variables, which nothing else uses at the same time.
         unsafe {
             assert_eq!(buffer_at.cast::<[u8; 4]>().replace([0; 4]), *b"abcd");
             assert_eq!(source_at.cast::<[u8; 28]>().replace([0; 28])[2..4], port);

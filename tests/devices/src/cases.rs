@@ -1,4 +1,4 @@
-//! What is shown, a function each.
+//! The cases, one function each.
 
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
@@ -17,7 +17,7 @@ use multicast::{
 use crate::Outcome;
 use crate::network::{self, ADDRESSES, ENDS};
 
-/// A name, and what is tried under it.
+/// The name of a case, and its function.
 pub type Case = (&'static str, fn() -> Outcome);
 
 pub const ALL: [Case; 22] = [
@@ -45,9 +45,9 @@ pub const ALL: [Case; 22] = [
     ("regular-expression", regular_expression),
 ];
 
-/// How long what must come is waited for: emulated processors are slow.
+/// How long to wait for what must come: emulated processors are slow.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long it is waited for what must not come, after something that must come has come.
+/// How long to wait for what must not come, after something that must come has come.
 const SILENCE: Duration = Duration::from_millis(50);
 
 fn new_group() -> multicast::Result<Group> {
@@ -64,7 +64,7 @@ fn same<T: PartialEq + Debug>(got: T, expected: T) -> Outcome {
     if got == expected { Ok(()) } else { Err(format!("{got:?}, not {expected:?}").into()) }
 }
 
-/// Sends all, waiting where it must.
+/// Sends all packets, and waits when it must.
 fn send_all<I, const BATCH: usize>(caster: &mut Multicaster<I, BATCH>) -> Outcome
 where
     I: Iterator,
@@ -88,7 +88,7 @@ fn send(group: Group, interface: &str, packets: &[&str]) -> Outcome {
     send_all(&mut SendOptions::new().interface(named(interface)).packets(group, packets)?)
 }
 
-/// The payloads of this many packets, and of those that come within some silence after them.
+/// The payloads of this many packets, and of any that follow within a short time.
 fn collect<const MTU: usize, F: Filter>(
     listener: &mut Listener<MTU, F>,
     count: usize,
@@ -115,7 +115,7 @@ fn receive(group: Group, from: &str, at: &str) -> Outcome {
     same(collect(&mut listener, 3)?, ["one", "two", "three"].map(String::from).into())
 }
 
-/// Waits until the link carries packets: for a while after its ends are up it swallows them.
+/// Waits until the link carries packets: it drops them for some time after its ends are up.
 pub fn link_is_up() -> Outcome {
     let group = Group::new([239, 9, 0, 0], 5000)?;
     let mut listener = ListenOptions::new().bind::<64>(Membership::any(group).on(named(ENDS[1])))?;
@@ -168,7 +168,7 @@ fn filter_and_ledger() -> Outcome {
     let expected: Vec<String> = packets.into_iter().filter(|packet| packet.starts_with("NOTIFY ")).collect();
     same(collect(&mut listener, expected.len())?, expected)?;
     let counters = listener.counters();
-    // Whoever refused them, the kernel or we: none is missing.
+    // Refused by the kernel or by us, but none is missing.
     same((counters.received, counters.rejected + counters.dropped.unwrap_or(0)), (25, 75))
 }
 

@@ -1,8 +1,8 @@
-//! Shows on a device that the crate works there, with that processor and that kernel: `SELFTEST <case> ok|failed` a line, and
+//! Tests the crate on a device, with its processor and its kernel. Prints `SELFTEST <case> ok|failed` for each case, and
 //! `N passed, N failed` at the end.
 //!
-//! It needs nothing but a kernel: as the first process (`/init` of an initramfs) it mounts what it needs, loads the module for its
-//! links where it is a file beside it, and turns the machine off at the end. As any other process it expects a network of its own:
+//! It needs only a kernel. As the first process (`/init` of an initramfs) it mounts what it needs, loads the module for its
+//! links if the file is there, and turns the machine off at the end. As any other process it expects its own network namespace:
 //! `unshare -n selftest`.
 
 mod cases;
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use rustix::system::{RebootCommand, reboot};
 
-/// What a case says: nothing, or why it failed.
+/// The result of a case: nothing, or why it failed.
 type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> ExitCode {
@@ -26,14 +26,14 @@ fn main() -> ExitCode {
         }
     };
     if is_alone {
-        // Where a machine cannot turn itself off, it can start anew, which the emulator takes for its end.
+        // A machine that cannot turn itself off restarts, which ends the emulator, too.
         let _ = reboot(RebootCommand::PowerOff);
         let _ = reboot(RebootCommand::Restart);
     }
     ExitCode::from(u8::from(failed > 0))
 }
 
-/// Runs all cases, and gives the number of those that failed.
+/// Runs all cases, and returns how many failed.
 fn run() -> usize {
     let (mut passed, mut failed) = (0, 0);
     for (name, case) in cases::ALL {

@@ -1,4 +1,5 @@
-//! The network of the self-test: `lo`, and a pair of virtual Ethernet ends, by rtnetlink (`rtnetlink(7)`, `veth(4)`).
+//! The network of the self-test: `lo`, and a pair of virtual Ethernet interfaces, set up by rtnetlink (`rtnetlink(7)`,
+//! `veth(4)`).
 
 use std::ffi::CString;
 use std::fs::{File, create_dir_all, write};
@@ -13,7 +14,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 use crate::Outcome;
 
-/// What leaves the one comes in at the other.
+/// The pair: what leaves one comes in at the other.
 pub const ENDS: [&str; 2] = ["va", "vb"];
 /// Their addresses.
 pub const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 9, 8, 1), Ipv4Addr::new(10, 9, 8, 2)];
@@ -45,7 +46,7 @@ pub fn mount(kind: &str, folder: &str) -> Outcome {
     Ok(mount_at(kind, folder, kind, MountFlags::empty(), None::<&std::ffi::CStr>)?)
 }
 
-/// Loads a module of the kernel, if there is such a file.
+/// Loads a kernel module, if the file exists.
 pub fn load(path: &str) -> Outcome {
     if Path::new(path).exists() {
         rustix::system::finit_module(File::open(path)?, &CString::default(), 0)?;
@@ -53,7 +54,7 @@ pub fn load(path: &str) -> Outcome {
     Ok(())
 }
 
-/// `lo` with a route for multicast, and the pair.
+/// Sets up `lo` with a route for multicast, and the pair.
 pub fn make() -> Outcome {
     up("lo")?;
     let route = [[2, 4, 0, 0, 254, 3, 253, 1].as_slice(), &[0; 4]].concat();
@@ -65,7 +66,7 @@ pub fn make() -> Outcome {
     make_pair()
 }
 
-/// The pair, both ends up, with addresses of both families.
+/// Creates the pair, both ends up, with addresses of both families.
 pub fn make_pair() -> Outcome {
     let [a, b] = ENDS;
     let mut peer = vec![0; 16];
@@ -78,7 +79,7 @@ pub fn make_pair() -> Outcome {
     attribute(&mut body, number::LINK_INFO, &info);
     ask(number::NEW_LINK, number::CREATE, &body)?;
     for (end, address) in ENDS.into_iter().zip(ADDRESSES) {
-        // Both ends are on one machine, so that every packet comes from an address of our own.
+        // Both ends are on one machine, so every packet comes from one of our own addresses.
         write(format!("/proc/sys/net/ipv4/conf/{end}/accept_local"), "1")?;
         write(format!("/proc/sys/net/ipv4/conf/{end}/rp_filter"), "0")?;
         write(format!("/proc/sys/net/ipv6/conf/{end}/accept_dad"), "0")?;
@@ -135,7 +136,7 @@ fn netlink() -> Result<OwnedFd, Errno> {
     socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
 }
 
-/// Asks the kernel for one thing, and waits for its word.
+/// Sends one request to the kernel, and waits for the answer.
 fn ask(kind: u16, flags: u16, body: &[u8]) -> Result<(), Errno> {
     let socket = netlink()?;
     let mut message = (16 + body.len() as u32).to_ne_bytes().to_vec();

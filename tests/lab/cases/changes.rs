@@ -1,4 +1,4 @@
-//! Interfaces that go down, vanish, come back, come late, or get another name; addresses and routes that come late.
+//! Interfaces that go down, are removed, created again, created late, or renamed; addresses and routes that come late.
 
 use std::time::{Duration, Instant};
 
@@ -10,23 +10,27 @@ use crate::network::{Host, address, bare_cable, cable, interface, named};
 use crate::peers::{Kind, PATIENCE, hear_exactly, hear_nothing, listen, peer, plain_sender};
 use crate::trial::{Case, Trial};
 
-/// How often an interface is made anew: more often than a socket may have groups (`igmp_max_memberships`, 20).
+/// How often an interface is created again: more often than a socket may have groups (`igmp_max_memberships`, 20).
 const TIMES: u32 = 25;
 
 pub fn cases() -> Vec<Case> {
     let case = |name, off, run| Case { name, off, run };
     let unapplied = "changes are not applied";
     vec![
-        case("changes/down-and-up-ipv4", "the group is left meanwhile", |trial| down_and_up(trial, Kind::V4)),
-        case("changes/down-and-up-ipv6-link-local", "the group is left meanwhile", |trial| {
+        case("changes/down-and-up-ipv4", "the group is left in between", |trial| down_and_up(trial, Kind::V4)),
+        case("changes/down-and-up-ipv6-link-local", "the group is left in between", |trial| {
             down_and_up(trial, Kind::LinkLocal)
         }),
-        case("changes/down-and-up-ipv6", "the group is left meanwhile", |trial| down_and_up(trial, Kind::SiteLocal)),
-        case("changes/made-anew-25-times-ipv4", unapplied, |trial| made_anew(trial, Kind::V4)),
-        case("changes/made-anew-25-times-ipv6-link-local", unapplied, |trial| made_anew(trial, Kind::LinkLocal)),
-        case("changes/made-anew-25-times-ipv6", unapplied, |trial| made_anew(trial, Kind::SiteLocal)),
-        case("changes/made-anew-with-all-places-taken", unapplied, made_anew_with_all_places_taken),
-        case("changes/made-anew-lets-nothing-else-in", "the other interface is joined, too", made_anew_lets_nothing_else_in),
+        case("changes/down-and-up-ipv6", "the group is left in between", |trial| down_and_up(trial, Kind::SiteLocal)),
+        case("changes/recreated-25-times-ipv4", unapplied, |trial| recreated(trial, Kind::V4)),
+        case("changes/recreated-25-times-ipv6-link-local", unapplied, |trial| recreated(trial, Kind::LinkLocal)),
+        case("changes/recreated-25-times-ipv6", unapplied, |trial| recreated(trial, Kind::SiteLocal)),
+        case("changes/recreated-at-the-group-limit", unapplied, recreated_at_the_group_limit),
+        case(
+            "changes/recreated-and-nothing-else-comes-in",
+            "the other interface is joined, too",
+            recreated_and_nothing_else_comes_in,
+        ),
         case("changes/appears-after-start-ipv4", unapplied, |trial| appears_after_start(trial, Kind::V4)),
         case("changes/appears-after-start-ipv6-link-local", unapplied, |trial| appears_after_start(trial, Kind::LinkLocal)),
         case("changes/appears-after-start-ipv6", unapplied, |trial| appears_after_start(trial, Kind::SiteLocal)),
@@ -35,11 +39,11 @@ pub fn cases() -> Vec<Case> {
         case("changes/sending-before-the-address", "a plain socket sends", sending_before_the_address),
         case("changes/renamed", unapplied, renamed),
         case("changes/default-route-comes-late-and-moves", unapplied, default_route),
-        case("changes/a-sender-goes-on-after-its-interface", "the old sender is used on", a_sender_goes_on),
+        case("changes/a-sender-continues-on-a-new-interface", "the old sender is used again", a_sender_continues),
     ]
 }
 
-/// A listener that is open for a port, and its book, with or without somebody who reads in it.
+/// A listener by port, and its memberships; changes are applied to them or not.
 struct Follower {
     listener: Listener<64>,
     links: Links,
@@ -48,7 +52,7 @@ struct Follower {
 }
 
 impl Follower {
-    /// On a host: a member of these, now or as soon as that is possible.
+    /// On a host: joins these memberships, at once or as soon as possible.
     fn new(trial: &Trial, host: &Host, memberships: &[Membership]) -> Self {
         host.within(|| {
             let group = memberships[0].group();
@@ -62,7 +66,7 @@ impl Follower {
         })
     }
 
-    /// Applies what has changed, until so many memberships wait for something.
+    /// Applies changes until this many memberships are pending.
     fn follow(&mut self, host: &Host, pending: usize) {
         let end = Instant::now() + PATIENCE;
         host.within(|| {
@@ -103,7 +107,7 @@ impl Cable {
         cable(0, (&self.sender, "eth0"), (&self.host, "eth0"));
     }
 
-    /// Both ends are deleted, and made anew with the same names: other interfaces to the kernel.
+    /// Deletes both ends, and creates them again with the same names: to the kernel these are other interfaces.
     fn replace(&self) {
         self.host.ip(&["link delete eth0"]);
         self.plug_in();
@@ -130,7 +134,7 @@ fn down_and_up(trial: &Trial, kind: Kind) {
     }
 }
 
-fn made_anew(trial: &Trial, kind: Kind) {
+fn recreated(trial: &Trial, kind: Kind) {
     let net = Cable::new();
     let mut follower = Follower::new(trial, &net.host, &[on_eth0(kind)]);
     for round in 0..=TIMES {
@@ -145,8 +149,8 @@ fn made_anew(trial: &Trial, kind: Kind) {
     hear_nothing(&mut follower.listener);
 }
 
-/// As many groups as the kernel grants: what is dead has to make room before what is new can come.
-fn made_anew_with_all_places_taken(trial: &Trial) {
+/// As many groups as the kernel allows: a lost membership must be left before a new one can be joined.
+fn recreated_at_the_group_limit(trial: &Trial) {
     let net = Cable::new();
     let groups: Vec<Group> = (1..=20).map(|number| Kind::V4.group_of(number)).collect();
     let memberships: Vec<_> = groups.iter().map(|group| Membership::any(*group).on(interface(0))).collect();
@@ -162,7 +166,7 @@ fn made_anew_with_all_places_taken(trial: &Trial) {
     }
 }
 
-fn made_anew_lets_nothing_else_in(trial: &Trial) {
+fn recreated_and_nothing_else_comes_in(trial: &Trial) {
     let (net, other) = (Cable::new(), Host::new("other"));
     cable(1, (&other, "eth0"), (&net.host, "eth1"));
     for kind in Kind::ALL {
@@ -173,7 +177,7 @@ fn made_anew_lets_nothing_else_in(trial: &Trial) {
         }
         net.replace();
         follower.follow(&net.host, 0);
-        // Other programs joined the group elsewhere, and another group here.
+        // Other programs join the group on another interface, and another group on this one.
         let _elsewhere = net.host.within(|| peer::Receiver::join(kind.group(), "eth1"));
         let _another = net.host.within(|| peer::Receiver::join(kind.group_of(2), "eth0"));
         other.send(kind.group(), &["by another interface"]);
@@ -231,7 +235,7 @@ fn listening_on_a_late_address(trial: &Trial) {
     }
 }
 
-/// No packet ever says that it comes from 0.0.0.0.
+/// No packet has the source 0.0.0.0.
 fn sending_before_the_address(trial: &Trial) {
     let net = Cable::unplugged();
     bare_cable((&net.sender, "eth0"), (&net.host, "eth0"));
@@ -254,11 +258,11 @@ fn sending_before_the_address(trial: &Trial) {
     assert_eq!((before, after), (Some(ErrorKind::NoAddress), None));
 }
 
-/// A name is what the user gave: the interface that has it now is the one that is meant.
+/// The user gave a name, so the interface that has the name now is used.
 fn renamed(trial: &Trial) {
     let (net, other) = (Cable::new(), Host::new("other"));
     cable(1, (&other, "eth0"), (&net.host, "eth1"));
-    // Twice: the second time they take their first names back.
+    // Twice: the second time they get their first names back.
     for (its, host) in [(&net.sender, &other), (&other, &net.sender)] {
         let mut followers = Kind::ALL.map(|kind| Follower::new(trial, &net.host, &[on_eth0(kind)]));
         for (kind, follower) in Kind::ALL.into_iter().zip(&mut followers) {
@@ -266,7 +270,7 @@ fn renamed(trial: &Trial) {
             host.send(kind.group(), &["by the other"]);
             hear_exactly(&mut follower.listener, &["before"]);
         }
-        // Each takes the other's name.
+        // Each gets the name of the other.
         for command in ["eth0 name spare", "eth1 name eth0", "spare name eth1"] {
             let (from, _) = command.split_once(' ').unwrap();
             net.host.ip(&[&format!("link set {from} down"), &format!("link set {command}")]);
@@ -307,8 +311,8 @@ fn default_route(trial: &Trial) {
     hear_exactly(&mut follower.listener, &["by eth1"]);
 }
 
-/// A sender is bound to the interface that it was made for. What it had not sent it gives back, for the next one.
-fn a_sender_goes_on(trial: &Trial) {
+/// A sender stays on the interface that it was created for. It returns the packets that it has not sent, for the next sender.
+fn a_sender_continues(trial: &Trial) {
     let net = Cable::new();
     for kind in Kind::ALL {
         let options = SendOptions::new().interface(named("eth0"));

@@ -1,4 +1,4 @@
-//! The documented API while interfaces come and go: its listeners see to their memberships themselves.
+//! The handle-based API while interfaces come and go: its listeners keep their memberships without help.
 
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -13,22 +13,22 @@ use crate::trial::{Case, Trial, helper};
 
 pub fn cases() -> Vec<Case> {
     let case = |name, off, run| Case { name, off, run };
-    let dead = "the interface is named by its index, which dies with it";
-    let early = "the interface is named by an index that it might get";
+    let dead = "the interface is given by its index, which a new one does not have";
+    let early = "the interface is given by an index that it might get";
     vec![
-        case("changes/documented-listener-ipv4", dead, |trial| made_anew(trial, Kind::V4, listener)),
-        case("changes/documented-listener-ipv6-link-local", dead, |trial| made_anew(trial, Kind::LinkLocal, listener)),
-        case("changes/documented-listener-ipv6", dead, |trial| made_anew(trial, Kind::SiteLocal, listener)),
-        case("changes/documented-packets-ipv4", dead, |trial| made_anew(trial, Kind::V4, packets)),
-        case("changes/documented-packets-ipv6-link-local", dead, |trial| made_anew(trial, Kind::LinkLocal, packets)),
-        case("changes/documented-function-ipv4", dead, |trial| made_anew(trial, Kind::V4, function)),
+        case("changes/documented-listener-ipv4", dead, |trial| recreated(trial, Kind::V4, listener)),
+        case("changes/documented-listener-ipv6-link-local", dead, |trial| recreated(trial, Kind::LinkLocal, listener)),
+        case("changes/documented-listener-ipv6", dead, |trial| recreated(trial, Kind::SiteLocal, listener)),
+        case("changes/documented-packets-ipv4", dead, |trial| recreated(trial, Kind::V4, packets)),
+        case("changes/documented-packets-ipv6-link-local", dead, |trial| recreated(trial, Kind::LinkLocal, packets)),
+        case("changes/documented-function-ipv4", dead, |trial| recreated(trial, Kind::V4, function)),
         case("changes/documented-listener-before-its-interface", early, |trial| before_its_interface(trial, listener)),
         case("changes/documented-packets-before-their-interface", early, |trial| before_its_interface(trial, packets)),
         case("changes/documented-listener-before-the-network", "the route never comes", before_the_network),
     ]
 }
 
-/// A program that listens by the documented API until the ear is gone, and tells what it hears.
+/// A program that listens with the handle-based API until the channel is closed, and sends each packet to it.
 type Program = fn(ListenOptions, &Poller, Sender<Vec<u8>>);
 
 fn listener(options: ListenOptions, poller: &Poller, heard: Sender<Vec<u8>>) {
@@ -60,7 +60,7 @@ fn function(options: ListenOptions, _poller: &Poller, heard: Sender<Vec<u8>>) {
     listen_with(tell, options).unwrap();
 }
 
-/// Runs the program on a host, in a thread that outlives nobody: the lab ends, and it with it.
+/// Runs the program on a host, in a thread that runs until the lab ends.
 fn start(host: &'static Host, program: Program, group: Group, interface: Interface) -> Receiver<Vec<u8>> {
     let (heard, ear) = channel();
     let listening = move || {
@@ -78,12 +78,12 @@ fn hear(ear: &Receiver<Vec<u8>>, expected: &str) {
     assert_eq!(String::from_utf8(heard).unwrap(), expected);
 }
 
-/// Two hosts that are never let go, since a thread stays on one of them: the namespaces end with the lab.
+/// Two hosts that are never dropped, since a thread stays on one of them. Their namespaces end with the lab.
 fn hosts() -> (&'static Host, &'static Host) {
     (Box::leak(Box::new(Host::new("sender"))), Box::leak(Box::new(Host::new("host"))))
 }
 
-fn made_anew(trial: &Trial, kind: Kind, program: Program) {
+fn recreated(trial: &Trial, kind: Kind, program: Program) {
     let (sender, host) = hosts();
     cable(0, (sender, "eth0"), (host, "eth0"));
     let index = host.within(|| crate::common::link::index_of("eth0"));
@@ -113,7 +113,7 @@ fn before_its_interface(trial: &Trial, program: Program) {
     }
 }
 
-/// No interface is named, and there is no route yet: what a device is like when it boots.
+/// No interface is named, and there is no route yet, as on a device that boots.
 fn before_the_network(trial: &Trial) {
     let (sender, host) = hosts();
     let ear = start(host, listener, Kind::V4.group(), Interface::Default);

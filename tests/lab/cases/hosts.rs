@@ -1,4 +1,4 @@
-//! Two hosts at one cable: both directions, both families, our side against our side and against Python and socat.
+//! Two hosts on one cable: both directions, both families, this crate with itself, with Python and with socat.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub fn two_hosts() -> (Host, Host) {
     (a, b)
 }
 
-/// The interface by which a case sends: the right one, or one that leads nowhere.
+/// The interface that a case sends on: the right one, or one that leads nowhere.
 fn mouth(trial: &Trial) -> Interface {
     trial.pick(interface(0), Interface::LOOPBACK)
 }
@@ -60,13 +60,13 @@ fn ours_to_ours(trial: &Trial, kind: Kind) {
         let mut listener = listen(receiver, group, ear(trial));
         for payload in peer::payloads() {
             sender.send(group, &[&payload]);
-            assert!(hear(&mut listener) == payload, "{} bytes came otherwise", payload.len());
+            assert!(hear(&mut listener) == payload, "{} bytes arrived changed", payload.len());
         }
         hear_nothing(&mut listener);
     }
 }
 
-/// What leaves as one buffer comes in as the packets that it was made of.
+/// What leaves as one buffer arrives as the single packets.
 fn batches_to_coalesced(trial: &Trial) {
     let (a, b) = two_hosts();
     let packets: Vec<Vec<u8>> = (0..200_u16).map(|number| [&number.to_be_bytes()[..], &[7; 500]].concat()).collect();
@@ -90,11 +90,11 @@ fn batches_to_coalesced(trial: &Trial) {
                 _ => std::thread::sleep(Duration::from_millis(1)),
             }
         }
-        assert!(heard == packets, "they came otherwise");
+        assert!(heard == packets, "they arrived changed or in another order");
     }
 }
 
-/// The documented API, without any interface named: the routing table leads to the cable.
+/// The handle-based API without an interface: the routing table leads to the cable.
 fn compat_to_compat(trial: &Trial) {
     let (a, b) = two_hosts();
     let interface = trial.pick(Interface::Default, Interface::LOOPBACK);
@@ -133,7 +133,7 @@ fn we_hear_python(trial: &Trial, kind: Kind) {
     let mut python = a.within(|| peer::Sender::start(group, "eth0", &source));
     for payload in peer::payloads() {
         python.send(&payload);
-        assert!(hear(&mut listener) == payload, "{} bytes came otherwise", payload.len());
+        assert!(hear(&mut listener) == payload, "{} bytes arrived changed", payload.len());
     }
     hear_nothing(&mut listener);
 }
@@ -148,8 +148,8 @@ fn python_hears_us(trial: &Trial, kind: Kind) {
             options.packets(group, [&payload]).unwrap().step().unwrap();
         });
         let seen = python.next();
-        assert!(seen.payload == payload, "{} bytes came otherwise", payload.len());
-        // An address of the interface that it left on, the documented hop limit, and the class that was asked for.
+        assert!(seen.payload == payload, "{} bytes arrived changed", payload.len());
+        // An address of the interface that it left on, the default hop limit, and the class that was set.
         let expected_source = match kind {
             Kind::V4 => "10.0.0.1",
             Kind::LinkLocal => "fe80::1",

@@ -1,4 +1,4 @@
-//! A host with two interfaces on separate segments: what comes in by which, and what leaves by which.
+//! A host with two interfaces on separate segments: what comes in on each, and what leaves on each.
 
 use std::net::UdpSocket;
 
@@ -11,7 +11,7 @@ use crate::trial::{Case, Trial};
 pub fn cases() -> Vec<Case> {
     let case = |name, off, run| Case { name, off, run };
     let both = "both interfaces are joined";
-    let one = "eth0 alone is joined instead of all";
+    let one = "only eth0 is joined instead of all";
     let other = "eth0 is named instead of eth1";
     vec![
         case("interfaces/joined-on-one-ipv4", both, |trial| joined_on_one(trial, Kind::V4, false)),
@@ -31,7 +31,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// A host in the middle of two segments: `left` is at its `eth0`, `right` at its `eth1`.
+/// A host between two segments: `left` is at its `eth0`, `right` at its `eth1`.
 struct Middle {
     middle: Host,
     left: Host,
@@ -55,7 +55,7 @@ impl Middle {
 fn joined_on_one(trial: &Trial, kind: Kind, by_port: bool) {
     let net = Middle::new();
     let group = kind.group();
-    // Another program joins on both, so that the host takes everything in.
+    // Another program joins on both, so that the host receives everything.
     let _others = ["eth0", "eth1"].map(|interface| net.middle.within(|| peer::Receiver::join(group, interface)));
     for (joined, expected) in [(0, "from the left"), (1, "from the right")] {
         let membership = Membership::any(group);
@@ -85,7 +85,7 @@ fn all_hears_each_once(trial: &Trial, kind: Kind) {
     hear_exactly(&mut listener, &["from the left", "from the right"]);
 }
 
-/// A packet that arrives by two interfaces is two packets: to hide that would be to guess.
+/// A packet that arrives on two interfaces counts as two: the crate does not guess.
 fn all_on_one_segment(trial: &Trial) {
     let (sender, host) = (Host::new("sender"), Host::new("host"));
     let switch = switch("mcast_snooping 0", &[&sender, &host]);
@@ -104,7 +104,7 @@ fn egress_as_chosen(trial: &Trial, kind: Kind) {
     let index = net.middle.within(|| crate::common::link::index_of("eth1"));
     let ways = [named("eth1"), Interface::Index(index), Interface::Address(kind.address(1, 1))];
     for way in ways {
-        // The link-local address is that of both interfaces.
+        // Both interfaces have the same link-local address.
         if kind == Kind::LinkLocal && matches!(way, Interface::Address(_)) {
             continue;
         }
@@ -124,14 +124,14 @@ fn egress_by_routing_table(trial: &Trial) {
         net.middle.send_with(SendOptions::new(), kind.group(), &["by the table"]);
         let seen = right.next();
         assert_eq!((&*seen.payload, seen.source), (&b"by the table"[..], kind.address(1, 1).to_string()));
-        // The same table says where to listen.
+        // The same routing table decides where to listen.
         let mut listener = listen(&net.middle, kind.group(), Interface::Default);
         net.send_from_both(kind.group());
         hear_exactly(&mut listener, &["from the right"]);
     }
 }
 
-/// Groups of other programs on the same port, and unicast: Linux would hand over all of it.
+/// Groups of other programs on the same port, and unicast: Linux would deliver all of it.
 fn nothing_that_was_not_joined(trial: &Trial) {
     let net = Middle::new();
     for kind in [Kind::V4, Kind::SiteLocal] {
@@ -165,7 +165,7 @@ fn wildcard(group: Group) -> &'static str {
     if group.family() == Family::V4 { "0.0.0.0" } else { "::" }
 }
 
-/// What everybody writes first: bound to the port, joined to the group.
+/// A plain socket, as in most programs: bound to the port, joined to the group.
 fn plain_socket(group: Group) -> UdpSocket {
     use rustix::net::{AddressFamily, SocketType, bind, socket, sockopt};
     let family = if group.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };

@@ -17,13 +17,13 @@ const MANY: u16 = 2_000;
 pub fn cases() -> Vec<Case> {
     let case = |name, off, run| Case { name, off, run };
     vec![
-        case("many/the-21st-group", "one of the 20 is left before", the_21st_group),
+        case("many/the-21st-group", "one of the 20 is left first", the_21st_group),
         case("many/the-21st-group-with-a-higher-limit", "the limit stays", a_higher_limit),
-        case("many/the-11th-source", "one of the 10 is left before", the_11th_source),
+        case("many/the-11th-source", "one of the 10 is left first", the_11th_source),
         case("many/the-limit-of-ipv6", "the limit is raised", the_limit_of_ipv6),
         case("many/2000-listeners-in-one-poller-ipv4", "one is not registered", |trial| one_poller(trial, Kind::V4)),
         case("many/2000-listeners-in-one-poller-ipv6", "one is not registered", |trial| one_poller(trial, Kind::SiteLocal)),
-        case("many/2000-listeners-hear-their-own-group-alone", "one joined its neighbour's, too", own_group_alone),
+        case("many/2000-listeners-hear-only-their-own-group", "one joined its neighbour's, too", own_group_alone),
     ]
 }
 
@@ -31,7 +31,7 @@ fn membership(kind: Kind, number: u16) -> Membership {
     Membership::any(kind.group_of(number)).on(interface(0))
 }
 
-/// A listener for all groups of the port, that has joined the groups from 1 to this one.
+/// A listener by port that has joined the groups 1 to this one.
 fn with_groups(host: &Host, kind: Kind, count: u16) -> Listener<64> {
     host.within(|| {
         let mut listener = ListenOptions::new().open(kind.group().port(), kind.group().family()).unwrap();
@@ -52,7 +52,7 @@ fn the_21st_group(trial: &Trial) {
     assert_eq!(error.kind(), ErrorKind::LimitReached);
     let said = "join 239.1.0.21 on eth0: group limit reached (net.ipv4.igmp_max_memberships), set to 20";
     assert_eq!(error.to_string(), said);
-    // The 20 are as they were.
+    // The 20 groups did not change.
     for number in 1..=21 {
         a.send(Kind::V4.group_of(number), &[number.to_string()]);
     }
@@ -92,7 +92,7 @@ fn the_11th_source(trial: &Trial) {
     hear_exactly(&mut listener, &["from the first"]);
 }
 
-/// IPv6 has no limit of its own: the memory for options is one.
+/// IPv6 has no limit of groups; the memory for options is the limit.
 fn the_limit_of_ipv6(trial: &Trial) {
     let (_a, b) = two_hosts();
     b.set("net/core/optmem_max", trial.pick("20480", "204800"));
@@ -105,7 +105,7 @@ fn the_limit_of_ipv6(trial: &Trial) {
     assert!(error.to_string().ends_with("group limit reached (net.core.optmem_max), set to 20480"), "{error}");
 }
 
-/// Each on its own group, all of one port.
+/// Each on its own group, all on one port.
 fn listeners(host: &Host, kind: Kind) -> Vec<Listener<64>> {
     host.within(|| (0..MANY).map(|number| Listener::bind(membership(kind, number)).unwrap()).collect())
 }
@@ -147,7 +147,7 @@ fn one_poller(trial: &Trial, kind: Kind) {
     assert_eq!(served, vec![1; listeners.len()], "each once");
 }
 
-/// To a group and its neighbour: whoever hears both is not alone.
+/// Sends to a group and its neighbour: no listener may receive both.
 fn own_group_alone(trial: &Trial) {
     let (a, b) = two_hosts();
     let mut listeners = listeners(&b, Kind::V4);
@@ -159,5 +159,5 @@ fn own_group_alone(trial: &Trial) {
     hear_exactly(&mut listeners[1_234], &["239.1.4.210"]);
     hear_exactly(&mut listeners[1_235], &["239.1.4.211"]);
     let silent = listeners.iter_mut().all(|listener| listener.recv().unwrap() == Received::Empty);
-    assert!(silent, "somebody else heard it, too");
+    assert!(silent, "another listener received it, too");
 }

@@ -13,7 +13,7 @@ mod wire;
 
 use crate::trial::Case;
 
-/// All of them, in their order.
+/// All cases, in their order.
 pub fn all() -> impl Iterator<Item = Case> {
     let groups = [
         hosts::cases,

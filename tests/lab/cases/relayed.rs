@@ -1,5 +1,5 @@
-//! A link that loses, doubles, reorders, corrupts and delays. What arrives is exactly what its plan says, and what the listener counts
-//! adds up with it; nothing that was corrupted is ever handed out.
+//! A link that loses, duplicates, reorders, corrupts and delays packets. Exactly the packets of its plan arrive, the listener's
+//! counters agree, and the listener never returns a corrupted packet.
 
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ fn anything(random: &mut Random) -> Fate {
     }
 }
 
-/// A packet of this number: long ones and short ones, which the kernel checks in different places, and each with bytes of its own.
+/// The packet with this number. Long and short ones, which the kernel checks in different places; each with different bytes.
 fn packet(seed: u64, number: usize) -> Vec<u8> {
     let mut random = Random(seed << 32 | number as u64);
     let length = if random.below(2) == 0 { 4 + random.below(60) } else { 100 + random.below(1300) };
@@ -63,7 +63,7 @@ fn packet(seed: u64, number: usize) -> Vec<u8> {
     bytes
 }
 
-/// One in three packets meets a fate other than passing.
+/// One in three packets does not just pass.
 fn plan_of(seed: u64, fate: fn(&mut Random) -> Fate) -> Vec<Fate> {
     let mut random = Random(seed);
     (0..COUNT).map(|_| if random.below(3) == 0 { fate(&mut random) } else { Fate::Pass }).collect()
@@ -78,7 +78,7 @@ struct Link {
 }
 
 impl Link {
-    /// The link does what is planned, or, in a proof, something else.
+    /// The link follows the plan, or, in a proof, does something else.
     fn new(kind: Kind, executed: Vec<Fate>, mended: bool) -> Self {
         let (sender, receiver) = (Host::new("sender"), Host::new("receiver"));
         let relay = Relay::start(&sender, &receiver, kind.group().port(), executed, mended);
@@ -87,7 +87,7 @@ impl Link {
         Self { sender, receiver, listener, _relay: relay }
     }
 
-    /// How many datagrams the receiver's kernel has refused for their checksum.
+    /// How many datagrams the receiver's kernel has dropped because of their checksum.
     fn checksum_errors(&self, kind: Kind) -> usize {
         self.receiver.within(|| match kind {
             Kind::V4 => {
@@ -117,25 +117,25 @@ fn relayed(trial: &Trial, kind: Kind, seed: u64, fate: fn(&mut Random) -> Fate) 
     let plan = plan_of(seed, fate);
     let corrupted = plan.iter().filter(|fate| matches!(fate, Fate::Corrupt(_))).count();
     let expected = arrivals(&plan);
-    // Where a proof lets the link be perfect, unless it is about checksums.
+    // In a proof the link is perfect, unless the case is about checksums.
     let executed = if trial.works() || corrupted > 0 { plan } else { vec![Fate::Pass; COUNT] };
     let mut link = Link::new(kind, executed, !trial.works());
     link.send(kind, (0..COUNT).map(|number| packet(seed, number)).collect());
     let mut heard = Vec::new();
     while let Some(bytes) = next_within(&mut link.listener, if heard.len() < expected.len() { PATIENCE } else { QUIET }) {
         let number = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
-        assert!(bytes == packet(seed, number), "a corrupted packet was handed out");
+        assert!(bytes == packet(seed, number), "the listener returned a corrupted packet");
         heard.push(number);
     }
     assert!(heard == expected, "{} came, {} were expected, or in another order", heard.len(), expected.len());
-    // The ledger: all that came is counted as received, and all that the checksum refused is known.
+    // The ledger: all that came is counted as received, and all that was dropped for its checksum is known.
     let counters = link.listener.counters();
     assert_eq!(
         (counters.received, counters.rejected, counters.truncated, counters.foreign),
         (expected.len() as u64, 0, 0, 0)
     );
     assert_eq!(link.checksum_errors(kind), corrupted);
-    // Those that were found out only when they were read: the others were never queued.
+    // Only those that were found corrupted when they were read: the others were never queued.
     assert!(counters.dropped.unwrap() <= corrupted as u64, "{counters:?}");
 }
 

@@ -1,4 +1,4 @@
-//! Three hosts in a row, with a multicast router in the middle (smcroute): what crosses it, and what stays, by time to live.
+//! Three hosts in a row, with a multicast router in the middle (smcroute): which packets it forwards, by time to live.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use crate::network::{Host, cable, interface};
 use crate::peers::{Kind, Process, complaints, hear_exactly, hear_nothing, join, listen, peer};
 use crate::trial::{Case, Trial};
 
-/// The scopes of the document's table.
+/// The scopes by name.
 const SCOPES: [(&str, Ttl); 6] = [
     ("host", Ttl::HOST),
     ("subnet", Ttl::SUBNET),
@@ -39,7 +39,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// A sender, a router that forwards the lab's groups, and a receiver; its daemon runs as long as it lives.
+/// A sender, a router that forwards the lab's groups, and a receiver. The router's daemon runs until this is dropped.
 struct Row {
     _daemon: Process,
     sender: Host,
@@ -48,12 +48,12 @@ struct Row {
 }
 
 impl Row {
-    /// The router forwards packets of IPv4 whose TTL is above the threshold when they come in: the kernel's rule.
+    /// The router forwards IPv4 packets whose TTL is above the threshold when they come in; this is the kernel's rule.
     fn new(threshold: u8) -> Self {
         let (sender, router, receiver) = (Host::new("sender"), Host::new("router"), Host::new("receiver"));
         cable(0, (&sender, "eth0"), (&router, "eth0"));
         cable(1, (&receiver, "eth0"), (&router, "eth1"));
-        // So that they would find the way back.
+        // For the way back.
         receiver.ip(&["route add default via 10.0.1.2", "route add default via fd00:1::2"]);
         router.set("net/ipv4/ip_forward", "1");
         router.set("net/ipv6/conf/all/forwarding", "1");
@@ -85,13 +85,13 @@ impl Row {
 fn the_default_stays(trial: &Trial, kind: Kind) {
     let row = Row::new(1);
     let mut listener = listen(&row.receiver, kind.group(), interface(0));
-    // Without a word about it: 1 is the default.
+    // Without the option: 1 is the default.
     match trial.works() {
         true => row.sender.send(kind.group(), &["stays"]),
         false => row.send(kind, Ttl::SITE, "stays"),
     }
     hear_nothing(&mut listener);
-    // It would have come: the way is open.
+    // It would have come: the router forwards.
     row.send(kind, Ttl::new(2), "crosses");
     hear_exactly(&mut listener, &["crosses"]);
 }
@@ -103,7 +103,7 @@ fn a_site_crosses(trial: &Trial, kind: Kind) {
     row.send(kind, trial.pick(Ttl::SITE, Ttl::SUBNET), "crosses");
     hear_exactly(&mut listener, &["crosses"]);
     let seen = python.next();
-    // The router took one off.
+    // The router subtracted one.
     assert_eq!((seen.hops, seen.source), (31, kind.address(0, 1).to_string()));
 }
 
@@ -116,7 +116,7 @@ fn no_threshold(trial: &Trial, kind: Kind) {
     row_of_scopes(&Row::new(1), kind, trial.pick(None, Some(Ttl::SUBNET)), &expected);
 }
 
-/// Sends one packet with each scope, or with one for all, and hears which of them cross.
+/// Sends one packet with each scope, or one scope for all, and checks which of them cross.
 fn row_of_scopes(row: &Row, kind: Kind, ttl_of_all: Option<Ttl>, expected: &[&str]) {
     let mut listener = listen(&row.receiver, kind.group(), interface(0));
     for (name, ttl) in SCOPES {
@@ -138,7 +138,7 @@ fn a_source_across(trial: &Trial) {
     }
 }
 
-/// However large its hop limit is, and though the router has a route for it.
+/// With any hop limit, and although the router has a route for it.
 fn link_local_stays(trial: &Trial) {
     let row = Row::new(1);
     let kind = trial.pick(Kind::LinkLocal, Kind::SiteLocal);

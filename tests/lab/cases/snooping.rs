@@ -1,5 +1,5 @@
-//! A switch that snoops: it forwards a group only to ports from which it hears reports, and it asks again and again. A membership has
-//! to outlive its questions.
+//! A switch with snooping: it forwards a group only to ports that report it, and it sends queries all the time. A membership must
+//! survive these queries.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::network::{Host, interface, switch};
 use crate::peers::{Kind, PATIENCE, hear_exactly, hear_nothing, join, listen};
 use crate::trial::{Case, Trial};
 
-/// Questions come every second, and a port is forgotten 2.5 seconds after its last answer. (`ip-link(8)` counts in hundredths.)
+/// A query comes every second, and a port is removed 2.5 seconds after its last answer. (`ip-link(8)` counts in hundredths.)
 const QUERY_INTERVAL: Duration = Duration::from_secs(1);
 const OPTIONS: &str = "mcast_snooping 1 mcast_igmp_version 3 mcast_mld_version 2 mcast_query_interval 100 \
     mcast_query_response_interval 20 mcast_membership_interval 250 mcast_startup_query_interval 100 mcast_startup_query_count 2 \
@@ -25,11 +25,11 @@ pub fn cases() -> Vec<Case> {
         case("snooping/outlives-five-queries-ipv6", silent, |trial| outlives_queries(trial, Kind::SiteLocal)),
         case("snooping/a-source-outlives-five-queries", silent, a_source_outlives_queries),
         case("snooping/leaving-stops-the-traffic", "the listener is kept", leaving_stops_the_traffic),
-        case("snooping/who-did-not-join-is-not-bothered", "the bystander joined, too", a_bystander_is_not_bothered),
+        case("snooping/nothing-for-those-who-did-not-join", "the bystander joined, too", nothing_for_a_bystander),
     ]
 }
 
-/// A sender, a listener and a bystander at a switch that has begun to forward by what it heard.
+/// A sender, a listener and a bystander at a switch that already forwards by reports.
 struct Segment {
     switch: Host,
     sender: Host,
@@ -41,9 +41,9 @@ impl Segment {
     fn new() -> Self {
         let (sender, listener, bystander) = (Host::new("sender"), Host::new("listener"), Host::new("bystander"));
         let switch = switch(OPTIONS, &[&sender, &listener, &bystander]);
-        // A querier without an address of its own is none to IPv6 hosts.
+        // IPv6 hosts ignore a querier without an address.
         switch.ip(&["addr add 10.0.0.100/24 dev bridge", "addr add fe80::100/64 dev bridge nodad"]);
-        // Later than its intervals, since it floods for one of them from now on.
+        // After the intervals are set, since the switch forwards to all ports for one of them from now on.
         switch.ip(&["link set bridge type bridge mcast_querier 1"]);
         std::thread::sleep(QUERY_INTERVAL / 2);
         Self { switch, sender, listener, bystander }
@@ -60,7 +60,7 @@ impl Segment {
     }
 }
 
-/// Lets nothing out that tells of memberships.
+/// Drops all outgoing reports of memberships.
 fn silence(host: &Host) {
     for command in [
         "nft add table inet lab",
@@ -75,7 +75,7 @@ fn silence(host: &Host) {
 fn outlives_queries(trial: &Trial, kind: Kind) {
     let net = Segment::new();
     let mut listener = listen(&net.listener, kind.group(), interface(0));
-    wait_until("the switch has heard of it", || net.forwards(kind));
+    wait_until("the switch knows the group", || net.forwards(kind));
     if !trial.works() {
         silence(&net.listener);
     }
@@ -91,13 +91,13 @@ fn outlives_queries(trial: &Trial, kind: Kind) {
     assert!(net.forwards(kind));
 }
 
-/// The switch hears of the source, too, and answers must name it.
+/// The switch also learns the source, and answers must name it.
 fn a_source_outlives_queries(trial: &Trial) {
     let net = Segment::new();
     for kind in [Kind::V4, Kind::SiteLocal] {
         let membership = Membership::source(kind.group(), kind.address(0, 1)).on(interface(0));
         let mut listener = join(&net.listener, membership);
-        wait_until("the switch has heard of it", || net.forwards(kind));
+        wait_until("the switch knows the group", || net.forwards(kind));
         if !trial.works() {
             silence(&net.listener);
         }
@@ -108,12 +108,12 @@ fn a_source_outlives_queries(trial: &Trial) {
     }
 }
 
-/// The switch forgets the port, so that the link is spared.
+/// The switch removes the port, so that no more traffic uses the link.
 fn leaving_stops_the_traffic(trial: &Trial) {
     let net = Segment::new();
     for kind in Kind::ALL {
         let mut listener = Some(listen(&net.listener, kind.group(), interface(0)));
-        wait_until("the switch has heard of it", || net.forwards(kind));
+        wait_until("the switch knows the group", || net.forwards(kind));
         if trial.works() {
             listener = None;
         }
@@ -126,15 +126,15 @@ fn leaving_stops_the_traffic(trial: &Trial) {
     }
 }
 
-/// What arrives at the bystander's interface is counted by the kernel.
-fn a_bystander_is_not_bothered(trial: &Trial) {
+/// The kernel counts what arrives at the bystander's interface.
+fn nothing_for_a_bystander(trial: &Trial) {
     let net = Segment::new();
     let kind = Kind::V4;
     let mut listener = listen(&net.listener, kind.group(), interface(0));
-    wait_until("the switch has heard of it", || net.forwards(kind));
+    wait_until("the switch knows the group", || net.forwards(kind));
     let mut nosy = (!trial.works()).then(|| {
         let nosy = listen(&net.bystander, kind.group(), interface(0));
-        wait_until("the switch has heard of it", || net.forwards_to("port2", kind));
+        wait_until("the switch knows the group", || net.forwards_to("port2", kind));
         nosy
     });
     let received = || -> u64 {
@@ -151,7 +151,7 @@ fn a_bystander_is_not_bothered(trial: &Trial) {
         assert!(next_within(&mut listener, PATIENCE).is_some());
     }
     let bytes = received() - before;
-    assert!(bytes < 10_000, "{bytes} bytes came to who did not ask for them");
+    assert!(bytes < 10_000, "{bytes} bytes came to a host that did not join");
     hear_nothing(&mut listener);
     drop(nosy.take());
 }

@@ -25,7 +25,7 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
-/// Two senders with the numbers 1 and 2 and a listener, on one switch that floods.
+/// Two senders with the numbers 1 and 2, and a listener, on one switch that forwards to all ports.
 struct Segment {
     _switch: Host,
     first: Host,
@@ -51,7 +51,7 @@ fn any(kind: Kind) -> Membership {
     Membership::any(kind.group()).on(interface(0))
 }
 
-/// The sender of this number alone.
+/// A membership for only the sender with this number.
 fn from(kind: Kind, number: u8) -> Membership {
     Membership::source(kind.group(), kind.address(0, number)).on(interface(0))
 }
@@ -74,7 +74,7 @@ fn several_and_one_left(trial: &Trial, kind: Kind) {
     }
     net.send(kind, "both");
     net.listener.within(|| listener.leave(&from(kind, 1)).unwrap());
-    // A datagram of a source that was left may have been queued before: all that follows is of the other.
+    // A datagram of the source that was left may still be queued; all later ones are from the other.
     net.send(kind, "one");
     hear_exactly(&mut listener, &["first both", "second both", "second one"]);
 }
@@ -92,7 +92,7 @@ fn blocked_and_unblocked(trial: &Trial, kind: Kind) {
     hear_exactly(&mut listener, &["first open", "second open", "second blocked", "first again", "second again"]);
 }
 
-/// The same on a listener that is open for all groups of a port: each group has its own sources.
+/// The same with a listener by port: each group has its own sources.
 fn by_port(trial: &Trial, kind: Kind) {
     let net = Segment::new();
     let (one, other) = (kind.group(), kind.group_of(2));
@@ -108,7 +108,7 @@ fn by_port(trial: &Trial, kind: Kind) {
     hear_exactly(&mut listener, &["first to one", "second to the other"]);
 }
 
-/// What others join does not widen what a listener hears: neither those of this program nor of any.
+/// What other listeners join, in this program or another, does not change what a listener receives.
 fn beside_a_listener_to_any(trial: &Trial) {
     let net = Segment::new();
     for kind in Kind::ALL {
@@ -133,7 +133,7 @@ fn the_kinds_do_not_mix(trial: &Trial) {
             )
         });
         assert_eq!(mixed, (Some(ErrorKind::MixedSources), None));
-        // The refusal left it as it was.
+        // The error did not change the listener.
         net.send(kind, "x");
         hear_exactly(&mut listener, &["first x", "second x"]);
     }

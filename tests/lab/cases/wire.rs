@@ -1,4 +1,4 @@
-//! What goes over the wire when we join and leave: IGMPv3 (RFC 3376) and MLDv2 (RFC 3810), as tshark reads them at the other end.
+//! What is on the wire when we join and leave: IGMPv3 (RFC 3376) and MLDv2 (RFC 3810), as tshark reads it at the other end.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ pub fn cases() -> Vec<Case> {
         ),
         both(
             ["wire/igmp-queries-are-answered", "wire/mld-queries-are-answered"],
-            "nobody asks",
+            "no query is sent",
             [|trial| queries_are_answered(trial, Kind::V4), |trial| queries_are_answered(trial, Kind::SiteLocal)],
         ),
     ]
@@ -48,7 +48,7 @@ pub fn cases() -> Vec<Case> {
     .collect()
 }
 
-/// The types of group records: RFC 3376, section 4.2.12, and RFC 3810, section 5.2.12, number them alike.
+/// The types of group records: RFC 3376, section 4.2.12, and RFC 3810, section 5.2.12, use the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Record {
     IsInclude = 1,
@@ -59,7 +59,7 @@ enum Record {
     BlockOld = 6,
 }
 
-/// A host that reports, and another one that reads along.
+/// A host that sends reports, and another that captures them.
 struct Wire {
     reporter: Host,
     reader: Host,
@@ -70,7 +70,7 @@ struct Wire {
 impl Wire {
     fn new(kind: Kind) -> Self {
         let (reporter, reader) = two_hosts();
-        // Linux reports all groups when a link-local address comes, and once more within a second: those joined since, too.
+        // When it gets a link-local address, Linux reports all groups, and again within a second, with those joined since.
         let settled = Instant::now() + Duration::from_millis(1_500);
         let fields: &[&str] = match kind {
             Kind::V4 => &["ip.dst", "ip.ttl", "ip.opt.ra", "igmp.type", "igmp.record_type", "igmp.maddr", "igmp.saddr"],
@@ -86,7 +86,7 @@ impl Wire {
         };
         let filter = match kind {
             Kind::V4 => "igmp and src host 10.0.0.1",
-            // MLD comes behind a hop-by-hop option.
+            // MLD follows a hop-by-hop option.
             _ => "ip6 proto 0 and src host fe80::1",
         };
         let capture = Tshark::start(&reader, &reporter, filter, fields);
@@ -94,13 +94,13 @@ impl Wire {
         Self { reporter, reader, capture, kind }
     }
 
-    /// The next report of our group: its record's type and sources. What it looks like otherwise must be as the RFC says.
+    /// The next report of our group: the type and the sources of its record. Its other fields must be as in the RFC.
     fn report(&self) -> (u8, Vec<IpAddr>) {
         let group = self.kind.group().address().to_string();
         let end = Instant::now() + PATIENCE;
         loop {
             let fields = self.capture.next(end.saturating_duration_since(Instant::now())).expect("no report came");
-            // A report of several groups at once has several of each, and sources of our group alone: the others have none.
+            // A report of several groups has several types and groups, but only sources of our group: the others have none.
             let Some(place) = fields[5].split(',').position(|address| address == group) else { continue };
             let (to, kind) = if self.kind == Kind::V4 { ("224.0.0.22", "0x22") } else { ("ff02::16", "143") };
             assert_eq!((&*fields[0], &*fields[1], &*fields[3]), (to, "1", kind), "destination, hop limit, type");
@@ -111,8 +111,8 @@ impl Wire {
         }
     }
 
-    /// The report of a change is sent as often as the robustness variable says, which is 2, with up to a second between (RFC 3376,
-    /// sections 5.1 and 8.11; RFC 3810, sections 6.1 and 9.11). Answers to queries are sent once.
+    /// A report of a change is sent twice (the robustness variable), at most one second apart (RFC 3376, sections 5.1 and 8.11;
+    /// RFC 3810, sections 6.1 and 9.11). An answer to a query is sent once.
     #[track_caller]
     fn expect(&self, record: Record, sources: &[IpAddr]) {
         let times = if matches!(record, IsInclude | IsExclude) { 1 } else { 2 };
@@ -131,7 +131,7 @@ impl Wire {
         Membership::source(self.kind.group(), source).on(interface(0))
     }
 
-    /// Two addresses that sources could have.
+    /// Two possible addresses of sources.
     fn sources(&self) -> [IpAddr; 2] {
         [7, 8].map(|number| self.kind.address(0, number))
     }
@@ -198,7 +198,7 @@ fn block_and_unblock(trial: &Trial, kind: Kind) {
     wire.expect(AllowNew, &[first]);
 }
 
-/// A general query, as a router sends it.
+/// Sends a general query, as a router does.
 const QUERY: &str = r#"
 import socket, struct, sys
 index = socket.if_nametoindex("eth0")

@@ -1,7 +1,7 @@
-//! Joins one group, waits, prints the payloads that begin with one prefix, a line each, and ends after some. What does not begin
-//! so the kernel refuses: it wakes nobody.
+//! Joins one group, waits, prints the payloads that begin with a prefix, one per line, and ends after some. The kernel drops all
+//! others, so the process does not wake up for them.
 //!
-//! Group, interface and prefix are known when it is built, as in the firmware of a device that has one job.
+//! Group, interface and prefix are fixed at compile time, as in the firmware of a device.
 #![no_std]
 #![no_main]
 

@@ -1,11 +1,11 @@
-//! Listens or sends, as its arguments say: the smallest tool that is of use on a device.
+//! Listens or sends, as its arguments say: the smallest useful tool for a device.
 //!
 //! ```text
-//! tiny-mcast listen GROUP PORT INTERFACE [PREFIX]    prints each packet (that begins with PREFIX), a line each, until killed
+//! tiny-mcast listen GROUP PORT INTERFACE [PREFIX]    prints each packet (that begins with PREFIX) on a line, until killed
 //! tiny-mcast send GROUP PORT INTERFACE PACKET..      sends each PACKET
 //! ```
-//! GROUP is an IPv4 or IPv6 address, INTERFACE a name as `ip link` has it; to send to an IPv4 group, an address of the interface.
-//! Status 1: the kernel refused something. Status 2: the arguments make no sense.
+//! GROUP is an IPv4 or IPv6 address, INTERFACE a name as in `ip link`; to send to an IPv4 group, an address of the interface.
+//! Status 1: an error of the kernel. Status 2: wrong arguments.
 #![no_std]
 #![no_main]
 
@@ -39,7 +39,7 @@ fn usage() -> ! {
     exit(2)
 }
 
-/// The value of an argument; without one there is nothing to do.
+/// The value of an argument; ends the program if there is none.
 #[inline(always)]
 fn or_usage<T>(value: Option<T>) -> T {
     value.unwrap_or_else(|| usage())
@@ -49,7 +49,7 @@ fn listen(mut arguments: Arguments, poller: &Poller) -> ! {
     let group = place(&mut arguments);
     let interface = Interface::Index(index(or_usage(arguments.next())));
     let filter = Prefix(arguments.next().unwrap_or(b""));
-    // Bound to its interface it needs no guard, also for IPv6; and the kernel runs the filter.
+    // Bound to its interface, it needs no guard, also for IPv6. The kernel runs the filter.
     let options = ListenOptions::new().reuse_port(false).filter(filter);
     let mut listener = or_exit(options.bind::<1500>(Bind::Interface(Membership::any(group).on(interface))));
     let mut events = Events::<1>::new();
@@ -72,7 +72,7 @@ fn listen(mut arguments: Arguments, poller: &Poller) -> ! {
 fn send(mut arguments: Arguments, poller: &Poller) -> ! {
     let group = place(&mut arguments);
     let interface = or_usage(arguments.next());
-    // The families part, so that each is linked with what it needs alone.
+    // Separate code for the families, so that each links only what it needs.
     let mut caster: Multicaster<Arguments> = match group.address() {
         IpAddr::V4(address) => {
             let group = or_usage(Group::known(IpAddr::V4(address), group.port()));
@@ -86,7 +86,7 @@ fn send(mut arguments: Arguments, poller: &Poller) -> ! {
         }
     };
     let mut events = Events::<1>::new();
-    // One-shot, so that it does not end the other waits.
+    // One-shot, so that it does not end other waits.
     let writable = Interest::WRITABLE.oneshot();
     or_exit(poller.register(&caster, Token(0), writable));
     loop {
@@ -102,7 +102,7 @@ fn send(mut arguments: Arguments, poller: &Poller) -> ! {
     }
 }
 
-/// The same words as another type, so that the two families' multicasters are compiled apart.
+/// The same words as another type, so that the multicasters of the two families are compiled separately.
 struct Words(Arguments);
 
 impl IntoIterator for Words {
@@ -137,14 +137,14 @@ fn address(text: &[u8]) -> Option<IpAddr> {
 fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
     let count = numbers(text, b'.', 10, &mut octets)?;
-    // In each the lower byte counts; the upper one must be 0.
+    // Each number is one byte, so its upper byte must be 0.
     match octets.map(u16::to_be_bytes) {
         [[0, a], [0, b], [0, c], [0, d]] if count == 4 => Some(Ipv4Addr::new(a, b, c, d)),
         _ => None,
     }
 }
 
-/// Eight numbers, of which `::` may stand for some that are 0 (RFC 4291, section 2.2).
+/// Eight numbers; `::` stands for some that are 0 (RFC 4291, section 2.2).
 fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
     let (mut segments, mut behind) = ([0; 8], [0; 8]);
     match text.windows(2).position(|pair| pair == b"::") {
@@ -164,7 +164,7 @@ fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
     Some(Ipv6Addr::from(segments))
 }
 
-/// Reads numbers with separators between them; how many there were.
+/// Reads numbers with separators between them; returns how many there were.
 fn numbers(text: &[u8], separator: u8, base: u32, room: &mut [u16]) -> Option<usize> {
     let mut count = 0;
     if !text.is_empty() {

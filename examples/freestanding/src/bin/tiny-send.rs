@@ -1,4 +1,4 @@
-//! Sends some packets to one group, and ends when the last of them is in the kernel.
+//! Sends some packets to one group, and ends when the kernel has the last one.
 #![no_std]
 #![no_main]
 
@@ -17,7 +17,7 @@ fn main(_: Arguments) -> ! {
     let options = SendOptions::new().ttl(Ttl::HOST).interface(INTERFACE);
     let mut caster = or_exit(options.packets(GROUP, &PACKETS));
     let (poller, mut events) = (or_exit(Poller::new()), Events::<1>::new());
-    // One-shot, so that it does not end the other waits.
+    // One-shot, so that it does not end other waits.
     let writable = Interest::WRITABLE.oneshot();
     or_exit(poller.register(&caster, Token(0), writable));
     loop {

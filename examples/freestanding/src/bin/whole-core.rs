@@ -1,8 +1,8 @@
-//! Calls everything that the core has, with values that nobody can know before the program runs. It is linked and not meant to be
-//! run: that it links shows that no call of the core has a panic path, for the panic handler calls a function that does not exist.
+//! Calls every function of the core, with values that are unknown at compile time. It is only linked, not run. Since the panic
+//! handler calls a function that does not exist, it links only if no call of the core has a panic path.
 //!
-//! What reads and prints text is left out: the parser and the formatter of IP addresses in Rust's `core` have panic paths, which
-//! are never taken and which the compiler does not see to be so.
+//! Without parsing and printing of text: the parser and the formatter of IP addresses in Rust's `core` have panic paths that
+//! are never taken, but the compiler cannot see this.
 #![no_std]
 #![no_main]
 
@@ -21,7 +21,7 @@ use multicast::{
 
 freestanding::program!(main);
 
-/// What cannot be known: the words of the command line.
+/// The unknown values: the words of the command line.
 type Unknown = Arguments;
 
 fn main(mut unknown: Unknown) -> ! {
@@ -219,7 +219,7 @@ fn change_filter(unknown: &mut Unknown) {
     show(&[&[u8::from(listener.kernel_program(&mut room).is_ok())]]);
 }
 
-/// A filter that calls all of the assembler.
+/// A filter that calls every function of the assembler.
 struct Everything;
 
 impl Filter for Everything {

@@ -9,7 +9,7 @@ fn outline(pattern: &str) -> Outline {
     Regex::new(pattern).unwrap_or_else(|error| panic!("{error}")).outline
 }
 
-/// Prefix, how many bytes are told apart behind it, least length, needle.
+/// Prefix, the number of checked bytes after it, least length, needle.
 fn summary(pattern: &str) -> (String, usize, usize, String) {
     let Outline { prefix, sets, least, needle, .. } = outline(pattern);
     (prefix.escape_ascii().to_string(), sets.len(), least, needle.escape_ascii().to_string())
@@ -69,7 +69,7 @@ fn listing(pattern: &str) -> String {
 #[test]
 fn the_kernel_is_told_of_prefix_classes_and_length() {
     let text = listing(r"(?i)noti(?-i)[0-9].");
-    // Four letters of both cases in one load.
+    // Four letters in both cases with one load.
     assert!(text.contains("and #0xdfdfdfdf") && text.contains("jeq #0x4e4f5449"), "{text}");
     assert!(text.contains("jgt #0x39") && text.contains("jge #0x30"), "{text}");
     assert!(text.contains("jge #0xe"), "six bytes and the header: {text}");

@@ -1,11 +1,11 @@
-//! Rewriting keeps the meaning: random patterns beside regex-lite on the pattern as it was given.
+//! Rewriting keeps the meaning: compares random patterns with regex-lite on the original pattern.
 
 use std::vec::Vec;
 
 use super::*;
 
-/// Random pieces of syntax, most of them nonsense: what regex-lite refuses is refused, and what it takes means the same
-/// after rewriting.
+/// Random pieces of syntax, most of them nonsense: what regex-lite refuses is refused, and what it accepts means the same after
+/// rewriting.
 #[test]
 fn rewriting_keeps_the_meaning() {
     const PIECES: [&str; 48] = [
@@ -78,7 +78,7 @@ fn rewriting_keeps_the_meaning() {
     assert!(compared > 100_000, "{compared}");
 }
 
-/// Classes alone, over all bytes; without the flag `i`, where regex-lite is not right.
+/// Only classes, over all bytes; without the flag `i`, which regex-lite gets wrong.
 #[test]
 fn classes_mean_what_regex_lite_reads() {
     const PIECES: [&str; 24] = [
@@ -121,7 +121,7 @@ fn classes_mean_what_regex_lite_reads() {
         assert_eq!(alone.is_ok(), filter.is_ok(), "{pattern}: {filter:?}");
         let (Ok(alone), Ok(mut filter)) = (alone, filter) else { continue };
         for byte in 0..=u8::MAX {
-            // A class that ended early leaves pieces behind it.
+            // If a class ends early, there is text after it.
             let packet: Vec<u8> = [byte].into_iter().chain(*b"-z]a]").collect();
             let text: String = packet.iter().copied().map(char::from).collect();
             let expected = alone.find(&text).is_some_and(|found| found.start() == 0);
