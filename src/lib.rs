@@ -125,7 +125,7 @@ mod sys;
 
 pub use error::{Error, ErrorKind, Result};
 pub use group::{Family, Group, Interface, Membership, Name, Ttl};
-pub use links::{Applied, Change, Link, Links, Memberships};
+pub use links::{Applied, Change, Follow, Followed, Link, Links, Memberships};
 pub use listener::{
     Bind, COALESCING_BUFFER, CoalescingListener, Counters, ListenOptions, Listener, ListeningSocket, Receiver,
 };

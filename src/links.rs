@@ -1,23 +1,24 @@
 //! Interfaces that appear, disappear and change: [`Links`] reports the changes, [`Memberships`] keeps a listener joined.
 
+mod change;
+mod follow;
 mod memberships;
 
 use core::fmt;
-use core::net::IpAddr;
-use core::num::NonZeroU32;
 
-use linux_raw_sys::net::{AF_NETLINK, SOCK_DGRAM, net_device_flags};
+use linux_raw_sys::net::{AF_NETLINK, SOCK_DGRAM};
 use linux_raw_sys::netlink::{
     NETLINK_ROUTE, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE, RTMGRP_LINK,
 };
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::net::SendFlags;
 
+pub use change::{Change, Link};
+pub use follow::{Follow, Followed};
 pub use memberships::{Applied, Memberships};
 
 use crate::address::Address;
 use crate::error::{Errno, Error, Object, Operation, Result};
-use crate::group::Name;
 use crate::route::netlink::{self, Answer, Question};
 use crate::sys::{self, Fd};
 
@@ -26,63 +27,13 @@ const PIECE: usize = 8192;
 /// The most reads in one call.
 const BUDGET: u32 = 64;
 
-/// A change of an interface, an address or a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Change {
-    /// The interface exists: it is listed at the beginning, is new, or was changed (for example its name).
-    Link(Link),
-    /// The interface with this index was removed. A new one with the same name gets another index.
-    Gone {
-        /// The index that it had.
-        index: NonZeroU32,
-        /// The name that it had; `None` where it was not UTF-8.
-        name: Option<Name>,
-    },
-    /// An interface has this address.
-    Address {
-        /// The index of the interface.
-        index: NonZeroU32,
-        /// The address.
-        address: IpAddr,
-    },
-    /// An interface no longer has this address.
-    AddressGone {
-        /// The index of the interface.
-        index: NonZeroU32,
-        /// The address that it had.
-        address: IpAddr,
-    },
-    /// A route was added or removed: [`Interface::Default`](crate::Interface::Default) may now mean another interface.
-    Route,
-    /// Changes came faster than they were read, and some are lost. All existing links and addresses are reported again; those
-    /// that are not reported no longer exist.
-    Overrun,
-}
-
-/// An interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Link {
-    /// Its index.
-    pub index: NonZeroU32,
-    /// Its name; `None` where it is not UTF-8.
-    pub name: Option<Name>,
-    /// Whether it is switched on (`IFF_UP`, `netdevice(7)`).
-    pub is_up: bool,
-    /// Whether it has a carrier, and can send packets (`IFF_RUNNING`).
-    pub is_running: bool,
-    /// Whether it supports multicast (`IFF_MULTICAST`).
-    pub is_multicast: bool,
-}
-
 /// Reports changes of interfaces, their addresses, and routes (`rtnetlink(7)`).
 ///
 /// It first reports the existing interfaces and addresses, then each change. It is a file descriptor: register it with a
-/// poller, and whenever it is readable, call [`next`](Self::next) until it returns `None`.
+/// poller, and whenever it is readable, call [`follow`](Self::follow), or [`next`](Self::next) until it returns `None`.
 ///
 /// ```no_run
-/// # use multicast::{Events, Group, Interest, Links, ListenOptions, Membership, Memberships, Poller, Token};
+/// # use multicast::{Bind, Events, Group, Interest, Links, ListenOptions, Membership, Memberships, Poller, Token};
 /// # let (poller, group) = (Poller::new()?, Group::DEFAULT);
 /// # let mut listener = ListenOptions::new().bind::<1500>(Bind::Port(group.port(), group.family()))?;
 /// let mut links = Links::watch()?;
@@ -91,9 +42,7 @@ pub struct Link {
 /// let mut book = Memberships::<4>::new();
 /// book.join(Membership::any(group).on("eth0".parse()?), &mut listener)?;
 /// // Whenever Token(1) is readable:
-/// while let Some(change) = links.next()? {
-///     book.apply(&change, &mut listener)?;
-/// }
+/// while links.follow(&mut book.with(&mut listener))?.more {}
 /// # Ok::<(), multicast::Error>(())
 /// ```
 pub struct Links {
@@ -115,6 +64,15 @@ enum Asked {
     Nothing,
 }
 
+/// What one step of reading came to.
+enum Step {
+    Change(Change),
+    /// All is read.
+    Nothing,
+    /// As much is read as one call may, and there may be more.
+    Paused,
+}
+
 impl Links {
     /// Starts to watch. The existing interfaces and addresses are reported first.
     ///
@@ -132,12 +90,23 @@ impl Links {
 
     /// The next change, or `None` if there is none at the moment. It never blocks.
     ///
+    /// It reads 64 times at most. If none of that was a change, it returns `None` as well, and stays readable; with an edge-triggered
+    /// poller use [`follow`](Self::follow), which tells the two apart.
+    ///
     /// # Errors
     /// What the kernel reports. Too many changes at once are not an error: see [`Change::Overrun`].
     // Not an `Iterator`: an iterator ends with `None`, but here another change may follow.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Change>> {
-        for _ in 0..BUDGET {
+        match self.advance(&mut { BUDGET })? {
+            Step::Change(change) => Ok(Some(change)),
+            Step::Nothing | Step::Paused => Ok(None),
+        }
+    }
+
+    /// The next change. Each read takes one off `reads`.
+    fn advance(&mut self, reads: &mut u32) -> Result<Step> {
+        loop {
             // First the messages that were already read: the descriptor does not become readable for them again.
             while let Some(answer) = self.buffered() {
                 match answer {
@@ -148,23 +117,26 @@ impl Links {
                         return Err(failed(errno));
                     }
                     answer => {
-                        if let Some(change) = change(answer) {
-                            return Ok(Some(change));
+                        if let Some(change) = Change::of(answer) {
+                            return Ok(Step::Change(change));
                         }
                     }
                 }
             }
+            *reads = match reads.checked_sub(1) {
+                Some(left) => left,
+                None => return Ok(Step::Paused),
+            };
             match self.read() {
                 Ok(()) | Err(Errno::INTERRUPTED) => {}
-                Err(Errno::WOULD_BLOCK) => return Ok(None),
+                Err(Errno::WOULD_BLOCK) => return Ok(Step::Nothing),
                 Err(Errno::NO_BUFFERS) => {
                     self.refresh().map_err(failed)?;
-                    return Ok(Some(Change::Overrun));
+                    return Ok(Step::Change(Change::Overrun));
                 }
                 Err(errno) => return Err(failed(errno)),
             }
         }
-        Ok(None)
     }
 
     /// The next message in the buffer.
@@ -226,33 +198,9 @@ pub(crate) fn changes(bytes: &[u8]) -> impl Iterator<Item = Change> {
     core::iter::from_fn(move || {
         let (answer, _, after) = netlink::first(rest)?;
         rest = after;
-        Some(change(answer))
+        Some(Change::of(answer))
     })
     .flatten()
-}
-
-fn change(answer: Answer) -> Option<Change> {
-    match answer {
-        Answer::Link { interface, name, is_gone: true, .. } => {
-            Some(Change::Gone { index: NonZeroU32::new(interface)?, name })
-        }
-        Answer::Link { interface, flags, name, is_gone: false } => {
-            let has = |flag: net_device_flags| flags & flag as u32 != 0;
-            Some(Change::Link(Link {
-                index: NonZeroU32::new(interface)?,
-                name,
-                is_up: has(net_device_flags::IFF_UP),
-                is_running: has(net_device_flags::IFF_RUNNING),
-                is_multicast: has(net_device_flags::IFF_MULTICAST),
-            }))
-        }
-        Answer::Address { interface, address, is_gone } => {
-            let (index, address) = (NonZeroU32::new(interface)?, address?);
-            Some(if is_gone { Change::AddressGone { index, address } } else { Change::Address { index, address } })
-        }
-        Answer::Route { .. } => Some(Change::Route),
-        Answer::Failed(_) | Answer::Interrupted | Answer::Done | Answer::Other => None,
-    }
 }
 
 #[cold]

@@ -1,10 +1,10 @@
-//! What a listener should be a member of, by name, kept true while interfaces come and go.
+//! The memberships that a listener should have, kept while interfaces come and go.
 
 use core::num::NonZeroU32;
 
 use heapless::Vec;
 
-use super::Change;
+use super::change::Change;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::filter::Filter;
 use crate::group::{Interface, Membership};
@@ -26,16 +26,16 @@ pub struct Applied {
     pub pending: usize,
 }
 
-/// The book of what one listener should be a member of, `N` memberships at most.
+/// The book of the memberships that one listener should have, `N` at most. It keeps the listener joined while interfaces come and go.
 ///
-/// The kernel forgets a membership in silence when its interface is deleted, and one that is made anew under the same name is
-/// another one to it. This book rejoins, and completes what could not be joined yet: tell it of every [`Change`].
+/// If an interface is deleted, the memberships on it are lost, and the kernel reports no error; an interface that is created again under
+/// the same name is another one to the kernel. The book joins again, and joins what could not be joined before: give it every
+/// [`Change`], most simply by [`Links::follow`](crate::Links::follow).
 ///
-/// It stands beside the listener, not in it: who needs none pays for none. Use it for all memberships of a listener that was
-/// [opened on a port](crate::ListenOptions::open); or for those of one that was [bound to a
-/// group](crate::ListenOptions::bind_to).
+/// It is a value beside the listener, so a program without it does not pay for it. Put into it all memberships of a listener that was
+/// made with [`Bind::Port`](crate::Bind::Port) or [`Bind::Later`](crate::Bind::Later).
 ///
-/// Blocked sources are not in it: where [`Applied::joined`] tells of a new interface, [block](crate::Receiver::block) them again.
+/// Blocked sources are not in it: if [`Applied::joined`] reports a new interface, [block](ListeningSocket::block) them again.
 #[derive(Clone, Debug, Default)]
 pub struct Memberships<const N: usize> {
     entries: Vec<Entry, N>,
@@ -55,11 +55,11 @@ impl<const N: usize> Memberships<N> {
         Self { entries: Vec::new() }
     }
 
-    /// Writes a membership into the book, and joins it if that is possible already. To have written it before is fine.
+    /// Puts a membership into the book, and joins it if that is possible already. It does nothing if the membership is in the book.
     ///
     /// # Errors
-    /// [`ErrorKind::LimitReached`] where the book is full. As [`Receiver::join`], but where an interface, an address or a route is
-    /// missing: that may come. After an error it is not in the book.
+    /// [`ErrorKind::LimitReached`] if the book is full. Otherwise as [`ListeningSocket::join`]; but a missing interface, address or
+    /// route is no error, since it may appear later. After an error the membership is not in the book.
     pub fn join<B, F: Filter>(&mut self, membership: Membership, listener: &mut ListeningSocket<B, F>) -> Result<Applied> {
         let listener = listener.inner_mut();
         let mut applied = Applied::default();
@@ -79,14 +79,13 @@ impl<const N: usize> Memberships<N> {
         Ok(applied)
     }
 
-    /// Strikes a membership out of the book, and leaves it. Not to have written it is fine.
+    /// Leaves a membership, and removes it from the book. It does nothing if the membership is not in the book.
     ///
     /// # Errors
-    /// As [`Receiver::leave`]; it is struck out all the same.
+    /// As [`ListeningSocket::leave`]; the membership is removed all the same.
     pub fn leave<B, F: Filter>(&mut self, membership: &Membership, listener: &mut ListeningSocket<B, F>) -> Result<Applied> {
         let listener = listener.inner_mut();
-        let mut applied = Applied::default();
-        let mut result = Ok(());
+        let (mut applied, mut result) = (Applied::default(), Ok(()));
         if let Some(place) = self.entries.iter().position(|entry| entry.membership == *membership) {
             let Entry { membership, joined } = self.entries.swap_remove(place);
             for index in &joined {
@@ -95,48 +94,58 @@ impl<const N: usize> Memberships<N> {
                 result = result.and(left);
             }
         }
-        self.settle(listener, applied, result)
-    }
-
-    /// Does what a change calls for: leaves what is gone, and joins what has come.
-    ///
-    /// # Errors
-    /// The first that joining met, as of [`Receiver::join`]; the other memberships are seen to all the same, and the failed one is
-    /// tried again at the next change that concerns it.
-    pub fn apply<B, F: Filter>(&mut self, change: &Change, listener: &mut ListeningSocket<B, F>) -> Result<Applied> {
-        let listener = listener.inner_mut();
-        let mut applied = Applied::default();
-        let mut result = Ok(());
-        for entry in &mut self.entries {
-            if let Change::Gone { index, .. } = change {
-                // First: an interface that was made anew with the same index would seem to be joined.
-                entry.forget_where(listener, &mut applied, |joined| joined == *index);
-            }
-            if entry.is_concerned_by(change) {
-                result = result.and(entry.reconcile(listener, &mut applied));
-            }
-        }
-        self.settle(listener, applied, result)
-    }
-
-    /// Ends a call. What one entry left another one may have meant, too, by another name of the interface.
-    fn settle<F: Filter>(
-        &mut self,
-        listener: &mut Inner<F>,
-        mut applied: Applied,
-        mut result: Result<()>,
-    ) -> Result<Applied> {
         if applied.left > 0 {
-            for entry in &mut self.entries {
-                let (group, before) = (entry.membership.group().address(), entry.joined.len());
-                entry.joined.retain(|index| listener.is_member(group, *index));
-                if entry.joined.len() < before {
-                    result = result.and(entry.reconcile(listener, &mut applied));
-                }
-            }
+            result = result.and(self.check_all(listener, &mut applied));
         }
         applied.pending = self.pending().count();
         result.map(|()| applied)
+    }
+
+    /// Does what a change calls for: leaves what is gone, and joins what has appeared. [`Links::follow`](crate::Links::follow) does this
+    /// for several books.
+    ///
+    /// # Errors
+    /// The first that joining met, as of [`ListeningSocket::join`]; the other memberships are handled all the same, and the failed one
+    /// is tried again at the next change that concerns it.
+    pub fn apply<B, F: Filter>(&mut self, change: &Change, listener: &mut ListeningSocket<B, F>) -> Result<Applied> {
+        let mut applied = Applied::default();
+        self.apply_to(change, listener.inner_mut(), &mut applied)?;
+        applied.pending = self.pending().count();
+        Ok(applied)
+    }
+
+    /// The same, which adds to what was done.
+    pub(super) fn apply_to<F: Filter>(
+        &mut self,
+        change: &Change,
+        listener: &mut Inner<F>,
+        applied: &mut Applied,
+    ) -> Result<()> {
+        let (mut result, left_before) = (Ok(()), applied.left);
+        for entry in &mut self.entries {
+            if let Change::Gone { index, .. } = change {
+                // First: an interface that is created again with the same index would seem to be joined.
+                entry.forget_where(listener, applied, |joined| joined == *index);
+            }
+            if entry.is_concerned_by(change) {
+                result = result.and(entry.reconcile(listener, applied));
+            }
+        }
+        if applied.left > left_before { result.and(self.check_all(listener, applied)) } else { result }
+    }
+
+    /// Checks all entries after something was left: two may mean the same interface by different names, and the kernel keeps one
+    /// membership for both.
+    fn check_all<F: Filter>(&mut self, listener: &mut Inner<F>, applied: &mut Applied) -> Result<()> {
+        let mut result = Ok(());
+        for entry in &mut self.entries {
+            let (group, before) = (entry.membership.group().address(), entry.joined.len());
+            entry.joined.retain(|index| listener.is_member(group, *index));
+            if entry.joined.len() < before {
+                result = result.and(entry.reconcile(listener, applied));
+            }
+        }
+        result
     }
 
     /// The memberships in the book.

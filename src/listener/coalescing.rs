@@ -3,12 +3,14 @@
 use core::ops::ControlFlow;
 
 use super::receiving::{BUDGET, Inner, receive_error};
-use super::{COALESCING_BUFFER, CoalescingListener};
 use crate::address::Address;
 use crate::error::{Errno, Result};
 use crate::filter::Filter;
 use crate::packet::Received;
 use crate::socket::Datagram;
+
+/// The length in bytes of the buffer that coalesced packets are received into: the longest datagram there is.
+pub const COALESCING_BUFFER: usize = 65_535;
 
 /// The caller's buffer, and the packets in it that were not handed out yet.
 pub struct Coalescing<'b> {
@@ -57,6 +59,29 @@ impl<'b> Coalescing<'b> {
         Self { buffer, rest: Rest::NOTHING }
     }
 
+    /// The next packet. Those that the filter rejects are passed over.
+    // Inlined: of 64 packets that came together, 63 take these lines alone.
+    #[inline]
+    pub(super) fn recv<'l, F: Filter>(&'l mut self, inner: &'l mut Inner<F>) -> Result<Received<'l>> {
+        let mut budget = BUDGET;
+        loop {
+            let Some((begin, end)) = self.rest.take() else {
+                match self.fill(inner, &mut budget) {
+                    ControlFlow::Continue(()) => continue,
+                    ControlFlow::Break(result) => return result,
+                }
+            };
+            budget = budget.saturating_sub(1);
+            let length = end.saturating_sub(begin);
+            let cut = begin.saturating_add(length.min(inner.mtu.into()));
+            let datagram = Datagram { length, source: self.rest.source };
+            if inner.accepts(self.buffer.get(begin..cut).unwrap_or(&[]), length, &datagram.source) {
+                let payload = self.buffer.get(begin..cut).unwrap_or(&[]);
+                return Ok(inner.packet(payload, begin as u16, &datagram));
+            }
+        }
+    }
+
     /// Fills the buffer, which is empty; or says why there is nothing to go on with.
     #[inline(never)]
     fn fill<F: Filter>(&mut self, inner: &mut Inner<F>, budget: &mut u32) -> ControlFlow<Result<Received<'static>>> {
@@ -76,39 +101,6 @@ impl<'b> Coalescing<'b> {
             }
         }
         ControlFlow::Break(Ok(Received::Paused))
-    }
-}
-
-impl<F: Filter> CoalescingListener<'_, F> {
-    /// Receives one packet, which is lent until the next call. It never blocks. Filter, mtu and counters see packets as they were
-    /// sent, not as the kernel coalesced them.
-    ///
-    /// Packets that the filter rejects are counted and passed over, 64 in one call at most, and those that came together with the
-    /// last of them.
-    ///
-    /// # Errors
-    /// What the kernel reports of the socket. Nothing is lost by an error; call again.
-    // Inlined: of 64 packets that came together, 63 take these lines alone.
-    #[inline]
-    pub fn recv(&mut self) -> Result<Received<'_>> {
-        let Self { inner, buffer } = self;
-        let mut budget = BUDGET;
-        loop {
-            let Some((begin, end)) = buffer.rest.take() else {
-                match buffer.fill(inner, &mut budget) {
-                    ControlFlow::Continue(()) => continue,
-                    ControlFlow::Break(result) => return result,
-                }
-            };
-            budget = budget.saturating_sub(1);
-            let length = end.saturating_sub(begin);
-            let cut = begin.saturating_add(length.min(inner.mtu.into()));
-            let datagram = Datagram { length, source: buffer.rest.source };
-            if inner.accepts(buffer.buffer.get(begin..cut).unwrap_or(&[]), length, &datagram.source) {
-                let payload = buffer.buffer.get(begin..cut).unwrap_or(&[]);
-                return Ok(inner.packet(payload, begin as u16, &datagram));
-            }
-        }
     }
 }
 

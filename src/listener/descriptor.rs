@@ -5,7 +5,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::bind::Place;
 use super::gatekeeper::Wants;
 use super::receiving::Inner;
-use super::{Listener, ListeningSocket, Own, Receiver};
+use super::socket::{Listener, ListeningSocket, Own, Receiver};
 use crate::error::{Error, Result};
 use crate::filter::Always;
 use crate::group::Group;

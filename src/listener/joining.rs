@@ -6,8 +6,8 @@
 use core::net::IpAddr;
 use core::num::NonZeroU32;
 
-use super::ListeningSocket;
 use super::receiving::Inner;
+use super::socket::ListeningSocket;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::filter::Filter;
 use crate::group::Membership;

@@ -1,7 +1,7 @@
 //! What the kernel does for a listener: guard and filter as one program, which follows both.
 
-use super::ListeningSocket;
 use super::receiving::Inner;
+use super::socket::ListeningSocket;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::kernel::{Assembler, INSTRUCTIONS, Instruction, Listing, MAX_INSTRUCTIONS, with_buffer};
 use crate::filter::{Always, Filter};

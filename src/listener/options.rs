@@ -1,11 +1,11 @@
 //! How a listener is made.
 
 use super::bind::Bind;
-use super::coalescing::Coalescing;
+use super::coalescing::{COALESCING_BUFFER, Coalescing};
 use super::gatekeeper::Wants;
 use super::offload::within_limits;
 use super::receiving::Inner;
-use super::{COALESCING_BUFFER, CoalescingListener, Listener, ListeningSocket, Own, Receiver};
+use super::socket::{CoalescingListener, Listener, ListeningSocket, Own, Receiver};
 use crate::address::Address;
 use crate::error::{Error, Object, Operation, Result};
 use crate::filter::kernel::INSTRUCTIONS;

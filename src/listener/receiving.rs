@@ -2,7 +2,6 @@
 
 use core::num::{NonZeroU32, NonZeroU64};
 
-use super::Counters;
 use super::gatekeeper::{Gatekeeper, Wants};
 use crate::address::Address;
 use crate::error::{Errno, Error, Object, Operation, Result};
@@ -13,6 +12,34 @@ use crate::socket::{Datagram, Sharing, Socket};
 
 /// How many packets one call to `recv` refuses at most, before it says [`Received::Paused`].
 pub(super) const BUDGET: u32 = 64;
+
+/// What a listener did with what the kernel brought, since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Packets that were handed out.
+    pub received: u64,
+    /// Packets that the filter rejected.
+    pub rejected: u64,
+    /// Packets, of those handed out or rejected, that were longer than the buffer.
+    pub truncated: u64,
+    /// Datagrams that were sent to the same port and that this listener had not asked for: unicast, broadcast, other groups, other
+    /// interfaces. They are refused before the filter, and count as nothing else. Where the kernel refuses them
+    /// ([`kernel_refuses`](Self::kernel_refuses)), they count as dropped instead.
+    pub foreign: u64,
+    /// Datagrams that the kernel dropped, because the receive buffer was full or the checksum wrong (`SO_MEMINFO`, exact at any
+    /// time). It begins again at 0 after 2^32. `None` on kernels before 4.12, which cannot tell.
+    ///
+    /// Where [`kernel_refuses`](Self::kernel_refuses), it also includes what guard and filter refused in the kernel: what was
+    /// sent is still what was received, rejected and dropped, but the kernel keeps one number for what it lost and what it was
+    /// told to refuse. With [`kernel_filter(false)`](crate::ListenOptions::kernel_filter) all is refused here, and the two are told apart.
+    ///
+    /// On a [`CoalescingListener`](crate::CoalescingListener) packets that came together are lost together, and count as one here.
+    pub dropped: Option<u64>,
+    /// Whether the kernel runs a program for this listener, or did: a filter, or the guard of a listener that is bound neither to an
+    /// IPv4 group nor to an interface. Then [`dropped`](Self::dropped) includes what that refused.
+    pub kernel_refuses: bool,
+}
 
 /// What every listener has beside its buffer.
 pub(crate) struct Inner<F> {

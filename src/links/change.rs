@@ -1,0 +1,86 @@
+//! What changes: interfaces, their addresses, and routes.
+
+use core::net::IpAddr;
+use core::num::NonZeroU32;
+
+use linux_raw_sys::net::net_device_flags;
+
+use crate::group::Name;
+use crate::route::netlink::Answer;
+
+/// A change of an interface, an address or a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// The interface exists: it is listed at the beginning, is new, or was changed (for example its name).
+    Link(Link),
+    /// The interface with this index was removed. A new one with the same name gets another index.
+    Gone {
+        /// The index that it had.
+        index: NonZeroU32,
+        /// The name that it had; `None` where it was not UTF-8.
+        name: Option<Name>,
+    },
+    /// An interface has this address.
+    Address {
+        /// The index of the interface.
+        index: NonZeroU32,
+        /// The address.
+        address: IpAddr,
+    },
+    /// An interface no longer has this address.
+    AddressGone {
+        /// The index of the interface.
+        index: NonZeroU32,
+        /// The address that it had.
+        address: IpAddr,
+    },
+    /// A route was added or removed: [`Interface::Default`](crate::Interface::Default) may now mean another interface.
+    Route,
+    /// Changes came faster than they were read, and some are lost. All existing links and addresses are reported again; those
+    /// that are not reported no longer exist.
+    Overrun,
+}
+
+/// An interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Link {
+    /// Its index.
+    pub index: NonZeroU32,
+    /// Its name; `None` where it is not UTF-8.
+    pub name: Option<Name>,
+    /// Whether it is switched on (`IFF_UP`, `netdevice(7)`).
+    pub is_up: bool,
+    /// Whether it has a carrier, and can send packets (`IFF_RUNNING`).
+    pub is_running: bool,
+    /// Whether it supports multicast (`IFF_MULTICAST`).
+    pub is_multicast: bool,
+}
+
+impl Change {
+    /// What an answer of the kernel reports, if it is one of these.
+    pub(super) fn of(answer: Answer) -> Option<Self> {
+        match answer {
+            Answer::Link { interface, name, is_gone: true, .. } => {
+                Some(Self::Gone { index: NonZeroU32::new(interface)?, name })
+            }
+            Answer::Link { interface, flags, name, is_gone: false } => {
+                let has = |flag: net_device_flags| flags & flag as u32 != 0;
+                Some(Self::Link(Link {
+                    index: NonZeroU32::new(interface)?,
+                    name,
+                    is_up: has(net_device_flags::IFF_UP),
+                    is_running: has(net_device_flags::IFF_RUNNING),
+                    is_multicast: has(net_device_flags::IFF_MULTICAST),
+                }))
+            }
+            Answer::Address { interface, address, is_gone } => {
+                let (index, address) = (NonZeroU32::new(interface)?, address?);
+                Some(if is_gone { Self::AddressGone { index, address } } else { Self::Address { index, address } })
+            }
+            Answer::Route { .. } => Some(Self::Route),
+            Answer::Failed(_) | Answer::Interrupted | Answer::Done | Answer::Other => None,
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The front door: three verbs, four places, and every combination of them; and what a loop over a listener may rely on. On `lo`.
+
+mod common;
+
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
+
+use common::{LO, OnePacket, PATIENCE, expect_packet, on_lo, send_all, unique_group, unique_v6_group};
+use multicast::filter::Prefix;
+use multicast::{
+    Bind, COALESCING_BUFFER, ErrorKind, Events, Group, Head, Interest, Interface, ListenOptions, Listener, ListeningSocket,
+    Membership, Packet, Poller, Received, Result, Token,
+};
+
+fn groups() -> [Group; 3] {
+    [unique_group(), unique_v6_group(2), unique_v6_group(5)]
+}
+
+/// The places, and whether a listener there has to join yet.
+fn places(group: Group) -> [(Bind, bool); 4] {
+    [
+        (Bind::Group(on_lo(group)), false),
+        (Bind::Later(group), true),
+        (Bind::Interface(on_lo(group)), false),
+        (Bind::Port(group.port(), group.family()), true),
+    ]
+}
+
+fn join_if<B>(joins: bool, group: Group, listener: &mut ListeningSocket<B>) {
+    if joins {
+        listener.join(&on_lo(group)).unwrap();
+    }
+}
+
+#[test]
+fn each_verb_works_at_each_place_in_each_family() {
+    for group in groups() {
+        for (place, joins) in places(group) {
+            let mut listener = ListenOptions::new().bind::<64>(place).unwrap();
+            join_if(joins, group, &mut listener);
+            send_all(group, ["own buffer"]);
+            assert_eq!(expect_packet(&mut listener), b"own buffer", "{place:?}");
+            drop(listener);
+
+            let mut receiver = ListenOptions::new().metadata().bind_receiver(place, 64).unwrap();
+            join_if(joins, group, &mut receiver);
+            send_all(group, ["a buffer of mine"]);
+            let mut buffer = [0; 64];
+            let packet = receiver.recv_into(&mut buffer).unwrap().packet().expect("a packet");
+            assert_eq!(packet.payload(), b"a buffer of mine", "{place:?}");
+            assert_eq!(packet.metadata().unwrap().destination, Some(group.address()), "{place:?}");
+            drop(receiver);
+
+            let mut buffer = Box::new([0; COALESCING_BUFFER]);
+            let mut coalescing = ListenOptions::new().bind_coalescing(place, 5, &mut buffer).unwrap();
+            join_if(joins, group, &mut coalescing);
+            send_all(group, ["many", "at a time"]);
+            let next = || coalescing.recv().unwrap().packet().map(|packet| packet.payload().to_vec());
+            let packets: Vec<_> = std::iter::from_fn(next).collect();
+            assert_eq!(packets, [&b"many"[..], b"at a "], "{place:?}");
+        }
+    }
+}
+
+#[test]
+fn a_place_that_makes_no_sense_is_an_error_that_names_both() {
+    for group in groups() {
+        let everywhere = Bind::Interface(Membership::any(group).on(Interface::All));
+        let error = ListenOptions::new().bind::<64>(everywhere).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OneInterface);
+        let text = error.to_string();
+        assert!(text.contains(&group.address().to_string()) && text.contains("all"), "{text}");
+        let mut buffer = Box::new([0; COALESCING_BUFFER]);
+        assert_eq!(
+            ListenOptions::new().bind_coalescing(everywhere, 64, &mut buffer).unwrap_err().kind(),
+            ErrorKind::OneInterface
+        );
+        assert_eq!(ListenOptions::new().bind_receiver(everywhere, 64).unwrap_err().kind(), ErrorKind::OneInterface);
+    }
+}
+
+#[test]
+fn the_shortest_way_has_the_default_buffer() {
+    let group = unique_group();
+    let mut listener = Listener::bind(on_lo(group)).unwrap();
+    send_all(group, [vec![7; 4096], vec![7; 4097]]);
+    assert!(!listener.recv().unwrap().packet().unwrap().is_truncated());
+    assert!(listener.recv().unwrap().packet().unwrap().is_truncated());
+}
+
+/// A group that exists on every link is bound as any other one: its listener takes no unicast of the port.
+#[test]
+fn a_listener_of_a_link_local_group_is_bound_to_it_and_leaves_unicast_to_others() {
+    let group = unique_v6_group(2);
+    let neighbour = std::net::UdpSocket::bind(("::1", group.port())).unwrap();
+    neighbour.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut listeners = [
+        ListenOptions::new().bind::<64>(on_lo(group)).unwrap(),
+        ListenOptions::new().bind::<64>(Bind::Later(group)).unwrap(),
+        ListenOptions::new().kernel_filter(false).bind::<64>(on_lo(group)).unwrap(),
+    ];
+    listeners[1].join(&on_lo(group)).unwrap();
+    for listener in &listeners {
+        assert_eq!(
+            (listener.local_addr().unwrap().ip(), listener.local_addr().unwrap().port()),
+            (group.address(), group.port())
+        );
+    }
+    let sender = std::net::UdpSocket::bind("[::1]:0").unwrap();
+    for _ in 0..5 {
+        sender.send_to(b"unicast", ("::1", group.port())).unwrap();
+        assert_eq!(neighbour.recv(&mut [0; 16]).unwrap(), 7);
+    }
+    send_all(group, ["to the group"]);
+    for listener in &mut listeners {
+        assert_eq!(expect_packet(listener), b"to the group");
+        assert_eq!(listener.recv().unwrap(), Received::Empty);
+        assert_eq!(listener.counters().foreign, 0);
+    }
+}
+
+#[test]
+fn as_many_instructions_as_were_asked_for_are_used_and_no_more() {
+    let group = unique_group();
+    let long = Prefix([7_u8; 400]);
+    for (asked, least, most) in [(0, 0, 2), (64, 40, 64), (65, 40, 65), (2048, 200, 210), (1 << 20, 200, 210)] {
+        let options = ListenOptions::new().filter(long).max_instructions(asked);
+        let mut listener = options.bind::<500>(on_lo(group)).unwrap();
+        let mut buffer = [multicast::filter::kernel::Instruction::ZERO; 4096];
+        let length = listener.kernel_program(&mut buffer).unwrap().0.len();
+        assert!((least..=most).contains(&length), "asked for {asked}: {length}");
+        send_all(group, [vec![7; 399], vec![7; 400]]);
+        assert_eq!(expect_packet(&mut listener), [7; 400]);
+    }
+}
+
+/// Waits until a packet comes, and returns it: what the documentation of `Head` shows.
+fn next_packet<'l>(listener: &'l mut Listener<64>, poller: &Poller, events: &mut Events<1>) -> Result<Packet<'l>> {
+    let head = loop {
+        match listener.recv()? {
+            Received::Packet(packet) => break packet.head(),
+            Received::Paused => continue,
+            Received::Empty => {
+                poller.poll(events, PATIENCE)?;
+            }
+        }
+    };
+    Ok(listener.packet(head))
+}
+
+#[test]
+fn a_function_can_wait_for_a_packet_and_return_it() {
+    let group = unique_group();
+    let mut listener = ListenOptions::new().metadata().bind::<64>(on_lo(group)).unwrap();
+    let (poller, mut events) = (Poller::new().unwrap(), Events::<1>::new());
+    poller.register(&listener, Token(0), Interest::READABLE.edge()).unwrap();
+    let sender = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        send_all(group, [&b"first"[..], &[b'x'; 100]]);
+    });
+    let packet = next_packet(&mut listener, &poller, &mut events).unwrap();
+    assert_eq!((packet.payload(), packet.wire_length(), packet.is_truncated()), (&b"first"[..], 5, false));
+    assert_eq!(packet.metadata().unwrap().destination, Some(group.address()));
+    assert!(packet.source().ip().is_loopback());
+    sender.join().unwrap();
+    let packet = next_packet(&mut listener, &poller, &mut events).unwrap();
+    assert_eq!((packet.payload(), packet.wire_length(), packet.is_truncated()), (&[b'x'; 64][..], 100, true));
+}
+
+#[test]
+fn a_head_finds_its_packet_in_every_kind_of_buffer() {
+    let group = unique_group();
+    let mut buffer = Box::new([0; COALESCING_BUFFER]);
+    let mut coalescing = ListenOptions::new().bind_coalescing(on_lo(group), 3, &mut buffer).unwrap();
+    let mut receiver = ListenOptions::new().bind_receiver(on_lo(group), 64).unwrap();
+    let mut caster = common::send_on_lo().batches::<4, _>(group, ["aaaa", "bbbb", "cc"]).unwrap();
+    caster.step().unwrap();
+    for (expected, length) in [(&b"aaa"[..], 4), (b"bbb", 4), (b"cc", 2)] {
+        let head: Head = coalescing.recv().unwrap().packet().unwrap().head();
+        let packet = coalescing.packet(head);
+        assert_eq!((packet.payload(), packet.wire_length()), (expected, length));
+    }
+    let mut mine = [0; 64];
+    let head = receiver.recv_into(&mut mine).unwrap().packet().unwrap().head();
+    assert_eq!(head.packet(&mine, None).payload(), b"aaaa");
+    assert_eq!(head.packet(&mine[..2], None).payload(), b"aa", "no further than the buffer reaches");
+    assert_eq!(head.packet(&[], None).wire_length(), 4);
+}
+
+/// 64 refused packets end one call. Behind them waits one that is wanted, and an edge-triggered poller reports nothing more.
+#[test]
+fn the_loop_of_the_documentation_is_right_on_an_edge() {
+    let group = unique_group();
+    let options = ListenOptions::new().kernel_filter(false).receive_buffer(1 << 20).filter(Prefix(b"wanted"));
+    let mut listener = options.bind::<64>(on_lo(group)).unwrap();
+    let (poller, mut events) = (Poller::new().unwrap(), Events::<1>::new());
+    poller.register(&listener, Token(0), Interest::READABLE.edge()).unwrap();
+    let refused = std::iter::repeat_n("other", 200);
+    send_all(group, refused.chain(["wanted"]));
+    let mut heard = Vec::new();
+    for _event in poller.poll(&mut events, PATIENCE).unwrap() {
+        loop {
+            match listener.recv().unwrap() {
+                Received::Packet(packet) => heard.push(packet.payload().to_vec()),
+                Received::Paused => continue,
+                Received::Empty => break,
+            }
+        }
+    }
+    assert_eq!(heard, [b"wanted"]);
+    assert_eq!(listener.counters().rejected, 200);
+}
+
+#[test]
+fn listeners_are_descriptors_that_runtimes_take() {
+    // What a runtime's wrapper asks of what it wraps.
+    fn wrapped<T: AsRawFd + AsFd + IntoRawFd>(listener: T) -> T {
+        assert_eq!(listener.as_raw_fd(), listener.as_fd().as_raw_fd());
+        listener
+    }
+    let group = unique_group();
+    let mut buffer = Box::new([0; COALESCING_BUFFER]);
+    wrapped(ListenOptions::new().bind_coalescing(on_lo(group), 64, &mut buffer).unwrap());
+    wrapped(ListenOptions::new().bind_receiver(on_lo(group), 64).unwrap());
+    let listener = wrapped(ListenOptions::new().bind::<64>(Membership::any(group).on(LO)).unwrap());
+    let raw = listener.as_raw_fd();
+    assert_eq!(listener.into_raw_fd(), raw);
+    // It is open, and ours now.
+    let path = format!("/proc/self/fd/{raw}");
+    assert!(std::fs::read_link(&path).unwrap().to_string_lossy().starts_with("socket:"));
+}
