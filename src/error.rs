@@ -11,7 +11,7 @@ use core::net::IpAddr;
 
 use linux_raw_sys::errno as linux;
 
-use crate::group::{Group, Interface, Name};
+use crate::address::{Group, Interface, Name};
 
 /// The result of this crate's functions.
 pub type Result<T> = core::result::Result<T, Error>;

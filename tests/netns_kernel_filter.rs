@@ -273,7 +273,10 @@ fn a_guarded_listener_with_metadata_or_coalescing_hears_its_own() {
         let mut coalescing =
             ListenOptions::new().filter(Prefix("y")).coalesce(&mut buffer).open(group.port(), group.family()).unwrap();
         coalescing.join(&on_lo(group)).unwrap();
-        assert_eq!(coalescing.kernel_program(&mut NOTHING.clone()).unwrap().0.len(), if group.is_ipv4() { 8 } else { 14 });
+        assert_eq!(
+            coalescing.kernel_program(&mut NOTHING.clone()).unwrap().0.len(),
+            if group.address().is_ipv4() { 8 } else { 14 }
+        );
         send_all(group, ["n", "y"]);
         let packet = listener.recv().unwrap().packet().unwrap();
         assert_eq!(packet.metadata().unwrap().destination, Some(group.address()));

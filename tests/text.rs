@@ -162,7 +162,7 @@ fn the_family_of_a_group_is_that_of_its_address() {
     for (text, family) in [("239.1.2.3:5000", Family::V4), ("[ff05::1]:5000", Family::V6)] {
         let group: Group = text.parse().unwrap();
         assert_eq!(group.family(), family);
-        assert_eq!((group.is_ipv4(), group.is_ipv6()), (family == Family::V4, family == Family::V6));
+        assert_eq!((group.address().is_ipv4(), group.address().is_ipv6()), (family == Family::V4, family == Family::V6));
     }
     assert_eq!(format!("{:?} {:?}", Family::V4, Family::V6), "V4 V6");
 }

@@ -5,7 +5,7 @@ use core::fmt;
 use linux_raw_sys::errno as linux;
 
 use super::{Errno, ErrorKind, Object, Operation};
-use crate::group::{Group, Interface};
+use crate::address::{Group, Interface};
 
 pub(super) const fn verb(operation: Operation) -> &'static str {
     match operation {

@@ -7,7 +7,7 @@ use core::net::IpAddr;
 
 use super::piece::Piece;
 use super::{Fit, Instruction, code};
-use crate::group::Family;
+use crate::address::Family;
 
 /// The height of the last instruction of every program, which refuses the packet.
 const REFUSE: usize = 1;

@@ -57,7 +57,7 @@ pub use assembler::Assembler;
 pub use listing::Listing;
 
 use super::Filter;
-use crate::group::Family;
+use crate::address::Family;
 
 /// How many instructions a filter's program may have where nothing else is said.
 pub const INSTRUCTIONS: usize = 64;

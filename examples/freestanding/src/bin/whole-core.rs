@@ -278,7 +278,7 @@ where
     }
     let _ = or_exit(caster.step_at(Duration::new(number(unknown) as u64, 0)));
     show(&[caster.pending().map_or(&[], AsRef::as_ref), &or_exit(caster.local_addr()).port().to_ne_bytes()]);
-    show(&[&[u8::from(caster.group().is_ipv4()), u8::from(caster.group().is_ipv6())]]);
+    show(&[&[u8::from(caster.group().address().is_ipv4()), u8::from(caster.group().address().is_ipv6())]]);
     let (rest, staged) = caster.into_parts();
     staged.chain(rest).for_each(|item| show(&[item.as_ref()]));
 }
