@@ -10,7 +10,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::str::FromStr;
 
-use multicast::filter::kernel::{Assembler, Fit, Instruction, Listing, Program};
+use multicast::filter::kernel::{Assembler, Fit, Instruction, Listing};
 use multicast::filter::{
     Always, And, At, By, Contains, Length, Masked, Never, Not, Or, Port, Prefix, Source, Subnet, Suffix,
 };
@@ -59,12 +59,12 @@ assert_are!(Send, Sync, Unpin, UnwindSafe, RefUnwindSafe:
 assert_are!(Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug, Copy, Clone:
     Always, Never, Prefix<&'static [u8]>, Suffix<&'static str>, Contains<[u8; 4]>, At<[u8; 2]>, Masked<[u8; 2], [u8; 2]>,
     Length<core::ops::RangeTo<usize>>, Source, Port, Subnet, And<Always, Never>, Or<Always, Never>, Not<Port>, By<Closure>,
-    Program, Program<4096>, Instruction, Listing<'static>, Fit,
+    Instruction, Listing<'static>, Fit,
 );
 assert_are!(Send, Sync, Unpin, Debug: Assembler<'_>);
 assert_are!(PartialEq, Eq, Hash, FromStr<Err = Error>, Display: Subnet);
 assert_are!(From<IpAddr>, From<core::net::Ipv4Addr>, From<core::net::Ipv6Addr>: Subnet);
-assert_are!(Display: Program, Listing<'static>);
+assert_are!(Display: Listing<'static>);
 
 // A filter or an iterator that must stay in its thread keeps what owns it there, too.
 assert_are_not!(Send: Listener<16, Prefix<std::rc::Rc<[u8]>>>, Multicaster<std::vec::IntoIter<std::rc::Rc<[u8]>>>);

@@ -64,6 +64,25 @@ pub trait Filter {
     /// Writes the tests that every packet passes which this filter accepts: the kernel refuses all others. The answer says whether
     /// that is all that `accepts` asks; see [how to write it](kernel#writing-compile-for-a-filter-of-your-own).
     ///
+    /// A filter of your own is built from filters of this crate: call their `compile`.
+    ///
+    /// ```
+    /// # use core::net::SocketAddr;
+    /// # use multicast::filter::{Filter, Or, Prefix, kernel::{Assembler, Fit}};
+    /// /// Queries of two kinds, and nothing else.
+    /// struct Queries;
+    ///
+    /// impl Filter for Queries {
+    ///     fn accepts(&mut self, payload: &[u8], _source: SocketAddr) -> bool {
+    ///         payload.starts_with(b"Q1") || payload.starts_with(b"Q2")
+    ///     }
+    ///
+    ///     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
+    ///         Or(Prefix(b"Q1"), Prefix(b"Q2")).compile(code)
+    ///     }
+    /// }
+    /// ```
+    ///
     /// Without it the kernel lets every packet through.
     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
         let _ = code;
