@@ -1,9 +1,74 @@
-//! Filters made of filters.
+//! What a filter is, and filters made of filters, which its methods give.
 
 use core::net::SocketAddr;
 
-use super::Filter;
 use super::kernel::{Assembler, Fit};
+
+/// Decides which packets a listener hands out.
+///
+/// Closures become filters with [`by`](super::by), or with [`ListenOptions::filter_fn`](crate::ListenOptions::filter_fn).
+pub trait Filter {
+    /// Whether the packet of this payload, cut at the listener's buffer, from this sender is wanted.
+    fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool;
+
+    /// Called once, when the listener is made: no payload will be longer than `mtu` bytes. The place to reserve memory, so that
+    /// `accepts` needs none.
+    fn prepare(&mut self, mtu: usize) {
+        let _ = mtu;
+    }
+
+    /// Writes the tests that every packet passes which this filter accepts: the kernel refuses all others. The answer says whether
+    /// that is all that `accepts` asks; see [how to write it](super::kernel#writing-compile-for-a-filter-of-your-own).
+    ///
+    /// A filter of your own is built from filters of this crate: call their `compile`.
+    ///
+    /// ```
+    /// # use core::net::SocketAddr;
+    /// # use multicast::filter::{Filter, Or, Prefix, kernel::{Assembler, Fit}};
+    /// /// Queries of two kinds, and nothing else.
+    /// struct Queries;
+    ///
+    /// impl Filter for Queries {
+    ///     fn accepts(&mut self, payload: &[u8], _source: SocketAddr) -> bool {
+    ///         payload.starts_with(b"Q1") || payload.starts_with(b"Q2")
+    ///     }
+    ///
+    ///     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
+    ///         Or(Prefix(b"Q1"), Prefix(b"Q2")).compile(code)
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// Without it the kernel lets every packet through.
+    fn compile(&self, code: &mut Assembler<'_>) -> Fit {
+        let _ = code;
+        Fit::Superset
+    }
+
+    /// Accepts what both accept.
+    fn and<G: Filter>(self, other: G) -> And<Self, G>
+    where
+        Self: Sized,
+    {
+        And(self, other)
+    }
+
+    /// Accepts what one of them accepts at least.
+    fn or<G: Filter>(self, other: G) -> Or<Self, G>
+    where
+        Self: Sized,
+    {
+        Or(self, other)
+    }
+
+    /// Accepts what this filter refuses.
+    fn not(self) -> Not<Self>
+    where
+        Self: Sized,
+    {
+        Not(self)
+    }
+}
 
 /// Accepts every packet: what a listener without a filter has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,5 +187,35 @@ impl<F: Filter> Filter for Not<F> {
 
     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
         code.not(|code| self.0.compile(code))
+    }
+}
+
+impl<F: Filter + ?Sized> Filter for &mut F {
+    #[inline]
+    fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool {
+        (**self).accepts(payload, source)
+    }
+
+    fn prepare(&mut self, mtu: usize) {
+        (**self).prepare(mtu);
+    }
+
+    fn compile(&self, code: &mut Assembler<'_>) -> Fit {
+        (**self).compile(code)
+    }
+}
+
+#[cfg(feature = "std")]
+impl<F: Filter + ?Sized> Filter for std::boxed::Box<F> {
+    fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool {
+        (**self).accepts(payload, source)
+    }
+
+    fn prepare(&mut self, mtu: usize) {
+        (**self).prepare(mtu);
+    }
+
+    fn compile(&self, code: &mut Assembler<'_>) -> Fit {
+        (**self).compile(code)
     }
 }

@@ -40,79 +40,11 @@ mod sender;
 
 use core::net::SocketAddr;
 
-pub use logic::{Always, And, Never, Not, Or};
+pub use logic::{Always, And, Filter, Never, Not, Or};
 pub use payload::{At, Contains, Length, Masked, Prefix, Suffix};
 #[cfg(feature = "regex")]
 pub use regex::Regex;
 pub use sender::{Port, Source, Subnet};
-
-use kernel::{Assembler, Fit};
-
-/// Decides which packets a listener hands out.
-///
-/// Closures become filters with [`by`], or with [`ListenOptions::filter_fn`](crate::ListenOptions::filter_fn).
-pub trait Filter {
-    /// Whether the packet of this payload, cut at the listener's buffer, from this sender is wanted.
-    fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool;
-
-    /// Called once, when the listener is made: no payload will be longer than `mtu` bytes. The place to reserve memory, so that
-    /// `accepts` needs none.
-    fn prepare(&mut self, mtu: usize) {
-        let _ = mtu;
-    }
-
-    /// Writes the tests that every packet passes which this filter accepts: the kernel refuses all others. The answer says whether
-    /// that is all that `accepts` asks; see [how to write it](kernel#writing-compile-for-a-filter-of-your-own).
-    ///
-    /// A filter of your own is built from filters of this crate: call their `compile`.
-    ///
-    /// ```
-    /// # use core::net::SocketAddr;
-    /// # use multicast::filter::{Filter, Or, Prefix, kernel::{Assembler, Fit}};
-    /// /// Queries of two kinds, and nothing else.
-    /// struct Queries;
-    ///
-    /// impl Filter for Queries {
-    ///     fn accepts(&mut self, payload: &[u8], _source: SocketAddr) -> bool {
-    ///         payload.starts_with(b"Q1") || payload.starts_with(b"Q2")
-    ///     }
-    ///
-    ///     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
-    ///         Or(Prefix(b"Q1"), Prefix(b"Q2")).compile(code)
-    ///     }
-    /// }
-    /// ```
-    ///
-    /// Without it the kernel lets every packet through.
-    fn compile(&self, code: &mut Assembler<'_>) -> Fit {
-        let _ = code;
-        Fit::Superset
-    }
-
-    /// Accepts what both accept.
-    fn and<G: Filter>(self, other: G) -> And<Self, G>
-    where
-        Self: Sized,
-    {
-        And(self, other)
-    }
-
-    /// Accepts what one of them accepts at least.
-    fn or<G: Filter>(self, other: G) -> Or<Self, G>
-    where
-        Self: Sized,
-    {
-        Or(self, other)
-    }
-
-    /// Accepts what this filter refuses.
-    fn not(self) -> Not<Self>
-    where
-        Self: Sized,
-    {
-        Not(self)
-    }
-}
 
 /// A filter that asks a closure: see [`by`].
 #[derive(Clone, Copy, Debug)]
@@ -127,36 +59,6 @@ impl<C: FnMut(&[u8], SocketAddr) -> bool> Filter for By<C> {
     #[inline]
     fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool {
         (self.0)(payload, source)
-    }
-}
-
-impl<F: Filter + ?Sized> Filter for &mut F {
-    #[inline]
-    fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool {
-        (**self).accepts(payload, source)
-    }
-
-    fn prepare(&mut self, mtu: usize) {
-        (**self).prepare(mtu);
-    }
-
-    fn compile(&self, code: &mut Assembler<'_>) -> Fit {
-        (**self).compile(code)
-    }
-}
-
-#[cfg(feature = "std")]
-impl<F: Filter + ?Sized> Filter for std::boxed::Box<F> {
-    fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool {
-        (**self).accepts(payload, source)
-    }
-
-    fn prepare(&mut self, mtu: usize) {
-        (**self).prepare(mtu);
-    }
-
-    fn compile(&self, code: &mut Assembler<'_>) -> Fit {
-        (**self).compile(code)
     }
 }
 

@@ -1,7 +1,7 @@
 use std::string::ToString;
 use std::vec::Vec;
 
-use super::kernel::{Instruction, Listing};
+use super::kernel::{Assembler, Fit, Instruction, Listing};
 use super::*;
 use crate::{ErrorKind, Family};
 
