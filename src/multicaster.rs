@@ -22,7 +22,7 @@ use crate::error::{Errno, Error, Object, Operation, Result};
 use crate::group::Group;
 use crate::socket::{self, Socket};
 use rate::Rate;
-use segments::Segments;
+use segments::{COPIED, Run, Segments};
 use staging::Staging;
 
 /// How long to wait where the device's queue is full: there is no event that tells when it has room again.
@@ -159,8 +159,7 @@ where
     fn send_run(&mut self, most: usize) -> ControlFlow<Result<Progress>, usize> {
         let lengths = self.staging.left().iter().take(most).map(|item| item.as_ref().len());
         let Some(run) = self.segments.run(lengths) else { return ControlFlow::Continue(1) };
-        let parts = || self.staging.left().iter().take(run.count).map(AsRef::as_ref);
-        match run.send(&self.socket, parts, &self.to) {
+        match self.send_together(run) {
             Ok(()) => {
                 self.staging.sent(run.count);
                 return ControlFlow::Break(Ok(Progress::Sent(run.count)));
@@ -174,6 +173,18 @@ where
             Err(errno) => return ControlFlow::Break(self.refused(errno)),
         }
         ControlFlow::Continue(run.count)
+    }
+
+    /// Sends the packets of this run in one call.
+    fn send_together(&self, run: Run) -> core::result::Result<(), Errno> {
+        let parts = || self.staging.left().iter().take(run.count).map(AsRef::as_ref);
+        if run.is_copied() {
+            let mut together = heapless::Vec::<u8, COPIED>::new();
+            if parts().all(|part| together.extend_from_slice(part).is_ok()) {
+                return self.socket.send_segments(core::iter::once(together.as_slice()), run.size, &self.to);
+            }
+        }
+        self.socket.send_segments(parts(), run.size, &self.to)
     }
 
     /// What a refusal of the next packet means.
