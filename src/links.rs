@@ -18,7 +18,9 @@ pub use memberships::{Applied, Memberships};
 use crate::address::Address;
 use crate::error::{Errno, Error, Object, Operation, Result};
 use crate::group::Name;
-use crate::route::netlink::{self, Answer, Question};
+#[cfg(fuzzing)]
+use crate::route::netlink;
+use crate::route::netlink::{Answer, Message, Question};
 use crate::sys::{self, Fd};
 
 /// What one read takes: the kernel writes lists in pieces of at most this (`NLMSG_GOODSIZE`).
@@ -169,10 +171,10 @@ impl Links {
 
     /// The next message of those that were read.
     fn buffered(&mut self) -> Option<Answer> {
-        let (answer, is_interrupted, after) = netlink::first(self.buffer.get(self.next..self.end)?)?;
+        let (message, after) = Message::first(self.buffer.get(self.next..self.end)?)?;
         self.next = self.end.saturating_sub(after.len());
-        self.is_stale |= is_interrupted;
-        Some(answer)
+        self.is_stale |= message.is_interrupted();
+        Some(message.answer())
     }
 
     fn read(&mut self) -> core::result::Result<(), Errno> {
@@ -222,13 +224,7 @@ impl Links {
 /// What a watcher makes of messages, for the fuzzer.
 #[cfg(fuzzing)]
 pub(crate) fn changes(bytes: &[u8]) -> impl Iterator<Item = Change> {
-    let mut rest = bytes;
-    core::iter::from_fn(move || {
-        let (answer, _, after) = netlink::first(rest)?;
-        rest = after;
-        Some(change(answer))
-    })
-    .flatten()
+    netlink::messages(bytes).filter_map(|message| change(message.answer()))
 }
 
 fn change(answer: Answer) -> Option<Change> {
@@ -251,7 +247,7 @@ fn change(answer: Answer) -> Option<Change> {
             Some(if is_gone { Change::AddressGone { index, address } } else { Change::Address { index, address } })
         }
         Answer::Route { .. } => Some(Change::Route),
-        Answer::Failed(_) | Answer::Interrupted | Answer::Done | Answer::Other => None,
+        Answer::Failed(_) | Answer::Done | Answer::Other => None,
     }
 }
 

@@ -127,8 +127,6 @@ pub(crate) enum Answer {
         source: Option<IpAddr>,
     },
     Failed(Errno),
-    /// A list changed while it was read: it is to be asked for again.
-    Interrupted,
     /// The end of a list, or an acknowledgement.
     Done,
     /// Something that we did not ask for.
@@ -139,7 +137,7 @@ pub(crate) enum Answer {
 #[derive(Clone, Copy)]
 pub(crate) struct Message<'a> {
     kind: u16,
-    /// It belongs to a list that changed while it was written.
+    /// See [`is_interrupted`](Self::is_interrupted).
     is_interrupted: bool,
     body: &'a [u8],
 }
@@ -163,10 +161,15 @@ impl<'a> Message<'a> {
         self.end().or_else(|| self.link()).or_else(|| self.address()).or_else(|| self.route()).unwrap_or(Answer::Other)
     }
 
-    /// Whether it ends the answer: `Failed`, `Interrupted`, `Done`.
+    /// Whether it belongs to a list that changed while the kernel wrote it (`NLM_F_DUMP_INTR`): entries may be missing or come
+    /// twice, so the list is to be asked for again. What this message says is true all the same.
+    pub(crate) const fn is_interrupted(self) -> bool {
+        self.is_interrupted
+    }
+
+    /// Whether it ends the answer: `Failed`, `Done`.
     pub(crate) fn end(self) -> Option<Answer> {
         match self.kind {
-            _ if self.is_interrupted => Some(Answer::Interrupted),
             FAILED => {
                 Some(match number(self.body)?.cast_signed() {
                     0 => Answer::Done,
@@ -235,14 +238,6 @@ pub(crate) fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
         rest = after;
         Some(message)
     })
-}
-
-/// What the first message in these bytes says; whether it belongs to a list that changed while it was written; and the bytes
-/// behind it.
-pub(crate) fn first(bytes: &[u8]) -> Option<(Answer, bool, &[u8])> {
-    let (message, rest) = Message::first(bytes)?;
-    let answer = Message { is_interrupted: false, ..message }.answer();
-    Some((answer, message.is_interrupted, rest))
 }
 
 /// The value of the first attribute of this type.
