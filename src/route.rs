@@ -226,9 +226,6 @@ fn ask_once(
         let mut rest = buffer.get(..length).unwrap_or(buffer);
         while let Some((message, after)) = Message::first(rest) {
             rest = after;
-            if message.is_interrupted() {
-                return Err(Errno::INTERRUPTED);
-            }
             match message.end() {
                 Some(Answer::Failed(errno)) => return Err(errno),
                 Some(_) => return Ok(()),

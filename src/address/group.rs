@@ -40,9 +40,12 @@ impl Group {
     #[must_use]
     #[inline(always)]
     pub const fn known(address: IpAddr, port: u16) -> Option<Self> {
+        if !address.is_multicast() {
+            return None;
+        }
         match NonZeroU16::new(port) {
-            Some(port) if address.is_multicast() => Some(Self { address, port }),
-            _ => None,
+            Some(port) => Some(Self { address, port }),
+            None => None,
         }
     }
 

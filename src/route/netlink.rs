@@ -158,7 +158,7 @@ impl<'a> Message<'a> {
 
     /// What it says. Those who wait for one kind of answer use what is below: the others are then not even linked.
     pub(crate) fn answer(self) -> Answer {
-        self.end().or_else(|| self.link()).or_else(|| self.address()).or_else(|| self.route()).unwrap_or(Answer::Other)
+        self.last().or_else(|| self.link()).or_else(|| self.address()).or_else(|| self.route()).unwrap_or(Answer::Other)
     }
 
     /// Whether it belongs to a list that changed while the kernel wrote it (`NLM_F_DUMP_INTR`): entries may be missing or come
@@ -167,8 +167,14 @@ impl<'a> Message<'a> {
         self.is_interrupted
     }
 
-    /// Whether it ends the answer: `Failed`, `Done`.
+    /// Whether it ends the answer for those who ask again where a list [changed](Self::is_interrupted): `Done`, or `Failed`, which
+    /// is `EINTR` for such a list.
     pub(crate) fn end(self) -> Option<Answer> {
+        if self.is_interrupted { Some(Answer::Failed(Errno::INTERRUPTED)) } else { self.last() }
+    }
+
+    /// Whether it says that it is the last one: `Failed`, `Done`.
+    fn last(self) -> Option<Answer> {
         match self.kind {
             FAILED => {
                 Some(match number(self.body)?.cast_signed() {
