@@ -19,7 +19,7 @@ pub type Result<T> = core::result::Result<T, Error>;
 ///
 /// `Display` gives one line for people, `OPERATION OBJECT: REASON`. [`kind`](Self::kind) and
 /// [`raw_os_error`](Self::raw_os_error) are for programs. With the feature `std` it turns into a `std::io::Error` of the same
-/// kind and errno.
+/// kind and sentence.
 ///
 /// ```
 /// # use multicast::{ErrorKind, Group};
@@ -123,14 +123,45 @@ impl fmt::Debug for Error {
 
 impl core::error::Error for Error {}
 
-/// Keeps the kind, and the errno where the kernel gave one. The sentence stays with errors that have no errno; for the others
-/// `std::io::Error` prints its own.
+/// An error of the kernel without more words, as a handler meets it that calls `rustix` itself: `?` works there.
+///
+/// ```
+/// # use multicast::{Error, ErrorKind};
+/// let error = Error::from(rustix::io::Errno::ACCESS);
+/// assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Denied, Some(13)));
+/// ```
+impl From<rustix::io::Errno> for Error {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Self::system(Operation::Custom, Object::Nothing, errno.into())
+    }
+}
+
+/// Keeps the whole sentence, and the kind. The [`Error`] itself is inside, and with it the errno: `std::io::Error` cannot have a
+/// sentence and an errno of its own at once.
+///
+/// Only an error that came from an errno alone, without a sentence, becomes that errno again.
+///
+/// ```
+/// # use std::io;
+/// # use multicast::{Error, Group, Interface, Listener, Membership};
+/// # let group: Group = "239.1.2.3:5000".parse()?;
+/// let nowhere = Membership::any(group).on("nosuch0".parse()?);
+/// let error = io::Error::from(<Listener>::bind(nowhere).unwrap_err());
+/// assert_eq!(error.to_string(), "join 239.1.2.3 on nosuch0: no such interface");
+/// assert_eq!(error.kind(), io::ErrorKind::NotFound);
+/// let inside: Option<&Error> = error.get_ref().and_then(|inside| inside.downcast_ref());
+/// assert_eq!(inside.and_then(Error::raw_os_error), Some(19));
+/// # Ok::<(), Error>(())
+/// ```
 #[cfg(feature = "std")]
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
-        match error.raw_os_error() {
-            Some(errno) => Self::from_raw_os_error(errno),
-            None => Self::new(text::io_kind(error.kind()), error),
+        let alone = error.raw_os_error().map(Self::from_raw_os_error);
+        match (&error.object, error.operation, error.kind(), alone) {
+            (Object::Nothing, Operation::Custom, _, Some(errno)) => errno,
+            // std knows more kinds than this crate.
+            (_, _, ErrorKind::System, Some(errno)) => Self::new(errno.kind(), error),
+            (_, _, kind, _) => Self::new(text::io_kind(kind), error),
         }
     }
 }

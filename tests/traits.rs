@@ -92,7 +92,7 @@ assert_are!(Ord: Group, Ttl, Token);
 assert_are!(Default: Group, Interface, Ttl, Counters, ListenOptions, SendOptions, Events<16>, Always);
 assert_are!(Display: Group, Interface, Name, Ttl, Membership, Error);
 assert_are!(FromStr<Err = Error>: Group, Interface, Name, Ttl);
-assert_are!(StdError: Error);
+assert_are!(StdError, From<rustix::io::Errno>: Error);
 assert_are!(AsFd: Poller, Receiver, Listener, Caster);
 assert_are!(Into<OwnedFd>: Receiver, Listener, Caster);
 assert_are!(TryFrom<OwnedFd, Error = Error>: Receiver, Listener);
@@ -131,7 +131,7 @@ mod with_std {
 
     use super::*;
 
-    assert_are!(Into<io::Error>: Error);
+    assert_are!(Into<io::Error>, From<io::Error>: Error);
     assert_are!(AsFd: std::net::UdpSocket, std::fs::File, OwnedFd);
 
     #[test]
@@ -149,14 +149,16 @@ mod with_std {
     }
 
     #[test]
-    fn an_error_of_the_kernel_keeps_its_errno_as_an_io_error() {
+    fn an_error_of_the_kernel_keeps_kind_sentence_and_errno_as_an_io_error() {
         let poller = Poller::new().unwrap();
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let error = poller.unregister(&socket).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotRegistered);
         let errno = error.raw_os_error().expect("the kernel's");
         let error = io::Error::from(error);
-        assert_eq!(error.raw_os_error(), Some(errno));
+        assert_eq!(error.to_string(), "unregister a file descriptor: not registered");
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).expect("our error");
+        assert_eq!(inner.raw_os_error(), Some(errno));
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
