@@ -61,6 +61,7 @@ const fn why_no_group(address: IpAddr) -> ErrorKind {
 /// assert_eq!("site".parse::<Ttl>()?, Ttl::SITE);
 /// assert_eq!("7".parse::<Ttl>()?.get(), 7);
 /// assert!("256".parse::<Ttl>().is_err());
+/// assert!(Ttl::try_from(256).is_err());
 /// # Ok::<(), multicast::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,16 +116,28 @@ impl From<u8> for Ttl {
     }
 }
 
-impl TryFrom<i64> for Ttl {
-    type Error = Error;
+/// From every integer but `u8`, which `From` takes.
+macro_rules! ttl_from {
+    ($($integer:ty),*) => {$(
+        impl TryFrom<$integer> for Ttl {
+            type Error = Error;
 
-    /// # Errors
-    /// [`ErrorKind::OutOfRange`] for anything but 0 to 255.
-    fn try_from(hops: i64) -> Result<Self> {
-        u8::try_from(hops)
-            .map(Self)
-            .map_err(|_| Error::new(Operation::ParseTtl, Object::Number(hops), ErrorKind::OutOfRange))
-    }
+            /// # Errors
+            /// [`ErrorKind::OutOfRange`] for anything but 0 to 255.
+            fn try_from(hops: $integer) -> Result<Self> {
+                u8::try_from(hops).map(Self).map_err(|_| no_ttl(i64::try_from(hops).ok()))
+            }
+        }
+    )*};
+}
+
+ttl_from!(i8, i16, i32, i64, i128, isize, u16, u32, u64, u128, usize);
+
+/// `None` is a number that an error has no room for.
+#[cold]
+fn no_ttl(hops: Option<i64>) -> Error {
+    let object = hops.map_or(Object::Named("a number of more than 63 bits"), Object::Number);
+    Error::new(Operation::ParseTtl, object, ErrorKind::OutOfRange)
 }
 
 impl FromStr for Ttl {

@@ -101,6 +101,9 @@ assert_are!(IntoIterator<Item = Event>: &Events<16>);
 assert_are!(Into<SocketAddr>, TryFrom<SocketAddr, Error = Error>: Group);
 assert_are!(From<Name>, From<core::num::NonZeroU32>, From<IpAddr>: Interface);
 assert_are!(From<u8>: Ttl);
+assert_are!(TryFrom<i8, Error = Error>, TryFrom<i16, Error = Error>, TryFrom<i32, Error = Error>, TryFrom<i64, Error = Error>,
+    TryFrom<i128, Error = Error>, TryFrom<isize, Error = Error>, TryFrom<u16, Error = Error>, TryFrom<u32, Error = Error>,
+    TryFrom<u64, Error = Error>, TryFrom<u128, Error = Error>, TryFrom<usize, Error = Error>: Ttl);
 
 #[test]
 fn sizes_stay_small() {

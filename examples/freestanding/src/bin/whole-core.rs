@@ -245,7 +245,8 @@ fn assemble(unknown: &mut Unknown) {
 }
 
 fn options(unknown: &mut Unknown) -> SendOptions {
-    let options = SendOptions::new().ttl(Ttl::new(number(unknown) as u8)).interface(interface(unknown)).mtu_discover();
+    let options =
+        SendOptions::new().ttl(or_exit(Ttl::try_from(number(unknown)))).interface(interface(unknown)).mtu_discover();
     let options = options.loopback(number(unknown) > 0).send_buffer(number(unknown));
     options.traffic_class(Ttl::SITE.get()).rate(number(unknown) as u32, number(unknown) as u32)
 }
