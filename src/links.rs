@@ -10,7 +10,7 @@ use linux_raw_sys::net::{AF_NETLINK, SOCK_DGRAM, net_device_flags};
 use linux_raw_sys::netlink::{
     NETLINK_ROUTE, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE, RTMGRP_LINK,
 };
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::SendFlags;
 
 pub use memberships::{Applied, Memberships};
@@ -21,7 +21,7 @@ use crate::group::Name;
 #[cfg(fuzzing)]
 use crate::route::netlink;
 use crate::route::netlink::{Answer, Message, Question};
-use crate::sys::{self, Fd};
+use crate::sys::{self, Fd, raw_fd};
 
 /// What one read takes: the kernel writes lists in pieces of at most this (`NLMSG_GOODSIZE`).
 const PIECE: usize = 8192;
@@ -261,6 +261,15 @@ impl AsFd for Links {
         self.socket.as_fd()
     }
 }
+
+/// Gives the socket away. What was read from it and not handed out is dropped.
+impl From<Links> for OwnedFd {
+    fn from(links: Links) -> Self {
+        links.socket.into()
+    }
+}
+
+raw_fd!(Links);
 
 impl fmt::Debug for Links {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

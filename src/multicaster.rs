@@ -20,7 +20,7 @@ pub use options::SendOptions;
 use crate::address::Address;
 use crate::error::{Errno, Error, Object, Operation, Result};
 use crate::group::Group;
-use crate::socket::{self, Socket};
+use crate::socket::{self, Socket, raw_fd};
 use rate::Rate;
 use segments::{COPIED, Run, Segments};
 use staging::Staging;
@@ -260,6 +260,8 @@ impl<I: Iterator, const BATCH: usize> From<Multicaster<I, BATCH>> for OwnedFd {
         multicaster.socket.into()
     }
 }
+
+raw_fd!([I: Iterator, const BATCH: usize] Multicaster<I, BATCH>);
 
 #[cfg(test)]
 mod tests {

@@ -15,8 +15,9 @@ use multicast::filter::{
     Always, And, At, By, Contains, Length, Masked, Never, Not, Or, Port, Prefix, Source, Subnet, Suffix,
 };
 use multicast::{
-    AsFd, Counters, Error, ErrorKind, Event, Events, Family, Group, Interest, Interface, Iter, ListenOptions, Listener,
-    Membership, Multicaster, Name, OwnedFd, Packet, Poller, Progress, Received, Receiver, SendOptions, Token, Ttl, Waker,
+    AsFd, Counters, Error, ErrorKind, Event, Events, Family, Group, Interest, Interface, Iter, Links, ListenOptions,
+    Listener, Membership, Multicaster, Name, OwnedFd, Packet, Poller, Progress, Received, Receiver, SendOptions, Token, Ttl,
+    Waker,
 };
 
 type Closure = fn(&[u8], SocketAddr) -> bool;
@@ -93,8 +94,8 @@ assert_are!(Default: Group, Interface, Ttl, Counters, ListenOptions, SendOptions
 assert_are!(Display: Group, Interface, Name, Ttl, Membership, Error);
 assert_are!(FromStr<Err = Error>: Group, Interface, Name, Ttl);
 assert_are!(StdError, From<rustix::io::Errno>: Error);
-assert_are!(AsFd: Poller, Receiver, Listener, Caster);
-assert_are!(Into<OwnedFd>: Receiver, Listener, Caster);
+assert_are!(AsFd: Poller, Receiver, Listener, Caster, Links);
+assert_are!(Into<OwnedFd>: Poller, Receiver, Listener, Caster, Links);
 assert_are!(TryFrom<OwnedFd, Error = Error>: Receiver, Listener);
 assert_are!(Iterator<Item = Event>, FusedIterator: Iter<'_>);
 assert_are!(IntoIterator<Item = Event>: &Events<16>);
@@ -131,11 +132,29 @@ fn room_for_events_can_go_to_another_thread_and_back() {
 #[cfg(feature = "std")]
 mod with_std {
     use std::io;
+    use std::os::fd::{AsRawFd, IntoRawFd};
 
     use super::*;
 
     assert_are!(Into<io::Error>, From<io::Error>: Error);
+    // What runtimes ask for.
+    assert_are!(AsRawFd, IntoRawFd: Poller, Links, Caster);
     assert_are!(AsFd: std::net::UdpSocket, std::fs::File, OwnedFd);
+
+    /// Both ways lead to one descriptor, which outlives its owner.
+    fn assert_agree(owner: impl AsFd + IntoRawFd + AsRawFd) {
+        let fd = owner.as_fd().as_raw_fd();
+        assert_eq!((owner.as_raw_fd(), owner.into_raw_fd()), (fd, fd));
+        assert!(std::fs::exists(format!("/proc/self/fd/{fd}")).unwrap(), "it is open");
+    }
+
+    #[test]
+    fn a_raw_descriptor_is_the_one_that_is_lent() {
+        assert_agree(Poller::new().unwrap());
+        assert_agree(Links::watch().unwrap());
+        let group = "239.77.1.4:10079".parse().unwrap();
+        assert_agree(SendOptions::new().interface(Interface::LOOPBACK).packets(group, ["x"]).unwrap());
+    }
 
     #[test]
     fn an_error_without_errno_keeps_kind_and_sentence_as_an_io_error() {
@@ -205,7 +224,7 @@ fn what_owns_a_socket_prints_its_descriptor_and_not_its_buffer() {
     let mut buffer = Box::new([0; multicast::COALESCING_BUFFER]);
     let coalescing = ListenOptions::new().coalesce(&mut buffer).bind(membership).unwrap();
     let caster = SendOptions::default().interface(Interface::LOOPBACK).packets(membership.group(), ["x"]).unwrap();
-    let links = multicast::Links::watch().unwrap();
+    let links = Links::watch().unwrap();
     for (printed, name, fd) in [
         (format!("{listener:?}"), "Listener {", listener.as_fd().as_raw_fd()),
         (format!("{coalescing:?}"), "CoalescingListener {", coalescing.as_fd().as_raw_fd()),

@@ -307,6 +307,7 @@ fn adopt(unknown: &mut Unknown) {
     let receiver = or_exit(ListenOptions::new().bind_receiver(membership(unknown), 1500));
     let receiver = or_exit(Receiver::try_from(OwnedFd::from(receiver)));
     or_exit(or_exit(Poller::new()).unregister(&receiver.as_fd()));
+    drop((OwnedFd::from(or_exit(Poller::new())), OwnedFd::from(or_exit(Links::watch()))));
     drop(OwnedFd::from(or_exit(options(unknown).packets(group(unknown), unknown.clone()))));
 }
 
