@@ -29,8 +29,9 @@ use staging::Staging;
 const BACK_OFF: Duration = Duration::from_millis(1);
 
 /// What one [`Multicaster::step`] came to, and with it when to call again.
+///
+/// These four are all: a `match` needs no `_`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Progress {
     /// So many packets went to the kernel, at least one: call again.
     Sent(usize),
@@ -55,13 +56,21 @@ pub enum Progress {
 /// or with the next step once they are no fewer than those left.
 ///
 /// ```no_run
-/// # use multicast::{Group, Progress, SendOptions};
+/// # use multicast::{Events, Group, Interest, Poller, Progress, SendOptions, Token};
 /// let mut caster = SendOptions::new().packets(Group::DEFAULT, ["one", "two"])?;
+/// let (poller, mut events) = (Poller::new()?, Events::<1>::new());
+/// // One event for each time that it is armed, so that it does not end other waits.
+/// let writable = Interest::WRITABLE.oneshot();
+/// poller.register(&caster, Token(0), writable)?;
 /// loop {
 ///     match caster.step()? {
 ///         Progress::Sent(_) => {}
+///         Progress::Blocked => {
+///             poller.reregister(&caster, Token(0), writable)?;
+///             poller.poll(&mut events, None)?;
+///         }
+///         Progress::Wait(time) => drop(poller.poll(&mut events, time)?),
 ///         Progress::Done => break,
-///         other => { /* wait until it is writable, or for the time that Wait names */ }
 ///     }
 /// }
 /// # Ok::<(), multicast::Error>(())

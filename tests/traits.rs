@@ -106,6 +106,27 @@ assert_are!(TryFrom<i8, Error = Error>, TryFrom<i16, Error = Error>, TryFrom<i32
     TryFrom<i128, Error = Error>, TryFrom<isize, Error = Error>, TryFrom<u16, Error = Error>, TryFrom<u32, Error = Error>,
     TryFrom<u64, Error = Error>, TryFrom<u128, Error = Error>, TryFrom<usize, Error = Error>: Ttl);
 
+/// Compiles as long as a user's `match` needs no `_`.
+const fn is_to_be_called_again(progress: Progress) -> bool {
+    match progress {
+        Progress::Sent(_) | Progress::Blocked | Progress::Wait(_) => true,
+        Progress::Done => false,
+    }
+}
+
+#[test]
+fn progress_says_whether_to_call_again() {
+    let group = "239.77.1.5:10080".parse().unwrap();
+    let mut caster = SendOptions::new().interface(Interface::LOOPBACK).packets(group, ["x"]).unwrap();
+    assert!(is_to_be_called_again(caster.step().unwrap()));
+    assert!(!is_to_be_called_again(caster.step().unwrap()));
+}
+
+#[test]
+fn options_are_by_default_what_new_makes_them() {
+    assert_eq!(SendOptions::default(), SendOptions::new());
+}
+
 #[test]
 fn sizes_stay_small() {
     assert!(size_of::<Error>() <= 48, "{}", size_of::<Error>());

@@ -73,7 +73,7 @@ pub(crate) fn run() -> Result<(), Stop> {
                     // The device's queue is full, and nothing tells when it no longer is. It is a millisecond.
                     Progress::Wait(time) => std::thread::sleep(time),
                     // The poller tells when there is room.
-                    _ => {}
+                    Progress::Blocked => {}
                 },
                 _ => {}
             }

@@ -275,7 +275,7 @@ where
             Progress::Sent(_) => {}
             Progress::Blocked => show(&[caster.discard().as_ref().map_or(&[], AsRef::as_ref)]),
             Progress::Wait(_) => caster.forget_errors(),
-            _ => break,
+            Progress::Done => break,
         }
     }
     let _ = or_exit(caster.step_at(Duration::new(number(unknown) as u64, 0)));
