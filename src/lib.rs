@@ -69,7 +69,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `std` (default) | `compat`; [`Error`] into `std::io::Error`; filters in a `Box` |
+//! | `std` (default) | `compat`; [`Error`] from and into `std::io::Error`; `AsRawFd` and `IntoRawFd`; filters in a `Box` |
 //! | `regex` (default) | `filter::Regex` and `ListenOptions::pattern`; needs `std` |
 //!
 //! Without features the crate is `no_std`, without `alloc`.
