@@ -8,7 +8,7 @@ use core::net::IpAddr;
 use crate::cmsg::{Arrival, Layout, messages};
 use crate::multicaster::{segments, staging};
 use crate::packet::Stamp;
-use crate::route::netlink::{Answer, Message, messages as netlink_messages};
+use crate::route::netlink::{Answer, messages as netlink_messages};
 use crate::{Change, Metadata, links};
 
 /// The level, type and data of each control message.
@@ -29,12 +29,12 @@ pub fn set_received(metadata: &mut Metadata, nanoseconds: Option<u64>) {
 
 /// Kind of answer, its interface or errno, and its address.
 pub fn netlink_answers(bytes: &[u8]) -> impl Iterator<Item = (&'static str, Option<u32>, Option<IpAddr>)> {
-    netlink_messages(bytes).map(|message| match Message::answer(message) {
+    netlink_messages(bytes).map(|message| match message.answer() {
+        _ if message.is_interrupted() => ("interrupted", None, None),
         Answer::Link { interface, .. } => ("link", Some(interface), None),
         Answer::Address { interface, address, .. } => ("address", Some(interface), address),
         Answer::Route { interface, source } => ("route", interface, source),
         Answer::Failed(errno) => ("failed", Some(errno.0.into()), None),
-        Answer::Interrupted => ("interrupted", None, None),
         Answer::Done => ("done", None, None),
         Answer::Other => ("other", None, None),
     })

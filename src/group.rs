@@ -1,43 +1,18 @@
 //! Where packets go and come from: groups, interfaces, scopes, and memberships.
 //!
-//! Everything here is a plain value that can be parsed, printed, compared and copied; nothing here talks to the kernel.
+//! Everything here is a plain value that can be parsed, printed, compared and copied; nothing here talks to the kernel. What errors
+//! name is in `address`: here is what parses it and may give an error.
 
 mod interface;
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
-use core::num::NonZeroU16;
+use core::net::{IpAddr, SocketAddr};
 use core::str::FromStr;
 
-pub use interface::{Interface, Name};
-
+pub use crate::address::{Family, Group, Interface, Name};
 use crate::error::{Error, ErrorKind, Excerpt, Object, Operation, Result};
 
-/// A multicast group and the UDP port on which it is sent: an address of 224.0.0.0/4 or ff00::/8, and a port of 1 to 65535.
-///
-/// Parsed from and printed as `239.1.2.3:5000` or `[ff02::4242]:4242`. The interface is not part of it: see
-/// [`Membership::on`] and [`SendOptions::interface`](crate::SendOptions::interface).
-///
-/// ```
-/// # use multicast::Group;
-/// let group: Group = "239.1.2.3:5000".parse()?;
-/// assert_eq!(group.port(), 5000);
-/// assert_eq!(Group::DEFAULT.to_string(), "224.0.42.42:4242");
-/// # Ok::<(), multicast::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Group {
-    address: IpAddr,
-    port: NonZeroU16,
-}
-
 impl Group {
-    /// The documented default, 224.0.42.42:4242.
-    pub const DEFAULT: Self = match NonZeroU16::new(4242) {
-        Some(port) => Self { address: IpAddr::V4(Ipv4Addr::new(224, 0, 42, 42)), port },
-        None => unreachable!(),
-    };
-
     /// A group of this address and port.
     ///
     /// # Errors
@@ -45,90 +20,8 @@ impl Group {
     #[inline]
     pub fn new(address: impl Into<IpAddr>, port: u16) -> Result<Self> {
         let address = address.into();
-        Self::checked(address, port).map_err(|kind| Error::new(Operation::ParseGroup, Object::Address(address), kind))
-    }
-
-    /// A group that is known when the program is built; `None` where [`new`](Self::new) gives an error.
-    ///
-    /// ```
-    /// # use core::net::{IpAddr, Ipv4Addr};
-    /// # use multicast::Group;
-    /// const GROUP: Group = Group::known(IpAddr::V4(Ipv4Addr::new(239, 1, 2, 3)), 5000).unwrap();
-    /// assert_eq!(GROUP.to_string(), "239.1.2.3:5000");
-    /// ```
-    #[must_use]
-    #[inline(always)]
-    pub const fn known(address: IpAddr, port: u16) -> Option<Self> {
-        match Self::checked(address, port) {
-            Ok(group) => Some(group),
-            Err(_) => None,
-        }
-    }
-
-    #[inline(always)]
-    const fn checked(address: IpAddr, port: u16) -> core::result::Result<Self, ErrorKind> {
-        if !address.is_multicast() {
-            return Err(ErrorKind::NotMulticast);
-        }
-        match NonZeroU16::new(port) {
-            Some(port) => Ok(Self { address, port }),
-            None => Err(ErrorKind::PortZero),
-        }
-    }
-
-    /// The address of the group.
-    #[must_use]
-    pub const fn address(self) -> IpAddr {
-        self.address
-    }
-
-    /// The UDP port.
-    #[must_use]
-    pub const fn port(self) -> u16 {
-        self.port.get()
-    }
-
-    /// Whether the address is an IPv4 address.
-    #[must_use]
-    #[inline(always)]
-    pub const fn is_ipv4(self) -> bool {
-        self.address.is_ipv4()
-    }
-
-    /// Whether the address is an IPv6 address.
-    #[must_use]
-    #[inline(always)]
-    pub const fn is_ipv6(self) -> bool {
-        self.address.is_ipv6()
-    }
-
-    /// The address family.
-    #[must_use]
-    pub const fn family(self) -> Family {
-        match self.address {
-            IpAddr::V4(_) => Family::V4,
-            IpAddr::V6(_) => Family::V6,
-        }
-    }
-
-    /// Whether the group exists once on every link, so that only an interface makes it unambiguous: IPv6 groups of
-    /// interface-local or link-local scope (`ff01::/16`, `ff02::/16`; RFC 4291, section 2.7).
-    #[must_use]
-    pub const fn is_link_local(self) -> bool {
-        matches!(self.address, IpAddr::V6(address) if matches!(address.segments()[0] & 0x000f, 1 | 2))
-    }
-}
-
-impl Default for Group {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
-impl From<Group> for SocketAddr {
-    #[inline]
-    fn from(group: Group) -> Self {
-        Self::new(group.address, group.port())
+        Self::known(address, port)
+            .ok_or_else(|| Error::new(Operation::ParseGroup, Object::Address(address), why_no_group(address)))
     }
 }
 
@@ -147,26 +40,16 @@ impl FromStr for Group {
         let parsed = match text.parse::<SocketAddr>() {
             // A scope belongs to the membership, not to the group: dropping it in silence would join another link.
             Ok(SocketAddr::V6(address)) if address.scope_id() != 0 => Err(ErrorKind::Syntax),
-            Ok(address) => Self::checked(address.ip(), address.port()),
+            Ok(address) => Self::known(address.ip(), address.port()).ok_or_else(|| why_no_group(address.ip())),
             Err(_) => Err(ErrorKind::Syntax),
         };
         parsed.map_err(|kind| Error::new(Operation::ParseGroup, Object::Text(Excerpt::new(text)), kind))
     }
 }
 
-impl fmt::Display for Group {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        SocketAddr::from(*self).fmt(f)
-    }
-}
-
-/// The address family of a listener: one of the two, never both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
+/// Why this address makes no group with the port that came with it.
+const fn why_no_group(address: IpAddr) -> ErrorKind {
+    if address.is_multicast() { ErrorKind::PortZero } else { ErrorKind::NotMulticast }
 }
 
 /// How far packets go: the time to live (IPv4) or hop limit (IPv6), 0 to 255. Every router on the way takes one off.
@@ -178,6 +61,7 @@ pub enum Family {
 /// assert_eq!("site".parse::<Ttl>()?, Ttl::SITE);
 /// assert_eq!("7".parse::<Ttl>()?.get(), 7);
 /// assert!("256".parse::<Ttl>().is_err());
+/// assert!(Ttl::try_from(256).is_err());
 /// # Ok::<(), multicast::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -232,16 +116,28 @@ impl From<u8> for Ttl {
     }
 }
 
-impl TryFrom<i64> for Ttl {
-    type Error = Error;
+/// From every integer but `u8`, which `From` takes.
+macro_rules! ttl_from {
+    ($($integer:ty),*) => {$(
+        impl TryFrom<$integer> for Ttl {
+            type Error = Error;
 
-    /// # Errors
-    /// [`ErrorKind::OutOfRange`] for anything but 0 to 255.
-    fn try_from(hops: i64) -> Result<Self> {
-        u8::try_from(hops)
-            .map(Self)
-            .map_err(|_| Error::new(Operation::ParseTtl, Object::Number(hops), ErrorKind::OutOfRange))
-    }
+            /// # Errors
+            /// [`ErrorKind::OutOfRange`] for anything but 0 to 255.
+            fn try_from(hops: $integer) -> Result<Self> {
+                u8::try_from(hops).map(Self).map_err(|_| no_ttl(i64::try_from(hops).ok()))
+            }
+        }
+    )*};
+}
+
+ttl_from!(i8, i16, i32, i64, i128, isize, u16, u32, u64, u128, usize);
+
+/// `None` is a number that an error has no room for.
+#[cold]
+fn no_ttl(hops: Option<i64>) -> Error {
+    let object = hops.map_or(Object::Named("a number of more than 63 bits"), Object::Number);
+    Error::new(Operation::ParseTtl, object, ErrorKind::OutOfRange)
 }
 
 impl FromStr for Ttl {
@@ -322,7 +218,7 @@ impl Membership {
 
     /// As what an error names it.
     pub(crate) const fn object(&self) -> Object {
-        Object::Membership { group: self.group.address, interface: self.interface }
+        Object::Membership { group: self.group.address(), interface: self.interface }
     }
 }
 

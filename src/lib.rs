@@ -69,10 +69,29 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `std` (default) | `compat`; [`Error`] into `std::io::Error`; filters in a `Box` |
+//! | `std` (default) | `compat`; [`Error`] from and into `std::io::Error`; `AsRawFd` and `IntoRawFd`; filters in a `Box` |
 //! | `regex` (default) | `filter::Regex` and `ListenOptions::pattern`; needs `std` |
 //!
 //! Without features the crate is `no_std`, without `alloc`.
+//!
+//! # The core and `compat` in one program
+//! Four names are in both: `ListenOptions`, `Multicaster`, `Poller` and `SendOptions`. Import the core's names, and `compat` as a
+//! module; with two glob imports, the compiler refuses these four as ambiguous.
+//!
+//! ```no_run
+//! # #[cfg(feature = "std")]
+//! # fn main() -> multicast::Result<()> {
+//! use multicast::{Group, Interface, SendOptions, compat};
+//!
+//! let group: Group = "239.1.2.3:5000".parse()?;
+//! SendOptions::new().interface(Interface::LOOPBACK).packets(group, ["by the core"])?.step()?;
+//! let options = compat::SendOptions::new().group(group).interface(Interface::LOOPBACK);
+//! compat::sendto_with("by handles", options)?;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "std"))]
+//! # fn main() {}
+//! ```
 //!
 //! # Kernels
 //! | Linux | brings | before it |

@@ -10,7 +10,7 @@ use linux_raw_sys::net::{AF_NETLINK, SOCK_DGRAM};
 use linux_raw_sys::netlink::{
     NETLINK_ROUTE, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE, RTMGRP_LINK,
 };
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::SendFlags;
 
 pub use change::{Change, Link};
@@ -19,8 +19,10 @@ pub use memberships::{Applied, Memberships};
 
 use crate::address::Address;
 use crate::error::{Errno, Error, Object, Operation, Result};
-use crate::route::netlink::{self, Answer, Question};
-use crate::sys::{self, Fd};
+#[cfg(fuzzing)]
+use crate::route::netlink;
+use crate::route::netlink::{Answer, Message, Question};
+use crate::sys::{self, Fd, raw_fd};
 
 /// The buffer for one read: the kernel writes lists in pieces of at most this size (`NLMSG_GOODSIZE`).
 const PIECE: usize = 8192;
@@ -141,10 +143,10 @@ impl Links {
 
     /// The next message in the buffer.
     fn buffered(&mut self) -> Option<Answer> {
-        let (answer, is_interrupted, after) = netlink::first(self.buffer.get(self.next..self.end)?)?;
+        let (message, after) = Message::first(self.buffer.get(self.next..self.end)?)?;
         self.next = self.end.saturating_sub(after.len());
-        self.is_stale |= is_interrupted;
-        Some(answer)
+        self.is_stale |= message.is_interrupted();
+        Some(message.answer())
     }
 
     fn read(&mut self) -> core::result::Result<(), Errno> {
@@ -194,13 +196,7 @@ impl Links {
 /// Parses messages into changes, for the fuzz target.
 #[cfg(fuzzing)]
 pub(crate) fn changes(bytes: &[u8]) -> impl Iterator<Item = Change> {
-    let mut rest = bytes;
-    core::iter::from_fn(move || {
-        let (answer, _, after) = netlink::first(rest)?;
-        rest = after;
-        Some(Change::of(answer))
-    })
-    .flatten()
+    netlink::messages(bytes).filter_map(|message| Change::of(message.answer()))
 }
 
 #[cold]
@@ -213,6 +209,15 @@ impl AsFd for Links {
         self.socket.as_fd()
     }
 }
+
+/// Gives the socket away. What was read from it and not handed out is dropped.
+impl From<Links> for OwnedFd {
+    fn from(links: Links) -> Self {
+        links.socket.into()
+    }
+}
+
+raw_fd!(Links);
 
 impl fmt::Debug for Links {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

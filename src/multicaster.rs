@@ -20,17 +20,18 @@ pub use options::SendOptions;
 use crate::address::Address;
 use crate::error::{Errno, Error, Object, Operation, Result};
 use crate::group::Group;
-use crate::socket::{self, Socket};
+use crate::socket::{self, Socket, raw_fd};
 use rate::Rate;
-use segments::Segments;
+use segments::{COPIED, Run, Segments};
 use staging::Staging;
 
 /// How long to wait where the device's queue is full: there is no event that tells when it has room again.
 const BACK_OFF: Duration = Duration::from_millis(1);
 
 /// What one [`Multicaster::step`] came to, and with it when to call again.
+///
+/// These four are all: a `match` needs no `_`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Progress {
     /// So many packets went to the kernel, at least one: call again.
     Sent(usize),
@@ -55,13 +56,21 @@ pub enum Progress {
 /// or with the next step once they are no fewer than those left.
 ///
 /// ```no_run
-/// # use multicast::{Group, Progress, SendOptions};
+/// # use multicast::{Events, Group, Interest, Poller, Progress, SendOptions, Token};
 /// let mut caster = SendOptions::new().packets(Group::DEFAULT, ["one", "two"])?;
+/// let (poller, mut events) = (Poller::new()?, Events::<1>::new());
+/// // One event for each time that it is armed, so that it does not end other waits.
+/// let writable = Interest::WRITABLE.oneshot();
+/// poller.register(&caster, Token(0), writable)?;
 /// loop {
 ///     match caster.step()? {
 ///         Progress::Sent(_) => {}
+///         Progress::Blocked => {
+///             poller.reregister(&caster, Token(0), writable)?;
+///             poller.poll(&mut events, None)?;
+///         }
+///         Progress::Wait(time) => drop(poller.poll(&mut events, time)?),
 ///         Progress::Done => break,
-///         other => { /* wait until it is writable, or for the time that Wait names */ }
 ///     }
 /// }
 /// # Ok::<(), multicast::Error>(())
@@ -159,8 +168,7 @@ where
     fn send_run(&mut self, most: usize) -> ControlFlow<Result<Progress>, usize> {
         let lengths = self.staging.left().iter().take(most).map(|item| item.as_ref().len());
         let Some(run) = self.segments.run(lengths) else { return ControlFlow::Continue(1) };
-        let parts = || self.staging.left().iter().take(run.count).map(AsRef::as_ref);
-        match run.send(&self.socket, parts, &self.to) {
+        match self.send_together(run) {
             Ok(()) => {
                 self.staging.sent(run.count);
                 return ControlFlow::Break(Ok(Progress::Sent(run.count)));
@@ -174,6 +182,18 @@ where
             Err(errno) => return ControlFlow::Break(self.refused(errno)),
         }
         ControlFlow::Continue(run.count)
+    }
+
+    /// Sends the packets of this run in one call.
+    fn send_together(&self, run: Run) -> core::result::Result<(), Errno> {
+        let parts = || self.staging.left().iter().take(run.count).map(AsRef::as_ref);
+        if run.is_copied() {
+            let mut together = heapless::Vec::<u8, COPIED>::new();
+            if parts().all(|part| together.extend_from_slice(part).is_ok()) {
+                return self.socket.send_segments(core::iter::once(together.as_slice()), run.size, &self.to);
+            }
+        }
+        self.socket.send_segments(parts(), run.size, &self.to)
     }
 
     /// What a refusal of the next packet means.
@@ -249,6 +269,8 @@ impl<I: Iterator, const BATCH: usize> From<Multicaster<I, BATCH>> for OwnedFd {
         multicaster.socket.into()
     }
 }
+
+raw_fd!([I: Iterator, const BATCH: usize] Multicaster<I, BATCH>);
 
 #[cfg(test)]
 mod tests {

@@ -6,13 +6,13 @@ mod waker;
 use core::time::Duration;
 
 use rustix::event::epoll;
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub use event::{Event, Events, Interest, Iter, Token};
 pub use waker::Waker;
 
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
-use crate::sys::{self, Fd};
+use crate::sys::{self, Fd, raw_fd};
 
 /// Waits for many file descriptors at once (`epoll(7)`).
 ///
@@ -153,6 +153,15 @@ impl AsFd for Poller {
         self.epoll.as_fd()
     }
 }
+
+/// Gives the epoll descriptor away, and all that is registered there with it. From then on a [`Waker`] has no effect.
+impl From<Poller> for OwnedFd {
+    fn from(poller: Poller) -> Self {
+        poller.epoll.into()
+    }
+}
+
+raw_fd!(Poller);
 
 fn data(token: Token, operation: Operation) -> Result<epoll::EventData> {
     if token.0 == event::WAKER {

@@ -227,7 +227,6 @@ fn ask_once(
             rest = after;
             match message.end() {
                 Some(Answer::Failed(errno)) => return Err(errno),
-                Some(Answer::Interrupted) => return Err(Errno::INTERRUPTED),
                 Some(_) => return Ok(()),
                 None if is_enough(message) => return Ok(()),
                 None => {}

@@ -18,6 +18,7 @@ use crate::address::Address;
 use crate::cmsg::{self, Arrival, Layout, UDP_GRO};
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::Family;
+pub(crate) use crate::sys::raw_fd;
 use crate::sys::{self, Fd, SK_MEMINFO_DROPS, SK_MEMINFO_VARS};
 
 /// The option levels (`ip(7)`, `ipv6(7)`), as the calls want them.

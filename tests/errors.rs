@@ -86,12 +86,17 @@ fn sending_by_an_interface_of_an_unknown_index_is_refused() {
 }
 
 #[test]
-fn an_io_error_keeps_kind_and_errno_or_else_the_sentence() {
+fn an_io_error_keeps_kind_errno_and_sentence() {
     let group = Group::new(Ipv4Addr::new(239, 1, 2, 3), free_port()).unwrap();
     // From the kernel: its number goes along.
     let error = Listener::bind(Membership::any(group).on("1999999999".parse().unwrap())).unwrap_err();
-    let errno = error.raw_os_error().expect("the kernel refused it");
-    assert_eq!(io::Error::from(error).raw_os_error(), Some(errno));
+    let (errno, said) = (error.raw_os_error().expect("the kernel refused it"), error.to_string());
+    let converted = io::Error::from(error.clone());
+    assert_eq!((converted.kind(), converted.to_string()), (io::ErrorKind::NotFound, said));
+    let inside: &Error = converted.get_ref().unwrap().downcast_ref().unwrap();
+    assert_eq!(inside.raw_os_error(), Some(errno));
+    // And it comes out again as it was.
+    assert_eq!(Error::from(converted), error);
     // From the crate: the sentence goes along.
     let mut listener = Listener::bind(on_lo(group)).unwrap();
     let elsewhere = Group::new(Ipv4Addr::new(239, 1, 2, 4), group.port()).unwrap();
@@ -216,7 +221,8 @@ fn what_the_kernel_says_is_put_into_words_and_kinds_by_its_number() {
         let errno = errno.raw_os_error();
         let error = Error::from(io::Error::from_raw_os_error(errno));
         assert_eq!((error.kind(), error.raw_os_error(), error.to_string().as_str()), (kind, Some(errno), words));
-        // With the number at hand std decides by itself; without it, the kind is what is left.
+        assert_eq!(Error::from(Errno::from_raw_os_error(errno)), error);
+        // An error that is a number alone becomes the number again; without it, the kind is what is left.
         assert_eq!(io::Error::from(error).raw_os_error(), Some(errno));
         let without = io::Error::from(Error::custom(kind, words));
         assert_eq!((without.kind(), without.to_string().as_str()), (io_kind, words));
@@ -247,4 +253,15 @@ fn kinds_of_std_and_of_this_crate_mean_the_same_in_both_directions() {
     ] {
         assert_eq!(io::Error::from(Error::custom(kind, "")).kind(), io_kind);
     }
+}
+
+#[test]
+fn an_io_error_of_what_has_no_kind_here_has_the_kind_of_std() {
+    // Nobody can connect a poller to itself.
+    let poller = Poller::new().unwrap();
+    let error = poller.register(&poller, Token(1), Interest::READABLE).unwrap_err();
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::System, Some(22)));
+    let said = error.to_string();
+    let error = io::Error::from(error);
+    assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::InvalidInput, said));
 }

@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
-
 use common::{LO, OnePacket, PATIENCE, expect_packet, on_lo, send_all, unique_group, unique_v6_group};
 use multicast::filter::Prefix;
 use multicast::{
@@ -210,8 +208,11 @@ fn the_loop_of_the_documentation_is_right_on_an_edge() {
     assert_eq!(listener.counters().rejected, 200);
 }
 
+#[cfg(feature = "std")]
 #[test]
 fn listeners_are_descriptors_that_runtimes_take() {
+    use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
+
     // What a runtime's wrapper asks of what it wraps.
     fn wrapped<T: AsRawFd + AsFd + IntoRawFd>(listener: T) -> T {
         assert_eq!(listener.as_raw_fd(), listener.as_fd().as_raw_fd());

@@ -7,9 +7,9 @@ mod common;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use bpf::{Bytes, Sent, Tree, World, noise, run};
+use bpf::{Bytes, Program, Sent, Tree, World, noise, run};
 use common::{OnePacket, PATIENCE, assert_quiet, expect_packet, next_within, on_lo, send_all, send_on_lo, unique_group};
-use multicast::filter::kernel::{Fit, Instruction, Program};
+use multicast::filter::kernel::{Fit, Instruction};
 use multicast::filter::{Always, Filter, Length, Never, Not, Port, Prefix, Source, Suffix, by};
 use multicast::{
     Bind, COALESCING_BUFFER, ErrorKind, Events, Family, Group, Interest, ListenOptions, Listener, OwnedFd, Poller, Received,
@@ -41,7 +41,7 @@ fn the_kernel_decides_as_its_program_says_and_what_comes_is_what_the_filter_acce
         let mut bytes = Bytes(&noise);
         let mut tree = Tree::grow(&mut bytes, &world, 3);
         let mtu = bytes.choose(&[1, 3, 8, 100, 1500]);
-        let program = Program::<64>::of(&tree, mtu, Family::V4);
+        let program = Program::of(&tree, 64, mtu, Family::V4);
         let mut receiver = ListenOptions::new().filter(tree.clone()).bind_receiver(on_lo(group), mtu).unwrap();
         let packets: Vec<Sent> = (0..PACKETS).map(|_| world.packet(&mut bytes)).collect();
         for packet in &packets {
@@ -54,7 +54,7 @@ fn the_kernel_decides_as_its_program_says_and_what_comes_is_what_the_filter_acce
             .map(|packet| (seen(packet), packet.source))
             .filter(|(payload, source)| tree.accepts(payload, *source))
             .collect();
-        let passed = packets.iter().filter(|packet| run(program.instructions(), packet) != 0).count();
+        let passed = packets.iter().filter(|packet| run(&program.instructions, packet) != 0).count();
         let mut received = Vec::new();
         let mut buffer = vec![0; mtu];
         while let Received::Packet(packet) = receiver.recv_into(&mut buffer).unwrap() {
@@ -67,7 +67,7 @@ fn the_kernel_decides_as_its_program_says_and_what_comes_is_what_the_filter_acce
         accepted_in_all += accepted.len();
         refused_by_kernel += PACKETS - passed;
         refused_here += passed - accepted.len();
-        exact += usize::from(program.fit() == Fit::Exact);
+        exact += usize::from(program.fit == Fit::Exact);
     }
     // It was a test of each.
     let counts = [accepted_in_all, refused_by_kernel, refused_here, exact];
@@ -112,7 +112,7 @@ fn the_program_can_be_read_and_printed() {
     let bound = ListenOptions::new().filter(filter).bind::<64>(on_lo(group)).unwrap();
     let mut buffer = NOTHING;
     let program = bound.kernel_program(&mut buffer).unwrap();
-    assert_eq!(program.0, Program::<64>::of(&filter, 64, Family::V4).instructions());
+    assert_eq!(program.0, Program::of(&filter, 64, 64, Family::V4).instructions);
     assert!(program.to_string().contains("jeq #0x4e4f5449 jt 2 jf 3"));
     assert_eq!(bound.kernel_program(&mut [Instruction::ZERO; 3]).unwrap_err().kind(), ErrorKind::InvalidInput);
 

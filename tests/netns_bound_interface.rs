@@ -74,12 +74,13 @@ fn another_group_of_the_port_and_unicast_do_not_come_through() {
     let pair = Pair::new();
     for group in groups() {
         let mut listener = bind(group, named(&pair.b));
-        let theirs = groups().into_iter().find(|other| other.is_ipv4() == group.is_ipv4()).unwrap();
+        let theirs = groups().into_iter().find(|other| other.address().is_ipv4() == group.address().is_ipv4()).unwrap();
         let theirs = Group::new(theirs.address(), group.port()).unwrap();
         let mut peer = peer::Receiver::join(theirs, &pair.b);
         send_on(named(&pair.a), theirs, "theirs");
         assert_eq!(peer.next().payload, b"theirs", "{group}");
-        let own = if group.is_ipv4() { pair.addresses[1].into() } else { std::net::IpAddr::V6(pair.v6_addresses()[1]) };
+        let own =
+            if group.address().is_ipv4() { pair.addresses[1].into() } else { std::net::IpAddr::V6(pair.v6_addresses()[1]) };
         let _ = UdpSocket::bind((own, 0)).unwrap().send_to(b"unicast", (own, group.port()));
         assert_quiet(&mut listener);
         send_on(named(&pair.a), group, "ours");
@@ -118,7 +119,7 @@ fn a_join_that_would_deliver_nothing_is_an_error_and_changes_nothing() {
         assert_eq!(listener.join(&everywhere).unwrap_err().kind(), ErrorKind::OneInterface);
         // Not to be a member is fine, as with every listener.
         listener.leave(&there).unwrap();
-        let another = groups().into_iter().find(|other| other.is_ipv4() == group.is_ipv4()).unwrap();
+        let another = groups().into_iter().find(|other| other.address().is_ipv4() == group.address().is_ipv4()).unwrap();
         let another = Group::new(another.address(), group.port()).unwrap();
         let error = listener.join(&Membership::any(another).on(named(&ours.b))).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BoundToGroup);
@@ -185,8 +186,8 @@ fn one_source_is_heard_and_metadata_is_told() {
     let pair = Pair::new();
     for group in groups() {
         let [ours, theirs] = pair.addresses;
-        let source = if group.is_ipv4() { ours.into() } else { std::net::IpAddr::V6(pair.v6_addresses()[0]) };
-        let other = if group.is_ipv4() { theirs.into() } else { std::net::IpAddr::V6(pair.v6_addresses()[1]) };
+        let source = if group.address().is_ipv4() { ours.into() } else { std::net::IpAddr::V6(pair.v6_addresses()[0]) };
+        let other = if group.address().is_ipv4() { theirs.into() } else { std::net::IpAddr::V6(pair.v6_addresses()[1]) };
         let membership = |source| Membership::source(group, source).on(named(&pair.b));
         let options = ListenOptions::new().metadata();
         let mut named_source = options.bind::<64>(Bind::Interface(membership(source))).unwrap();

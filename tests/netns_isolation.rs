@@ -66,7 +66,7 @@ fn every_kind_of_listener_hears_its_group() {
         send_all(group, ["hello"]);
         let Received::Packet(packet) = listener.recv().unwrap() else { panic!("{kind:?}") };
         assert_eq!(packet.payload(), b"hello");
-        let lo = if group.is_ipv4() { "127.0.0.1" } else { "::1" };
+        let lo = if group.address().is_ipv4() { "127.0.0.1" } else { "::1" };
         assert_eq!(packet.source().ip(), lo.parse::<IpAddr>().unwrap(), "{kind:?}");
         listener.leave(&on_lo(group)).unwrap();
         send_all(group, ["left"]);
@@ -124,7 +124,7 @@ fn unicast_to_the_port_does_not_come_through() {
     for kind in ALL {
         let group = kind.group();
         let mut listener = kind.listen(group, Interface::LOOPBACK);
-        let lo = if group.is_ipv4() { "127.0.0.1" } else { "::1" };
+        let lo = if group.address().is_ipv4() { "127.0.0.1" } else { "::1" };
         let sender = UdpSocket::bind((lo, 0)).unwrap();
         for _ in 0..3 {
             let _ = sender.send_to(b"unicast", (lo, group.port()));

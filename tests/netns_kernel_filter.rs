@@ -6,12 +6,12 @@ mod common;
 
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 
-use bpf::{Bytes, Sent, Tree, World, noise, run};
+use bpf::{Bytes, Program, Sent, Tree, World, noise, run};
 use common::link::{Pair, named, run as command};
 use common::{
     OnePacket, assert_quiet, expect_packet, on_lo, require_private_network, send_all, unique_group, unique_v6_group,
 };
-use multicast::filter::kernel::{Instruction, Program};
+use multicast::filter::kernel::Instruction;
 use multicast::filter::{Always, Filter, Length, Port, Prefix};
 use multicast::{
     Bind, COALESCING_BUFFER, Family, Group, Interface, ListenOptions, Listener, Membership, OwnedFd, Progress, Received,
@@ -53,7 +53,7 @@ fn the_kernel_decides_as_its_program_says_over_ipv6() {
         let noise = noise(seed, 300);
         let mut bytes = Bytes(&noise);
         let mut tree = Tree::grow(&mut bytes, &world, 3);
-        let program = Program::<64>::of(&tree, 100, Family::V6);
+        let program = Program::of(&tree, 64, 100, Family::V6);
         let mut listener = ListenOptions::new().filter(tree.clone()).bind::<100>(on_lo(group)).unwrap();
         let packets: Vec<Sent> = (0..6).map(|_| world.packet(&mut bytes)).collect();
         for packet in &packets {
@@ -63,7 +63,7 @@ fn the_kernel_decides_as_its_program_says_over_ipv6() {
         let seen = |packet: &Sent| packet.payload[..packet.payload.len().min(100)].to_vec();
         let accepted: Vec<_> =
             packets.iter().filter(|packet| tree.accepts(&seen(packet), packet.source)).map(seen).collect();
-        let passed = packets.iter().filter(|packet| run(program.instructions(), packet) != 0).count();
+        let passed = packets.iter().filter(|packet| run(&program.instructions, packet) != 0).count();
         let mut received = Vec::new();
         while let Received::Packet(packet) = listener.recv().unwrap() {
             received.push(packet.payload().to_vec());
@@ -281,7 +281,10 @@ fn a_guarded_listener_with_metadata_or_coalescing_hears_its_own() {
             .bind_coalescing(Bind::Port(group.port(), group.family()), COALESCING_BUFFER, &mut buffer)
             .unwrap();
         coalescing.join(&on_lo(group)).unwrap();
-        assert_eq!(coalescing.kernel_program(&mut NOTHING.clone()).unwrap().0.len(), if group.is_ipv4() { 8 } else { 14 });
+        assert_eq!(
+            coalescing.kernel_program(&mut NOTHING.clone()).unwrap().0.len(),
+            if group.address().is_ipv4() { 8 } else { 14 }
+        );
         send_all(group, ["n", "y"]);
         let packet = listener.recv().unwrap().packet().unwrap();
         assert_eq!(packet.metadata().unwrap().destination, Some(group.address()));

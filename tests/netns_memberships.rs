@@ -265,7 +265,7 @@ fn after_an_interface_was_made_anew_nothing_else_comes_through() {
             assert_eq!(expect_packet(&mut member.listener), b"before");
             pair.replace();
             member.follow();
-            let neighbour = match group.is_ipv4() {
+            let neighbour = match group.address().is_ipv4() {
                 true => Group::new(unique_group().address(), group.port()).unwrap(),
                 false => Group::new(unique_v6_group(5).address(), group.port()).unwrap(),
             };
@@ -275,7 +275,7 @@ fn after_an_interface_was_made_anew_nothing_else_comes_through() {
             // A plain socket of IPv6 hears what any other one joined: both may come to both.
             while peers[0].next().payload != b"another group" {}
             while peers[1].next().payload != b"another interface" {}
-            let (any, here) = match group.is_ipv4() {
+            let (any, here) = match group.address().is_ipv4() {
                 true => ("0.0.0.0", pair.addresses[1].into()),
                 false => ("::", std::net::IpAddr::from(pair.v6_addresses()[1])),
             };

@@ -50,7 +50,6 @@ fn pump<I: Iterator<Item: AsRef<[u8]>>, const BATCH: usize>(caster: &mut Multica
                 std::thread::sleep(time);
             }
             Progress::Done => return story,
-            other => panic!("{other:?}"),
         }
     }
 }

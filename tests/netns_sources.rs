@@ -205,7 +205,7 @@ fn what_cannot_be_blocked_is_refused_in_words() {
         let said =
             format!("block a source of {} on {}: the group is not joined on this interface", group.address(), net.pair.b);
         assert_eq!(error.to_string(), said);
-        let of_other_family = if group.is_ipv4() { net.v6[0] } else { net.v4[0] };
+        let of_other_family = if group.address().is_ipv4() { net.v6[0] } else { net.v4[0] };
         assert_eq!(listener.block(&any, of_other_family).unwrap_err().kind(), ErrorKind::FamilyMismatch);
         let from = net.from(group, of_other_family);
         assert_eq!(listener.join(&from).unwrap_err().kind(), ErrorKind::FamilyMismatch);
@@ -217,7 +217,7 @@ fn what_cannot_be_blocked_is_refused_in_words() {
 fn the_limit_of_sources_is_an_error_that_names_the_setting_and_the_count() {
     let net = TwoSources::new();
     for (group, _) in net.groups() {
-        let (setting, path) = match group.is_ipv4() {
+        let (setting, path) = match group.address().is_ipv4() {
             true => ("net.ipv4.igmp_max_msf", "/proc/sys/net/ipv4/igmp_max_msf"),
             false => ("net.ipv6.mld_max_msf, net.core.optmem_max", "/proc/sys/net/ipv6/mld_max_msf"),
         };
@@ -227,7 +227,11 @@ fn the_limit_of_sources_is_an_error_that_names_the_setting_and_the_count() {
         let count = if shown.is_some() { format!(", set to {limit}") } else { String::new() };
         let source = |number: u16| -> IpAddr {
             let [high, low] = number.to_be_bytes();
-            if group.is_ipv4() { [10, 99, high, low].into() } else { Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, number).into() }
+            if group.address().is_ipv4() {
+                [10, 99, high, low].into()
+            } else {
+                Ipv6Addr::new(0xfd99, 0, 0, 0, 0, 0, 0, number).into()
+            }
         };
         let mut listener = ListenOptions::new().bind::<64>(net.from(group, source(1))).unwrap();
         for number in 2..=limit {

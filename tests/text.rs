@@ -96,6 +96,37 @@ fn a_ttl_past_its_range_is_refused() {
     }
 }
 
+/// Checks the integers of one type: those within the range of a TTL are one, and the others are refused by their number.
+macro_rules! assert_takes {
+    ($integer:ty: $($refused:expr => $named:expr),*) => {
+        for (number, ttl) in [(0, Ttl::HOST), (1, Ttl::SUBNET), (127, Ttl::new(127))] {
+            assert_eq!(Ttl::try_from(number as $integer), Ok(ttl));
+        }
+        $(
+            let error = Ttl::try_from($refused as $integer).unwrap_err();
+            assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::OutOfRange, None));
+            assert_eq!(error.to_string(), format!("parse ttl {}: {TTL_RANGE}", $named));
+        )*
+    };
+}
+
+#[test]
+fn a_ttl_is_made_of_any_integer() {
+    let large = "a number of more than 63 bits";
+    assert_takes!(i8: -1_i8 => "-1", i8::MIN => "-128");
+    assert_takes!(i16: -1_i16 => "-1", 256_i16 => "256");
+    assert_takes!(i32: -1_i32 => "-1", i32::MAX => i32::MAX);
+    assert_takes!(i64: i64::MIN => i64::MIN, i64::MAX => i64::MAX);
+    assert_takes!(i128: -1_i128 => "-1", i128::from(i64::MAX) + 1 => large, i128::MIN => large);
+    assert_takes!(isize: 256_isize => "256");
+    assert_takes!(u16: 256_u16 => "256");
+    assert_takes!(u32: u32::MAX => u32::MAX);
+    assert_takes!(u64: i64::MAX.unsigned_abs() => i64::MAX, u64::MAX => large);
+    assert_takes!(u128: 256_u128 => "256", u128::MAX => large);
+    assert_takes!(usize: 256_usize => "256");
+    assert_eq!((Ttl::from(255), Ttl::try_from(255).unwrap()), (Ttl::UNRESTRICTED, Ttl::UNRESTRICTED));
+}
+
 #[test]
 fn a_ttl_that_is_neither_number_nor_scope_is_refused() {
     for text in ["-1", "+1", "1.0", "0x10", " 1", "1 ", "Site", "SITE", "planet", "٣"] {
@@ -162,7 +193,7 @@ fn the_family_of_a_group_is_that_of_its_address() {
     for (text, family) in [("239.1.2.3:5000", Family::V4), ("[ff05::1]:5000", Family::V6)] {
         let group: Group = text.parse().unwrap();
         assert_eq!(group.family(), family);
-        assert_eq!((group.is_ipv4(), group.is_ipv6()), (family == Family::V4, family == Family::V6));
+        assert_eq!((group.address().is_ipv4(), group.address().is_ipv6()), (family == Family::V4, family == Family::V6));
     }
     assert_eq!(format!("{:?} {:?}", Family::V4, Family::V6), "V4 V6");
 }

@@ -10,12 +10,12 @@ use core::net::{IpAddr, SocketAddr};
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::str::FromStr;
 
-use multicast::filter::kernel::{Assembler, Fit, Instruction, Listing, Program};
+use multicast::filter::kernel::{Assembler, Fit, Instruction, Listing};
 use multicast::filter::{
     Always, And, At, By, Contains, Length, Masked, Never, Not, Or, Port, Prefix, Source, Subnet, Suffix,
 };
 use multicast::{
-    AsFd, COALESCING_BUFFER, Counters, Error, ErrorKind, Event, Events, Family, Group, Interest, Interface, Iter,
+    AsFd, COALESCING_BUFFER, Counters, Error, ErrorKind, Event, Events, Family, Group, Interest, Interface, Iter, Links,
     ListenOptions, Listener, Membership, Multicaster, Name, OwnedFd, Packet, Poller, Progress, Received, Receiver,
     SendOptions, Token, Ttl, Waker,
 };
@@ -60,12 +60,12 @@ assert_are!(Send, Sync, Unpin, UnwindSafe, RefUnwindSafe:
 assert_are!(Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug, Copy, Clone:
     Always, Never, Prefix<&'static [u8]>, Suffix<&'static str>, Contains<[u8; 4]>, At<[u8; 2]>, Masked<[u8; 2], [u8; 2]>,
     Length<core::ops::RangeTo<usize>>, Source, Port, Subnet, And<Always, Never>, Or<Always, Never>, Not<Port>, By<Closure>,
-    Program, Program<4096>, Instruction, Listing<'static>, Fit,
+    Instruction, Listing<'static>, Fit,
 );
 assert_are!(Send, Sync, Unpin, Debug: Assembler<'_>);
 assert_are!(PartialEq, Eq, Hash, FromStr<Err = Error>, Display: Subnet);
 assert_are!(From<IpAddr>, From<core::net::Ipv4Addr>, From<core::net::Ipv6Addr>: Subnet);
-assert_are!(Display: Program, Listing<'static>);
+assert_are!(Display: Listing<'static>);
 
 // A filter or an iterator that must stay in its thread keeps what owns it there, too.
 assert_are_not!(Send: Listener<16, Prefix<std::rc::Rc<[u8]>>>, Multicaster<std::vec::IntoIter<std::rc::Rc<[u8]>>>);
@@ -93,15 +93,39 @@ assert_are!(Ord: Group, Ttl, Token);
 assert_are!(Default: Group, Interface, Ttl, Counters, ListenOptions, SendOptions, Events<16>, Always);
 assert_are!(Display: Group, Interface, Name, Ttl, Membership, Error);
 assert_are!(FromStr<Err = Error>: Group, Interface, Name, Ttl);
-assert_are!(StdError: Error);
-assert_are!(AsFd: Poller, Receiver, Listener, Caster);
-assert_are!(Into<OwnedFd>: Receiver, Listener, Caster);
+assert_are!(StdError, From<rustix::io::Errno>: Error);
+assert_are!(AsFd: Poller, Receiver, Listener, Caster, Links);
+assert_are!(Into<OwnedFd>: Poller, Receiver, Listener, Caster, Links);
 assert_are!(TryFrom<OwnedFd, Error = Error>: Receiver, Listener);
 assert_are!(Iterator<Item = Event>, FusedIterator: Iter<'_>);
 assert_are!(IntoIterator<Item = Event>: &Events<16>);
 assert_are!(Into<SocketAddr>, TryFrom<SocketAddr, Error = Error>: Group);
 assert_are!(From<Name>, From<core::num::NonZeroU32>, From<IpAddr>: Interface);
 assert_are!(From<u8>: Ttl);
+assert_are!(TryFrom<i8, Error = Error>, TryFrom<i16, Error = Error>, TryFrom<i32, Error = Error>, TryFrom<i64, Error = Error>,
+    TryFrom<i128, Error = Error>, TryFrom<isize, Error = Error>, TryFrom<u16, Error = Error>, TryFrom<u32, Error = Error>,
+    TryFrom<u64, Error = Error>, TryFrom<u128, Error = Error>, TryFrom<usize, Error = Error>: Ttl);
+
+/// Compiles as long as a user's `match` needs no `_`.
+const fn is_to_be_called_again(progress: Progress) -> bool {
+    match progress {
+        Progress::Sent(_) | Progress::Blocked | Progress::Wait(_) => true,
+        Progress::Done => false,
+    }
+}
+
+#[test]
+fn progress_says_whether_to_call_again() {
+    let group = "239.77.1.5:10080".parse().unwrap();
+    let mut caster = SendOptions::new().interface(Interface::LOOPBACK).packets(group, ["x"]).unwrap();
+    assert!(is_to_be_called_again(caster.step().unwrap()));
+    assert!(!is_to_be_called_again(caster.step().unwrap()));
+}
+
+#[test]
+fn options_are_by_default_what_new_makes_them() {
+    assert_eq!(SendOptions::default(), SendOptions::new());
+}
 
 #[test]
 fn sizes_stay_small() {
@@ -129,11 +153,29 @@ fn room_for_events_can_go_to_another_thread_and_back() {
 #[cfg(feature = "std")]
 mod with_std {
     use std::io;
+    use std::os::fd::{AsRawFd, IntoRawFd};
 
     use super::*;
 
-    assert_are!(Into<io::Error>: Error);
+    assert_are!(Into<io::Error>, From<io::Error>: Error);
+    // What runtimes ask for.
+    assert_are!(AsRawFd, IntoRawFd: Poller, Links, Caster);
     assert_are!(AsFd: std::net::UdpSocket, std::fs::File, OwnedFd);
+
+    /// Both ways lead to one descriptor, which outlives its owner.
+    fn assert_agree(owner: impl AsFd + IntoRawFd + AsRawFd) {
+        let fd = owner.as_fd().as_raw_fd();
+        assert_eq!((owner.as_raw_fd(), owner.into_raw_fd()), (fd, fd));
+        assert!(std::fs::exists(format!("/proc/self/fd/{fd}")).unwrap(), "it is open");
+    }
+
+    #[test]
+    fn a_raw_descriptor_is_the_one_that_is_lent() {
+        assert_agree(Poller::new().unwrap());
+        assert_agree(Links::watch().unwrap());
+        let group = "239.77.1.4:10079".parse().unwrap();
+        assert_agree(SendOptions::new().interface(Interface::LOOPBACK).packets(group, ["x"]).unwrap());
+    }
 
     #[test]
     fn an_error_without_errno_keeps_kind_and_sentence_as_an_io_error() {
@@ -150,14 +192,16 @@ mod with_std {
     }
 
     #[test]
-    fn an_error_of_the_kernel_keeps_its_errno_as_an_io_error() {
+    fn an_error_of_the_kernel_keeps_kind_sentence_and_errno_as_an_io_error() {
         let poller = Poller::new().unwrap();
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let error = poller.unregister(&socket).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotRegistered);
         let errno = error.raw_os_error().expect("the kernel's");
         let error = io::Error::from(error);
-        assert_eq!(error.raw_os_error(), Some(errno));
+        assert_eq!(error.to_string(), "unregister a file descriptor: not registered");
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).expect("our error");
+        assert_eq!(inner.raw_os_error(), Some(errno));
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
@@ -201,7 +245,7 @@ fn what_owns_a_socket_prints_its_descriptor_and_not_its_buffer() {
     let mut buffer = Box::new([0; COALESCING_BUFFER]);
     let coalescing = ListenOptions::new().bind_coalescing(membership, COALESCING_BUFFER, &mut buffer).unwrap();
     let caster = SendOptions::default().interface(Interface::LOOPBACK).packets(membership.group(), ["x"]).unwrap();
-    let links = multicast::Links::watch().unwrap();
+    let links = Links::watch().unwrap();
     for (printed, name, fd) in [
         (format!("{listener:?}"), "ListeningSocket {", listener.as_fd().as_raw_fd()),
         (format!("{coalescing:?}"), "ListeningSocket {", coalescing.as_fd().as_raw_fd()),

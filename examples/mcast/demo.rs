@@ -74,7 +74,7 @@ pub(crate) fn run() -> Result<(), Stop> {
                     // The device's queue is full, and the kernel does not report when it has room. A millisecond is enough.
                     Progress::Wait(time) => std::thread::sleep(time),
                     // The poller reports when there is room.
-                    _ => {}
+                    Progress::Blocked => {}
                 },
                 _ => {}
             }

@@ -119,7 +119,7 @@ where
             match self.caster.step()? {
                 Progress::Blocked => self.wait_for_room()?,
                 Progress::Wait(time) => self.limits.wait(&self.poller, &mut self.events, Some(time))?,
-                _ => break,
+                Progress::Sent(_) | Progress::Done => break,
             }
         }
         if let Some(pace) = &mut self.pace {

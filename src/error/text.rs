@@ -4,8 +4,8 @@ use core::fmt;
 
 use linux_raw_sys::errno as linux;
 
-use super::{Errno, ErrorKind, Object, Operation};
-use crate::group::{Group, Interface};
+use super::parts::{Errno, ErrorKind, Object, Operation};
+use crate::address::{Group, Interface};
 
 pub(super) const fn verb(operation: Operation) -> &'static str {
     match operation {
@@ -42,7 +42,7 @@ pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result
         Object::Named(noun) => write!(f, " {noun}"),
         Object::Text(text) => match text.as_str() {
             "" => f.write_str(" an empty text"),
-            kept => write!(f, " {}{}", kept.escape_debug(), if text.is_cut { "..." } else { "" }),
+            kept => write!(f, " {}{}", kept.escape_debug(), if text.is_cut() { "..." } else { "" }),
         },
         Object::Address(address) => write!(f, " {address}"),
         Object::Group(group) => write!(f, " {group}"),

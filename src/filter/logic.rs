@@ -1,9 +1,75 @@
-//! Filters that combine other filters.
+//! The trait of all filters, and filters that combine others.
 
 use core::net::SocketAddr;
 
-use super::Filter;
 use super::kernel::{Assembler, Fit};
+
+/// Decides which packets a listener returns.
+///
+/// A closure becomes a filter with [`by`](super::by).
+pub trait Filter {
+    /// Whether the filter accepts a packet with this payload, cut at the length of the listener's buffer, from this sender.
+    fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool;
+
+    /// Called once, when the listener is created: no payload will be longer than `mtu` bytes. Reserve memory here, so that
+    /// `accepts` needs none.
+    fn prepare(&mut self, mtu: usize) {
+        let _ = mtu;
+    }
+
+    /// Writes tests for the kernel, which drops every packet that fails one. Each packet that `accepts` accepts must pass them.
+    /// Returns whether they decide exactly what `accepts` does; see
+    /// [how to write it](super::kernel#writing-compile-for-a-filter-of-your-own).
+    ///
+    /// A filter of your own is built from filters of this crate: call their `compile`.
+    ///
+    /// ```
+    /// # use core::net::SocketAddr;
+    /// # use multicast::filter::{Filter, Or, Prefix, kernel::{Assembler, Fit}};
+    /// /// Queries of two kinds, and nothing else.
+    /// struct Queries;
+    ///
+    /// impl Filter for Queries {
+    ///     fn accepts(&mut self, payload: &[u8], _source: SocketAddr) -> bool {
+    ///         payload.starts_with(b"Q1") || payload.starts_with(b"Q2")
+    ///     }
+    ///
+    ///     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
+    ///         Or(Prefix(b"Q1"), Prefix(b"Q2")).compile(code)
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// Default: no tests, so the kernel passes every packet.
+    fn compile(&self, code: &mut Assembler<'_>) -> Fit {
+        let _ = code;
+        Fit::Superset
+    }
+
+    /// Accepts packets that both filters accept.
+    fn and<G: Filter>(self, other: G) -> And<Self, G>
+    where
+        Self: Sized,
+    {
+        And(self, other)
+    }
+
+    /// Accepts packets that at least one of the two filters accepts.
+    fn or<G: Filter>(self, other: G) -> Or<Self, G>
+    where
+        Self: Sized,
+    {
+        Or(self, other)
+    }
+
+    /// Accepts packets that this filter rejects.
+    fn not(self) -> Not<Self>
+    where
+        Self: Sized,
+    {
+        Not(self)
+    }
+}
 
 /// Accepts every packet. This is the filter of a listener by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,5 +189,35 @@ impl<F: Filter> Filter for Not<F> {
 
     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
         code.not(|code| self.0.compile(code))
+    }
+}
+
+impl<F: Filter + ?Sized> Filter for &mut F {
+    #[inline]
+    fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool {
+        (**self).accepts(payload, source)
+    }
+
+    fn prepare(&mut self, mtu: usize) {
+        (**self).prepare(mtu);
+    }
+
+    fn compile(&self, code: &mut Assembler<'_>) -> Fit {
+        (**self).compile(code)
+    }
+}
+
+#[cfg(feature = "std")]
+impl<F: Filter + ?Sized> Filter for std::boxed::Box<F> {
+    fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool {
+        (**self).accepts(payload, source)
+    }
+
+    fn prepare(&mut self, mtu: usize) {
+        (**self).prepare(mtu);
+    }
+
+    fn compile(&self, code: &mut Assembler<'_>) -> Fit {
+        (**self).compile(code)
     }
 }

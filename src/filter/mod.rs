@@ -39,61 +39,11 @@ mod sender;
 
 use core::net::SocketAddr;
 
-pub use logic::{Always, And, Never, Not, Or};
+pub use logic::{Always, And, Filter, Never, Not, Or};
 pub use payload::{At, Contains, Length, Masked, Prefix, Suffix};
 #[cfg(feature = "regex")]
 pub use regex::Regex;
 pub use sender::{Port, Source, Subnet};
-
-use kernel::{Assembler, Fit};
-
-/// Decides which packets a listener returns.
-///
-/// Closures become filters with [`by`], or with [`ListenOptions::filter_fn`](crate::ListenOptions::filter_fn).
-pub trait Filter {
-    /// Whether the filter accepts a packet with this payload, cut at the length of the listener's buffer, from this sender.
-    fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool;
-
-    /// Called once, when the listener is created: no payload will be longer than `mtu` bytes. Reserve memory here, so that
-    /// `accepts` needs none.
-    fn prepare(&mut self, mtu: usize) {
-        let _ = mtu;
-    }
-
-    /// Writes tests for the kernel, which drops every packet that fails one. Each packet that `accepts` accepts must pass them.
-    /// Returns whether they decide exactly what `accepts` does; see
-    /// [how to write it](kernel#writing-compile-for-a-filter-of-your-own).
-    ///
-    /// Default: no tests, so the kernel passes every packet.
-    fn compile(&self, code: &mut Assembler<'_>) -> Fit {
-        let _ = code;
-        Fit::Superset
-    }
-
-    /// Accepts packets that both filters accept.
-    fn and<G: Filter>(self, other: G) -> And<Self, G>
-    where
-        Self: Sized,
-    {
-        And(self, other)
-    }
-
-    /// Accepts packets that at least one of the two filters accepts.
-    fn or<G: Filter>(self, other: G) -> Or<Self, G>
-    where
-        Self: Sized,
-    {
-        Or(self, other)
-    }
-
-    /// Accepts packets that this filter rejects.
-    fn not(self) -> Not<Self>
-    where
-        Self: Sized,
-    {
-        Not(self)
-    }
-}
 
 /// A filter that calls a closure: see [`by`].
 #[derive(Clone, Copy, Debug)]
@@ -108,36 +58,6 @@ impl<C: FnMut(&[u8], SocketAddr) -> bool> Filter for By<C> {
     #[inline]
     fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool {
         (self.0)(payload, source)
-    }
-}
-
-impl<F: Filter + ?Sized> Filter for &mut F {
-    #[inline]
-    fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool {
-        (**self).accepts(payload, source)
-    }
-
-    fn prepare(&mut self, mtu: usize) {
-        (**self).prepare(mtu);
-    }
-
-    fn compile(&self, code: &mut Assembler<'_>) -> Fit {
-        (**self).compile(code)
-    }
-}
-
-#[cfg(feature = "std")]
-impl<F: Filter + ?Sized> Filter for std::boxed::Box<F> {
-    fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool {
-        (**self).accepts(payload, source)
-    }
-
-    fn prepare(&mut self, mtu: usize) {
-        (**self).prepare(mtu);
-    }
-
-    fn compile(&self, code: &mut Assembler<'_>) -> Fit {
-        (**self).compile(code)
     }
 }
 

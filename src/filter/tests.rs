@@ -1,7 +1,7 @@
 use std::string::ToString;
 use std::vec::Vec;
 
-use super::kernel::Program;
+use super::kernel::{Assembler, Fit, Instruction, Listing};
 use super::*;
 use crate::{ErrorKind, Family};
 
@@ -103,8 +103,10 @@ fn filters_are_values_of_constants() {
 }
 
 fn listing(filter: &impl Filter, mtu: usize, family: Family) -> (Vec<std::string::String>, Fit) {
-    let program = Program::<32>::of(filter, mtu, family);
-    (program.to_string().lines().map(|line| line[6..].into()).collect(), program.fit())
+    let mut buffer = [Instruction::ZERO; 32];
+    let mut code = Assembler::new(&mut buffer, mtu, family);
+    let fit = filter.compile(&mut code);
+    (Listing(code.instructions()).to_string().lines().map(|line| line[6..].into()).collect(), fit)
 }
 
 #[test]

@@ -21,3 +21,11 @@ fn link_local_groups_are_told_from_wider_ones() {
         assert_eq!(text.parse::<Group>().unwrap().is_link_local(), expected, "{text}");
     }
 }
+
+#[test]
+fn a_group_is_of_the_family_of_its_address() {
+    for (text, is_ipv4) in [("239.1.2.3:5000", true), ("[ff05::1]:5000", false)] {
+        let group: Group = text.parse().unwrap();
+        assert_eq!((group.is_ipv4(), group.is_ipv6()), (is_ipv4, !is_ipv4));
+    }
+}

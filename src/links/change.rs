@@ -80,7 +80,7 @@ impl Change {
                 Some(if is_gone { Self::AddressGone { index, address } } else { Self::Address { index, address } })
             }
             Answer::Route { .. } => Some(Self::Route),
-            Answer::Failed(_) | Answer::Interrupted | Answer::Done | Answer::Other => None,
+            Answer::Failed(_) | Answer::Done | Answer::Other => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::socket::{Listener, ListeningSocket, Own, Receiver};
 use crate::error::{Error, Result};
 use crate::filter::Always;
 use crate::group::Group;
-use crate::socket::{Socket, family_of};
+use crate::socket::{Socket, family_of, raw_fd};
 
 impl<B, F> AsFd for ListeningSocket<B, F> {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -65,21 +65,4 @@ fn adopt(fd: OwnedFd) -> Result<Inner<Always>> {
     Ok(inner)
 }
 
-#[cfg(feature = "std")]
-mod raw {
-    use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
-
-    use super::ListeningSocket;
-
-    impl<B, F> AsRawFd for ListeningSocket<B, F> {
-        fn as_raw_fd(&self) -> RawFd {
-            self.as_fd().as_raw_fd()
-        }
-    }
-
-    impl<B, F> IntoRawFd for ListeningSocket<B, F> {
-        fn into_raw_fd(self) -> RawFd {
-            OwnedFd::from(self).into_raw_fd()
-        }
-    }
-}
+raw_fd!([B, F] ListeningSocket<B, F>);

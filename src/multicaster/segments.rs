@@ -1,15 +1,11 @@
 //! Which packets can leave in one call: the rules of `UDP_SEGMENT` (`udp(7)`), and what was learnt of the way.
 
-use crate::address::Address;
-use crate::error::Errno;
-use crate::socket::Socket;
-
 /// The longest datagram, in bytes, that can be cut into segments.
 const LONGEST: usize = 65_507;
 
 /// So many bytes in all are copied to one place before they are sent: to fetch each part from a place of its own costs the kernel
 /// some 20 ns, several times what the copy costs.
-const COPIED: usize = 4096;
+pub(crate) const COPIED: usize = 4096;
 
 /// The sizes that the kernel cuts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,20 +24,9 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Sends the parts of this run in one call.
-    pub(super) fn send<'p, P: Iterator<Item = &'p [u8]>>(
-        self,
-        socket: &Socket,
-        parts: impl Fn() -> P,
-        to: &Address,
-    ) -> Result<(), Errno> {
-        if self.count.saturating_mul(self.size.into()) <= COPIED {
-            let mut together = heapless::Vec::<u8, COPIED>::new();
-            if parts().all(|part| together.extend_from_slice(part).is_ok()) {
-                return socket.send_segments(core::iter::once(together.as_slice()), self.size, to);
-            }
-        }
-        socket.send_segments(parts(), self.size, to)
+    /// Whether it is cheaper to copy the packets to one place of [`COPIED`] bytes before they are sent.
+    pub(crate) fn is_copied(self) -> bool {
+        self.count.saturating_mul(self.size.into()) <= COPIED
     }
 }
 
@@ -124,6 +109,13 @@ mod tests {
         assert_eq!(run(all, &[20_000; 5]), Some((3, 20_000)));
         assert_eq!(run(all, &[70_000, 70_000]), None);
         assert_eq!(run(all, &[usize::MAX, usize::MAX]), None);
+    }
+
+    #[test]
+    fn short_runs_are_copied_to_one_place() {
+        for (count, size, is_copied) in [(2, 1, true), (64, 64, true), (2, 2048, true), (65, 64, false), (2, 2049, false)] {
+            assert_eq!(Run { count, size }.is_copied(), is_copied, "{count} of {size}");
+        }
     }
 
     #[test]

@@ -127,8 +127,6 @@ pub(crate) enum Answer {
         source: Option<IpAddr>,
     },
     Failed(Errno),
-    /// A list changed while it was read: it must be requested again.
-    Interrupted,
     /// The end of a list, or an acknowledgement.
     Done,
     /// A message of another kind.
@@ -139,7 +137,7 @@ pub(crate) enum Answer {
 #[derive(Clone, Copy)]
 pub(crate) struct Message<'a> {
     kind: u16,
-    /// Whether it belongs to a list that changed while the kernel wrote it.
+    /// See [`is_interrupted`](Self::is_interrupted).
     is_interrupted: bool,
     body: &'a [u8],
 }
@@ -160,13 +158,24 @@ impl<'a> Message<'a> {
 
     /// Parses the message. Callers that need only one kind use the methods below, so that the other parsers are not linked.
     pub(crate) fn answer(self) -> Answer {
-        self.end().or_else(|| self.link()).or_else(|| self.address()).or_else(|| self.route()).unwrap_or(Answer::Other)
+        self.last().or_else(|| self.link()).or_else(|| self.address()).or_else(|| self.route()).unwrap_or(Answer::Other)
     }
 
-    /// Parses a message that ends the answer: `Failed`, `Interrupted` or `Done`.
+    /// Whether it belongs to a list that changed while the kernel wrote it (`NLM_F_DUMP_INTR`): entries may be missing or come
+    /// twice, so the list is to be asked for again. What this message says is true all the same.
+    pub(crate) const fn is_interrupted(self) -> bool {
+        self.is_interrupted
+    }
+
+    /// Whether it ends the answer for those who ask again where a list [changed](Self::is_interrupted): `Done`, or `Failed`, which
+    /// is `EINTR` for such a list.
     pub(crate) fn end(self) -> Option<Answer> {
+        if self.is_interrupted { Some(Answer::Failed(Errno::INTERRUPTED)) } else { self.last() }
+    }
+
+    /// Whether it says that it is the last one: `Failed`, `Done`.
+    fn last(self) -> Option<Answer> {
         match self.kind {
-            _ if self.is_interrupted => Some(Answer::Interrupted),
             FAILED => {
                 Some(match number(self.body)?.cast_signed() {
                     0 => Answer::Done,
@@ -235,14 +244,6 @@ pub(crate) fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
         rest = after;
         Some(message)
     })
-}
-
-/// Parses the first message in these bytes. Also returns whether it belongs to a list that changed while the kernel wrote it, and
-/// the bytes after it.
-pub(crate) fn first(bytes: &[u8]) -> Option<(Answer, bool, &[u8])> {
-    let (message, rest) = Message::first(bytes)?;
-    let answer = Message { is_interrupted: false, ..message }.answer();
-    Some((answer, message.is_interrupted, rest))
 }
 
 /// The value of the first attribute of this type.

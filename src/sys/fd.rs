@@ -65,6 +65,31 @@ impl From<Fd> for OwnedFd {
     }
 }
 
+/// Gives a type the raw descriptor that `std` and runtimes ask for, beside its `AsFd` and its `OwnedFd::from`: with the feature
+/// `std`. The generic parameters stand in front: `raw_fd!([const N: usize, F: Filter] Owner<N, F>)`.
+macro_rules! raw_fd {
+    ([$($parameters:tt)*] $owner:ty) => {
+        #[cfg(feature = "std")]
+        impl<$($parameters)*> std::os::fd::AsRawFd for $owner {
+            fn as_raw_fd(&self) -> std::os::fd::RawFd {
+                std::os::fd::AsRawFd::as_raw_fd(&rustix::fd::AsFd::as_fd(self))
+            }
+        }
+
+        #[cfg(feature = "std")]
+        impl<$($parameters)*> std::os::fd::IntoRawFd for $owner {
+            fn into_raw_fd(self) -> std::os::fd::RawFd {
+                std::os::fd::IntoRawFd::into_raw_fd(rustix::fd::OwnedFd::from(self))
+            }
+        }
+    };
+    ($owner:ty) => {
+        raw_fd!([] $owner);
+    };
+}
+
+pub(crate) use raw_fd;
+
 impl fmt::Debug for Fd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.raw().fmt(f)

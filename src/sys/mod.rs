@@ -22,7 +22,7 @@ use linux_raw_sys::net::{
     IFNAMSIZ, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, SO_ATTACH_FILTER, SO_GET_FILTER, SOL_SOCKET, cmsghdr, msghdr,
 };
 
-pub(crate) use fd::Fd;
+pub(crate) use fd::{Fd, raw_fd};
 
 use crate::address::{Address, put};
 use crate::error::Errno;

@@ -327,6 +327,29 @@ impl Filter for Tree {
     }
 }
 
+/// The program of a filter.
+#[derive(Debug, PartialEq)]
+pub struct Program {
+    pub instructions: Vec<Instruction>,
+    pub fit: Fit,
+}
+
+impl Program {
+    /// Of at most so many instructions, for packets that are cut at `mtu` bytes.
+    pub fn of<F: Filter + ?Sized>(filter: &F, room: usize, mtu: usize, family: Family) -> Self {
+        let mut buffer = vec![Instruction::ZERO; room];
+        let mut code = Assembler::new(&mut buffer, mtu, family);
+        let fit = filter.compile(&mut code);
+        Self { instructions: code.instructions().to_vec(), fit }
+    }
+}
+
+impl std::fmt::Display for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Listing(&self.instructions).fmt(f)
+    }
+}
+
 /// Whatever a filter accepts passes its program, and nothing else where that is exact.
 pub fn assert_sound<F: Filter + std::fmt::Debug>(filter: &mut F, code: &Assembler<'_>, fit: Fit, sent: &Sent) -> bool {
     let seen = &sent.payload[..sent.payload.len().min(code.mtu())];

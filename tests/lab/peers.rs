@@ -129,7 +129,7 @@ pub fn wait_for_member(host: &Host, interface: &str, group: Group) {
 /// What `socat` on this host receives from a group, up to the expected length, until the timeout.
 pub fn socat_hears(host: &Host, group: Group, send: impl FnOnce(), length: usize) -> Vec<u8> {
     let (address, port) = (group.address(), group.port());
-    let from = match group.is_ipv4() {
+    let from = match group.address().is_ipv4() {
         true => format!("UDP4-RECV:{port},reuseaddr,ip-add-membership={address}:eth0"),
         false => format!("UDP6-RECV:{port},reuseaddr,ipv6-join-group=[{address}]:eth0"),
     };
@@ -147,7 +147,7 @@ pub fn socat_hears(host: &Host, group: Group, send: impl FnOnce(), length: usize
 /// Sends one packet on `eth0` with `socat` on this host.
 pub fn socat_sends(host: &Host, group: Group, source: &str, payload: &[u8]) {
     let (address, port) = (group.address(), group.port());
-    let to = match group.is_ipv4() {
+    let to = match group.address().is_ipv4() {
         true => format!("UDP4-DATAGRAM:{address}:{port},ip-multicast-if={source}"),
         // IPV6_MULTICAST_IF, for which socat has no name.
         false => {

@@ -42,7 +42,11 @@ pub(crate) struct OursCoalesced(CoalescingListener<'static>);
 impl OursCoalesced {
     pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
         let buffer = Box::leak(Box::new([0; COALESCING_BUFFER]));
-        Ok(Box::new(Self(place.listen_options().bind_coalescing(place.membership(place.port)?, COALESCING_BUFFER, buffer)?)))
+        Ok(Box::new(Self(place.listen_options().bind_coalescing(
+            place.membership(place.port)?,
+            COALESCING_BUFFER,
+            buffer,
+        )?)))
     }
 }
 

@@ -7,7 +7,7 @@ use core::net::IpAddr;
 
 use super::piece::Piece;
 use super::{Fit, Instruction, code};
-use crate::group::Family;
+use crate::address::Family;
 
 /// The height of the last instruction of every program, which rejects the packet.
 const REFUSE: usize = 1;
@@ -20,12 +20,14 @@ const RANGES: usize = 32;
 /// The longest possible payload.
 const LONGEST: usize = u16::MAX as usize;
 
-/// Takes down the tests that a packet must pass, in a buffer of 2 to 4,096 instructions. All of them must hold.
+/// Writes the tests that a packet must pass into a buffer of 2 to 4,096 instructions. All of them must hold.
+///
+/// Filters write their tests with [`Filter::compile`](super::super::Filter::compile).
 ///
 /// A test that does not fit into what is left of the buffer is left out, in whole or in part, and is [`Fit::Superset`]. The
 /// order of tests does not matter to the outcome; the last one is the first that is run.
 ///
-/// Places in the payload count from its first byte. As in [`Filter::accepts`](super::Filter::accepts), the payload ends where
+/// Places in the payload count from its first byte. As in [`Filter::accepts`](super::super::Filter::accepts), the payload ends where
 /// the listener's buffer does: what lies beyond [`mtu`](Self::mtu) is not there.
 #[derive(Debug)]
 pub struct Assembler<'b> {
@@ -65,14 +67,12 @@ impl<'b> Assembler<'b> {
     }
 
     /// How many more instructions there is room for.
-    #[must_use]
-    pub const fn room(&self) -> usize {
+    pub(crate) const fn room(&self) -> usize {
         self.buffer.len().saturating_sub(self.height)
     }
 
     /// Whether the program tests nothing.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.height <= EMPTY
     }
 
@@ -83,7 +83,7 @@ impl<'b> Assembler<'b> {
     }
 
     /// Tests that the payload has these bytes from `offset` on. Zero bytes match every packet.
-    pub fn bytes(&mut self, offset: usize, bytes: &[u8]) -> Fit {
+    pub(crate) fn bytes(&mut self, offset: usize, bytes: &[u8]) -> Fit {
         let end = offset.saturating_add(bytes.len());
         if bytes.is_empty() {
             return Fit::Exact;
@@ -106,7 +106,7 @@ impl<'b> Assembler<'b> {
 
     /// Tests that the payload equals `value` from `offset` on, in the bits where `mask` has ones, and is long enough for all of
     /// `value`. A `mask` shorter than `value` is extended with zeros.
-    pub fn masked(&mut self, offset: usize, mask: &[u8], value: &[u8]) -> Fit {
+    pub(crate) fn masked(&mut self, offset: usize, mask: &[u8], value: &[u8]) -> Fit {
         let end = offset.saturating_add(value.len());
         if value.is_empty() {
             return Fit::Exact;
@@ -131,7 +131,7 @@ impl<'b> Assembler<'b> {
     }
 
     /// Tests that the payload ends with these bytes.
-    pub fn ending(&mut self, bytes: &[u8]) -> Fit {
+    pub(crate) fn ending(&mut self, bytes: &[u8]) -> Fit {
         if bytes.is_empty() {
             return Fit::Exact;
         }
@@ -157,7 +157,7 @@ impl<'b> Assembler<'b> {
     }
 
     /// Tests that the payload, cut at the [`mtu`](Self::mtu), has `least` to `most` bytes.
-    pub fn length(&mut self, least: usize, most: usize) -> Fit {
+    pub(crate) fn length(&mut self, least: usize, most: usize) -> Fit {
         if least > most || least > self.mtu {
             return self.refuse();
         }
@@ -214,7 +214,7 @@ impl<'b> Assembler<'b> {
 
     /// Tests that the first `bits` bits of the sender's address are those of `network`. On an IPv6 socket an IPv4 address is a
     /// mapped one, `::ffff:192.0.2.1`.
-    pub fn source(&mut self, network: IpAddr, bits: u8) -> Fit {
+    pub(crate) fn source(&mut self, network: IpAddr, bits: u8) -> Fit {
         let (network, bits, words, at) = match (network, self.family) {
             (IpAddr::V4(network), Family::V4) => (u128::from(network.to_bits()) << 96, bits.min(32), 1, 12_u32),
             (IpAddr::V4(network), Family::V6) => (network.to_ipv6_mapped().to_bits(), bits.min(32).saturating_add(96), 4, 8),
@@ -244,7 +244,7 @@ impl<'b> Assembler<'b> {
     }
 
     /// Tests that at least one of two tests holds; each closure writes one.
-    pub fn either(&mut self, first: impl FnOnce(&mut Self) -> Fit, second: impl FnOnce(&mut Self) -> Fit) -> Fit {
+    pub(crate) fn either(&mut self, first: impl FnOnce(&mut Self) -> Fit, second: impl FnOnce(&mut Self) -> Fit) -> Fit {
         let (end, otherwise, refuses) = (self.height, self.otherwise, self.refuses);
         let second_fit = second(self);
         self.otherwise = otherwise;
@@ -270,7 +270,7 @@ impl<'b> Assembler<'b> {
     }
 
     /// Tests that the closure's test does not hold. If the kernel cannot decide that test exactly, every packet passes.
-    pub fn not(&mut self, test: impl FnOnce(&mut Self) -> Fit) -> Fit {
+    pub(crate) fn not(&mut self, test: impl FnOnce(&mut Self) -> Fit) -> Fit {
         let (end, otherwise, refuses) = (self.height, self.otherwise, self.refuses);
         if self.refuse() == Fit::Superset {
             return Fit::Superset;
@@ -285,7 +285,7 @@ impl<'b> Assembler<'b> {
     }
 
     /// Rejects every packet.
-    pub fn refuse(&mut self) -> Fit {
+    pub(crate) fn refuse(&mut self) -> Fit {
         if self.room() == 0 {
             return Fit::Superset;
         }

@@ -9,12 +9,13 @@
 //!
 //! ```
 //! use multicast::Family;
-//! use multicast::filter::{Prefix, kernel::{Fit, Program}};
+//! use multicast::filter::{Filter, Prefix, kernel::{Assembler, Fit, INSTRUCTIONS, Instruction, Listing}};
 //!
-//! let program = Program::<64>::of(&Prefix(b"NOTI"), 1500, Family::V4);
-//! assert_eq!(program.fit(), Fit::Exact);
+//! let mut buffer = [Instruction::ZERO; INSTRUCTIONS];
+//! let mut code = Assembler::new(&mut buffer, 1500, Family::V4);
+//! assert_eq!(Prefix(b"NOTI").compile(&mut code), Fit::Exact);
 //! assert_eq!(
-//!     program.to_string(),
+//!     Listing(code.instructions()).to_string(),
 //!     "(000) ld [8]\n\
 //!      (001) jeq #0x4e4f5449 jt 2 jf 3\n\
 //!      (002) ret #0xffffffff\n\
@@ -23,24 +24,30 @@
 //! ```
 //!
 //! # Writing `compile` for a filter of your own
-//! [`Filter::compile`] gets an [`Assembler`]. Each test that you write with it ([`bytes`](Assembler::bytes),
-//! [`length`](Assembler::length) and so on) must hold for a packet to pass, and returns whether the kernel decides it exactly. A
-//! `compile` that tests less than `accepts` is correct if it returns [`Fit::Superset`].
+//! [`Filter::compile`](super::Filter::compile) writes tests into an [`Assembler`]. The kernel lets a packet through if all of them
+//! hold. Let the filters of this crate write them: each one's `compile` adds its tests, and says whether they decide all that it
+//! asks. Two tests that the crate has no filter for are methods of the assembler: [`byte_in`](Assembler::byte_in), and
+//! [`port`](Assembler::port) for a range of ports.
+//!
+//! Whatever a filter does not test lets packets through. So it is always right to test less, and then to answer
+//! [`Fit::Superset`].
 //!
 //! ```
 //! use core::net::SocketAddr;
-//! use multicast::filter::{Filter, kernel::{Assembler, Fit}};
+//! use multicast::filter::{Filter, Length, Prefix, kernel::{Assembler, Fit}};
 //!
-//! /// Version 2 of a protocol, with a checksum over the rest.
+//! /// Version 2 of a protocol: a header of eight bytes at least, and a checksum over the whole.
 //! struct Frames;
 //!
 //! impl Filter for Frames {
 //!     fn accepts(&mut self, payload: &[u8], _source: SocketAddr) -> bool {
-//!         payload.starts_with(b"FR\x02") && payload.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)) == 0
+//!         let sum = payload.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+//!         payload.len() >= 8 && payload.starts_with(b"FR\x02") && sum == 0
 //!     }
 //!
 //!     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
-//!         let _ = code.bytes(0, b"FR\x02");
+//!         // One after the other: both must hold. For other combinations use `Or(..)` and `Not(..)`.
+//!         let _ = Length(8..).compile(code).and(Prefix(b"FR\x02").compile(code));
 //!         // The kernel cannot compute the sum.
 //!         Fit::Superset
 //!     }
@@ -56,9 +63,6 @@ mod piece;
 
 pub use assembler::Assembler;
 pub use listing::Listing;
-
-use super::Filter;
-use crate::group::Family;
 
 /// How many instructions a filter's program may have by default.
 pub const INSTRUCTIONS: usize = 64;
@@ -161,44 +165,4 @@ pub(crate) mod code {
     pub(crate) const ALL: u32 = u32::MAX;
     /// The length of the UDP header. Offset 0 of a program is the first byte of this header.
     pub(crate) const UDP_HEADER: u32 = 8;
-}
-
-/// A filter's program in a buffer of its own, of `N` instructions: 2 to 4,096.
-///
-/// It is what [`ListenOptions`](crate::ListenOptions) gives to the kernel, without the guard.
-#[derive(Clone, Copy, Debug)]
-pub struct Program<const N: usize = INSTRUCTIONS> {
-    buffer: [Instruction; N],
-    /// Where in the buffer it begins; it ends where the buffer ends.
-    start: u16,
-    fit: Fit,
-}
-
-impl<const N: usize> Program<N> {
-    /// The program of a filter for a listener of this family, whose packets are cut at `mtu` bytes.
-    pub fn of<F: Filter + ?Sized>(filter: &F, mtu: usize, family: Family) -> Self {
-        const { assert!(N >= 2 && N <= MAX_INSTRUCTIONS, "a program has 2 to 4,096 instructions") };
-        let mut buffer = [Instruction::ZERO; N];
-        let mut code = Assembler::new(&mut buffer, mtu, family);
-        let fit = filter.compile(&mut code);
-        let start = code.room() as u16;
-        Self { buffer, start, fit }
-    }
-
-    /// How it compares with the filter.
-    pub const fn fit(&self) -> Fit {
-        self.fit
-    }
-
-    /// Its instructions.
-    #[must_use]
-    pub fn instructions(&self) -> &[Instruction] {
-        self.buffer.get(usize::from(self.start)..).unwrap_or(&self.buffer)
-    }
-}
-
-impl<const N: usize> core::fmt::Display for Program<N> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        Listing(self.instructions()).fmt(f)
-    }
 }

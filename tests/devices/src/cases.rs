@@ -76,7 +76,7 @@ where
             Progress::Done => return Ok(()),
             Progress::Sent(_) => {}
             Progress::Wait(time) => std::thread::sleep(time),
-            _ => std::thread::yield_now(),
+            Progress::Blocked => std::thread::yield_now(),
         }
         if Instant::now() > deadline {
             return Err("it cannot be sent".into());

@@ -168,7 +168,7 @@ fn wildcard(group: Group) -> &'static str {
 /// A plain socket, as in most programs: bound to the port, joined to the group.
 fn plain_socket(group: Group) -> UdpSocket {
     use rustix::net::{AddressFamily, SocketType, bind, socket, sockopt};
-    let family = if group.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let family = if group.address().is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let fd = socket(family, SocketType::DGRAM, None).unwrap();
     sockopt::set_socket_reuseaddr(&fd, true).unwrap();
     let address: std::net::IpAddr = wildcard(group).parse().unwrap();

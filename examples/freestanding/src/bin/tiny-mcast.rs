@@ -97,7 +97,7 @@ fn send(mut arguments: Arguments, poller: &Poller) -> ! {
                 or_exit(poller.reregister(&caster, Token(0), writable));
                 or_exit(poller.poll(&mut events, None));
             }
-            _ => {}
+            Progress::Sent(_) => {}
         }
     }
 }

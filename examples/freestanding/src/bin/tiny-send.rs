@@ -28,7 +28,7 @@ fn main(_: Arguments) -> ! {
                 or_exit(poller.reregister(&caster, Token(0), writable));
                 or_exit(poller.poll(&mut events, None));
             }
-            _ => {}
+            Progress::Sent(_) => {}
         }
     }
 }

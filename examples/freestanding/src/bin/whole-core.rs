@@ -11,7 +11,7 @@ use core::num::NonZeroU32;
 use core::time::Duration;
 
 use freestanding::{Arguments, Stream, exit, or_exit, print};
-use multicast::filter::kernel::{self, Assembler, Fit, Instruction, Program};
+use multicast::filter::kernel::{self, Assembler, Fit, Instruction};
 use multicast::filter::{self, At, Contains, Filter, Length, Masked, Never, Port, Prefix, Source, Subnet, Suffix};
 use multicast::{
     AsFd, Bind, COALESCING_BUFFER, Change, Error, ErrorKind, Events, Family, Group, Interest, Interface, Links,
@@ -219,7 +219,7 @@ fn change_filter(unknown: &mut Unknown) {
     show(&[&[u8::from(listener.kernel_program(&mut room).is_ok())]]);
 }
 
-/// A filter that calls every function of the assembler.
+/// A filter that calls all of the assembler, by itself and by the filters that do.
 struct Everything;
 
 impl Filter for Everything {
@@ -228,23 +228,24 @@ impl Filter for Everything {
     }
 
     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
-        let (mtu, room) = (code.mtu(), code.room());
-        let ranges = [(room as u8, mtu as u8), (mtu as u8, u8::MAX)];
-        let bytes = room.to_ne_bytes();
-        let place = code.bytes(mtu, &bytes).and(code.masked(room, &bytes, &bytes)).and(code.ending(&bytes));
-        let sizes = code.length(room, mtu).and(code.byte_in(room, &ranges));
+        let (mtu, height) = (code.mtu(), code.instructions().len());
+        let ranges = [(height as u8, mtu as u8), (mtu as u8, u8::MAX)];
+        let bytes = height.to_ne_bytes();
+        let text = At(mtu, bytes).and(Masked(height, bytes, bytes)).and(Suffix(bytes)).compile(code);
+        let sizes = Length(height..=mtu).compile(code).and(code.byte_in(height, &ranges));
         let sender = match code.family() {
-            Family::V4 => code.port(room as u16, mtu as u16),
-            Family::V6 => code.source(IpAddr::V6(Ipv6Addr::from([room as u16; 8])), mtu as u8),
+            Family::V4 => code.port(height as u16, mtu as u16),
+            Family::V6 => Source(IpAddr::V6(Ipv6Addr::from([height as u16; 8])).into()).compile(code),
         };
-        let either = code.either(|code| code.bytes(room, &bytes), |code| code.not(|code| code.length(room, mtu)));
-        if code.is_empty() { code.refuse() } else { place.and(sizes).and(sender).and(either) }
+        let either = Prefix(bytes).or(Length(height..mtu).not()).or(Never).compile(code);
+        text.and(sizes).and(sender).and(either)
     }
 }
 
 fn assemble(unknown: &mut Unknown) {
-    let program = Program::<64>::of(&Everything, number(unknown), group(unknown).family());
-    show(&[&[u8::from(program.fit() == Fit::Exact)]]);
+    let mut room = [Instruction::ZERO; kernel::INSTRUCTIONS];
+    let mut program = Assembler::new(&mut room, number(unknown), group(unknown).family());
+    show(&[&[u8::from(Everything.compile(&mut program) == Fit::Exact)]]);
     for instruction in program.instructions() {
         show(&[&instruction.parts().3.to_ne_bytes()]);
     }
@@ -255,7 +256,8 @@ fn assemble(unknown: &mut Unknown) {
 }
 
 fn options(unknown: &mut Unknown) -> SendOptions {
-    let options = SendOptions::new().ttl(Ttl::new(number(unknown) as u8)).interface(interface(unknown)).mtu_discover();
+    let options =
+        SendOptions::new().ttl(or_exit(Ttl::try_from(number(unknown)))).interface(interface(unknown)).mtu_discover();
     let options = options.loopback(number(unknown) > 0).send_buffer(number(unknown));
     options.traffic_class(Ttl::SITE.get()).rate(number(unknown) as u32, number(unknown) as u32)
 }
@@ -284,12 +286,12 @@ where
             Progress::Sent(_) => {}
             Progress::Blocked => show(&[caster.discard().as_ref().map_or(&[], AsRef::as_ref)]),
             Progress::Wait(_) => caster.forget_errors(),
-            _ => break,
+            Progress::Done => break,
         }
     }
     let _ = or_exit(caster.step_at(Duration::new(number(unknown) as u64, 0)));
     show(&[caster.pending().map_or(&[], AsRef::as_ref), &or_exit(caster.local_addr()).port().to_ne_bytes()]);
-    show(&[&[u8::from(caster.group().is_ipv4()), u8::from(caster.group().is_ipv6())]]);
+    show(&[&[u8::from(caster.group().address().is_ipv4()), u8::from(caster.group().address().is_ipv6())]]);
     let (rest, staged) = caster.into_parts();
     staged.chain(rest).for_each(|item| show(&[item.as_ref()]));
 }
@@ -316,6 +318,7 @@ fn adopt(unknown: &mut Unknown) {
     let receiver = or_exit(ListenOptions::new().bind_receiver(membership(unknown), 1500));
     let receiver = or_exit(Receiver::try_from(OwnedFd::from(receiver)));
     or_exit(or_exit(Poller::new()).unregister(&receiver.as_fd()));
+    drop((OwnedFd::from(or_exit(Poller::new())), OwnedFd::from(or_exit(Links::watch()))));
     drop(OwnedFd::from(or_exit(options(unknown).packets(group(unknown), unknown.clone()))));
 }
 

@@ -2,7 +2,8 @@ use std::string::{String, ToString};
 
 use super::*;
 use crate::Family;
-use crate::filter::kernel::Program;
+use crate::filter::Filter;
+use crate::filter::kernel::{Assembler, INSTRUCTIONS, Instruction, Listing};
 use crate::filter::regex::Regex;
 
 fn outline(pattern: &str) -> Outline {
@@ -63,7 +64,10 @@ fn long_and_repeated_patterns_are_cut() {
 }
 
 fn listing(pattern: &str) -> String {
-    Program::<64>::of(&Regex::new(pattern).unwrap(), 1500, Family::V4).to_string()
+    let mut buffer = [Instruction::ZERO; INSTRUCTIONS];
+    let mut code = Assembler::new(&mut buffer, 1500, Family::V4);
+    let _ = Regex::new(pattern).unwrap().compile(&mut code);
+    Listing(code.instructions()).to_string()
 }
 
 #[test]
