@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{LO, OnePacket, PATIENCE, expect_packet, on_lo, send_all, unique_group, unique_v6_group};
+use common::{OnePacket, PATIENCE, expect_packet, on_lo, send_all, unique_group, unique_v6_group};
 use multicast::filter::Prefix;
 use multicast::{
     Bind, COALESCING_BUFFER, ErrorKind, Events, Group, Head, Interest, Interface, ListenOptions, Listener, ListeningSocket,
@@ -222,7 +222,7 @@ fn listeners_are_descriptors_that_runtimes_take() {
     let mut buffer = Box::new([0; COALESCING_BUFFER]);
     wrapped(ListenOptions::new().bind_coalescing(on_lo(group), 64, &mut buffer).unwrap());
     wrapped(ListenOptions::new().bind_receiver(on_lo(group), 64).unwrap());
-    let listener = wrapped(ListenOptions::new().bind::<64>(Membership::any(group).on(LO)).unwrap());
+    let listener = wrapped(ListenOptions::new().bind::<64>(on_lo(group)).unwrap());
     let raw = listener.as_raw_fd();
     assert_eq!(listener.into_raw_fd(), raw);
     // It is open, and ours now.

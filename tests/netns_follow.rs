@@ -114,7 +114,7 @@ fn what_one_meets_does_not_stop_the_others() {
 }
 
 #[test]
-fn a_call_ends_after_64_changes_and_says_that_there_are_more() {
+fn a_call_ends_after_64_reads_and_says_that_there_are_more() {
     let pair = Pair::new();
     let mut links = Links::watch().unwrap();
     let (group, poller) = (unique_group(), Poller::new().unwrap());
@@ -122,7 +122,7 @@ fn a_call_ends_after_64_changes_and_says_that_there_are_more() {
     book.join(Membership::any(group).on(named(&pair.b)), &mut listener).unwrap();
     while links.follow(&mut book.with(&mut listener)).unwrap().more {}
     poller.register(&links, Token(0), Interest::READABLE.edge()).unwrap();
-    // 100 changes, each of which is one message.
+    // 100 changes, each of which takes one read.
     let batch: String = (0..100).map(|number| format!("addr add 10.99.{number}.1/32 dev {}\n", pair.b)).collect();
     let file = std::env::temp_dir().join(format!("multicast-follow-{}", std::process::id()));
     std::fs::write(&file, batch).unwrap();

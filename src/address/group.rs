@@ -57,6 +57,7 @@ impl Group {
 
     /// The UDP port.
     #[must_use]
+    #[inline]
     pub const fn port(self) -> u16 {
         self.port.get()
     }
@@ -75,6 +76,7 @@ impl Group {
 
     /// The address family.
     #[must_use]
+    #[inline]
     pub const fn family(self) -> Family {
         match self.address {
             IpAddr::V4(_) => Family::V4,
@@ -85,6 +87,7 @@ impl Group {
     /// Whether the group exists once on every link, so that only an interface makes it unambiguous: IPv6 groups of
     /// interface-local or link-local scope (`ff01::/16`, `ff02::/16`; RFC 4291, section 2.7).
     #[must_use]
+    #[inline]
     pub const fn is_link_local(self) -> bool {
         matches!(self.address, IpAddr::V6(address) if matches!(address.segments()[0] & 0x000f, 1 | 2))
     }

@@ -7,9 +7,6 @@ use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::listener::{Inner, ListeningSocket};
 
-/// How many changes one call of [`Links::follow`] handles at most.
-const CHANGES: u32 = 64;
-
 /// What one call of [`Links::follow`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -21,8 +18,8 @@ pub struct Followed {
     /// The first error that joining met, as of [`ListeningSocket::join`]. All other memberships were handled all the same, and the
     /// failed one is tried again at the next change that concerns it.
     pub failed: Option<Error>,
-    /// Whether there may be more changes, which were not read yet: 64 are handled in one call. A level-triggered poller reports the
-    /// [`Links`] again; with an edge-triggered one, call again.
+    /// Whether there may be more changes, which were not read yet: one call reads 64 times at most. A level-triggered poller reports
+    /// the [`Links`] again; with an edge-triggered one, call again.
     pub more: bool,
 }
 
@@ -46,7 +43,7 @@ mod sealed {
 }
 
 impl Links {
-    /// Reads what has changed, and gives each change to all who follow. It never blocks, and handles 64 changes at most.
+    /// Reads what has changed, and gives each change to all who follow. It never blocks, and reads 64 times at most.
     ///
     /// ```no_run
     /// # use multicast::{Bind, Group, Links, ListenOptions, Membership, Memberships};
@@ -70,17 +67,14 @@ impl Links {
     /// What the kernel reports of the watching socket. What joining meets is in [`Followed::failed`].
     pub fn follow<T: Follow + ?Sized>(&mut self, followers: &mut T) -> Result<Followed> {
         let (mut followed, mut reads) = (Followed::default(), BUDGET);
-        followed.more = true;
-        for _ in 0..CHANGES {
+        // It ends where all that was read is handled: the descriptor does not become readable for what is left of that.
+        followed.more = loop {
             match self.advance(&mut reads)? {
                 Step::Change(change) => followers.follow(&change, &mut followed),
-                Step::Nothing => {
-                    followed.more = false;
-                    break;
-                }
-                Step::Paused => break,
+                Step::Nothing => break false,
+                Step::Paused => break true,
             }
-        }
+        };
         followed.applied.pending = followers.pending();
         Ok(followed)
     }

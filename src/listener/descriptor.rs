@@ -4,7 +4,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::bind::Place;
 use super::gatekeeper::Wants;
-use super::receiving::Inner;
+use super::receiving::{Inner, Setup};
 use super::socket::{Listener, ListeningSocket, Own, Receiver};
 use crate::error::{Error, Result};
 use crate::filter::Always;
@@ -20,8 +20,8 @@ impl<B, F> AsFd for ListeningSocket<B, F> {
 /// Gives the socket away: bound, joined, non-blocking, and without a program in the kernel.
 impl<B, F> From<ListeningSocket<B, F>> for OwnedFd {
     fn from(listener: ListeningSocket<B, F>) -> Self {
-        let Inner { socket, gatekeeper, kernel_filters, .. } = listener.inner;
-        if gatekeeper.has_guard() || kernel_filters {
+        let Inner { socket, gatekeeper, setup, .. } = listener.inner;
+        if gatekeeper.has_guard() || setup.kernel_filters {
             // Its new owner may join other groups, and want other packets. The program is ours, so nothing can keep it from being
             // removed.
             let _ = socket.detach();
@@ -58,8 +58,9 @@ fn adopt(fd: OwnedFd) -> Result<Inner<Always>> {
     let (socket, address, sharing) = Socket::adopt(fd)?;
     let place = Place { address, group: Group::try_from(address).ok(), membership: None, one_interface: false };
     let family = family_of(&address);
-    let mut inner = Inner::new(socket, Always, family, place.needs_guard(), Wants::Payload, usize::MAX)?;
-    inner.guard_against(sharing, family)?;
+    let mut gatekeeper = Inner::gatekeeper(&socket, family, place.needs_guard(), Wants::Payload)?;
+    Inner::guard_against(sharing, &socket, family, &mut gatekeeper)?;
+    let mut inner = Inner::new(socket, Always, gatekeeper, Setup::new(usize::MAX, 0, false));
     // Another descriptor of the same socket may be a listener's: then the guard is shared.
     inner.adopt_guard(family);
     Ok(inner)

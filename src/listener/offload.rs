@@ -1,12 +1,12 @@
 //! What the kernel does for a listener: guard and filter as one program, which follows both.
 
-use super::receiving::Inner;
+use super::receiving::{Inner, Setup};
 use super::socket::ListeningSocket;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::kernel::{Assembler, INSTRUCTIONS, Instruction, Listing, MAX_INSTRUCTIONS, with_buffer};
 use crate::filter::{Always, Filter};
 use crate::group::Family;
-use crate::socket::Guard;
+use crate::socket::{Guard, Socket};
 
 impl<B, F: Filter> ListeningSocket<B, F> {
     /// Puts another filter in place of this one, which is given back: in the kernel at once, so that there is always one.
@@ -18,7 +18,7 @@ impl<B, F: Filter> ListeningSocket<B, F> {
     /// If the kernel does not let go of the previous filter, as one that somebody else has locked (`SO_LOCK_FILTER`): then nothing is
     /// changed. It is no error if the kernel does not take the new one; that costs speed alone.
     pub fn replace_filter(&mut self, mut filter: F) -> Result<F> {
-        filter.prepare(self.inner.mtu.into());
+        filter.prepare(self.inner.setup.mtu.into());
         self.inner.install(&filter)?;
         Ok(core::mem::replace(&mut self.inner.filter, filter))
     }
@@ -29,7 +29,7 @@ impl<B, F: Filter> ListeningSocket<B, F> {
     /// As [`replace_filter`](Self::replace_filter); the socket is closed then.
     pub fn with_filter<G: Filter>(self, mut filter: G) -> Result<ListeningSocket<B, G>> {
         let Self { mut inner, buffer } = self;
-        filter.prepare(inner.mtu.into());
+        filter.prepare(inner.setup.mtu.into());
         inner.install(&filter)?;
         Ok(ListeningSocket { inner: inner.exchange_filter(filter), buffer })
     }
@@ -71,56 +71,55 @@ impl<B, F> ListeningSocket<B, F> {
     }
 }
 
-impl<F: Filter> Inner<F> {
-    /// Gives guard and filter to the kernel, as far as it takes them, before the socket is bound.
-    #[inline(always)]
-    pub(super) fn attach(&mut self, family: Family, needs_guard: bool, max_instructions: u16) {
-        self.max_instructions = max_instructions;
-        with_buffer::<INSTRUCTIONS, _>(max_instructions.into(), |buffer| {
-            let code = self.assemble(buffer, &self.filter, family);
-            let (program, is_empty) = (code.instructions(), code.is_empty());
-            if needs_guard && self.socket.guard(family, program) {
-                self.gatekeeper.guard_attached();
-                self.set_offloaded(!is_empty);
-            } else {
-                let filters = !is_empty && self.socket.attach(program);
-                self.set_offloaded(filters);
-            }
-        });
-    }
+/// Gives guard and filter to the kernel, as far as it takes them, before the socket is bound. Returns whether it has taken the guard.
+#[inline(always)]
+pub(super) fn attach<F: Filter>(socket: &Socket, filter: &F, family: Family, needs_guard: bool, setup: &mut Setup) -> bool {
+    with_buffer::<INSTRUCTIONS, _>(setup.max_instructions.into(), |buffer| {
+        let code = assemble(buffer, filter, family, setup);
+        let (program, is_empty) = (code.instructions(), code.is_empty());
+        let has_guard = needs_guard && socket.guard(family, program);
+        let filters = !is_empty && (has_guard || socket.attach(program));
+        setup.offloaded(has_guard, filters);
+        has_guard
+    })
+}
 
+/// The filter's program, as far as there is room for it.
+#[inline]
+fn assemble<'b, F: Filter>(buffer: &'b mut [Instruction], filter: &F, family: Family, setup: &Setup) -> Assembler<'b> {
+    let room = buffer.len().min(setup.max_instructions.into());
+    let mut code = Assembler::new(buffer.get_mut(..room).unwrap_or(&mut []), setup.mtu.into(), family);
+    // The kernel would judge what it coalesced of several packets by the first of them.
+    if !setup.coalesces {
+        // Whatever the fit: what is let through is judged here again.
+        let _ = filter.compile(&mut code);
+    }
+    code
+}
+
+impl Setup {
     /// What the kernel does from now on. It may have refused packets as soon as it ran anything.
-    fn set_offloaded(&mut self, filters: bool) {
-        self.kernel_filters = filters;
-        self.kernel_refuses |= filters || self.gatekeeper.has_guard();
-    }
-
-    /// The filter's program, as far as there is room for it.
     #[inline]
-    fn assemble<'b, G: Filter>(&self, buffer: &'b mut [Instruction], filter: &G, family: Family) -> Assembler<'b> {
-        let room = buffer.len().min(self.max_instructions.into());
-        let mut code = Assembler::new(buffer.get_mut(..room).unwrap_or(&mut []), self.mtu.into(), family);
-        // The kernel would judge what was put together of several packets by the first of them.
-        if !self.coalesces {
-            // Whatever the fit: what is let through is judged here again.
-            let _ = filter.compile(&mut code);
-        }
-        code
+    const fn offloaded(&mut self, has_guard: bool, filters: bool) {
+        self.kernel_filters = filters;
+        self.kernel_refuses |= filters || has_guard;
     }
+}
 
+impl<F: Filter> Inner<F> {
     /// Puts the filter's program in place of the previous one.
     fn install<G: Filter>(&mut self, filter: &G) -> Result<()> {
-        if self.max_instructions == 0 {
+        if self.setup.max_instructions == 0 {
             return Ok(());
         }
         let installed =
-            with_buffer::<INSTRUCTIONS, _>(self.max_instructions.into(), |buffer| self.install_in(buffer, filter));
+            with_buffer::<INSTRUCTIONS, _>(self.setup.max_instructions.into(), |buffer| self.install_in(buffer, filter));
         installed.map_err(|errno| Error::system(Operation::Configure, Object::Named("SO_DETACH_FILTER"), errno))
     }
 
     fn install_in<G: Filter>(&mut self, buffer: &mut [Instruction], filter: &G) -> core::result::Result<(), Errno> {
         let family = self.socket.family()?;
-        let code = self.assemble(buffer, filter, family);
+        let code = assemble(buffer, filter, family, &self.setup);
         let (program, is_empty) = (code.instructions(), code.is_empty());
         let mut filters = !is_empty;
         if self.gatekeeper.has_guard() {
@@ -128,12 +127,12 @@ impl<F: Filter> Inner<F> {
                 self.gatekeeper.guard_lost(Self::recv_checked);
             }
         } else if is_empty || !self.socket.attach(program) {
-            if self.kernel_filters {
+            if self.setup.kernel_filters {
                 self.socket.detach()?;
             }
             filters = false;
         }
-        self.set_offloaded(filters);
+        self.setup.offloaded(self.gatekeeper.has_guard(), filters);
         Ok(())
     }
 
@@ -143,7 +142,7 @@ impl<F: Filter> Inner<F> {
             self.gatekeeper.guard_attached();
             // What is queued may have come before the guard.
             self.gatekeeper.membership_ended(Self::recv_checked);
-            self.set_offloaded(false);
+            self.setup.offloaded(true, false);
         }
     }
 

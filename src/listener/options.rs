@@ -1,10 +1,10 @@
 //! How a listener is made.
 
-use super::bind::Bind;
+use super::bind::{Bind, Place};
 use super::coalescing::{COALESCING_BUFFER, Coalescing};
 use super::gatekeeper::Wants;
-use super::offload::within_limits;
-use super::receiving::Inner;
+use super::offload::{attach, within_limits};
+use super::receiving::{Inner, Setup};
 use super::socket::{CoalescingListener, Listener, ListeningSocket, Own, Receiver};
 use crate::address::Address;
 use crate::error::{Error, Object, Operation, Result};
@@ -183,20 +183,20 @@ impl<F: Filter> ListenOptions<F> {
 
     /// The one way to make a listener.
     #[inline(always)]
-    fn open(mut self, bind: Bind, mtu: usize, coalesces: bool) -> Result<Inner<F>> {
-        // All that decides the way is read first, into plain values: after the first system call the compiler trusts no memory. And
-        // what is done in two cases is written once: what is called from two places is linked with all that it could need.
+    fn open(self, bind: Bind, mtu: usize, coalesces: bool) -> Result<Inner<F>> {
+        // All that decides the way is read first, into plain values: after the first system call the compiler trusts no memory.
         let place = bind.place();
-        let (needs_guard, must_unbind, family) = (place.needs_guard(), place.must_unbind(), family_of(&place.address));
-        let (address, one_interface) = (Address::to(&place.address), place.one_interface);
-        let (kernel_filter, reuse_port, max_instructions) = (self.kernel_filter, self.reuse_port, self.max_instructions);
-        let wants = if self.metadata { Wants::Metadata } else { Wants::Payload };
-        let refused = match place.group {
+        let (needs_guard, must_unbind) = (place.needs_guard(), place.must_unbind());
+        let Place { address, group, membership, one_interface } = place;
+        let (family, port, address) = (family_of(&address), address.port(), Address::to(&address));
+        let Self { mut filter, receive_buffer, metadata, kernel_filter, max_instructions, reuse_port } = self;
+        let wants = if metadata { Wants::Metadata } else { Wants::Payload };
+        let refused = match group {
             Some(group) => Object::Group(group),
-            None => Object::Port(place.address.port()),
+            None => Object::Port(port),
         };
         // The first membership of a socket without a guard can meet neither another one nor a limit: that takes less code.
-        let (join, is_simple) = match place.membership {
+        let (join, is_simple) = match membership {
             Some(membership) => {
                 let (group, interface) = (membership.group(), membership.interface());
                 let on_one = one_interface || !matches!(interface, Interface::All);
@@ -207,51 +207,48 @@ impl<F: Filter> ListenOptions<F> {
         };
 
         let socket = Socket::listening(family)?;
-        self.filter.prepare(mtu);
-        if let Some(bytes) = self.receive_buffer {
+        filter.prepare(mtu);
+        if let Some(bytes) = receive_buffer {
             socket.set_receive_buffer(bytes)?;
         }
         // All is set before the socket is bound, so that nothing slips in that was not meant to.
         let index = match join {
-            Some((group, interface)) if is_simple || one_interface => {
-                Some(socket.index_of(group, interface, one_interface)?)
-            }
+            Some((group, interface)) if one_interface => Some(socket.bind_to_interface(group, interface)?),
             _ => None,
         };
-        let mut inner = Inner::new(socket, self.filter, family, needs_guard, wants, mtu)?;
-        inner.one_interface = one_interface;
+        let mut gatekeeper = Inner::gatekeeper(&socket, family, needs_guard, wants)?;
         if coalesces {
-            inner.coalesce()?;
+            socket.want_coalesced()?;
         }
-        if kernel_filter {
-            inner.attach(family, needs_guard, max_instructions);
+        let mut setup = Setup::new(mtu, if kernel_filter { max_instructions } else { 0 }, coalesces);
+        setup.one_interface = one_interface;
+        if kernel_filter && attach(&socket, &filter, family, needs_guard, &mut setup) {
+            gatekeeper.guard_attached();
         }
-        let mut bound = inner.socket.bind(&address);
+        let mut bound = socket.bind(&address);
         if reuse_port && bound.is_err() {
-            match inner.socket.bind_beside(bound, &address) {
+            match socket.bind_beside(bound, &address) {
                 Ok(sharing) => {
-                    inner.guard_against(sharing, family)?;
+                    Inner::guard_against(sharing, &socket, family, &mut gatekeeper)?;
                     bound = Ok(());
                 }
                 Err(errno) => bound = Err(errno),
             }
         }
         if must_unbind && bound.is_ok() {
-            bound = inner.socket.unbind_from_interface();
+            bound = socket.unbind_from_interface();
         }
         if let Err(errno) = bound {
             return Err(Error::system(Operation::Bind, refused, errno));
         }
         match (join, index) {
-            (Some((group, interface)), Some(index)) if is_simple => {
-                inner.socket.join_first_on(group, interface, index)?;
-            }
-            _ if is_simple => {}
-            _ => {
-                if let Some(membership) = place.membership {
-                    inner.join(&membership)?;
-                }
-            }
+            (Some((group, interface)), Some(index)) if is_simple => socket.join_first_on(group, interface, index)?,
+            (Some((group, interface)), None) if is_simple => socket.join_first(group, interface)?,
+            _ => {}
+        }
+        let mut inner = Inner::new(socket, filter, gatekeeper, setup);
+        if let (Some(membership), false) = (membership, is_simple) {
+            inner.join(&membership)?;
         }
         Ok(inner)
     }

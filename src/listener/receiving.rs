@@ -50,18 +50,32 @@ pub(crate) struct Inner<F> {
     /// whether the socket is a member there.
     pub(super) last: Metadata,
     counters: Counted,
+    pub(super) setup: Setup,
+}
+
+/// How a listener was made, and what the kernel does for it.
+#[derive(Clone, Copy)]
+pub(super) struct Setup {
     /// At how many bytes the filter sees packets cut. Its program in the kernel knows this, too.
     pub(super) mtu: u16,
     /// How many instructions the filter's program may have; 0 where the kernel is to have no program.
     pub(super) max_instructions: u16,
+    /// Datagrams may be several packets that the kernel coalesced.
+    pub(super) coalesces: bool,
+    /// It can be joined on one interface alone.
+    pub(super) one_interface: bool,
     /// The kernel runs the filter's program.
     pub(super) kernel_filters: bool,
     /// The kernel may have refused packets, which it counts as dropped.
     pub(super) kernel_refuses: bool,
-    /// It can be joined on one interface alone.
-    pub(super) one_interface: bool,
-    /// Datagrams may be several packets that the kernel put together.
-    pub(super) coalesces: bool,
+}
+
+impl Setup {
+    /// The kernel does nothing yet.
+    pub(super) const fn new(mtu: usize, max_instructions: u16, coalesces: bool) -> Self {
+        let mtu = if mtu > u16::MAX as usize { u16::MAX } else { mtu as u16 };
+        Self { mtu, max_instructions, coalesces, one_interface: false, kernel_filters: false, kernel_refuses: false }
+    }
 }
 
 /// Receives one packet where more than payload and source is needed: [`Inner::recv_checked`].
@@ -77,58 +91,40 @@ struct Counted {
 }
 
 impl<F: Filter> Inner<F> {
-    /// A socket that is not bound yet.
     #[inline(always)]
-    pub(super) fn new(
-        socket: Socket,
-        filter: F,
+    pub(super) fn new(socket: Socket, filter: F, gatekeeper: Gatekeeper<CheckedPath<F>>, setup: Setup) -> Self {
+        Self { socket, filter, gatekeeper, last: Metadata::default(), counters: Counted::default(), setup }
+    }
+
+    /// Who keeps strangers out of a socket that is not bound yet, and has no guard; the socket is made to tell what that takes.
+    #[inline(always)]
+    pub(super) fn gatekeeper(
+        socket: &Socket,
         family: Family,
         needs_guard: bool,
         wants: Wants,
-        mtu: usize,
-    ) -> Result<Self> {
-        let gatekeeper = if needs_guard {
-            Gatekeeper::We(Self::recv_checked as CheckedPath<F>, wants)
-        } else {
-            Gatekeeper::Bind(match wants {
-                Wants::Metadata => Some(Self::recv_checked as CheckedPath<F>),
-                Wants::Payload => None,
-            })
-        };
-        match (wants, needs_guard) {
-            (Wants::Metadata, _) => socket.want_metadata(family)?,
-            (Wants::Payload, true) => socket.want_packet_info(family)?,
-            (Wants::Payload, false) => {}
+    ) -> Result<Gatekeeper<CheckedPath<F>>> {
+        let path: CheckedPath<F> = Self::recv_checked;
+        match (needs_guard, wants) {
+            (_, Wants::Metadata) => socket.want_metadata(family)?,
+            (true, Wants::Payload) => socket.want_packet_info(family)?,
+            (false, Wants::Payload) => return Ok(Gatekeeper::Bind(None)),
         }
-        Ok(Self {
-            socket,
-            filter,
-            gatekeeper,
-            last: Metadata::default(),
-            counters: Counted::default(),
-            mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
-            max_instructions: 0,
-            kernel_filters: false,
-            kernel_refuses: false,
-            one_interface: false,
-            coalesces: false,
-        })
-    }
-
-    /// Lets the kernel coalesce packets. They are received by [`next_checked`](Self::next_checked) alone, which tells them apart.
-    pub(super) fn coalesce(&mut self) -> Result<()> {
-        self.socket.want_coalesced()?;
-        self.coalesces = true;
-        Ok(())
+        Ok(if needs_guard { Gatekeeper::We(path, wants) } else { Gatekeeper::Bind(Some(path)) })
     }
 
     /// Checks each packet's destination from now on, if the kernel may bring what others joined.
-    pub(super) fn guard_against(&mut self, sharing: Sharing, family: Family) -> Result<()> {
-        if sharing == Sharing::Distribution && matches!(self.gatekeeper, Gatekeeper::Bind(_)) {
-            if self.gatekeeper.wants() == Wants::Payload {
-                self.socket.want_packet_info(family)?;
+    pub(super) fn guard_against(
+        sharing: Sharing,
+        socket: &Socket,
+        family: Family,
+        gatekeeper: &mut Gatekeeper<CheckedPath<F>>,
+    ) -> Result<()> {
+        if sharing == Sharing::Distribution && matches!(gatekeeper, Gatekeeper::Bind(_)) {
+            if gatekeeper.wants() == Wants::Payload {
+                socket.want_packet_info(family)?;
             }
-            self.gatekeeper.address_shared(Self::recv_checked);
+            gatekeeper.address_shared(Self::recv_checked);
         }
         Ok(())
     }
@@ -176,7 +172,7 @@ impl<F: Filter> Inner<F> {
     /// Asks the filter, and counts.
     #[inline(always)]
     pub(super) fn accepts(&mut self, payload: &[u8], length: usize, source: &Address) -> bool {
-        let seen = payload.get(..usize::from(self.mtu)).unwrap_or(payload);
+        let seen = payload.get(..usize::from(self.setup.mtu)).unwrap_or(payload);
         let accepted = self.filter.accepts(seen, source.internet());
         let counters = &mut self.counters;
         counters.truncated = counters.truncated.wrapping_add(u64::from(length > payload.len()));
@@ -231,29 +227,15 @@ impl<F: Filter> Inner<F> {
 
     /// The same listener with another filter.
     pub(super) fn exchange_filter<G: Filter>(self, filter: G) -> Inner<G> {
-        let Self { socket, last, counters, mtu, max_instructions, kernel_filters, kernel_refuses, .. } = self;
-        let (one_interface, coalesces) = (self.one_interface, self.coalesces);
-        let gatekeeper = self.gatekeeper.with_path(Inner::<G>::recv_checked as CheckedPath<G>);
-        Inner {
-            socket,
-            filter,
-            gatekeeper,
-            last,
-            counters,
-            mtu,
-            max_instructions,
-            kernel_filters,
-            kernel_refuses,
-            one_interface,
-            coalesces,
-        }
+        let Self { socket, gatekeeper, last, counters, setup, filter: _ } = self;
+        Inner { socket, filter, gatekeeper: gatekeeper.with_path(Inner::<G>::recv_checked), last, counters, setup }
     }
 }
 
 impl<F> Inner<F> {
     pub(super) fn counters(&self) -> Counters {
         let Counted { received, rejected, truncated, foreign } = self.counters;
-        let (dropped, kernel_refuses) = (self.socket.dropped().map(u64::from), self.kernel_refuses);
+        let (dropped, kernel_refuses) = (self.socket.dropped().map(u64::from), self.setup.kernel_refuses);
         Counters { received, rejected, truncated, foreign, dropped, kernel_refuses }
     }
 }

@@ -120,7 +120,7 @@ impl<F: Filter> Receiver<F> {
     /// runs the filter, and the buffer is shorter than the mtu: the filter would judge bytes that the buffer does not hold.
     #[inline(always)]
     pub fn recv_into<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
-        if self.inner.kernel_filters && buffer.len() < usize::from(self.inner.mtu) {
+        if self.inner.setup.kernel_filters && buffer.len() < usize::from(self.inner.setup.mtu) {
             return Err(short_buffer());
         }
         self.inner.recv_into(buffer)

@@ -34,18 +34,15 @@ enum Hears {
 }
 
 impl Socket {
-    /// The index of the interface that is meant for the group. With `bind` the socket is bound to it, too: then nothing arrives that came
-    /// in on another one (`SO_BINDTOIFINDEX`, `socket(7)`).
+    /// Binds to the interface that is meant for the group, and returns its index: nothing arrives that came in on another interface
+    /// (`SO_BINDTOIFINDEX`, `socket(7)`).
     #[inline(always)]
-    pub(crate) fn index_of(&self, group: Group, interface: Interface, bind: bool) -> Result<NonZeroU32> {
-        let operation = if bind { Operation::Bind } else { Operation::Join };
-        let index = route::index_by(&self.fd, group, interface, operation)?;
-        if bind {
-            if let Err(errno) = sys::setsockopt_int(&self.fd, SOCKET, linux::SO_BINDTOIFINDEX, index.get()) {
-                return Err(Error::system(operation, Membership::any(group).on(interface).object(), errno));
-            }
+    pub(crate) fn bind_to_interface(&self, group: Group, interface: Interface) -> Result<NonZeroU32> {
+        let index = route::index_by(&self.fd, group, interface, Operation::Bind)?;
+        match sys::setsockopt_int(&self.fd, SOCKET, linux::SO_BINDTOIFINDEX, index.get()) {
+            Ok(()) => Ok(index),
+            Err(errno) => Err(Error::system(Operation::Bind, Membership::any(group).on(interface).object(), errno)),
         }
-        Ok(index)
     }
 
     /// Whether it is bound to this interface.
@@ -55,6 +52,13 @@ impl Socket {
 
     /// Joins a group, from any source and on one interface, on a socket that has joined nothing yet: it can meet neither another
     /// membership in the group nor a limit.
+    #[inline(always)]
+    pub(crate) fn join_first(&self, group: Group, interface: Interface) -> Result<()> {
+        let index = route::index_by(&self.fd, group, interface, Operation::Join)?;
+        self.join_first_on(group, interface, index)
+    }
+
+    /// The same where the interface's index is known.
     #[inline(always)]
     pub(crate) fn join_first_on(&self, group: Group, interface: Interface, index: NonZeroU32) -> Result<()> {
         let mut request = [0; REQUEST];

@@ -24,19 +24,18 @@ fn main(_: Arguments) -> ! {
     or_exit(poller.register(&listener, Token(0), Interest::READABLE));
     let mut left = COUNT;
     loop {
-        or_exit(poller.poll(&mut events, None));
-        loop {
-            match or_exit(listener.recv()) {
-                Received::Packet(packet) => {
-                    print(Stream::Output, packet.payload());
-                    print(Stream::Output, b"\n");
-                    left -= 1;
-                    if left == 0 {
-                        exit(0);
-                    }
+        match or_exit(listener.recv()) {
+            Received::Packet(packet) => {
+                print(Stream::Output, packet.payload());
+                print(Stream::Output, b"\n");
+                left -= 1;
+                if left == 0 {
+                    exit(0);
                 }
-                Received::Paused => continue,
-                Received::Empty => break,
+            }
+            Received::Paused => {}
+            Received::Empty => {
+                or_exit(poller.poll(&mut events, None));
             }
         }
     }

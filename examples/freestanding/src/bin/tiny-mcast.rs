@@ -55,15 +55,14 @@ fn listen(mut arguments: Arguments, poller: &Poller) -> ! {
     let mut events = Events::<1>::new();
     or_exit(poller.register(&listener, Token(0), Interest::READABLE));
     loop {
-        or_exit(poller.poll(&mut events, None));
-        loop {
-            match or_exit(listener.recv()) {
-                Received::Packet(packet) => {
-                    print(Stream::Output, packet.payload());
-                    print(Stream::Output, b"\n");
-                }
-                Received::Paused => continue,
-                Received::Empty => break,
+        match or_exit(listener.recv()) {
+            Received::Packet(packet) => {
+                print(Stream::Output, packet.payload());
+                print(Stream::Output, b"\n");
+            }
+            Received::Paused => {}
+            Received::Empty => {
+                or_exit(poller.poll(&mut events, None));
             }
         }
     }

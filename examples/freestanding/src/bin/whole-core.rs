@@ -184,6 +184,8 @@ fn rejoin(unknown: &mut Unknown) {
         }
         show(&[&or_exit(book.apply(&change, &mut listener)).joined.to_ne_bytes()]);
     }
+    let followed = or_exit(links.follow(&mut (book.with(&mut listener),)));
+    show(&[&followed.applied.left.to_ne_bytes(), &[u8::from(followed.more), u8::from(followed.failed.is_some())]]);
     or_exit(book.leave(&membership(unknown), &mut listener));
     show(&[&book.iter().count().to_ne_bytes(), &book.pending().count().to_ne_bytes()]);
 }
