@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::dispatch::Shared;
 use super::table::Key;
-use crate::{AsFd, Interest, Result};
+use crate::{AsFd, Error, ErrorKind, Interest, Result};
 
 /// An object with a file descriptor that a [`Poller`](super::Poller) calls when something happens on it.
 ///
@@ -28,6 +28,10 @@ use crate::{AsFd, Interest, Result};
 /// }
 ///
 /// impl Handler for Echo {
+///     fn interest(&self) -> Flags {
+///         Flags::READ
+///     }
+///
 ///     fn handle_read(&mut self) -> multicast::Result<ControlFlow<()>> {
 ///         let mut buffer = [0; 1500];
 ///         let (length, source) = self.0.recv_from(&mut buffer)?;
@@ -40,37 +44,58 @@ use crate::{AsFd, Interest, Result};
 /// # Ok::<(), multicast::Error>(())
 /// ```
 ///
-/// [`ControlFlow::Break`] and errors take the handler out of its poller and drop it. A handler may call anything of this module from
-/// inside, and unregister itself; while it runs, it gets no events.
+/// After [`ControlFlow::Break`] or an error its poller removes and drops the handler. A handler may call everything in this module,
+/// and unregister itself; it gets no events while it runs.
 ///
-/// It is asked for its descriptor and its interest when it is registered and after each call, so both may change. Its descriptor
-/// should be non-blocking: an event can turn out to be void, as when two processes share a socket.
+/// The poller asks for its descriptor and its interest when it is registered and after each call, so both may change. The
+/// descriptor should be non-blocking: there may be nothing to read after an event, as when two processes share a socket.
+///
+/// Every handler must say what it waits for:
+///
+/// ```compile_fail,E0046
+/// # use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+/// # struct Writer(OwnedFd);
+/// # impl AsFd for Writer {
+/// #     fn as_fd(&self) -> BorrowedFd<'_> {
+/// #         self.0.as_fd()
+/// #     }
+/// # }
+/// impl multicast::compat::Handler for Writer {
+///     // Not all trait items are implemented: `interest` is missing.
+/// }
+/// ```
 pub trait Handler: AsFd + Any {
-    /// What it waits for: [`Flags::READ`] unless it says otherwise. [`Flags::NONE`] gets it no call at all.
-    fn interest(&self) -> Flags {
-        Flags::READ
-    }
+    /// What it waits for, [`Flags::READ`] or [`Flags::WRITE`] or both. With [`Flags::NONE`] it is not called at all.
+    fn interest(&self) -> Flags;
 
-    /// Something can be read: `EPOLLIN` or `EPOLLPRI`. It is called for errors and hang-ups, too, where it waits to read.
+    /// Called when something can be read (`EPOLLIN` or `EPOLLPRI`), and after errors and hang-ups if the handler waits to read.
     ///
-    /// It is called again as long as there is something to read, so a handler that waits to read must read.
+    /// It is called again as long as there is something to read, so it must read.
     ///
     /// # Errors
-    /// The handler's own. They end it, and come out of [`poll`](super::Poller::poll) or [`run`](super::Poller::run).
+    /// The handler's own: it is removed, and [`poll`](super::Poller::poll) or [`run`](super::Poller::run) returns the error.
+    /// Without this method, a handler that waits to read ends with [`ErrorKind::InvalidInput`].
     fn handle_read(&mut self) -> Result<ControlFlow<()>> {
-        Ok(ControlFlow::Continue(()))
+        Err(Error::custom(
+            ErrorKind::InvalidInput,
+            "call a handler: it waits to read and has no handle_read: write one, or take READ out of its interest and flags",
+        ))
     }
 
-    /// Something can be written: `EPOLLOUT`. It is called for errors and hang-ups, too, where it does not wait to read.
+    /// Called when something can be written (`EPOLLOUT`), and after errors and hang-ups if the handler does not wait to read.
     ///
     /// # Errors
-    /// The handler's own, as with [`handle_read`](Self::handle_read).
+    /// As with [`handle_read`](Self::handle_read). Without this method, a handler that waits to write ends with
+    /// [`ErrorKind::InvalidInput`].
     fn handle_write(&mut self) -> Result<ControlFlow<()>> {
-        Ok(ControlFlow::Continue(()))
+        Err(Error::custom(
+            ErrorKind::InvalidInput,
+            "call a handler: it waits to write and has no handle_write: write one, or take WRITE out of its interest and flags",
+        ))
     }
 
-    /// Until when it wants no events, asked when it is registered and after each call: what a sender says that has to wait for the
-    /// time, and not for its descriptor. A time that is past, as `None`, is no pause.
+    /// Until when it wants no events: for a sender that waits for a time, and not for its descriptor. The poller asks when it is
+    /// registered and after each call. A time in the past is no pause, and neither is `None`.
     fn paused_until(&self) -> Option<Instant> {
         None
     }

@@ -221,6 +221,10 @@ struct Bell {
 }
 
 impl Handler for Bell {
+    fn interest(&self) -> Flags {
+        Flags::READ
+    }
+
     fn handle_read(&mut self) -> Result<ControlFlow<()>> {
         self.shared.rung.set(true);
         Ok(ControlFlow::Continue(()))

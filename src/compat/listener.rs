@@ -111,6 +111,10 @@ impl<H, F> MulticastListener<H, F> {
 }
 
 impl<H: PacketHandler + 'static, F: Filter + 'static> Handler for MulticastListener<H, F> {
+    fn interest(&self) -> Flags {
+        Flags::READ
+    }
+
     fn handle_read(&mut self) -> Result<ControlFlow<()>> {
         let turn = Turn::begin();
         for _ in 0..turn::LENGTH {
