@@ -1,4 +1,4 @@
-//! The documented API: `listen`, packets one by one, and `listen_with`, packets by a function.
+//! The handle-based API: `listen`, packets one by one, and `listen_with`, packets by a function.
 #![cfg(feature = "std")]
 
 mod common;
@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, send_all, unique_group};
 use compat_help::{BREAK, GO_ON, Log, On, cpu_time, drain, from, readable_pipe, to};
-use multicast::compat::{Flags, Multicaster, Packets, Poller, listen_with, poll, register, run, sendto_with};
+use multicast::compat::{
+    Flags, ListenOptions, Multicaster, Packets, Poller, SendOptions, listen_with, poll, register, run, sendto_with,
+};
 use multicast::filter::{Filter, Prefix};
 use multicast::{ErrorKind, Result};
 
 /// The payload of the next packet, without waiting.
-fn next<F: Filter>(packets: &mut Packets<F>) -> Option<Vec<u8>> {
+fn next<F: Filter + 'static>(packets: &mut Packets<F>) -> Option<Vec<u8>> {
     packets.next().unwrap().map(|packet| packet.payload().to_vec())
 }
 
@@ -93,7 +95,7 @@ fn a_rejected_packet_does_not_use_up_the_poll() {
     let counters = packets.receiver().counters();
     assert_eq!((counters.rejected, counters.dropped), (0, Some(3)), "the kernel refused them");
 
-    let mut packets = Packets::new(from(group).filter(Prefix("good")).kernel_filter(false)).unwrap();
+    let mut packets = Packets::new(from(group).filter(Prefix("good")).core(|core| core.kernel_filter(false))).unwrap();
     send_all(group, ["bad", "bad"]);
     poll(PATIENCE).unwrap();
     assert_eq!(next(&mut packets), None, "nothing but rejected packets");
@@ -142,6 +144,30 @@ fn packets_end_after_the_limit() {
     let mut none = Packets::new(from(group).limit(0)).unwrap();
     run(None, Duration::ZERO).unwrap();
     assert_eq!(next(&mut none), None);
+}
+
+/// What the core's options can is reached by one method, before or behind the others.
+#[test]
+fn the_cores_options_are_changed_in_place() {
+    let group = unique_group();
+    let filter = |packet: &[u8], _: std::net::SocketAddr| packet != b"bad";
+    let before = from(group).core(|core| core.receive_buffer(1 << 16)).filter(Prefix("good")).mtu(100);
+    let behind = from(group).filter(Prefix("good")).mtu(100).core(|core| core.receive_buffer(1 << 16));
+    assert_eq!(format!("{before:?}"), format!("{behind:?}"));
+    let granted = |packets: &Packets<_>| packets.receiver().receive_buffer().unwrap();
+    assert_eq!(granted(&Packets::new(before).unwrap()), 2 << 16);
+    // The filter, too, may come by it.
+    let options = from(group).core(|core| core.filter(multicast::filter::by(filter)));
+    let mut packets = Packets::new(options).unwrap();
+    send_all(group, ["bad", "good"]);
+    poll(PATIENCE).unwrap();
+    assert_eq!(next(&mut packets), Some(b"good".to_vec()));
+}
+
+#[test]
+fn options_that_were_not_set_are_the_defaults() {
+    assert_eq!(format!("{:?}", ListenOptions::default()), format!("{:?}", ListenOptions::new()));
+    assert_eq!(format!("{:?}", SendOptions::default()), format!("{:?}", SendOptions::new()));
 }
 
 #[test]
