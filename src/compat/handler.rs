@@ -1,14 +1,9 @@
-//! What a poller owns and calls: handlers, and the handles and flags that go with them.
+//! What a poller calls: handlers, and the flags that say what they wait for.
 
-use core::any::Any;
 use core::fmt;
-use core::marker::PhantomData;
 use core::ops::{BitOr, BitOrAssign, ControlFlow};
-use std::rc::Weak;
 use std::time::Instant;
 
-use super::dispatch::Shared;
-use super::table::Key;
 use crate::{AsFd, Error, ErrorKind, Interest, Result};
 
 /// An object with a file descriptor that a [`Poller`](super::Poller) calls when something happens on it.
@@ -64,7 +59,7 @@ use crate::{AsFd, Error, ErrorKind, Interest, Result};
 ///     // Not all trait items are implemented: `interest` is missing.
 /// }
 /// ```
-pub trait Handler: AsFd + Any {
+pub trait Handler: AsFd + 'static {
     /// What it waits for, [`Flags::READ`] or [`Flags::WRITE`] or both. With [`Flags::NONE`] it is not called at all.
     fn interest(&self) -> Flags;
 
@@ -101,7 +96,7 @@ pub trait Handler: AsFd + Any {
     }
 }
 
-/// What a handler waits for, and how: [`Handler::interest`] says it, and [`register`](super::register) adds to it.
+/// What a handler waits for, and how: [`Handler::interest`] returns it, and [`register`](super::register) adds to it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct Flags(u8);
@@ -116,7 +111,8 @@ impl Flags {
     /// `handle_write` is called when something can be written (`EPOLLOUT`).
     #[doc(alias = "EPOLLOUT")]
     pub const WRITE: Self = Self(2);
-    /// One call when it becomes so, and none while it stays so (`EPOLLET`): read or write until nothing more goes.
+    /// One call when the descriptor becomes ready, and none while it stays ready (`EPOLLET`): read or write until the kernel
+    /// refuses.
     #[doc(alias = "EPOLLET")]
     pub const EDGE: Self = Self(4);
     /// One call, and then none until [`rearm`](super::Poller::rearm) (`EPOLLONESHOT`).
@@ -135,7 +131,8 @@ impl Flags {
 
     /// How a core poller waits for it; `None` where there is nothing to wait for.
     ///
-    /// All but edges is asked for one event at a time, so that a handler that runs gets none: see [`dispatch`](super::dispatch).
+    /// Without [`EDGE`](Self::EDGE), one event is asked for at a time, so that a running handler gets none: see
+    /// [`registry`](super::registry).
     pub(super) fn as_interest(self) -> Option<Interest> {
         let what = match (self.contains(Self::READ), self.contains(Self::WRITE)) {
             (true, true) => Interest::READABLE | Interest::WRITABLE,
@@ -177,61 +174,5 @@ impl fmt::Debug for Flags {
             separator = " | ";
         }
         f.write_str(")")
-    }
-}
-
-/// Names a handler that a poller owns. Clones name the same one; dropping them changes nothing.
-///
-/// It keeps neither the handler nor the poller alive, and never comes to name a later handler.
-pub struct Handle<T> {
-    poller: Weak<Shared>,
-    key: Key,
-    handler: PhantomData<fn() -> T>,
-}
-
-impl<T: Handler> Handle<T> {
-    pub(super) const fn new(poller: Weak<Shared>, key: Key) -> Self {
-        Self { poller, key, handler: PhantomData }
-    }
-
-    pub(super) const fn poller(&self) -> &Weak<Shared> {
-        &self.poller
-    }
-
-    pub(super) const fn key(&self) -> Key {
-        self.key
-    }
-
-    /// Whether its poller still has it: it has not ended by itself, by an error or a panic, and was not unregistered.
-    #[must_use]
-    pub fn is_registered(&self) -> bool {
-        self.poller.upgrade().is_some_and(|shared| shared.is_registered(self.key))
-    }
-
-    /// Lends the handler to `look`, to be read or changed, and then asks it anew what it waits for. `None` where it is not
-    /// registered any more, and where it is running right now.
-    ///
-    /// While it is lent it gets no events, and `look` may call anything of this module.
-    ///
-    /// # Errors
-    /// Where the handler's descriptor can be polled no more: then it was removed and dropped.
-    pub fn with<R>(&self, look: impl FnOnce(&mut T) -> R) -> Result<Option<R>> {
-        match self.poller.upgrade() {
-            Some(shared) => shared.with(self.key, look),
-            None => Ok(None),
-        }
-    }
-}
-
-// By hand: a derived one would ask the handler to be `Clone`.
-impl<T> Clone for Handle<T> {
-    fn clone(&self) -> Self {
-        Self { poller: self.poller.clone(), key: self.key, handler: PhantomData }
-    }
-}
-
-impl<T> fmt::Debug for Handle<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Handle").field(&self.key).finish()
     }
 }
