@@ -1,4 +1,4 @@
-//! The documented API: nothing is allocated for a packet.
+//! The handle-based API: nothing is allocated for a packet.
 #![cfg(feature = "std")]
 
 mod common;

@@ -1,4 +1,4 @@
-//! The documented API: `MulticastListener`, `Multicaster`, and pollers of one's own.
+//! The handle-based API: `MulticastListener`, `Multicaster`, and pollers of one's own.
 #![cfg(feature = "std")]
 
 mod common;
@@ -108,7 +108,7 @@ fn a_packet_that_is_too_long_ends_its_multicaster() {
 fn a_rate_is_kept_without_using_the_processor() {
     let group = unique_group();
     let mut listener = Listener::bind(on_lo(group)).unwrap();
-    Multicaster::new((0..11).map(|i| i.to_string()), to(group).rate(100, 1)).unwrap();
+    Multicaster::new((0..11).map(|i| i.to_string()), to(group).core(|core| core.rate(100, 1))).unwrap();
     let (start, cpu) = (Instant::now(), cpu_time());
     run(None, Duration::ZERO).unwrap();
     assert!(start.elapsed() >= Duration::from_millis(95), "{:?}", start.elapsed());

@@ -1,4 +1,4 @@
-//! The documented API: what becomes of handlers when their thread ends.
+//! The handle-based API: what becomes of handlers when their thread ends.
 #![cfg(feature = "std")]
 
 mod common;
@@ -29,7 +29,15 @@ impl<F: FnMut() + 'static> AsFd for AtEnd<F> {
     }
 }
 
-impl<F: FnMut() + 'static> Handler for AtEnd<F> {}
+impl<F: FnMut() + 'static> Handler for AtEnd<F> {
+    fn interest(&self) -> Flags {
+        Flags::READ
+    }
+
+    fn handle_read(&mut self) -> multicast::Result<ControlFlow<()>> {
+        Ok(compat_help::GO_ON)
+    }
+}
 
 impl<F: FnMut() + 'static> Drop for AtEnd<F> {
     fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! The documented API: `listen`, packets one by one, and `listen_with`, packets by a function.
+//! The handle-based API: `listen`, packets one by one, and `listen_with`, packets by a function.
 #![cfg(feature = "std")]
 
 mod common;
@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, send_all, unique_group};
 use compat_help::{BREAK, GO_ON, Log, On, cpu_time, drain, from, readable_pipe, to};
-use multicast::compat::{Flags, Multicaster, Packets, Poller, listen_with, poll, register, run, sendto_with};
+use multicast::compat::{
+    Flags, ListenOptions, Multicaster, Packets, Poller, SendOptions, listen_with, poll, register, run, sendto_with,
+};
 use multicast::filter::{Filter, Prefix};
 use multicast::{ErrorKind, Result};
 
 /// The payload of the next packet, without waiting.
-fn next<F: Filter>(packets: &mut Packets<F>) -> Option<Vec<u8>> {
+fn next<F: Filter + 'static>(packets: &mut Packets<F>) -> Option<Vec<u8>> {
     packets.next().unwrap().map(|packet| packet.payload().to_vec())
 }
 
@@ -90,14 +92,14 @@ fn a_rejected_packet_does_not_use_up_the_poll() {
     send_all(group, ["good again"]);
     assert_eq!(poll(PATIENCE).unwrap(), 1, "it waits again");
     assert_eq!(next(&mut packets), Some(b"good again".to_vec()));
-    let counters = packets.receiver().counters();
+    let counters = packets.with(|receiver| receiver.counters()).unwrap().unwrap();
     assert_eq!((counters.rejected, counters.dropped), (0, Some(3)), "the kernel refused them");
 
-    let mut packets = Packets::new(from(group).filter(Prefix("good")).kernel_filter(false)).unwrap();
+    let mut packets = Packets::new(from(group).filter(Prefix("good")).core(|core| core.kernel_filter(false))).unwrap();
     send_all(group, ["bad", "bad"]);
     poll(PATIENCE).unwrap();
     assert_eq!(next(&mut packets), None, "nothing but rejected packets");
-    let counters = packets.receiver().counters();
+    let counters = packets.with(|receiver| receiver.counters()).unwrap().unwrap();
     assert_eq!((counters.rejected, counters.dropped), (2, Some(0)), "they were refused here");
 }
 
@@ -112,7 +114,7 @@ fn a_long_packet_is_cut_at_the_mtu() {
 
     let mut longest = Packets::new(from(group).mtu(65_535)).unwrap();
     send_all(group, [vec![7; 65_507]]);
-    while longest.receiver().counters().received == 0 {
+    while longest.with(|receiver| receiver.counters()).unwrap().unwrap().received == 0 {
         poll(PATIENCE).unwrap();
         if let Some(packet) = longest.next().unwrap() {
             assert_eq!(packet.payload().len(), 65_507);
@@ -142,6 +144,61 @@ fn packets_end_after_the_limit() {
     let mut none = Packets::new(from(group).limit(0)).unwrap();
     run(None, Duration::ZERO).unwrap();
     assert_eq!(next(&mut none), None);
+}
+
+#[test]
+fn a_receiver_can_be_looked_at_until_listening_ends() {
+    let group = unique_group();
+    let mut packets = Packets::new(from(group).limit(2)).unwrap();
+    let received = |packets: &Packets| packets.with(|receiver| receiver.counters().received).unwrap();
+    assert_eq!(received(&packets), Some(0));
+    send_all(group, ["one", "two"]);
+    poll(PATIENCE).unwrap();
+    // To look does not use up what a poll has granted, nor grant more.
+    assert_eq!(received(&packets), Some(0));
+    assert_eq!(next(&mut packets), Some(b"one".to_vec()));
+    assert_eq!((received(&packets), next(&mut packets)), (Some(1), None));
+    poll(PATIENCE).unwrap();
+    assert_eq!(next(&mut packets), Some(b"two".to_vec()));
+    assert_eq!(received(&packets), None, "it has ended");
+}
+
+#[test]
+fn metadata_comes_with_the_packet_where_it_was_asked_for() {
+    let group = unique_group();
+    let mut with = Packets::new(from(group).core(|core| core.metadata())).unwrap();
+    let mut without = Packets::new(from(group)).unwrap();
+    send_all(group, ["one", "two"]);
+    assert_eq!(poll(PATIENCE).unwrap(), 2);
+    let packet = with.next().unwrap().unwrap();
+    let metadata = packet.metadata().unwrap();
+    assert_eq!((packet.payload(), metadata.destination), (&b"one"[..], Some(group.address())));
+    assert!(metadata.interface.is_some() && metadata.received_at().is_some());
+    assert_eq!(without.next().unwrap().unwrap().metadata(), None);
+}
+
+/// What the core's options can is reached by one method, before or behind the others.
+#[test]
+fn the_cores_options_are_changed_in_place() {
+    let group = unique_group();
+    let filter = |packet: &[u8], _: std::net::SocketAddr| packet != b"bad";
+    let before = from(group).core(|core| core.receive_buffer(1 << 16)).filter(Prefix("good")).mtu(100);
+    let behind = from(group).filter(Prefix("good")).mtu(100).core(|core| core.receive_buffer(1 << 16));
+    assert_eq!(format!("{before:?}"), format!("{behind:?}"));
+    let granted = |packets: &Packets<_>| packets.with(|receiver| receiver.receive_buffer().unwrap()).unwrap().unwrap();
+    assert_eq!(granted(&Packets::new(before).unwrap()), 2 << 16);
+    // The filter, too, may come by it.
+    let options = from(group).core(|core| core.filter(multicast::filter::by(filter)));
+    let mut packets = Packets::new(options).unwrap();
+    send_all(group, ["bad", "good"]);
+    poll(PATIENCE).unwrap();
+    assert_eq!(next(&mut packets), Some(b"good".to_vec()));
+}
+
+#[test]
+fn options_that_were_not_set_are_the_defaults() {
+    assert_eq!(format!("{:?}", ListenOptions::default()), format!("{:?}", ListenOptions::new()));
+    assert_eq!(format!("{:?}", SendOptions::default()), format!("{:?}", SendOptions::new()));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The documented API: what a handler may do from inside.
+//! The handle-based API: what a handler may do from inside.
 #![cfg(feature = "std")]
 
 mod common;

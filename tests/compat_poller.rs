@@ -1,4 +1,4 @@
-//! The documented API: what a poller does with handlers.
+//! The handle-based API: what a poller does with handlers.
 #![cfg(feature = "std")]
 
 mod common;
@@ -52,6 +52,10 @@ fn a_socket_of_std_can_be_registered() {
         }
     }
     impl Handler for Echo {
+        fn interest(&self) -> Flags {
+            Flags::READ
+        }
+
         fn handle_read(&mut self) -> Result<ControlFlow<()>> {
             let mut buffer = [0; 100];
             let (length, source) = self.0.recv_from(&mut buffer)?;
@@ -411,7 +415,11 @@ fn what_cannot_be_registered_is_said() {
             self.0.as_fd()
         }
     }
-    impl Handler for File {}
+    impl Handler for File {
+        fn interest(&self) -> Flags {
+            Flags::READ
+        }
+    }
     let file = std::fs::File::open("/proc/self/exe").unwrap();
     assert_eq!(register(File(file), Flags::NONE).unwrap_err().kind(), ErrorKind::NotPollable);
 
@@ -421,7 +429,15 @@ fn what_cannot_be_registered_is_said() {
             self.0.as_fd()
         }
     }
-    impl Handler for Shared {}
+    impl Handler for Shared {
+        fn interest(&self) -> Flags {
+            Flags::READ
+        }
+
+        fn handle_read(&mut self) -> Result<ControlFlow<()>> {
+            Ok(GO_ON)
+        }
+    }
     let stream = Rc::new(pipe().0);
     register(Shared(Rc::clone(&stream)), Flags::NONE).unwrap();
     assert_eq!(register(Shared(stream), Flags::NONE).unwrap_err().kind(), ErrorKind::AlreadyRegistered);
@@ -461,6 +477,10 @@ fn a_handler_may_change_its_descriptor() {
         }
     }
     impl Handler for Reconnects {
+        fn interest(&self) -> Flags {
+            Flags::READ
+        }
+
         fn handle_read(&mut self) -> Result<ControlFlow<()>> {
             match self.next.take() {
                 Some(next) => self.stream = next,
@@ -492,6 +512,10 @@ fn a_paused_handler_is_called_when_its_time_has_come() {
         }
     }
     impl Handler for Slow {
+        fn interest(&self) -> Flags {
+            Flags::READ
+        }
+
         fn handle_read(&mut self) -> Result<ControlFlow<()>> {
             self.calls.add(Instant::now());
             self.until = Some(Instant::now() + Duration::from_millis(30));

@@ -1,4 +1,4 @@
-//! The documented API: `run`, and what ends it.
+//! The handle-based API: `run`, and what ends it.
 #![cfg(feature = "std")]
 
 mod common;

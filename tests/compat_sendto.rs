@@ -1,4 +1,4 @@
-//! The documented API: `sendto`, and what is one packet and what is many.
+//! The handle-based API: `sendto`, and what is one packet and what is many.
 #![cfg(feature = "std")]
 // What a user may write is tried, be it needless.
 #![allow(clippy::needless_borrows_for_generic_args, clippy::useless_vec)]
@@ -92,7 +92,7 @@ fn sendto_calls_no_handler() {
     let group = unique_group();
     let (here, _there) = readable_pipe();
     register(On::read(here, |_| panic!("called")), Flags::NONE).unwrap();
-    sendto_with((0..1_000).map(|i| i.to_string()), to(group).send_buffer(1)).unwrap();
+    sendto_with((0..1_000).map(|i| i.to_string()), to(group).core(|core| core.send_buffer(1))).unwrap();
 }
 
 #[test]
@@ -135,8 +135,7 @@ fn the_keyword_arguments_of_the_document() {
         .and_then(|options| options.port(group.port()))
         .unwrap()
         .ttl(Ttl::HOST)
-        .traffic_class(0x20)
-        .loopback(true)
+        .core(|core| core.traffic_class(0x20).loopback(true))
         .interface(common::LO);
     sendto_with("test", options).unwrap();
     assert_eq!(expect_packet(&mut listener), b"test");

@@ -1,4 +1,4 @@
-//! The documented API without arguments, and into links that are slower than we are: in a private network only.
+//! The handle-based API without arguments, and into links that are slower than we are: in a private network only.
 #![cfg(feature = "std")]
 
 mod common;
@@ -117,7 +117,7 @@ fn sendto_waits_for_a_full_send_buffer_and_calls_no_handler() {
     let (here, _there) = readable_pipe();
     register(On::read(here, |_| panic!("called")), Flags::NONE).unwrap();
     let (start, cpu) = (Instant::now(), cpu_time());
-    sendto_with(numbered(60), SendOptions::new().group(group).interface(near).send_buffer(1)).unwrap();
+    sendto_with(numbered(60), SendOptions::new().group(group).interface(near).core(|core| core.send_buffer(1))).unwrap();
     // 57 packets and more of 1,042 bytes have gone, at a megabit a second.
     assert!(start.elapsed() > Duration::from_millis(300), "{:?}", start.elapsed());
     assert!(cpu_time() - cpu < Duration::from_millis(100), "{:?}", cpu_time() - cpu);
@@ -129,7 +129,8 @@ fn a_multicaster_waits_for_a_full_send_buffer() {
     let (_pair, near, far) = slow_link(1_000_000);
     let group = unique_group();
     let receiver = expect_numbered(group, far, 60);
-    Multicaster::new(numbered(60), SendOptions::new().group(group).interface(near).send_buffer(1)).unwrap();
+    Multicaster::new(numbered(60), SendOptions::new().group(group).interface(near).core(|core| core.send_buffer(1)))
+        .unwrap();
     let cpu = cpu_time();
     run(None, Duration::ZERO).unwrap();
     assert!(cpu_time() - cpu < Duration::from_millis(100), "{:?}", cpu_time() - cpu);
@@ -180,7 +181,7 @@ fn copies_for_this_machine_can_be_turned_off() {
     let group = unique_group();
     let mut here = Packets::new(ListenOptions::new().group(group).interface(near)).unwrap();
     let options = SendOptions::new().group(group).interface(near);
-    sendto_with("not here", options.clone().loopback(false)).unwrap();
+    sendto_with("not here", options.clone().core(|core| core.loopback(false))).unwrap();
     sendto_with("here", options).unwrap();
     poll(PATIENCE).unwrap();
     assert_eq!(here.next().unwrap().unwrap().payload(), b"here");

@@ -1,4 +1,4 @@
-//! The documented API: listeners stay members of their groups, whatever becomes of interfaces, and nothing else changes by it. In a
+//! The handle-based API: listeners stay members of their groups, whatever becomes of interfaces, and nothing else changes by it. In a
 //! private network: see `make test`.
 #![cfg(feature = "std")]
 
@@ -271,7 +271,7 @@ fn one_watcher_serves_a_poller_and_goes_with_its_last_listener() {
         [(); 3].map(|()| MulticastListener::new(handler, options(unique_group(), named(&pair.b), &poller)).unwrap());
     assert_eq!(descriptors(), before + 1 + 3 + 1, "one for all");
     let packets = Packets::new(options(unique_group(), named(&pair.b), &poller)).unwrap();
-    assert_eq!(descriptors(), before + 5 + 2, "packets have a descriptor with their user, too");
+    assert_eq!(descriptors(), before + 5 + 1, "packets have one, too");
     settle(&poller);
     drop(packets);
     for listener in &listeners {

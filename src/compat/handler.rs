@@ -1,15 +1,10 @@
-//! What a poller owns and calls: handlers, and the handles and flags that go with them.
+//! What a poller calls: handlers, and the flags that say what they wait for.
 
-use core::any::Any;
 use core::fmt;
-use core::marker::PhantomData;
 use core::ops::{BitOr, BitOrAssign, ControlFlow};
-use std::rc::Weak;
 use std::time::Instant;
 
-use super::dispatch::Shared;
-use super::table::Key;
-use crate::{AsFd, Interest, Result};
+use crate::{AsFd, Error, ErrorKind, Interest, Result};
 
 /// An object with a file descriptor that a [`Poller`](super::Poller) calls when something happens on it.
 ///
@@ -28,6 +23,10 @@ use crate::{AsFd, Interest, Result};
 /// }
 ///
 /// impl Handler for Echo {
+///     fn interest(&self) -> Flags {
+///         Flags::READ
+///     }
+///
 ///     fn handle_read(&mut self) -> multicast::Result<ControlFlow<()>> {
 ///         let mut buffer = [0; 1500];
 ///         let (length, source) = self.0.recv_from(&mut buffer)?;
@@ -40,43 +39,64 @@ use crate::{AsFd, Interest, Result};
 /// # Ok::<(), multicast::Error>(())
 /// ```
 ///
-/// [`ControlFlow::Break`] and errors take the handler out of its poller and drop it. A handler may call anything of this module from
-/// inside, and unregister itself; while it runs, it gets no events.
+/// After [`ControlFlow::Break`] or an error its poller removes and drops the handler. A handler may call everything in this module,
+/// and unregister itself; it gets no events while it runs.
 ///
-/// It is asked for its descriptor and its interest when it is registered and after each call, so both may change. Its descriptor
-/// should be non-blocking: an event can turn out to be void, as when two processes share a socket.
-pub trait Handler: AsFd + Any {
-    /// What it waits for: [`Flags::READ`] unless it says otherwise. [`Flags::NONE`] gets it no call at all.
-    fn interest(&self) -> Flags {
-        Flags::READ
-    }
+/// The poller asks for its descriptor and its interest when it is registered and after each call, so both may change. The
+/// descriptor should be non-blocking: there may be nothing to read after an event, as when two processes share a socket.
+///
+/// Every handler must say what it waits for:
+///
+/// ```compile_fail,E0046
+/// # use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+/// # struct Writer(OwnedFd);
+/// # impl AsFd for Writer {
+/// #     fn as_fd(&self) -> BorrowedFd<'_> {
+/// #         self.0.as_fd()
+/// #     }
+/// # }
+/// impl multicast::compat::Handler for Writer {
+///     // Not all trait items are implemented: `interest` is missing.
+/// }
+/// ```
+pub trait Handler: AsFd + 'static {
+    /// What it waits for, [`Flags::READ`] or [`Flags::WRITE`] or both. With [`Flags::NONE`] it is not called at all.
+    fn interest(&self) -> Flags;
 
-    /// Something can be read: `EPOLLIN` or `EPOLLPRI`. It is called for errors and hang-ups, too, where it waits to read.
+    /// Called when something can be read (`EPOLLIN` or `EPOLLPRI`), and after errors and hang-ups if the handler waits to read.
     ///
-    /// It is called again as long as there is something to read, so a handler that waits to read must read.
+    /// It is called again as long as there is something to read, so it must read.
     ///
     /// # Errors
-    /// The handler's own. They end it, and come out of [`poll`](super::Poller::poll) or [`run`](super::Poller::run).
+    /// The handler's own: it is removed, and [`poll`](super::Poller::poll) or [`run`](super::Poller::run) returns the error.
+    /// Without this method, a handler that waits to read ends with [`ErrorKind::InvalidInput`].
     fn handle_read(&mut self) -> Result<ControlFlow<()>> {
-        Ok(ControlFlow::Continue(()))
+        Err(Error::custom(
+            ErrorKind::InvalidInput,
+            "call a handler: it waits to read and has no handle_read: write one, or take READ out of its interest and flags",
+        ))
     }
 
-    /// Something can be written: `EPOLLOUT`. It is called for errors and hang-ups, too, where it does not wait to read.
+    /// Called when something can be written (`EPOLLOUT`), and after errors and hang-ups if the handler does not wait to read.
     ///
     /// # Errors
-    /// The handler's own, as with [`handle_read`](Self::handle_read).
+    /// As with [`handle_read`](Self::handle_read). Without this method, a handler that waits to write ends with
+    /// [`ErrorKind::InvalidInput`].
     fn handle_write(&mut self) -> Result<ControlFlow<()>> {
-        Ok(ControlFlow::Continue(()))
+        Err(Error::custom(
+            ErrorKind::InvalidInput,
+            "call a handler: it waits to write and has no handle_write: write one, or take WRITE out of its interest and flags",
+        ))
     }
 
-    /// Until when it wants no events, asked when it is registered and after each call: what a sender says that has to wait for the
-    /// time, and not for its descriptor. A time that is past, as `None`, is no pause.
+    /// Until when it wants no events: for a sender that waits for a time, and not for its descriptor. The poller asks when it is
+    /// registered and after each call. A time in the past is no pause, and neither is `None`.
     fn paused_until(&self) -> Option<Instant> {
         None
     }
 }
 
-/// What a handler waits for, and how: [`Handler::interest`] says it, and [`register`](super::register) adds to it.
+/// What a handler waits for, and how: [`Handler::interest`] returns it, and [`register`](super::register) adds to it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct Flags(u8);
@@ -91,7 +111,8 @@ impl Flags {
     /// `handle_write` is called when something can be written (`EPOLLOUT`).
     #[doc(alias = "EPOLLOUT")]
     pub const WRITE: Self = Self(2);
-    /// One call when it becomes so, and none while it stays so (`EPOLLET`): read or write until nothing more goes.
+    /// One call when the descriptor becomes ready, and none while it stays ready (`EPOLLET`): read or write until the kernel
+    /// refuses.
     #[doc(alias = "EPOLLET")]
     pub const EDGE: Self = Self(4);
     /// One call, and then none until [`rearm`](super::Poller::rearm) (`EPOLLONESHOT`).
@@ -110,7 +131,8 @@ impl Flags {
 
     /// How a core poller waits for it; `None` where there is nothing to wait for.
     ///
-    /// All but edges is asked for one event at a time, so that a handler that runs gets none: see [`dispatch`](super::dispatch).
+    /// Without [`EDGE`](Self::EDGE), one event is asked for at a time, so that a running handler gets none: see
+    /// [`registry`](super::registry).
     pub(super) fn as_interest(self) -> Option<Interest> {
         let what = match (self.contains(Self::READ), self.contains(Self::WRITE)) {
             (true, true) => Interest::READABLE | Interest::WRITABLE,
@@ -152,61 +174,5 @@ impl fmt::Debug for Flags {
             separator = " | ";
         }
         f.write_str(")")
-    }
-}
-
-/// Names a handler that a poller owns. Clones name the same one; dropping them changes nothing.
-///
-/// It keeps neither the handler nor the poller alive, and never comes to name a later handler.
-pub struct Handle<T> {
-    poller: Weak<Shared>,
-    key: Key,
-    handler: PhantomData<fn() -> T>,
-}
-
-impl<T: Handler> Handle<T> {
-    pub(super) const fn new(poller: Weak<Shared>, key: Key) -> Self {
-        Self { poller, key, handler: PhantomData }
-    }
-
-    pub(super) const fn poller(&self) -> &Weak<Shared> {
-        &self.poller
-    }
-
-    pub(super) const fn key(&self) -> Key {
-        self.key
-    }
-
-    /// Whether its poller still has it: it has not ended by itself, by an error or a panic, and was not unregistered.
-    #[must_use]
-    pub fn is_registered(&self) -> bool {
-        self.poller.upgrade().is_some_and(|shared| shared.is_registered(self.key))
-    }
-
-    /// Lends the handler to `look`, to be read or changed, and then asks it anew what it waits for. `None` where it is not
-    /// registered any more, and where it is running right now.
-    ///
-    /// While it is lent it gets no events, and `look` may call anything of this module.
-    ///
-    /// # Errors
-    /// Where the handler's descriptor can be polled no more: then it was removed and dropped.
-    pub fn with<R>(&self, look: impl FnOnce(&mut T) -> R) -> Result<Option<R>> {
-        match self.poller.upgrade() {
-            Some(shared) => shared.with(self.key, look),
-            None => Ok(None),
-        }
-    }
-}
-
-// By hand: a derived one would ask the handler to be `Clone`.
-impl<T> Clone for Handle<T> {
-    fn clone(&self) -> Self {
-        Self { poller: self.poller.clone(), key: self.key, handler: PhantomData }
-    }
-}
-
-impl<T> fmt::Debug for Handle<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Handle").field(&self.key).finish()
     }
 }

@@ -1,25 +1,24 @@
-//! Listening without an object of one's own: packets one by one, or a function that is called with each.
+//! Listening without a handler: packets one by one, or a function that is called with each.
 
-use core::cell::Cell;
 use core::fmt;
 use core::net::SocketAddr;
 use core::ops::ControlFlow;
 use std::boxed::Box;
-use std::rc::Rc;
-use std::vec;
 
-use super::handler::{Flags, Handle, Handler};
+use super::handle::Handle;
+use super::handler::{Flags, Handler};
 use super::options::ListenOptions;
 use super::poller::Poller;
+use super::receiver::OwnedReceiver;
+use super::registry::Rearm;
 use super::turn;
-use super::watch::{self, Book, Keeps};
 use crate::filter::{Always, Filter};
-use crate::{AsFd, BorrowedFd, Change, Error, ErrorKind, Packet, Received, Receiver, Result};
+use crate::{AsFd, BorrowedFd, Error, ErrorKind, Head, Metadata, Packet, Received, Receiver, Result};
 
-/// What [`listen`](fn@super::listen) gives: the packets of a group, one for each poll.
+/// What [`listen`](fn@super::listen) returns: the packets of a group, one for each poll.
 ///
-/// [`next`](Self::next) hands out what a [`poll`](super::Poller::poll) has granted: after each packet, poll again. Nothing is lost
-/// in between, as long as the kernel's buffer has room.
+/// Each [`poll`](super::Poller::poll) grants one packet, which [`next`](Self::next) returns: poll again after each packet. Nothing
+/// is lost in between, as long as the kernel's buffer has room.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -32,14 +31,14 @@ use crate::{AsFd, BorrowedFd, Change, Error, ErrorKind, Packet, Received, Receiv
 /// # Ok::<(), multicast::Error>(())
 /// ```
 ///
-/// It owns its socket; the poller only owns what waits for it, and keeps it a member of its group whatever becomes of the interface.
-/// Dropping it ends that, leaves the group and closes the socket.
-pub struct Packets<F = Always> {
-    inbox: Inbox<F>,
+/// The poller owns the socket, and keeps it a member of the group when interfaces change. Dropping this value leaves the group and
+/// closes the socket.
+pub struct Packets<F: Filter + 'static = Always> {
+    subscription: Subscription<F>,
     left: Option<u64>,
 }
 
-impl<F: Filter> Packets<F> {
+impl<F: Filter + 'static> Packets<F> {
     /// Joins the group of the options. [`listen`](fn@super::listen) is the same with the defaults.
     ///
     /// # Errors
@@ -47,197 +46,178 @@ impl<F: Filter> Packets<F> {
     pub fn new(mut options: ListenOptions<F>) -> Result<Self> {
         let poller = options.take_poller()?;
         let left = options.packet_limit();
-        let inbox = Inbox::open(&poller, options)?;
+        let subscription = Subscription::open(options, &poller)?;
         if left == Some(0) {
-            inbox.door.close();
+            subscription.end();
         }
-        Ok(Self { inbox, left })
+        Ok(Self { subscription, left })
     }
 
     /// The packet that the last poll granted, lent until the next call. It never waits.
     ///
-    /// `None` where no poll has granted one since the last call, where the filter refused all that had come, and after
+    /// `None` if no poll has granted one since the last call, if the filter rejected all that had come, and after
     /// [`limit`](ListenOptions::limit) packets.
     ///
     /// # Errors
-    /// What the kernel reports of the socket; [`ErrorKind::NotRegistered`] where the poller is gone, so that no packet will be granted
-    /// any more.
+    /// What the kernel reports of the socket; [`ErrorKind::NotRegistered`] if the poller is gone, or has removed it after an error.
     // An inherent method and no `Iterator`: the packet is lent, and an iterator's items must outlive its `next`.
     #[expect(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Packet<'_>>> {
-        if self.left == Some(0) || !self.inbox.door.has_rung()? {
+        if self.left == Some(0) || !self.subscription.is_ready()? {
             return Ok(None);
         }
-        // Before the packet is taken, so that an error costs none. What the kernel reports is how it is at the next poll.
-        self.inbox.door.wait_again()?;
-        self.inbox.catch_up();
-        let received = self.inbox.receiver.recv_into(&mut self.inbox.buffer)?;
-        let Received::Packet(packet) = received else { return Ok(None) };
+        let Some(head) = self.subscription.take(Rearm::Always)? else { return Ok(None) };
         self.left = self.left.map(|left| left.saturating_sub(1));
         if self.left == Some(0) {
-            self.inbox.door.close();
+            self.subscription.end();
         }
-        Ok(Some(packet))
+        Ok(Some(self.subscription.packet(head)))
     }
 
-    /// Whether it waits for its interface, address or route, and can hear nothing until then.
+    /// Whether its interface, address or route is missing, so that it cannot receive yet.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        self.inbox.door.shared.waiting.get()
+        self.subscription.peek(|signal| signal.owned.is_waiting()).unwrap_or(false)
     }
 
-    /// The core's receiver: its counters, its address.
-    pub const fn receiver(&self) -> &Receiver<F> {
-        &self.inbox.receiver
-    }
-
-    /// The core's receiver, to join its group on further interfaces, or to change its filter.
-    pub const fn receiver_mut(&mut self) -> &mut Receiver<F> {
-        &mut self.inbox.receiver
+    /// Lends the core's receiver to `look`, to read its counters and its address, or to join its group on further interfaces.
+    /// `None` after the [`limit`](ListenOptions::limit), and if the poller is gone.
+    ///
+    /// # Errors
+    /// As [`Handle::with`].
+    pub fn with<R>(&self, look: impl FnOnce(&mut Receiver<F>) -> R) -> Result<Option<R>> {
+        self.subscription.signal.with(|signal| look(&mut signal.owned.receiver))
     }
 }
 
-impl<F: fmt::Debug> fmt::Debug for Packets<F> {
+impl<F: Filter + 'static> fmt::Debug for Packets<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Packets");
-        debug.field("receiver", &self.inbox.receiver).field("mtu", &self.inbox.buffer.len()).field("left", &self.left);
-        debug.finish_non_exhaustive()
+        debug.field("handle", &self.subscription.signal).field("mtu", &self.subscription.buffer.len());
+        debug.field("left", &self.left).finish_non_exhaustive()
     }
 }
 
 /// See [`listen_with`](fn@super::listen_with).
-pub(super) fn listen_with<F: Filter>(
+pub(super) fn listen_with<F: Filter + 'static>(
     mut handler: impl FnMut(&[u8], SocketAddr) -> ControlFlow<()>,
     mut options: ListenOptions<F>,
 ) -> Result<()> {
     let poller = options.take_poller()?;
     let mut left = options.packet_limit();
-    let mut inbox = Inbox::open(&poller, options)?;
+    let mut subscription = Subscription::open(options, &poller)?;
     loop {
-        // All that is here in one go, but no more than a turn: then others have theirs.
+        // Up to a whole turn at once; then the other handlers get theirs.
         for _ in 0..turn::LENGTH {
             if left == Some(0) {
                 return Ok(());
             }
-            inbox.catch_up();
-            let Received::Packet(packet) = inbox.receiver.recv_into(&mut inbox.buffer)? else { break };
+            let Some(head) = subscription.take(Rearm::UnlessOneshot)? else { break };
             left = left.map(|left| left.saturating_sub(1));
+            let packet = subscription.packet(head);
             if handler(packet.payload(), packet.source()).is_break() {
                 return Ok(());
             }
         }
-        inbox.door.wait_again()?;
-        while !inbox.door.has_rung()? {
+        subscription.wait_again()?;
+        while !subscription.is_ready()? {
             poller.poll(None)?;
         }
     }
 }
 
-/// A receiver that stays with its user, with its buffer; and in the poller a handler that notes when something has come.
+/// The user's side of a [`ReadySignal`]: its handle, and the buffer of the packet that is lent. Dropping it drops the signal.
 ///
-/// So a packet can be lent, and a closure can borrow from its caller, although a poller's handlers must live on their own.
-struct Inbox<F> {
-    receiver: Receiver<F>,
+/// The buffer is here, so that a packet can be lent, and a closure can borrow from its caller: a poller's handlers must be
+/// `'static`.
+struct Subscription<F: Filter + 'static> {
+    signal: Handle<ReadySignal<F>>,
     buffer: Box<[u8]>,
-    door: Door,
+    metadata: Option<Metadata>,
 }
 
-impl<F: Filter> Inbox<F> {
-    fn open(poller: &Poller, options: ListenOptions<F>) -> Result<Self> {
-        let membership = options.membership();
-        poller.watch(&membership)?;
-        let (mut receiver, mtu) = options.receiver()?;
-        let book = watch::join(membership, &mut receiver)?;
-        let shared = Rc::new(Signals::default());
-        shared.waiting.set(book.pending().next().is_some());
-        // A descriptor of its own, since the poller drops it when it likes.
-        let handle = Receiver::try_from(receiver.as_fd().try_clone_to_owned()?)?;
-        let bell = Bell { handle, book, shared: Rc::clone(&shared) };
-        let bell = poller.register_member(bell, Flags::ONESHOT, &membership)?;
-        Ok(Self { receiver, buffer: vec![0; mtu].into_boxed_slice(), door: Door { bell, shared } })
+impl<F: Filter + 'static> Subscription<F> {
+    fn open(options: ListenOptions<F>, poller: &Poller) -> Result<Self> {
+        let (owned, buffer) = OwnedReceiver::open(options, poller)?;
+        let keep = owned.kept_by::<ReadySignal<F>>(|signal, change| signal.owned.keep(change));
+        let signal = poller.register_member(ReadySignal { owned, is_ready: false }, Flags::NONE, keep)?;
+        Ok(Self { signal, buffer, metadata: None })
     }
 
-    /// To be called before a packet is taken.
-    fn catch_up(&mut self) {
-        if self.door.shared.changed.take() {
-            self.receiver.recheck();
-        }
+    /// Whether it has become readable since the last packet was taken.
+    fn is_ready(&self) -> Result<bool> {
+        self.peek(|signal| signal.is_ready).ok_or_else(gone)
     }
-}
 
-/// What a [`Bell`] tells the one who waits for it.
-#[derive(Default)]
-struct Signals {
-    /// Something has come.
-    rung: Cell<bool>,
-    /// A membership has begun or ended.
-    changed: Cell<bool>,
-    /// There is no way to join yet.
-    waiting: Cell<bool>,
-}
-
-/// The user's side of a [`Bell`].
-struct Door {
-    bell: Handle<Bell>,
-    shared: Rc<Signals>,
-}
-
-impl Door {
-    /// Whether something has come since [`wait_again`](Self::wait_again).
-    fn has_rung(&self) -> Result<bool> {
-        if self.shared.rung.get() || self.bell.is_registered() {
-            return Ok(self.shared.rung.get());
-        }
-        Err(Error::custom(ErrorKind::NotRegistered, "take a packet: its poller is gone"))
+    fn peek<R>(&self, look: impl FnOnce(&ReadySignal<F>) -> R) -> Option<R> {
+        let slot = self.signal.slot()?;
+        let signal = slot.lend()?;
+        Some(look(&signal))
     }
 
     fn wait_again(&self) -> Result<()> {
-        self.shared.rung.set(false);
-        match self.bell.poller().upgrade() {
-            Some(shared) => shared.rearm(self.bell.key()),
-            None => Ok(()),
-        }
+        self.signal.lend(Rearm::Always, |signal| signal.is_ready = false)?.ok_or_else(gone)
     }
 
-    fn close(&self) {
-        if let Some(shared) = self.bell.poller().upgrade() {
-            drop(shared.unregister::<Bell>(self.bell.key()));
-        }
+    /// Reads a packet into the buffer, if there is one.
+    fn take(&mut self, rearm: Rearm) -> Result<Option<Head>> {
+        let buffer = &mut self.buffer;
+        let taken = self.signal.lend(rearm, |signal| signal.take(buffer))?.ok_or_else(gone)??;
+        let Some((head, metadata)) = taken else { return Ok(None) };
+        self.metadata = metadata;
+        Ok(Some(head))
+    }
+
+    /// The packet that was taken last, of which this is the head.
+    fn packet(&self, head: Head) -> Packet<'_> {
+        head.packet(&self.buffer, self.metadata.as_ref())
+    }
+
+    fn end(&self) {
+        self.signal.remove();
     }
 }
 
-impl Drop for Door {
+impl<F: Filter + 'static> Drop for Subscription<F> {
     fn drop(&mut self) {
-        self.close();
+        self.end();
     }
 }
 
-/// Rings once when a descriptor becomes readable, and then not until it is armed again: so a packet that waits to be taken costs
-/// nothing. It keeps the membership, too, which belongs to the socket, by whichever descriptor it was joined.
-struct Bell {
-    handle: Receiver,
-    book: Book,
-    shared: Rc<Signals>,
+fn gone() -> Error {
+    Error::custom(ErrorKind::NotRegistered, "take a packet: its poller is gone")
 }
 
-impl Handler for Bell {
+/// Records once that its receiver has become readable, and then not until it is armed again: so a packet that waits to be taken
+/// costs no processor time.
+struct ReadySignal<F> {
+    owned: OwnedReceiver<F>,
+    is_ready: bool,
+}
+
+impl<F: Filter> ReadySignal<F> {
+    fn take(&mut self, buffer: &mut [u8]) -> Result<Option<(Head, Option<Metadata>)>> {
+        self.is_ready = false;
+        match self.owned.receiver.recv_into(buffer)? {
+            Received::Packet(packet) => Ok(Some((packet.head(), packet.metadata().copied()))),
+            Received::Empty | Received::Paused => Ok(None),
+        }
+    }
+}
+
+impl<F: Filter + 'static> Handler for ReadySignal<F> {
+    fn interest(&self) -> Flags {
+        Flags::READ | Flags::ONESHOT
+    }
+
     fn handle_read(&mut self) -> Result<ControlFlow<()>> {
-        self.shared.rung.set(true);
+        self.is_ready = true;
         Ok(ControlFlow::Continue(()))
     }
 }
 
-impl Keeps for Bell {
-    fn keep(&mut self, change: &Change) -> Result<()> {
-        let applied = self.book.apply(change, &mut self.handle)?;
-        self.shared.changed.set(self.shared.changed.get() || applied.joined > 0 || applied.left > 0);
-        self.shared.waiting.set(applied.pending > 0);
-        Ok(())
-    }
-}
-
-impl AsFd for Bell {
+impl<F> AsFd for ReadySignal<F> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.handle.as_fd()
+        self.owned.receiver.as_fd()
     }
 }

@@ -1,20 +1,20 @@
-//! A listener that a poller calls with each packet.
+//! A listener that calls a function for each packet.
 
 use core::fmt;
 use core::net::SocketAddr;
 use core::ops::ControlFlow;
 use std::boxed::Box;
-use std::vec;
 
-use super::handler::{Flags, Handle, Handler};
+use super::handle::Handle;
+use super::handler::{Flags, Handler};
 use super::options::ListenOptions;
-use super::turn::{self, Turn};
-use super::watch::{self, Book, Keeps};
+use super::receiver::OwnedReceiver;
+use super::turn::{self, Turns};
 use crate::filter::{Always, Filter};
-use crate::{AsFd, BorrowedFd, Change, Received, Receiver, Result};
+use crate::{AsFd, BorrowedFd, Received, Receiver, Result};
 
-/// What a [`MulticastListener`] does with each packet. Closures can do it, too; they must name the type of their first argument, as
-/// in `|packet: &[u8], source| ..`.
+/// What a [`MulticastListener`] does with each packet. Closures implement it, too; they must name the type of their first argument,
+/// as in `|packet: &[u8], source| ..`.
 pub trait PacketHandler {
     /// A packet has come from `source`: its payload, cut at the listener's `mtu`. [`ControlFlow::Break`] stops listening.
     fn handle_packet(&mut self, packet: &[u8], source: SocketAddr) -> ControlFlow<()>;
@@ -48,17 +48,19 @@ impl<C: FnMut(&[u8], SocketAddr) -> ControlFlow<()>> PacketHandler for C {
 /// # Ok::<(), multicast::Error>(())
 /// ```
 ///
-/// Its poller keeps it a member of the group: on an interface that comes after it, or that is deleted and made anew, and where the
-/// routing table comes to lead elsewhere. See [`is_waiting`](Self::is_waiting).
+/// Its poller keeps it a member of the group when its interface appears later, is deleted and created again, or when the route to
+/// the group changes. See [`is_waiting`](Self::is_waiting). This ends when it is unregistered: registered again, it still receives,
+/// but its memberships are not kept, and [`stop`](super::Poller::stop) of another poller than that of its options does not end its
+/// turn.
 ///
-/// A turn is 64 packets at most, then other handlers have theirs. It allocates nothing but its buffer, when it is made.
+/// After 64 packets the other handlers get their turn. It allocates only its buffer, once.
 pub struct MulticastListener<H, F = Always> {
-    receiver: Receiver<F>,
-    book: Book,
+    owned: OwnedReceiver<F>,
     buffer: Box<[u8]>,
     handler: H,
-    /// How many packets it may hand out yet.
+    /// How many packets it may still hand out.
     left: Option<u64>,
+    turns: Turns,
 }
 
 impl<H: PacketHandler + 'static, F: Filter + 'static> MulticastListener<H, F> {
@@ -73,30 +75,28 @@ impl<H: PacketHandler + 'static, F: Filter + 'static> MulticastListener<H, F> {
     /// [`ErrorKind::OutOfRange`](crate::ErrorKind::OutOfRange) for a bad `mtu`. Not where an interface is missing that may come.
     pub fn new(handler: H, mut options: ListenOptions<F>) -> Result<Handle<Self>> {
         let poller = options.take_poller()?;
-        let (left, membership) = (options.packet_limit(), options.membership());
-        poller.watch(&membership)?;
-        let (mut receiver, mtu) = options.receiver()?;
-        let book = watch::join(membership, &mut receiver)?;
-        let listener = Self { receiver, book, buffer: vec![0; mtu].into_boxed_slice(), handler, left };
-        poller.register_member(listener, Flags::NONE, &membership)
+        let left = options.packet_limit();
+        let (owned, buffer) = OwnedReceiver::open(options, &poller)?;
+        let keep = owned.kept_by::<Self>(|listener, change| listener.owned.keep(change));
+        poller.register_member(Self { owned, buffer, handler, left, turns: poller.turns() }, Flags::NONE, keep)
     }
 }
 
 impl<H, F> MulticastListener<H, F> {
-    /// Whether it waits for its interface, address or route, and can hear nothing until then.
+    /// Whether its interface, address or route is missing, so that it cannot receive yet.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        self.book.pending().next().is_some()
+        self.owned.is_waiting()
     }
 
     /// The core's receiver: its counters, its address.
     pub const fn receiver(&self) -> &Receiver<F> {
-        &self.receiver
+        &self.owned.receiver
     }
 
     /// The core's receiver, to join its group on further interfaces, or to change its filter.
     pub const fn receiver_mut(&mut self) -> &mut Receiver<F> {
-        &mut self.receiver
+        &mut self.owned.receiver
     }
 
     /// What handles the packets.
@@ -111,19 +111,23 @@ impl<H, F> MulticastListener<H, F> {
 }
 
 impl<H: PacketHandler + 'static, F: Filter + 'static> Handler for MulticastListener<H, F> {
+    fn interest(&self) -> Flags {
+        Flags::READ
+    }
+
     fn handle_read(&mut self) -> Result<ControlFlow<()>> {
-        let turn = Turn::begin();
+        let ended_before = self.turns.ended();
         for _ in 0..turn::LENGTH {
             if self.left == Some(0) {
                 return Ok(ControlFlow::Break(()));
             }
-            let Received::Packet(packet) = self.receiver.recv_into(&mut self.buffer)? else { break };
+            let Received::Packet(packet) = self.owned.receiver.recv_into(&mut self.buffer)? else { break };
             self.left = self.left.map(|left| left.saturating_sub(1));
             let flow = self.handler.handle_packet(packet.payload(), packet.source());
             if flow.is_break() || self.left == Some(0) {
                 return Ok(ControlFlow::Break(()));
             }
-            if turn.has_ended() {
+            if self.turns.ended() != ended_before {
                 break;
             }
         }
@@ -131,22 +135,16 @@ impl<H: PacketHandler + 'static, F: Filter + 'static> Handler for MulticastListe
     }
 }
 
-impl<H: PacketHandler + 'static, F: Filter + 'static> Keeps for MulticastListener<H, F> {
-    fn keep(&mut self, change: &Change) -> Result<()> {
-        self.book.apply(change, &mut self.receiver).map(|_| ())
-    }
-}
-
 impl<H, F> AsFd for MulticastListener<H, F> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.receiver.as_fd()
+        self.owned.receiver.as_fd()
     }
 }
 
 impl<H, F: fmt::Debug> fmt::Debug for MulticastListener<H, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("MulticastListener");
-        debug.field("receiver", &self.receiver).field("mtu", &self.buffer.len()).field("left", &self.left);
+        debug.field("receiver", &self.owned.receiver).field("mtu", &self.buffer.len()).field("left", &self.left);
         debug.finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! The documented API: handles, handlers that are called back, and a default poller for each thread.
+//! The handle-based API: objects with callbacks, and a default poller for each thread that calls them.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -11,7 +11,9 @@
 //! # Ok::<(), multicast::Error>(())
 //! ```
 //!
-//! | the document | here |
+//! It follows an API for Python, under the same names where Rust allows it:
+//!
+//! | there | here |
 //! |---|---|
 //! | `_defaultPoller` | [`default_poller`], one for each thread |
 //! | `sendto(packets, ip, port, ttl)` | [`sendto`], [`sendto_with`] |
@@ -28,19 +30,32 @@
 //! | `Poller()` | [`Poller`], and `.poller(&poller)` of the options |
 //!
 //! # What to know
-//! - A poller owns its handlers. What [`register`] gives is a [`Handle`]: cheap to clone, and dropping it changes nothing.
-//! - A handler may call anything here from inside: send, register, unregister itself or others, poll, run, stop.
-//! - A handler's error ends that handler alone, and comes out of [`poll`] or [`run`] at once. What the others missed comes at the
-//!   next call. So does a panic, for who catches it.
-//! - Listeners stay members of their groups by themselves, and may be made before their interface is there: their poller watches the
-//!   interfaces (one netlink socket and 8 KiB for each poller that has listeners, unless all of these name their interface by index).
-//! - Everything stays in its thread, but for [`Stopper`].
-//! - Nothing is allocated for a packet.
+//! - A poller owns its handlers. [`register`] returns a [`Handle`], which is cheap to clone; dropping it does not unregister the
+//!   handler.
+//! - A handler may call everything in this module: send, register, unregister itself or others, poll, run, stop.
+//! - If a handler returns an error, only this handler is removed, and [`poll`] or [`run`] returns the error at once. The next call
+//!   serves the handlers that are still waiting. The same holds after a caught panic.
+//! - Listeners stay members of their groups when interfaces change, and may be created before their interface exists: their poller
+//!   watches the interfaces. That takes one netlink socket and 8 KiB for each poller with listeners, unless all of them name their
+//!   interface by index.
+//! - Everything stays in its thread, except [`Stopper`].
+//! - No memory is allocated for a packet.
+//! - What the [core's options](crate::ListenOptions) can do, `.core(..)` of the options here can do, too.
 //!
-//! The core's [`Poller`](crate::Poller), [`Listener`](crate::Listener) and [`Multicaster`](crate::Multicaster) do the same without a
-//! heap and without callbacks.
+//! The core's [`Poller`](crate::Poller), [`Listener`](crate::Listener) and [`Multicaster`](crate::Multicaster) do the same without
+//! a heap and without callbacks. `Poller`, `Multicaster`, `ListenOptions` and `SendOptions` are names of the crate and of this
+//! module. A program that uses both imports one of them by name, and writes `compat::` before the other:
+//!
+//! ```no_run
+//! use multicast::{Group, Poller, compat};
+//!
+//! let options = compat::ListenOptions::new().group(Group::DEFAULT);
+//! let (core_poller, poller) = (Poller::new()?, compat::Poller::new()?);
+//! # Ok::<(), multicast::Error>(())
+//! ```
 
 mod dispatch;
+mod handle;
 mod handler;
 mod listen;
 mod listener;
@@ -48,16 +63,19 @@ mod multicaster;
 mod options;
 mod packets;
 mod poller;
+mod receiver;
+mod registry;
+mod slot;
 mod stop;
 mod table;
 mod turn;
-mod watch;
 
 use core::net::SocketAddr;
 use core::ops::ControlFlow;
 use core::time::Duration;
 
-pub use handler::{Flags, Handle, Handler};
+pub use handle::Handle;
+pub use handler::{Flags, Handler};
 pub use listen::Packets;
 pub use listener::{MulticastListener, PacketHandler};
 pub use multicaster::Multicaster;
@@ -69,7 +87,7 @@ pub use stop::Stopper;
 use crate::Result;
 use crate::filter::Filter;
 
-/// Sends one packet or many to the document's group, 224.0.42.42, port 4242, with TTL 1: see [`IntoPackets`].
+/// Sends one packet or many to the group 224.0.42.42, port 4242, with TTL 1: see [`IntoPackets`].
 ///
 /// # Errors
 /// As [`sendto_with`].
@@ -79,8 +97,8 @@ pub fn sendto<K>(packets: impl IntoPackets<K>) -> Result<()> {
 
 /// The same to another group, or in another way.
 ///
-/// It returns when the last packet is in the kernel, and waits where the kernel has no room: on its own socket alone. No handler of
-/// any poller is called meanwhile.
+/// It returns when the kernel has taken the last packet. While the kernel has no room it waits for its own socket alone: no handler
+/// of any poller is called.
 ///
 /// # Errors
 /// As [`SendOptions::packets`](crate::SendOptions::packets) and [`Multicaster::step`](crate::Multicaster::step) of the core. The
@@ -89,7 +107,7 @@ pub fn sendto_with<K>(packets: impl IntoPackets<K>, options: SendOptions) -> Res
     multicaster::sendto_with(packets, options)
 }
 
-/// Listens to the document's group, 224.0.42.42, port 4242: packets one by one, one for each poll.
+/// Listens to the group 224.0.42.42, port 4242: packets one by one, one for each poll.
 ///
 /// For other groups see [`Packets::new`].
 ///
@@ -99,10 +117,10 @@ pub fn listen() -> Result<Packets> {
     Packets::new(ListenOptions::new())
 }
 
-/// Listens, and calls `handler` with each packet and its sender, until it breaks or [`limit`](ListenOptions::limit) packets were
-/// handed to it. Meanwhile it polls, so that other handlers of the poller are served.
+/// Listens, and calls `handler` with each packet and its sender, until `handler` breaks or got [`limit`](ListenOptions::limit)
+/// packets. It polls meanwhile, so that the poller's other handlers are served.
 ///
-/// `handler` may borrow from its caller.
+/// `handler` may borrow from its caller; the filter of the options may not, since the poller owns it.
 ///
 /// ```no_run
 /// use std::ops::ControlFlow;
@@ -121,7 +139,7 @@ pub fn listen() -> Result<Packets> {
 ///
 /// # Errors
 /// As [`Packets::new`]; what the kernel reports of the socket; and the first error of another handler, as [`poll`].
-pub fn listen_with<F: Filter>(
+pub fn listen_with<F: Filter + 'static>(
     handler: impl FnMut(&[u8], SocketAddr) -> ControlFlow<()>,
     options: ListenOptions<F>,
 ) -> Result<()> {
@@ -160,7 +178,7 @@ pub fn poll(timeout: impl Into<Option<Duration>>) -> Result<usize> {
     default_poller()?.poll(timeout)
 }
 
-/// [`Poller::run`] on the default poller: the document's `loop`.
+/// [`Poller::run`] on the default poller.
 ///
 /// # Errors
 /// As there, and as [`default_poller`].
@@ -169,7 +187,7 @@ pub fn run(timeout: impl Into<Option<Duration>>, interval: Duration) -> Result<(
     default_poller()?.run(timeout, interval)
 }
 
-/// [`Poller::polling`] on the default poller; false where there is none.
+/// [`Poller::polling`] on the default poller; false if there is none.
 #[must_use]
 pub fn polling() -> bool {
     default_poller().is_ok_and(|poller| poller.polling())

@@ -6,13 +6,14 @@ use core::time::Duration;
 use std::thread;
 use std::time::Instant;
 
-use super::handler::{Flags, Handle, Handler};
+use super::handle::Handle;
+use super::handler::{Flags, Handler};
 use super::options::SendOptions;
 use super::packets::IntoPackets;
-use super::turn::{self, Turn};
+use super::turn::{self, Turns};
 use crate::{AsFd, BorrowedFd, Events, Interest, Poller, Progress, Result, Token};
 
-/// How long to wait where a socket was reported as writable and was not, as with an error pending that nobody can take.
+/// How long to wait after a socket was reported as writable and was not, as with a pending error that cannot be read.
 const SPURIOUS_WAKE_DELAY: Duration = Duration::from_millis(1);
 
 /// Sends the packets of an iterable to a group, as fast as its socket takes them, while its poller polls.
@@ -26,10 +27,11 @@ const SPURIOUS_WAKE_DELAY: Duration = Duration::from_millis(1);
 /// # Ok::<(), multicast::Error>(())
 /// ```
 ///
-/// A turn is 64 packets at most, then other handlers have theirs: so the iterable may be endless. It should not wait in its `next`.
+/// After 64 packets the other handlers get their turn, so the iterable may be endless. Its `next` should not wait.
 pub struct Multicaster<I: Iterator> {
     core: crate::Multicaster<I>,
     paused_until: Option<Instant>,
+    turns: Turns,
 }
 
 impl<I> Multicaster<I>
@@ -37,13 +39,14 @@ where
     I: Iterator + 'static,
     I::Item: AsRef<[u8]>,
 {
-    /// Registers with the poller of the options, which owns it from now on and drops it when all is sent.
+    /// Registers with the poller of the options, which owns it from now on, and drops it when everything is sent.
     ///
     /// # Errors
     /// As [`SendOptions::packets`](crate::SendOptions::packets) of the core, and [`Poller::register`](super::Poller::register).
     pub fn new(packets: impl IntoIterator<IntoIter = I, Item = I::Item>, mut options: SendOptions) -> Result<Handle<Self>> {
         let poller = options.take_poller()?;
-        poller.register(Self { core: options.packets(packets)?, paused_until: None }, Flags::NONE)
+        let turns = poller.turns();
+        poller.register(Self { core: options.packets(packets)?, paused_until: None, turns }, Flags::NONE)
     }
 }
 
@@ -53,7 +56,7 @@ impl<I: Iterator> Multicaster<I> {
         &self.core
     }
 
-    /// The core's multicaster, which gives back what was not sent.
+    /// The core's multicaster, which returns the packets that were not sent.
     #[must_use]
     pub fn into_core(self) -> crate::Multicaster<I> {
         self.core
@@ -74,11 +77,11 @@ where
     }
 
     fn handle_write(&mut self) -> Result<ControlFlow<()>> {
-        let turn = Turn::begin();
+        let ended_before = self.turns.ended();
         self.paused_until = None;
         for sent in 0..turn::LENGTH {
             let wait = match self.core.step()? {
-                Progress::Sent(_) if turn.has_ended() => break,
+                Progress::Sent(_) if self.turns.ended() != ended_before => break,
                 Progress::Sent(_) => continue,
                 Progress::Done => return Ok(ControlFlow::Break(())),
                 Progress::Wait(time) => time,
@@ -101,11 +104,11 @@ impl<I: Iterator> AsFd for Multicaster<I> {
 impl<I: Iterator> fmt::Debug for Multicaster<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Multicaster");
-        debug.field("core", &self.core).field("paused_until", &self.paused_until).finish()
+        debug.field("core", &self.core).field("paused_until", &self.paused_until).finish_non_exhaustive()
     }
 }
 
-/// See [`sendto_with`](super::sendto_with). It waits by a poller that nobody else knows.
+/// See [`sendto_with`](super::sendto_with). It waits with a poller of its own.
 pub(super) fn sendto_with<K>(packets: impl IntoPackets<K>, options: SendOptions) -> Result<()> {
     let mut caster = options.packets(packets.into_packets())?;
     let mut waiting = None;
@@ -119,7 +122,7 @@ pub(super) fn sendto_with<K>(packets: impl IntoPackets<K>, options: SendOptions)
     }
 }
 
-/// Made when it is needed first: most calls never wait.
+/// The poller is created at the first wait: most calls never wait.
 fn wait_writable(poller: &mut Option<Poller>, socket: &impl AsFd) -> Result<()> {
     let poller = match poller {
         Some(poller) => poller,

@@ -1,4 +1,4 @@
-//! The document's keyword arguments: `ip`, `port`, `ttl`, `mtu`, `filter`, `limit`.
+//! What to send to or to listen to, and how: group, interface, poller; and the core's options.
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -6,14 +6,14 @@ use super::poller::{Poller, default_poller};
 use crate::filter::{Always, By, Filter, by};
 use crate::{Bind, Error, ErrorKind, Group, Interface, Membership, Receiver, Result, Ttl};
 
-/// The document's longest packet, in bytes.
+/// The default of [`ListenOptions::mtu`].
 const MTU: usize = 4096;
 
 /// Where to send, and how: the arguments of [`sendto_with`](super::sendto_with) and
 /// [`Multicaster::new`](super::Multicaster::new).
 ///
-/// Not set: the document's group 224.0.42.42, port 4242 and TTL 1; the interface that the routing table names; copies for
-/// listeners on this machine; the default poller.
+/// Defaults: the group 224.0.42.42, port 4242 and TTL 1; the interface that the routing table names; copies for listeners on this
+/// machine; the default poller.
 ///
 /// ```
 /// use multicast::{Ttl, compat::SendOptions};
@@ -77,35 +77,16 @@ impl SendOptions {
         self
     }
 
-    /// Whether listeners on this machine get a copy: see [`SendOptions::loopback`](crate::SendOptions::loopback) of the core.
-    pub const fn loopback(mut self, on: bool) -> Self {
-        self.core = self.core.loopback(on);
-        self
-    }
-
-    /// The traffic class of packets: see [`SendOptions::traffic_class`](crate::SendOptions::traffic_class) of the core.
-    pub const fn traffic_class(mut self, class: u8) -> Self {
-        self.core = self.core.traffic_class(class);
-        self
-    }
-
-    /// Asks for a send buffer of this many bytes: see [`SendOptions::send_buffer`](crate::SendOptions::send_buffer) of the core.
-    pub const fn send_buffer(mut self, bytes: usize) -> Self {
-        self.core = self.core.send_buffer(bytes);
-        self
-    }
-
-    /// No more than so many packets a second, and `burst` of them at once: see [`SendOptions::rate`](crate::SendOptions::rate) of the
-    /// core.
-    pub const fn rate(mut self, packets_per_second: u32, burst: u32) -> Self {
-        self.core = self.core.rate(packets_per_second, burst);
-        self
-    }
-
-    /// Refuses packets that would be sent in fragments: see [`SendOptions::mtu_discover`](crate::SendOptions::mtu_discover) of the
-    /// core.
-    pub const fn mtu_discover(mut self) -> Self {
-        self.core = self.core.mtu_discover();
+    /// Changes the core's options: for everything that has no method here, as copies for this machine, the traffic class, the send
+    /// buffer, or a rate.
+    ///
+    /// ```
+    /// use multicast::compat::SendOptions;
+    ///
+    /// let options = SendOptions::new().core(|core| core.loopback(false).rate(1_000, 10));
+    /// ```
+    pub fn core(mut self, change: impl FnOnce(crate::SendOptions) -> crate::SendOptions) -> Self {
+        self.core = change(self.core);
         self
     }
 
@@ -131,8 +112,8 @@ impl SendOptions {
 /// What to listen to, and how: the arguments of [`listen_with`](super::listen_with), [`Packets::new`](super::Packets::new) and
 /// [`MulticastListener::new`](super::MulticastListener::new).
 ///
-/// Not set: the document's group 224.0.42.42, port 4242 and `mtu` 4096; no filter and no limit; the interface that the routing
-/// table names; the default poller.
+/// Defaults: the group 224.0.42.42, port 4242 and `mtu` 4096; no filter and no limit; the interface that the routing table names;
+/// the default poller.
 ///
 /// ```
 /// use multicast::compat::ListenOptions;
@@ -189,30 +170,30 @@ impl<F: Filter> ListenOptions<F> {
         Ok(self.group(group))
     }
 
-    /// The interface to listen on. It need not be there yet, nor its address, nor the route by which the group would be reached: the
-    /// poller sees to it. Only an index has to be that of an interface.
+    /// The interface to listen on. Interface, address or route to the group may be missing: the poller joins when they appear. Only
+    /// an index must be that of an existing interface.
     pub fn interface(self, interface: Interface) -> Self {
         Self { interface, ..self }
     }
 
-    /// How many bytes of a packet are read, 1 to 65,535: what is longer is cut. A buffer of this size is made once.
+    /// How many bytes of a packet are read, 1 to 65,535; longer packets are cut. A buffer of this size is allocated once.
     pub fn mtu(self, bytes: usize) -> Self {
         Self { mtu: bytes, ..self }
     }
 
-    /// How many packets are handed out, after which listening ends by itself; filtered ones do not count.
+    /// Stops listening after this many packets. Packets that the filter rejects do not count.
     pub fn limit(self, packets: u64) -> Self {
         Self { limit: Some(packets), ..self }
     }
 
-    /// Hands out only packets that this filter accepts. It takes the place of the filter before.
+    /// Hands out only packets that this filter accepts. It replaces an earlier filter.
     pub fn filter<G: Filter>(self, filter: G) -> ListenOptions<G> {
-        self.with_core(|core| core.filter(filter))
+        self.core(|core| core.filter(filter))
     }
 
-    /// Hands out only packets for which the closure, given payload and sender, is true.
+    /// Hands out only packets for which the closure returns true. It gets payload and sender.
     pub fn filter_fn<C: FnMut(&[u8], SocketAddr) -> bool>(self, closure: C) -> ListenOptions<By<C>> {
-        self.with_core(|core| core.filter(by(closure)))
+        self.filter(by(closure))
     }
 
     /// Hands out only packets that match a regular expression, from their first byte on: see
@@ -225,26 +206,26 @@ impl<F: Filter> ListenOptions<F> {
         Ok(self.filter(crate::filter::Regex::new(pattern)?))
     }
 
-    /// Whether the kernel runs what it can of the filter, which it does unless this is `false`: see
-    /// [`ListenOptions::kernel_filter`](crate::ListenOptions::kernel_filter) of the core.
-    pub fn kernel_filter(self, on: bool) -> Self {
-        self.with_core(|core| core.kernel_filter(on))
-    }
-
-    /// Asks for a receive buffer of this many bytes: see
-    /// [`ListenOptions::receive_buffer`](crate::ListenOptions::receive_buffer) of the core.
-    pub fn receive_buffer(self, bytes: usize) -> Self {
-        self.with_core(|core| core.receive_buffer(bytes))
+    /// Changes the core's options: for everything that has no method here, as metadata, the receive buffer, the filter in the
+    /// kernel, or how the port is shared.
+    ///
+    /// ```no_run
+    /// use multicast::compat::{ListenOptions, Packets};
+    ///
+    /// let options = ListenOptions::new().core(|core| core.metadata().receive_buffer(1 << 20));
+    /// if let Some(packet) = Packets::new(options)?.next()? {
+    ///     println!("{:?}", packet.metadata());
+    /// }
+    /// # Ok::<(), multicast::Error>(())
+    /// ```
+    pub fn core<G>(self, change: impl FnOnce(crate::ListenOptions<F>) -> crate::ListenOptions<G>) -> ListenOptions<G> {
+        let Self { core, group, interface, mtu, limit, poller } = self;
+        ListenOptions { core: change(core), group, interface, mtu, limit, poller }
     }
 
     /// The poller that the listener goes to.
     pub fn poller(self, poller: &Poller) -> Self {
         Self { poller: Some(poller.clone()), ..self }
-    }
-
-    fn with_core<G>(self, change: impl FnOnce(crate::ListenOptions<F>) -> crate::ListenOptions<G>) -> ListenOptions<G> {
-        let Self { core, group, interface, mtu, limit, poller } = self;
-        ListenOptions { core: change(core), group, interface, mtu, limit, poller }
     }
 
     pub(super) fn take_poller(&mut self) -> Result<Poller> {

@@ -1,4 +1,4 @@
-//! The poller of the documented API, and the default one of each thread.
+//! The poller that owns and calls handlers, and the default one of each thread.
 
 use core::cell::OnceCell;
 use core::fmt;
@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::thread_local;
 
 use super::dispatch::{Shared, gone};
-use super::handler::{Flags, Handle, Handler};
+use super::handle::Handle;
+use super::handler::{Flags, Handler};
+use super::slot::Keep;
 use super::stop::Stopper;
-use super::turn;
-use super::watch::{self, Keep, Keeps};
-use crate::{Error, ErrorKind, Membership, Result};
+use super::turn::Turns;
+use crate::{Error, ErrorKind, Result};
 
 /// Owns [handlers](Handler), waits for their descriptors, and calls them (`epoll(7)`).
 ///
-/// Clones are the same poller. It stays in its thread, and with its last clone it drops its handlers. A handler that holds a clone
-/// of its own poller keeps both alive until it is unregistered.
+/// Clones are the same poller. It stays in its thread. When the last clone is dropped, so are its handlers. A handler that holds a
+/// clone of its own poller keeps both alive until it is unregistered.
 ///
 /// ```no_run
 /// use multicast::compat::{ListenOptions, MulticastListener, Poller};
@@ -46,77 +47,82 @@ impl Poller {
         Ok(Self { shared: Rc::new(Shared::new()?) })
     }
 
-    /// Takes over a handler, and calls it from now on when what it waits for happens. `flags` add to its own
+    /// Takes a handler, and calls it from now on when something happens that it waits for. `flags` are added to its own
     /// [`interest`](Handler::interest).
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyRegistered`] where another handler of this poller has the same descriptor;
+    /// [`ErrorKind::AlreadyRegistered`] if another handler of this poller has the same descriptor;
     /// [`ErrorKind::NotPollable`] for regular files and folders; [`ErrorKind::LimitReached`]. The handler is dropped.
     pub fn register<T: Handler>(&self, handler: T, flags: Flags) -> Result<Handle<T>> {
-        self.shared.register(handler, flags, None)
+        self.register_member(handler, flags, None)
     }
 
-    /// The same for a handler that is a member of groups: its memberships are kept while interfaces come and go, where they have to be.
-    pub(super) fn register_member<T: Keeps>(&self, handler: T, flags: Flags, membership: &Membership) -> Result<Handle<T>> {
-        let keep: Keep = watch::keep::<T>;
-        self.shared.register(handler, flags, watch::is_needed(membership).then_some(keep))
+    /// The same for a handler that is a member of groups: `keep` does for its memberships what changes of the interfaces call for.
+    pub(super) fn register_member<T: Handler>(&self, handler: T, flags: Flags, keep: Option<Keep<T>>) -> Result<Handle<T>> {
+        self.shared.check_open()?;
+        self.shared.registry.register(handler, flags, keep).map(|slot| Handle::new(&self.shared, &slot))
     }
 
-    /// Gets ready to keep a membership, before it is joined.
-    pub(super) fn watch(&self, membership: &Membership) -> Result<()> {
-        if watch::is_needed(membership) { self.shared.watch() } else { Ok(()) }
+    /// Watches the interfaces: to be called before a membership that has to be kept is joined.
+    pub(super) fn watch_links(&self) -> Result<()> {
+        self.shared.watch_links()
     }
 
-    /// Gives a handler back. Events that it has not been told of are dropped.
+    /// What ends the turns of its handlers.
+    pub(super) fn turns(&self) -> Turns {
+        self.shared.registry.turns.clone()
+    }
+
+    /// Gives a handler back. Events that it did not get yet are dropped.
     ///
-    /// `None` where it is running right now, as when it unregisters itself: it is dropped when its call returns. `None`, too, where
-    /// it has left already: a listener that breaks in time is no error to who meant to end it.
+    /// Returns `None` if it is running right now, as when it unregisters itself: then it is dropped when its call returns. Also
+    /// `None` if it is not registered any more: unregistering a finished handler is not an error.
     ///
     /// # Errors
     /// [`ErrorKind::NotRegistered`] for a handle of another poller.
     pub fn unregister<T: Handler>(&self, handle: &Handle<T>) -> Result<Option<T>> {
         self.check_own(handle)?;
-        Ok(self.shared.unregister(handle.key()))
+        Ok(handle.slot().and_then(|slot| self.shared.registry.unregister(&slot)))
     }
 
-    /// Waits for a handler again that was registered with [`Flags::ONESHOT`]: from now on, or from the end of its call where it is
-    /// running. Others are waited for anyway; on one that has left it has no effect.
+    /// Arms a handler again that was registered with [`Flags::ONESHOT`]: now, or at the end of its call if it is running. It has no
+    /// effect on other handlers, and on one that is not registered any more.
     ///
     /// # Errors
-    /// [`ErrorKind::NotRegistered`] for a handle of another poller, and what [`register`](Self::register) says of its descriptor: then
-    /// it was removed and dropped.
+    /// [`ErrorKind::NotRegistered`] for a handle of another poller, and what [`register`](Self::register) says of its descriptor:
+    /// then it was removed and dropped.
     pub fn rearm<T: Handler>(&self, handle: &Handle<T>) -> Result<()> {
         self.check_own(handle)?;
-        self.shared.rearm(handle.key())
+        handle.slot().map_or(Ok(()), |slot| self.shared.registry.rearm(&slot))
     }
 
     fn check_own<T: Handler>(&self, handle: &Handle<T>) -> Result<()> {
-        if core::ptr::eq(handle.poller().as_ptr(), Rc::as_ptr(&self.shared)) {
+        if handle.is_of(&self.shared) {
             return Ok(());
         }
         Err(Error::custom(ErrorKind::NotRegistered, "use a handle: its handler is registered with another poller"))
     }
 
-    /// Waits until something happens, for `timeout` at most, calls the handlers that it concerns, and says how many it called.
+    /// Waits until something happens, for `timeout` at most, calls the handlers that wait for it, and returns how many it called.
     ///
-    /// [`Duration::ZERO`] does not wait, `None` waits without end. It returns 0 at the time-out, where a signal interrupted it, and
-    /// where a [`Stopper`] did. Up to 64 handlers are called, each once; the others at the next poll.
+    /// [`Duration::ZERO`] does not wait, `None` waits without limit. It returns 0 after the timeout, and when a signal or a
+    /// [`Stopper`] interrupted it. It calls up to 64 handlers, each once; the next poll calls the others.
     ///
-    /// A handler may poll, too: then the others are served meanwhile, and those that are running are not.
+    /// A handler may poll, too: this calls the other handlers, and none that is running.
     ///
     /// # Errors
-    /// The first error of a handler, at once. That handler is removed and dropped; what it keeps from the others comes at the
-    /// next poll.
+    /// The first error of a handler, at once. This handler is removed and dropped. The next poll calls the handlers that were not
+    /// called because of the error.
     pub fn poll(&self, timeout: impl Into<Option<Duration>>) -> Result<usize> {
         self.shared.poll(timeout.into())
     }
 
-    /// Polls, each time for `timeout` at most, and sleeps for `interval` between polls, until [`polling`](Self::polling) is false or
-    /// nothing is left registered that could be called. (The document calls it `loop`, which is a keyword in Rust.)
+    /// Polls, each time for `timeout` at most, and sleeps for `interval` between polls, until [`polling`](Self::polling) is false
+    /// or no handler is left that could be called. (`loop`, its name in the API that this follows, is a keyword in Rust.)
     ///
-    /// `run(None, Duration::ZERO)` is what most programs want. The document's defaults, zero and zero, poll without a pause.
+    /// Most programs want `run(None, Duration::ZERO)`. With zero and zero it polls without a pause.
     ///
-    /// It ends by [`stop`](Self::stop) or a [`Stopper`], also by one that came before it. Where loops are nested all of them end.
+    /// [`stop`](Self::stop) or a [`Stopper`] ends it, also one that was called before it. If loops are nested, all of them end.
     ///
     /// # Errors
     /// As [`poll`](Self::poll), at once. It may be called again.
@@ -124,14 +130,14 @@ impl Poller {
         self.shared.run(timeout.into(), interval)
     }
 
-    /// Ends [`run`](Self::run) after the poll that it is in; where none runs, the next one ends at once. The listener that calls it
-    /// gets no further packet in this poll: it stays in the kernel's buffer.
+    /// Ends [`run`](Self::run) after the current poll. If none is running, the next one ends at once. The listener that calls it
+    /// gets no further packet in this poll: the packets stay in the kernel's buffer.
     pub fn stop(&self) {
         self.shared.stop.request();
-        turn::end();
+        self.shared.registry.turns.end();
     }
 
-    /// Whether [`run`](Self::run) is running, and nobody has stopped it.
+    /// Whether [`run`](Self::run) is running and was not stopped.
     #[must_use]
     pub fn polling(&self) -> bool {
         self.shared.is_polling()
@@ -142,18 +148,18 @@ impl Poller {
     /// # Errors
     /// [`ErrorKind::LimitReached`] where the process has too many descriptors open.
     pub fn stopper(&self) -> Result<Stopper> {
-        Ok(Stopper::new(Arc::clone(&self.shared.stop), self.shared.core.waker()?))
+        Ok(Stopper::new(Arc::clone(&self.shared.stop), self.shared.registry.core.waker()?))
     }
 }
 
 impl fmt::Debug for Poller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Poller").field("core", &self.shared.core).finish_non_exhaustive()
+        f.debug_struct("Poller").field("core", &self.shared.registry.core).finish_non_exhaustive()
     }
 }
 
-/// The default poller of this thread, which the functions of this module use: the document's `_defaultPoller`. It is made when it is
-/// first asked for. When its thread ends its handlers are dropped.
+/// The default poller of this thread, which the functions of this module use. The first call creates it. When its thread ends its
+/// handlers are dropped.
 ///
 /// # Errors
 /// As [`Poller::new`]; [`ErrorKind::InvalidInput`] while the thread ends and the poller is gone.

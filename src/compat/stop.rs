@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::{Result, Waker};
 
-/// A request to stop, and a bed to sleep in until it comes.
+/// A request to stop, and a way to sleep until it comes.
 #[derive(Debug, Default)]
 pub(super) struct Stop {
     requested: Mutex<bool>,
@@ -41,7 +41,7 @@ impl Stop {
 
 /// Stops the loop of a [`Poller`](super::Poller) from any thread. Clones stop the same one.
 ///
-/// It keeps working, without effect, after the poller is gone.
+/// After the poller is gone it has no effect.
 #[derive(Clone)]
 pub struct Stopper {
     stop: Arc<Stop>,
@@ -53,8 +53,8 @@ impl Stopper {
         Self { stop, waker: Arc::new(waker) }
     }
 
-    /// Ends [`run`](super::Poller::run), also while it waits or sleeps. Where none runs the next one ends at once, and a
-    /// [`poll`](super::Poller::poll) that waits returns.
+    /// Ends [`run`](super::Poller::run), also while it waits or sleeps. If none is running, the next one ends at once, and a
+    /// waiting [`poll`](super::Poller::poll) returns.
     ///
     /// # Errors
     /// What the kernel reports: nothing, as far as is known.

@@ -1,36 +1,30 @@
-//! How long a handler of this module goes on before others are called.
+//! How long a listener or a multicaster goes on before the other handlers are called.
 //!
-//! Listeners and multicasters serve up to [`LENGTH`] packets in one turn, and call the user's code for each. When that code
-//! unregisters a handler that is running, which may be they themselves, or stops the loop, the turn ends: what is left stays in
-//! the kernel's buffer, or with the iterator.
+//! They serve up to [`LENGTH`] packets in one turn, and call the user's code for each. When that code stops the loop, or
+//! unregisters a handler that is running, which may be the one that called it, the turn ends: the other packets stay in the
+//! kernel's buffer, or with the iterator.
 
-use core::cell::Cell;
-use std::thread_local;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
 /// How many packets a handler serves in one turn.
 pub(super) const LENGTH: usize = 64;
 
-thread_local! {
-    /// How many times turns were ended in this thread.
-    static ENDED: Cell<u64> = const { Cell::new(0) };
+/// The turns of a poller's handlers: each poller has its own, so that stopping one does not interrupt the handlers of another.
+/// It is atomic so that a handler that was unregistered may go to another thread.
+#[derive(Clone, Default)]
+pub(super) struct Turns {
+    ended: Arc<AtomicUsize>,
 }
 
-/// Ends the turns of all handlers that run in this thread.
-pub(super) fn end() {
-    ENDED.set(ENDED.get().wrapping_add(1));
-}
-
-/// A turn.
-pub(super) struct Turn {
-    ended_before: u64,
-}
-
-impl Turn {
-    pub(super) fn begin() -> Self {
-        Self { ended_before: ENDED.get() }
+impl Turns {
+    /// Ends the turns of all handlers that are running.
+    pub(super) fn end(&self) {
+        self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended_before != ENDED.get()
+    /// How often turns were ended: a turn has ended when it is another number than at its beginning.
+    pub(super) fn ended(&self) -> usize {
+        self.ended.load(Ordering::Relaxed)
     }
 }

@@ -145,16 +145,6 @@ impl<F: Filter> Inner<F> {
             self.setup.offloaded(true, false);
         }
     }
-
-    /// Memberships have changed by another handle to the same socket: the kernel is asked again, and the guard may be gone.
-    #[cfg(feature = "std")]
-    pub(super) fn recheck(&mut self) {
-        self.last.interface = None;
-        self.gatekeeper.membership_ended(Self::recv_checked);
-        if self.gatekeeper.has_guard() && !self.socket.family().is_ok_and(|family| self.socket.is_guarded(family)) {
-            self.gatekeeper.guard_lost(Self::recv_checked);
-        }
-    }
 }
 
 /// How many instructions a filter's program may have, of what the user asked for.

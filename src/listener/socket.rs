@@ -176,15 +176,6 @@ impl<B, F> ListeningSocket<B, F> {
         self.inner.socket.receive_buffer()
     }
 
-    /// Memberships have changed by another handle to the same socket.
-    #[cfg(feature = "std")]
-    pub(crate) fn recheck(&mut self)
-    where
-        F: Filter,
-    {
-        self.inner.recheck();
-    }
-
     /// For the book of its memberships.
     pub(crate) const fn inner_mut(&mut self) -> &mut Inner<F> {
         &mut self.inner

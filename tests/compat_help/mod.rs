@@ -1,4 +1,4 @@
-//! What the tests of the documented API share.
+//! What the tests of the handle-based API share.
 
 // Each test file compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]

@@ -82,7 +82,7 @@ impl Compat {
         let options = compat::ListenOptions::new()
             .group(place.group(place.port)?)
             .interface(Interface::LOOPBACK)
-            .receive_buffer(RECEIVE_BUFFER)
+            .core(|core| core.receive_buffer(RECEIVE_BUFFER))
             .mtu(BUFFER)
             .poller(&poller);
         compat::MulticastListener::new(handler, options)?;

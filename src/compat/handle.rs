@@ -1,0 +1,82 @@
+//! How a user names a handler that a poller owns.
+
+use core::fmt;
+use std::rc::{Rc, Weak};
+
+use super::dispatch::Shared;
+use super::handler::Handler;
+use super::registry::Rearm;
+use super::slot::Slot;
+use crate::{Result, Token};
+
+/// Names a handler that a poller owns. Clones name the same one; dropping them changes nothing.
+///
+/// It keeps neither the handler nor the poller alive, and never names a later handler.
+pub struct Handle<T> {
+    poller: Weak<Shared>,
+    /// It keeps the slot's memory, and not the handler in it.
+    slot: Weak<Slot<T>>,
+    token: Token,
+}
+
+impl<T: Handler> Handle<T> {
+    pub(super) fn new(poller: &Rc<Shared>, slot: &Rc<Slot<T>>) -> Self {
+        Self { poller: Rc::downgrade(poller), slot: Rc::downgrade(slot), token: slot.state().token }
+    }
+
+    /// Poller and slot, as long as both are there.
+    fn upgrade(&self) -> Option<(Rc<Shared>, Rc<Slot<T>>)> {
+        Some((self.poller.upgrade()?, self.slot.upgrade()?))
+    }
+
+    /// The slot, as long as it is there.
+    pub(super) fn slot(&self) -> Option<Rc<Slot<T>>> {
+        self.slot.upgrade()
+    }
+
+    pub(super) fn is_of(&self, poller: &Rc<Shared>) -> bool {
+        core::ptr::eq(self.poller.as_ptr(), Rc::as_ptr(poller))
+    }
+
+    /// Whether its poller still has it: it was not unregistered, and did not end by itself, by an error or by a panic.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.upgrade().is_some_and(|(_, slot)| slot.state().is_registered.get())
+    }
+
+    /// Lends the handler to `look`, to be read or changed, and then asks it again what it waits for. `None` if it is not registered
+    /// any more, and if it is running right now.
+    ///
+    /// It gets no events while it is lent, and `look` may call everything in this module.
+    ///
+    /// # Errors
+    /// If the handler's descriptor cannot be polled any more: then the handler was removed and dropped.
+    pub fn with<R>(&self, look: impl FnOnce(&mut T) -> R) -> Result<Option<R>> {
+        self.upgrade().map_or(Ok(None), |(poller, slot)| poller.registry.with(&slot, look))
+    }
+
+    /// The same for a handler whose descriptor and interest stay what they are.
+    pub(super) fn lend<R>(&self, rearm: Rearm, look: impl FnOnce(&mut T) -> R) -> Result<Option<R>> {
+        self.upgrade().map_or(Ok(None), |(poller, slot)| poller.registry.lend(&slot, rearm, look))
+    }
+
+    /// Removes it from its poller and drops it, where it is there.
+    pub(super) fn remove(&self) {
+        if let Some((poller, slot)) = self.upgrade() {
+            poller.registry.remove(&*slot);
+        }
+    }
+}
+
+// By hand: a derived one would ask the handler to be `Clone`.
+impl<T> Clone for Handle<T> {
+    fn clone(&self) -> Self {
+        Self { poller: self.poller.clone(), slot: self.slot.clone(), token: self.token }
+    }
+}
+
+impl<T> fmt::Debug for Handle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Handle").field(&self.token.0).finish()
+    }
+}

@@ -1,0 +1,214 @@
+//! The handlers of a poller: how they come and go, are lent, and are armed.
+//!
+//! A handler is borrowed from its slot while it is called, and nothing else is borrowed meanwhile: it may call everything that its
+//! caller may.
+//!
+//! Each handler is registered one-shot, and armed again when its call is over. So the kernel reports no running handler to a nested
+//! poll, which neither calls it nor spins; and a handler in the batch of an outer poll is never in the batch of an inner one as
+//! well. This costs one system call a turn, of up to 64 packets.
+//!
+//! Edge-triggered handlers stay armed, since arming one would make a new edge: what happens while they run is reported to them
+//! afterwards.
+
+use core::cell::RefCell;
+use core::ops::ControlFlow;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::handler::{Flags, Handler};
+use super::slot::{Entry, Keep, Slot, State};
+use super::table::Table;
+use super::turn::Turns;
+use crate::{Change, ErrorKind, Poller, Result};
+
+/// The handlers of a poller, and the core's poller that waits for them.
+pub(super) struct Registry {
+    pub(super) core: Poller,
+    pub(super) table: RefCell<Table>,
+    pub(super) turns: Turns,
+}
+
+impl Registry {
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self { core: Poller::new()?, table: RefCell::default(), turns: Turns::default() })
+    }
+
+    pub(super) fn register<T: Handler>(&self, handler: T, flags: Flags, keep: Option<Keep<T>>) -> Result<Rc<Slot<T>>> {
+        let token = self.table.borrow_mut().next_token();
+        let slot = Rc::new(Slot::new(token, handler, flags, keep));
+        self.table.borrow_mut().insert(Rc::<Slot<T>>::clone(&slot));
+        Call { registry: self, entry: &*slot, is_finished: false }.finish(Rearm::Always)?;
+        Ok(slot)
+    }
+
+    pub(super) fn unregister<T: Handler>(&self, slot: &Slot<T>) -> Option<T> {
+        if !slot.state().is_registered.get() {
+            return None;
+        }
+        self.table.borrow_mut().remove(slot.state());
+        let handler = slot.take();
+        match &handler {
+            Some(handler) => self.forget(slot.state(), handler),
+            // It is running. Who called it finds that it is not registered any more.
+            None => self.turns.end(),
+        }
+        handler
+    }
+
+    /// Removes a handler, and drops it unless it is running.
+    pub(super) fn remove(&self, entry: &dyn Entry) {
+        self.table.borrow_mut().remove(entry.state());
+        if let Some(handler) = entry.lend() {
+            self.forget(entry.state(), &*handler);
+        }
+        entry.drop_handler();
+    }
+
+    /// Takes the descriptor out of the epoll set.
+    fn forget(&self, state: &State, handler: &dyn Handler) {
+        if state.is_in_set.replace(false) {
+            // It may have left by itself: a handler that has closed its descriptor, or has another one now.
+            let _ = self.core.unregister(&handler.as_fd());
+        }
+    }
+
+    pub(super) fn rearm<T: Handler>(&self, slot: &Slot<T>) -> Result<()> {
+        let armed = self.lend(slot, Rearm::Always, |_| slot.state().armed.set(Flags::NONE))?;
+        slot.state().rearm_requested.set(armed.is_none());
+        Ok(())
+    }
+
+    /// Lends a handler whose descriptor and interest may be others afterwards; `None` where it is running or has left.
+    pub(super) fn with<T: Handler, R>(&self, slot: &Slot<T>, look: impl FnOnce(&mut T) -> R) -> Result<Option<R>> {
+        let state = slot.state();
+        let is_waiting = !state.armed.get().is_none() || state.paused_until.get().is_some();
+        self.lend(slot, if is_waiting { Rearm::Always } else { Rearm::UnlessOneshot }, |handler| {
+            let looked = look(handler);
+            state.armed.set(Flags::NONE);
+            looked
+        })
+    }
+
+    /// Lends a handler whose descriptor and interest stay what they are; `None` where it is running or has left.
+    pub(super) fn lend<T: Handler, R>(
+        &self,
+        slot: &Slot<T>,
+        rearm: Rearm,
+        look: impl FnOnce(&mut T) -> R,
+    ) -> Result<Option<R>> {
+        let Some(call) = self.call(slot) else { return Ok(None) };
+        // A statement of its own, at the end of which the borrow is over.
+        let looked = slot.lend().map(|mut handler| look(&mut handler));
+        call.finish(rearm)?;
+        Ok(looked)
+    }
+
+    /// Begins a call of a handler; `None` where it is running or has left.
+    pub(super) fn call<'c>(&'c self, entry: &'c dyn Entry) -> Option<Call<'c>> {
+        let can_be_called = entry.state().is_registered.get() && entry.lend().is_some();
+        can_be_called.then(|| {
+            self.table.borrow_mut().pause(entry.state(), None);
+            Call { registry: self, entry, is_finished: false }
+        })
+    }
+
+    /// Tells the kernel what a handler waits for.
+    fn arm(&self, state: &State, handler: &dyn Handler, wanted: Flags, is_paused: bool) -> Result<()> {
+        let before = state.armed.replace(Flags::NONE);
+        let Some(interest) = wanted.as_interest().filter(|_| !is_paused) else {
+            // In the set it would go on hearing of errors and hang-ups.
+            self.forget(state, handler);
+            return Ok(());
+        };
+        if before != wanted {
+            let (descriptor, token) = (handler.as_fd(), state.token);
+            let modified = state.is_in_set.get().then(|| self.core.reregister(&descriptor, token, interest));
+            match modified {
+                Some(Err(error)) if error.kind() != ErrorKind::NotRegistered => return Err(error),
+                Some(Ok(())) => {}
+                // It is new, or has another descriptor now.
+                _ => self.core.register(&descriptor, token, interest)?,
+            }
+            state.is_in_set.set(true);
+        }
+        state.armed.set(wanted);
+        Ok(())
+    }
+}
+
+/// Whether a handler is armed at the end of a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rearm {
+    Always,
+    /// One-shot handlers are not, unless [`rearm`](Registry::rearm) was called meanwhile.
+    UnlessOneshot,
+}
+
+/// A handler that is being called. Dropped before it is finished, also by a panic, it removes the handler from its poller.
+pub(super) struct Call<'c> {
+    registry: &'c Registry,
+    entry: &'c dyn Entry,
+    is_finished: bool,
+}
+
+impl Call<'_> {
+    /// Reports what has happened to the handler.
+    pub(super) fn report(&self) -> Result<ControlFlow<()>> {
+        let state = self.entry.state();
+        let ready = state.ready.replace(Flags::NONE);
+        if !state.armed.get().stays_armed() {
+            state.armed.set(Flags::NONE);
+        }
+        let Some(mut handler) = self.entry.lend() else { return Ok(ControlFlow::Break(())) };
+        if ready.contains(Flags::READ) && handler.handle_read()?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        if ready.contains(Flags::WRITE) && state.is_registered.get() {
+            return handler.handle_write();
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Asks the kernel again what has happened, and forgets what it said before.
+    pub(super) fn ask_again(self) -> Result<()> {
+        self.entry.state().ready.set(Flags::NONE);
+        self.entry.state().armed.set(Flags::NONE);
+        self.finish(Rearm::Always)
+    }
+
+    /// Ends the call: arms the handler, and does what was put off while it ran.
+    pub(super) fn finish(mut self, rearm: Rearm) -> Result<()> {
+        let state = self.entry.state();
+        let mut pause = None;
+        if let Some(handler) = self.entry.lend() {
+            let wanted = handler.interest() | state.requested_flags;
+            let rearm_requested = state.rearm_requested.take();
+            let is_rearmed = rearm == Rearm::Always || rearm_requested || !wanted.contains(Flags::ONESHOT);
+            if is_rearmed && state.is_registered.get() {
+                pause = handler.paused_until().filter(|until| *until > Instant::now());
+                self.registry.arm(state, &*handler, wanted, pause.is_some())?;
+            }
+        }
+        // It may have left, also while it was asked.
+        if !state.is_registered.get() {
+            return Ok(());
+        }
+        // No user code runs from here on.
+        if state.pending_change.take() {
+            self.entry.keep(&Change::Overrun)?;
+        }
+        let mut table = self.registry.table.borrow_mut();
+        table.pause(state, pause);
+        table.enqueue_ready(state.token);
+        self.is_finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            self.registry.remove(self.entry);
+        }
+    }
+}
