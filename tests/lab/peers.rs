@@ -65,7 +65,7 @@ pub fn listen(host: &Host, group: Group, interface: Interface) -> Listener<65_53
 
 /// Like [`listener`], for a membership.
 pub fn join(host: &Host, membership: Membership) -> Listener<65_535> {
-    host.within(|| Listener::bind(membership).unwrap())
+    host.within(|| multicast::ListenOptions::new().bind(membership).unwrap())
 }
 
 /// The next packet, which must come.

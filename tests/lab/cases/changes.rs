@@ -57,7 +57,7 @@ impl Follower {
         host.within(|| {
             let group = memberships[0].group();
             let links = Links::watch().unwrap();
-            let mut listener = ListenOptions::new().open(group.port(), group.family()).unwrap();
+            let mut listener = ListenOptions::new().bind::<64>(multicast::Bind::Port(group.port(), group.family())).unwrap();
             let mut book = Memberships::new();
             for membership in memberships {
                 book.join(*membership, &mut listener).unwrap();

@@ -62,9 +62,10 @@ fn joined_on_one(trial: &Trial, kind: Kind, by_port: bool) {
         let mut listener: Listener<64> = net.middle.within(|| {
             let membership = membership.on(interface(joined));
             match by_port {
-                false => Listener::bind(membership).unwrap(),
+                false => ListenOptions::new().bind(membership).unwrap(),
                 true => {
-                    let mut listener = ListenOptions::new().open(group.port(), group.family()).unwrap();
+                    let mut listener =
+                        ListenOptions::new().bind::<64>(multicast::Bind::Port(group.port(), group.family())).unwrap();
                     listener.join(&membership).unwrap();
                     listener
                 }
@@ -137,7 +138,7 @@ fn nothing_that_was_not_joined(trial: &Trial) {
     for kind in [Kind::V4, Kind::SiteLocal] {
         let (ours, theirs) = (kind.group(), kind.group_of(2));
         let mut listener = net.middle.within(|| {
-            let mut listener = ListenOptions::new().bind::<64>(Bind::Port(ours.port(), ours.family())).unwrap();
+            let mut listener = ListenOptions::new().bind::<64>(multicast::Bind::Port(ours.port(), ours.family())).unwrap();
             listener.join(&Membership::any(ours).on(interface(0))).unwrap();
             listener
         });

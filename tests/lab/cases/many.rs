@@ -34,7 +34,8 @@ fn membership(kind: Kind, number: u16) -> Membership {
 /// A listener by port that has joined the groups 1 to this one.
 fn with_groups(host: &Host, kind: Kind, count: u16) -> Listener<64> {
     host.within(|| {
-        let mut listener = ListenOptions::new().open(kind.group().port(), kind.group().family()).unwrap();
+        let mut listener =
+            ListenOptions::new().bind::<64>(multicast::Bind::Port(kind.group().port(), kind.group().family())).unwrap();
         for number in 1..=count {
             listener.join(&membership(kind, number)).unwrap();
         }
@@ -97,7 +98,7 @@ fn the_limit_of_ipv6(trial: &Trial) {
     let (_a, b) = two_hosts();
     b.set("net/core/optmem_max", trial.pick("20480", "204800"));
     let error = b.within(|| {
-        let mut listener = ListenOptions::new().bind::<64>(Bind::Port(5000, multicast::Family::V6)).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(multicast::Bind::Port(5000, multicast::Family::V6)).unwrap();
         (1..1_000).find_map(|number| listener.join(&membership(Kind::SiteLocal, number)).err())
     });
     let error = error.expect("1,000 groups are no limit");
@@ -107,7 +108,7 @@ fn the_limit_of_ipv6(trial: &Trial) {
 
 /// Each on its own group, all on one port.
 fn listeners(host: &Host, kind: Kind) -> Vec<Listener<64>> {
-    host.within(|| (0..MANY).map(|number| Listener::bind(membership(kind, number)).unwrap()).collect())
+    host.within(|| (0..MANY).map(|number| multicast::ListenOptions::new().bind(membership(kind, number)).unwrap()).collect())
 }
 
 fn send_to_each(host: &Host, groups: impl Iterator<Item = Group> + Send) {
@@ -153,7 +154,7 @@ fn own_group_alone(trial: &Trial) {
     let mut listeners = listeners(&b, Kind::V4);
     if !trial.works() {
         let other = membership(Kind::V4, 1_235);
-        listeners[1_234] = b.within(|| Listener::bind(other).unwrap());
+        listeners[1_234] = b.within(|| multicast::ListenOptions::new().bind(other).unwrap());
     }
     send_to_each(&a, [Kind::V4.group_of(1_234), Kind::V4.group_of(1_235)].into_iter());
     hear_exactly(&mut listeners[1_234], &["239.1.4.210"]);

@@ -97,7 +97,7 @@ fn by_port(trial: &Trial, kind: Kind) {
     let net = Segment::new();
     let (one, other) = (kind.group(), kind.group_of(2));
     let mut listener: Listener<64> = net.listener.within(|| {
-        let mut listener = ListenOptions::new().open(one.port(), one.family()).unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(multicast::Bind::Port(one.port(), one.family())).unwrap();
         listener.join(&trial.pick(from(kind, 1), any(kind))).unwrap();
         listener.join(&Membership::source(other, kind.address(0, 2)).on(interface(0))).unwrap();
         listener
