@@ -11,11 +11,6 @@
 #
 # Methods are not seen, because no path names the file that has them. Tests are left out.
 
-BEGIN {
-    # Rooms that are being rebuilt and still have circles: remove each from here when it has none.
-    rebuilt["compat"]
-}
-
 # Notes the paths in the file whose tokens were read last.
 function note_file(file,    module, i, depth, inline, ends, path) {
     module = module_of(file)
@@ -136,7 +131,6 @@ function find_circles(    k, user, used, name) {
 }
 
 function find_circles_of(user,    list, count, k, seen) {
-    if (room_of(user) in rebuilt) return
     count = split(used_by[user], list, " ")
     for (k = 1; k <= count; k++) {
         split("", seen)

@@ -59,8 +59,14 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
                 }
                 Token(number) => {
                     let Some(listener) = listeners.get_mut(number as usize) else { continue };
-                    while let Received::Packet(packet) = listener.recv()? {
-                        writeln!(output, "listener {number}: {}", packet.payload().escape_ascii())?;
+                    loop {
+                        match listener.recv()? {
+                            Received::Packet(packet) => {
+                                writeln!(output, "listener {number}: {}", packet.payload().escape_ascii())?;
+                            }
+                            Received::Paused => continue,
+                            Received::Empty => break,
+                        }
                     }
                 }
             }

@@ -1,64 +1,79 @@
-//! Asynchronous multicast UDP for Linux: receive, send and wait without callbacks, without a heap, and without the surprises
-//! that the kernel has in store.
+//! Asynchronous multicast UDP for Linux: receive, send and wait, without callbacks and without a heap, and with Linux's surprises
+//! handled.
 //!
 //! ```no_run
 //! use multicast::{Events, Group, Interest, Listener, Membership, Poller, Received, SendOptions, Token};
 //!
 //! fn main() -> multicast::Result<()> {
 //!     let group: Group = "239.1.2.3:5000".parse()?;
-//!     let mut listener = ListenOptions::new().bind::<1500>(Membership::any(group).on("lo".parse()?))?;
+//!     let mut listener = Listener::bind(Membership::any(group).on("lo".parse()?))?;
 //!     let mut caster = SendOptions::new().interface("lo".parse()?).packets(group, ["one packet"])?;
 //!     caster.step()?;
 //!
 //!     let (poller, mut events) = (Poller::new()?, Events::<16>::new());
 //!     poller.register(&listener, Token(7), Interest::READABLE)?;
 //!     for _event in poller.poll(&mut events, None)? {
-//!         while let Received::Packet(packet) = listener.recv()? {
-//!             println!("{}: {:?}", packet.source(), packet.payload());
+//!         loop {
+//!             match listener.recv()? {
+//!                 Received::Packet(packet) => println!("{}: {:?}", packet.source(), packet.payload()),
+//!                 Received::Paused => continue,
+//!                 Received::Empty => break,
+//!             }
 //!         }
 //!     }
 //!     Ok(())
 //! }
 //! ```
 //!
-//! # The rooms
-//! Each is built on those above it, and on nothing below.
-//!
-//! | room | what it is for |
+//! # What is in it
+//! | item | what it is for |
 //! |---|---|
+//! | [`Group`], [`Interface`], [`Ttl`], [`Membership`] | plain values: where packets go to and come from |
+//! | [`ListenOptions`], [`Bind`] | the front door to receiving: how and where to listen |
+//! | [`Listener`], [`Receiver`], [`CoalescingListener`] | receiving: into a buffer of its own, into yours, many packets in one call. All are a [`ListeningSocket`] |
+//! | [`Received`], [`Packet`], [`Head`], [`Metadata`], [`Counters`] | what a listener returns, and what it counts |
+//! | [`filter`] | which packets it returns |
+//! | [`SendOptions`], [`Multicaster`], [`Progress`] | sending: a state machine that pulls packets from an iterator |
+//! | [`Poller`], [`Events`], [`Interest`], [`Token`], [`Waker`] | waiting for any file descriptors at once |
+//! | [`Links`], [`Memberships`] | interfaces that come and go, and listeners that stay joined |
 //! | [`Error`] | what was tried, on what, and why it failed |
-//! | [`Group`], [`Interface`], [`Ttl`], [`Membership`] | plain values: where packets go and come from |
-//! | [`Packet`], [`Received`] | what a listener hands out |
-//! | [`filter`] | which packets it hands out |
-//! | `sys` | system calls, the only `unsafe` |
-//! | `address`, `cmsg` | socket addresses and control messages: pure bytes |
-//! | `route` | the kernel asked: which interface, which source address? |
-//! | `socket` | one datagram socket, safe |
-//! | [`Listener`], [`Receiver`] | receiving: with a buffer of a fixed size, or into the caller's |
-//! | [`Multicaster`] | sending: a state machine that pulls from an iterator |
-//! | [`Poller`] | waiting for any file descriptors at once |
-//! | [`Links`], [`Memberships`] | interfaces that come and go, and memberships that survive it |
-//! | `compat` | the documented handle-based API with its default poller |
+//! | `compat` | the handle-based API, with callbacks and a default poller |
 //!
 //! ```text
-//! receive   datagram -> kernel (guard, filter) -> socket -> receiver -> filter -> packet -> you
-//! send      your iterator -> multicaster -> socket -> kernel
+//! receive   datagram -> kernel (guard, filter) -> listener (filter) -> packet -> you
+//! send      your iterator -> multicaster -> kernel
 //! events    epoll -> poller -> events -> you
 //! ```
 //!
+//! Ten words that the documentation uses in one sense only:
+//!
+//! | word | sense |
+//! |---|---|
+//! | group | a multicast address and a UDP port |
+//! | join, leave | begin and end a membership: a group on an interface |
+//! | interface, link | a network interface; as [`Link`], what the kernel reports about it |
+//! | drop | the kernel discards a packet: its buffer is full, or its program says so |
+//! | guard | the part of the kernel's program that passes only what the listener joined |
+//! | refuse | guard or listener discard what the listener did not join |
+//! | filter, reject | the user's test of a packet, and that it fails |
+//! | program | guard and filter as classic BPF, run by the kernel |
+//! | coalesce | hand over several packets in one call |
+//! | token | the number by which you recognise whose event it is |
+//!
 //! # What you can rely on
 //! - **Nothing that you did not join.** By default Linux delivers to a socket every group that any process of the machine joined on
-//!   the port, and unicast with it. Here a listener gets the groups that it joined itself, on the interfaces on which it joined
-//!   them. What else arrives at its port is refused, and counted as [`foreign`](Counters::foreign).
+//!   the port, and unicast as well. A listener returns packets of the groups that it joined itself, on the interfaces on which it joined
+//!   them. It refuses all else, and counts it as [`foreign`](Counters::foreign).
 //! - **The interface that you named.** Joins go by index. Packets leave by index and with an address of that interface, never
-//!   with 0.0.0.0. Without a name the routing table decides, as [`Interface::Default`] says.
-//! - **A ledger that adds up.** What was sent to the group equals [`received`](Counters::received) + [`rejected`](Counters::rejected)
-//!   + [`dropped`](Counters::dropped), as long as the network itself loses nothing.
-//! - **No wake for nothing.** The kernel runs what it can of a filter: what it refuses costs the process nothing, and counts as
-//!   dropped ([`kernel_refuses`](Counters::kernel_refuses)).
-//! - **Bounded work.** One call refuses 64 packets at most before it returns; one step sends one batch. There is no recursion.
-//! - **No heap in the core**, and one system call a packet or less. No copy of a payload, but of short ones that leave together:
-//!   for the kernel to fetch them one by one takes longer. No panic on what a packet, a user or the kernel says.
+//!   with 0.0.0.0. If you name none, the routing table decides: see [`Interface::Default`].
+//! - **A ledger that adds up.** What was sent to the group equals [`received`](Counters::received) plus
+//!   [`rejected`](Counters::rejected) plus [`dropped`](Counters::dropped), as long as the network itself loses nothing. Two exceptions: a
+//!   [`CoalescingListener`] counts packets that came together and were dropped together as one; and if the kernel runs a program,
+//!   `dropped` also includes what that refused or rejected ([`kernel_refuses`](Counters::kernel_refuses)).
+//! - **Few wake-ups.** The kernel runs as much of a filter as it can, and drops unwanted packets: the process does not wake up for them.
+//! - **Bounded work.** One call refuses or rejects 64 packets at most before it returns; one step sends one batch. There is no recursion.
+//! - **No heap in the core**, and one system call a packet or less. Payloads are not copied, except short ones that leave together: the
+//!   kernel takes longer to fetch them one by one. No panic, whatever a packet, a user or the kernel says.
 //!
 //! # Non-goals
 //! Reliable multicast, routing daemons, other systems than Linux, removing duplicates across interfaces, and a runtime of its own.
@@ -70,7 +85,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `std` (default) | `compat`; [`Error`] from and into `std::io::Error`; `AsRawFd` and `IntoRawFd`; filters in a `Box` |
-//! | `regex` (default) | `filter::Regex` and `ListenOptions::pattern`; needs `std` |
+//! | `regex` (default) | `filter::Regex`; needs `std` |
 //!
 //! Without features the crate is `no_std`, without `alloc`.
 //!
@@ -96,11 +111,11 @@
 //! # Kernels
 //! | Linux | brings | before it |
 //! |---|---|---|
-//! | 3.9 | `SO_REUSEPORT`, `SO_GET_FILTER`: all that is needed | listeners cannot be made |
+//! | 3.9 | `SO_REUSEPORT`, `SO_GET_FILTER`: the least that listeners need | listeners cannot be made |
 //! | 4.12 | `SO_MEMINFO` | [`Counters::dropped`] is `None` |
 //! | 4.18 | `UDP_SEGMENT` | [`SendOptions::batches`] sends singly |
-//! | 4.20 | `IPV6_MULTICAST_ALL` | foreign IPv6 groups wake the listener, which refuses them |
-//! | 5.0 | `UDP_GRO` | [`ListenOptions::coalesce`] is refused |
+//! | 4.20 | `IPV6_MULTICAST_ALL` | packets of foreign IPv6 groups wake the process, and the listener refuses them |
+//! | 5.0 | `UDP_GRO` | [`ListenOptions::bind_coalescing`] is refused |
 //!
 //! The types of file descriptors come from `rustix`, and with the feature `std` are those of `std`.
 #![no_std]

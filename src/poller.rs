@@ -19,15 +19,19 @@ use crate::sys::{self, Fd, raw_fd};
 /// ```no_run
 /// # use multicast::{Events, Group, Interest, Listener, Membership, Poller, Received, Token};
 /// let poller = Poller::new()?;
-/// let mut listener = ListenOptions::new().bind::<1500>(Membership::any(Group::DEFAULT))?;
+/// let mut listener = Listener::bind(Membership::any(Group::DEFAULT))?;
 /// poller.register(&listener, Token(7), Interest::READABLE)?;
 ///
 /// let mut events = Events::<16>::new();
 /// loop {
 ///     for event in poller.poll(&mut events, None)? {
 ///         if event.token() == Token(7) {
-///             while let Received::Packet(packet) = listener.recv()? {
-///                 println!("{:?}", packet.payload());
+///             loop {
+///                 match listener.recv()? {
+///                     Received::Packet(packet) => println!("{:?}", packet.payload()),
+///                     Received::Paused => continue,
+///                     Received::Empty => break,
+///                 }
 ///             }
 ///         }
 ///     }

@@ -58,13 +58,17 @@ pub(crate) fn run() -> Result<(), Stop> {
         }
         for event in poller.poll(&mut events, left)? {
             match event.token() {
-                LISTENER => {
-                    while let Received::Packet(packet) = listener.recv()? {
-                        let mut payload = Vec::new();
-                        escape(packet.payload(), &mut payload);
-                        print(&format!("received from {}: {}\n", packet.source(), String::from_utf8_lossy(&payload)))?;
+                LISTENER => loop {
+                    match listener.recv()? {
+                        Received::Packet(packet) => {
+                            let mut payload = Vec::new();
+                            escape(packet.payload(), &mut payload);
+                            print(&format!("received from {}: {}\n", packet.source(), String::from_utf8_lossy(&payload)))?;
+                        }
+                        Received::Paused => continue,
+                        Received::Empty => break,
                     }
-                }
+                },
                 MULTICASTER => match caster.step()? {
                     Progress::Sent(packets) => sent += packets as u64,
                     Progress::Done => {

@@ -108,7 +108,7 @@ fn the_limit_of_ipv6(trial: &Trial) {
 
 /// Each on its own group, all on one port.
 fn listeners(host: &Host, kind: Kind) -> Vec<Listener<64>> {
-    host.within(|| (0..MANY).map(|number| multicast::ListenOptions::new().bind(membership(kind, number)).unwrap()).collect())
+    host.within(|| (0..MANY).map(|number| ListenOptions::new().bind(membership(kind, number)).unwrap()).collect())
 }
 
 fn send_to_each(host: &Host, groups: impl Iterator<Item = Group> + Send) {
@@ -154,7 +154,7 @@ fn own_group_alone(trial: &Trial) {
     let mut listeners = listeners(&b, Kind::V4);
     if !trial.works() {
         let other = membership(Kind::V4, 1_235);
-        listeners[1_234] = b.within(|| multicast::ListenOptions::new().bind(other).unwrap());
+        listeners[1_234] = b.within(|| ListenOptions::new().bind(other).unwrap());
     }
     send_to_each(&a, [Kind::V4.group_of(1_234), Kind::V4.group_of(1_235)].into_iter());
     hear_exactly(&mut listeners[1_234], &["239.1.4.210"]);
