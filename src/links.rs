@@ -92,8 +92,8 @@ impl Links {
 
     /// The next change, or `None` if there is none at the moment. It never blocks.
     ///
-    /// It reads 64 times at most. If none of that was a change, it returns `None` as well, and stays readable; with an edge-triggered
-    /// poller use [`follow`](Self::follow), which tells the two apart.
+    /// It reads 64 times at most. If none of that was a change, it returns `None` as well, and stays readable; with an
+    /// edge-triggered poller use [`follow`](Self::follow), which distinguishes the two.
     ///
     /// # Errors
     /// What the kernel reports. Too many changes at once are not an error: see [`Change::Overrun`].

@@ -98,7 +98,7 @@ pub(super) fn reason(
             _ => "source limit of the group reached (net.ipv4.igmp_max_msf)",
         },
         ErrorKind::MixedSources => {
-            "on one interface, a listener joins a group from any source or from named ones: leave it first, or use a second listener"
+            "a listener joins a group on an interface from any source or from named ones: leave it first, or use two listeners"
         }
         ErrorKind::NotJoined => "the group is not joined on this interface",
         ErrorKind::OneInterface => match operation {
