@@ -1,7 +1,7 @@
 //! Plain values that all other modules may use: groups, interfaces and their names, and socket addresses as bytes.
 //!
-//! Nothing here can fail with an [`Error`](crate::Error), because errors name these values. The functions that parse them, and the
-//! constructors that give an error, are in `group`.
+//! Nothing here can fail with an [`Error`](crate::Error), because errors contain these values. The functions that parse them, and
+//! the constructors that return an error, are in `group`.
 
 mod encoded;
 mod group;

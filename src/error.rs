@@ -1,8 +1,7 @@
 //! What went wrong: what was tried, on what, and why.
 //!
-//! One type serves the whole crate. It fits into 48 bytes, needs no heap in the core, and keeps the kernel's errno, so that a
-//! person reads `join 239.1.2.3 on eth7: no such interface` and a program matches on [`Error::kind`] or
-//! [`Error::raw_os_error`].
+//! The whole crate uses one error type. It fits into 48 bytes, needs no heap in the core, and keeps the kernel's errno. People
+//! read `join 239.1.2.3 on eth7: no such interface`; programs match on [`Error::kind`] or [`Error::raw_os_error`].
 
 mod parts;
 mod text;
@@ -17,9 +16,9 @@ pub type Result<T> = core::result::Result<T, Error>;
 
 /// What went wrong: what was tried, on what, and why.
 ///
-/// `Display` gives one line for people, `OPERATION OBJECT: REASON`. [`kind`](Self::kind) and
-/// [`raw_os_error`](Self::raw_os_error) are for programs. With the feature `std` it turns into a `std::io::Error` of the same
-/// kind and sentence.
+/// `Display` prints one line for people, `OPERATION OBJECT: REASON`. [`kind`](Self::kind) and
+/// [`raw_os_error`](Self::raw_os_error) are for programs. With the feature `std` it converts into a `std::io::Error` with the
+/// same kind and sentence.
 ///
 /// ```
 /// # use multicast::{ErrorKind, Group};
@@ -31,17 +30,17 @@ pub type Result<T> = core::result::Result<T, Error>;
 pub struct Error {
     object: Object,
     operation: Operation,
-    /// `None` where it follows from operation and errno: it is worked out when somebody asks, and programs that never do need not
-    /// have the table.
+    /// `None` if operation and errno determine it: then `kind` looks it up, so the table is linked only into programs that call
+    /// `kind`.
     kind: Option<ErrorKind>,
-    /// 0 where the kernel said nothing.
+    /// 0 if the kernel did not report an error.
     errno: u16,
-    /// The limit that was reached, 0 where it is not known.
+    /// The limit that was reached; 0 if it is not known.
     limit: u32,
 }
 
 impl Error {
-    /// Which kind of error it is.
+    /// The kind of the error.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self.kind {
@@ -50,7 +49,7 @@ impl Error {
         }
     }
 
-    /// The kernel's error number (`errno(3)`), or `None` where the crate itself refused.
+    /// The kernel's error number (`errno(3)`); `None` if the error is from this crate.
     #[must_use]
     pub const fn raw_os_error(&self) -> Option<i32> {
         match self.errno {
@@ -59,7 +58,7 @@ impl Error {
         }
     }
 
-    /// An error of the caller's own, as a handler returns it: `sentence` is all that it prints.
+    /// An error of your own, for example to return from a handler. It prints as `sentence`.
     ///
     /// ```
     /// # use multicast::{Error, ErrorKind};
@@ -81,13 +80,13 @@ impl Error {
         Self { object, operation, kind: None, errno: errno.0, limit: 0 }
     }
 
-    /// A limit of the kernel that was reached, with what it is set to.
+    /// A limit of the kernel was reached; `limit` is its value.
     #[cold]
     pub(crate) const fn limit(operation: Operation, object: Object, kind: ErrorKind, errno: Errno, limit: u32) -> Self {
         Self { object, operation, kind: Some(kind), errno: errno.0, limit }
     }
 
-    /// A pattern that is no regular expression, with the sentence that says why.
+    /// A pattern is not a regular expression; `message` says why.
     #[cfg(feature = "regex")]
     #[cold]
     pub(crate) fn pattern(message: std::string::String) -> Self {
@@ -123,7 +122,7 @@ impl fmt::Debug for Error {
 
 impl core::error::Error for Error {}
 
-/// An error of the kernel without more words, as a handler meets it that calls `rustix` itself: `?` works there.
+/// For handlers that call `rustix` themselves and use `?`. The error prints as the meaning of the errno.
 ///
 /// ```
 /// # use multicast::{Error, ErrorKind};
@@ -136,8 +135,8 @@ impl From<rustix::io::Errno> for Error {
     }
 }
 
-/// Keeps the whole sentence, and the kind. The [`Error`] itself is inside, and with it the errno: `std::io::Error` cannot have a
-/// sentence and an errno of its own at once.
+/// Keeps the whole sentence and the kind. The [`Error`] itself is inside, with its errno: a `std::io::Error` cannot hold both a
+/// sentence and an errno itself.
 ///
 /// Only an error that came from an errno alone, without a sentence, becomes that errno again.
 ///
@@ -166,12 +165,12 @@ impl From<Error> for std::io::Error {
     }
 }
 
-/// Keeps the errno where there is one, else the text; an [`Error`] inside comes out again as it was. So a handler that reads from a
-/// `std::net::UdpSocket` can use `?`.
+/// Keeps the errno if there is one, else the text. If the `std::io::Error` contains an [`Error`], that is returned unchanged. So
+/// a handler that reads from a `std::net::UdpSocket` can use `?`.
 #[cfg(feature = "std")]
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
-        // The kernel's are 1 to 4095.
+        // Errnos of the kernel are 1 to 4095.
         if let Some(errno) = error.raw_os_error().and_then(|errno| u16::try_from(errno).ok()) {
             return Self::system(Operation::Custom, Object::Nothing, Errno(errno));
         }

@@ -1,7 +1,7 @@
-//! Where packets go and come from: groups, interfaces, scopes, and memberships.
+//! Groups, interfaces, scopes, and memberships.
 //!
-//! Everything here is a plain value that can be parsed, printed, compared and copied; nothing here talks to the kernel. What errors
-//! name is in `address`: here is what parses it and may give an error.
+//! All of them are plain values that can be parsed, printed, compared and copied. Nothing here calls the kernel. The values that
+//! errors contain are in `address`; the functions that parse them, and so return errors, are here.
 
 mod interface;
 
@@ -13,10 +13,10 @@ pub use crate::address::{Family, Group, Interface, Name};
 use crate::error::{Error, ErrorKind, Excerpt, Object, Operation, Result};
 
 impl Group {
-    /// A group of this address and port.
+    /// A group with this address and port.
     ///
     /// # Errors
-    /// [`ErrorKind::NotMulticast`] where the address is no multicast address, [`ErrorKind::PortZero`] for port 0.
+    /// [`ErrorKind::NotMulticast`] if the address is not a multicast address, [`ErrorKind::PortZero`] for port 0.
     #[inline]
     pub fn new(address: impl Into<IpAddr>, port: u16) -> Result<Self> {
         let address = address.into();
@@ -38,7 +38,7 @@ impl FromStr for Group {
 
     fn from_str(text: &str) -> Result<Self> {
         let parsed = match text.parse::<SocketAddr>() {
-            // A scope belongs to the membership, not to the group: dropping it in silence would join another link.
+            // A scope belongs to the membership, not to the group. Ignoring it could join on another link.
             Ok(SocketAddr::V6(address)) if address.scope_id() != 0 => Err(ErrorKind::Syntax),
             Ok(address) => Self::known(address.ip(), address.port()).ok_or_else(|| why_no_group(address.ip())),
             Err(_) => Err(ErrorKind::Syntax),
@@ -47,12 +47,12 @@ impl FromStr for Group {
     }
 }
 
-/// Why this address makes no group with the port that came with it.
+/// The reason why `known` returned `None` for this address and its port.
 const fn why_no_group(address: IpAddr) -> ErrorKind {
     if address.is_multicast() { ErrorKind::PortZero } else { ErrorKind::NotMulticast }
 }
 
-/// How far packets go: the time to live (IPv4) or hop limit (IPv6), 0 to 255. Every router on the way takes one off.
+/// How far packets go: the time to live (IPv4) or hop limit (IPv6), 0 to 255. Every router on the way subtracts one.
 ///
 /// Parsed from a number or the name of a scope, in lower case; printed as the number.
 ///
@@ -68,8 +68,8 @@ const fn why_no_group(address: IpAddr) -> ErrorKind {
 pub struct Ttl(u8);
 
 impl Ttl {
-    /// Same host: 0. On any interface but `lo` Linux holds such packets back only if somebody on this host has joined the group
-    /// there, and lets them out otherwise: send on [`Interface::LOOPBACK`] what must not leave.
+    /// Same host: 0. On other interfaces than `lo`, Linux keeps such packets on this host only if a process of this host has
+    /// joined the group there; otherwise they leave. If packets must not leave, send on [`Interface::LOOPBACK`].
     pub const HOST: Self = Self(0);
     /// Same subnet: 1, the default.
     pub const SUBNET: Self = Self(1);
@@ -116,14 +116,14 @@ impl From<u8> for Ttl {
     }
 }
 
-/// From every integer but `u8`, which `From` takes.
+/// From every integer type except `u8`, which has `From`.
 macro_rules! ttl_from {
     ($($integer:ty),*) => {$(
         impl TryFrom<$integer> for Ttl {
             type Error = Error;
 
             /// # Errors
-            /// [`ErrorKind::OutOfRange`] for anything but 0 to 255.
+            /// [`ErrorKind::OutOfRange`] if it is not 0 to 255.
             fn try_from(hops: $integer) -> Result<Self> {
                 u8::try_from(hops).map(Self).map_err(|_| no_ttl(i64::try_from(hops).ok()))
             }
@@ -133,7 +133,7 @@ macro_rules! ttl_from {
 
 ttl_from!(i8, i16, i32, i64, i128, isize, u16, u32, u64, u128, usize);
 
-/// `None` is a number that an error has no room for.
+/// `None` is a number that does not fit into an error.
 #[cold]
 fn no_ttl(hops: Option<i64>) -> Error {
     let object = hops.map_or(Object::Named("a number of more than 63 bits"), Object::Number);
@@ -161,7 +161,7 @@ impl fmt::Display for Ttl {
     }
 }
 
-/// What a listener is to be a member of: a group, on an interface.
+/// A group, and the interface to join it on; optionally the one source to receive from.
 ///
 /// ```
 /// # use multicast::{Group, Interface, Membership};
@@ -183,10 +183,10 @@ impl Membership {
         Self { group, interface: Interface::Default, source: None }
     }
 
-    /// Packets to `group` from this source alone (source-specific multicast, RFC 4607), on the interface that the routing table
-    /// names for the group. Several sources are several memberships.
+    /// Packets to `group` from this source only (source-specific multicast, RFC 4607), on the interface that the routing table
+    /// names for the group. For several sources, join several memberships.
     ///
-    /// On one listener and interface a group is joined either from any source or from named ones.
+    /// On one interface, a listener can join a group either from any source or from named sources, not both.
     #[must_use]
     pub const fn source(group: Group, source: IpAddr) -> Self {
         Self { group, interface: Interface::Default, source: Some(source) }
@@ -210,13 +210,13 @@ impl Membership {
         self.interface
     }
 
-    /// The source that is listened to alone; `None` for any source.
+    /// The only source to receive from; `None` for any source.
     #[must_use]
     pub const fn only_source(&self) -> Option<IpAddr> {
         self.source
     }
 
-    /// As what an error names it.
+    /// The membership as an error names it.
     pub(crate) const fn object(&self) -> Object {
         Object::Membership { group: self.group.address(), interface: self.interface }
     }

@@ -1,4 +1,4 @@
-//! Interfaces that appear, disappear and change: [`Links`] reports the changes, [`Memberships`] keeps a listener joined.
+//! Changes of interfaces: [`Links`] reports them, and [`Memberships`] keeps a listener joined.
 
 mod change;
 mod follow;
@@ -66,12 +66,12 @@ enum Asked {
     Nothing,
 }
 
-/// What one step of reading came to.
+/// The result of one step of reading.
 enum Step {
     Change(Change),
-    /// All is read.
+    /// Everything was read.
     Nothing,
-    /// As much is read as one call may, and there may be more.
+    /// The call has used up its reads, and there may be more.
     Paused,
 }
 
@@ -92,8 +92,8 @@ impl Links {
 
     /// The next change, or `None` if there is none at the moment. It never blocks.
     ///
-    /// It reads 64 times at most. If none of that was a change, it returns `None` as well, and stays readable; with an edge-triggered
-    /// poller use [`follow`](Self::follow), which tells the two apart.
+    /// It reads 64 times at most. If none of that was a change, it returns `None` as well, and stays readable; with an
+    /// edge-triggered poller use [`follow`](Self::follow), which distinguishes the two.
     ///
     /// # Errors
     /// What the kernel reports. Too many changes at once are not an error: see [`Change::Overrun`].
@@ -106,7 +106,7 @@ impl Links {
         }
     }
 
-    /// The next change. Each read takes one off `reads`.
+    /// Returns the next change. Each read subtracts one from `reads`.
     fn advance(&mut self, reads: &mut u32) -> Result<Step> {
         loop {
             // First the messages that were already read: the descriptor does not become readable for them again.
@@ -210,7 +210,7 @@ impl AsFd for Links {
     }
 }
 
-/// Gives the socket away. What was read from it and not handed out is dropped.
+/// Returns the socket. Changes that were read and not returned yet are lost.
 impl From<Links> for OwnedFd {
     fn from(links: Links) -> Self {
         links.socket.into()

@@ -1,8 +1,8 @@
 //! Receiving: a [`ListeningSocket`] over one of three kinds of buffer.
 //!
-//! No packet comes through that was not sent to a group that this very listener joined, on an interface on which it joined it.
-//! Where the kernel's own options do not see to that, a program in the kernel does (the *guard*); where that cannot be, each packet's
-//! destination is checked here.
+//! A listener returns only packets that were sent to a group that this listener itself joined, on an interface on which it joined
+//! it. Where the kernel's own options do not ensure that, a program in the kernel does (the *guard*). Where the kernel runs no
+//! guard, the listener itself checks the destination of each packet.
 
 mod bind;
 mod coalescing;
@@ -26,14 +26,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_is_its_buffer_and_little_more() {
+    fn a_listener_is_little_larger_than_its_buffer() {
         assert!(size_of::<Listener<1500>>() <= 1600, "{}", size_of::<Listener<1500>>());
         assert!(size_of::<Receiver>() <= 96, "{}", size_of::<Receiver>());
         assert!(size_of::<CoalescingListener<'_>>() <= 176, "{}", size_of::<CoalescingListener<'_>>());
     }
 
     #[test]
-    fn the_default_options_are_the_new_ones() {
+    fn default_options_equal_new_options() {
         assert_eq!(std::format!("{:?}", ListenOptions::default()), std::format!("{:?}", ListenOptions::new()));
     }
 }

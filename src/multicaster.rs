@@ -1,7 +1,7 @@
 //! Sending: a [`Multicaster`] pulls packets from an iterator and sends them as fast as the socket takes them.
 //!
-//! It is a state machine: [`Multicaster::step`] does a bounded piece of work and says when to call again. What to send next and
-//! what was sent is kept apart from the socket, in [`staging`].
+//! It is a state machine: [`Multicaster::step`] does a limited amount of work and returns when to call it again. What to send
+//! next and what was sent is separate from the socket, in [`staging`].
 
 mod options;
 mod rate;
@@ -25,41 +25,40 @@ use rate::Rate;
 use segments::{COPIED, Run, Segments};
 use staging::Staging;
 
-/// How long to wait where the device's queue is full: there is no event that tells when it has room again.
+/// How long to wait if the device's queue is full: no event reports that it has room again.
 const BACK_OFF: Duration = Duration::from_millis(1);
 
-/// What one [`Multicaster::step`] came to, and with it when to call again.
+/// What one [`Multicaster::step`] did, and when to call it again.
 ///
-/// These four are all: a `match` needs no `_`.
+/// No variants will be added: a `match` needs no `_`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// So many packets went to the kernel, at least one: call again.
+    /// The kernel accepted this many packets, at least one: call again.
     Sent(usize),
     /// The socket's send buffer is full (`EAGAIN`): call again when the multicaster is writable.
     Blocked,
-    /// The device's queue is full (`ENOBUFS`), or it is too early: call again after this time. The packet did not leave. But
-    /// listeners on this machine that joined on that interface got their copy, and get another one with the next try:
-    /// [`SendOptions::loopback`] turns their copies off.
+    /// The device's queue is full (`ENOBUFS`), or the rate requires a pause: call again after this time. If the queue was full,
+    /// the packet did not leave, but listeners on this machine that joined on that interface received a copy, and receive another
+    /// one at the next try. [`SendOptions::loopback`] turns off these copies.
     Wait(Duration),
-    /// The iterator is at its end and all that it gave is sent.
+    /// The iterator has ended, and all its items were sent.
     Done,
 }
 
 /// Sends the packets of an iterator to a group.
 ///
-/// Items are anything that gives bytes (`AsRef<[u8]>`); each is one packet, and an empty one is one, too. `BATCH` is how many
-/// items are held at once, 1 to 64; beyond the first it takes only items that the iterator has promised
-/// ([`Iterator::size_hint`]), so that an iterator that waits never holds a packet back.
+/// An item is anything that gives bytes (`AsRef<[u8]>`). Each item is one packet, also an empty one. `BATCH` is how many items
+/// are held at once, 1 to 64. After the first item it pulls only as many as the lower bound of [`Iterator::size_hint`]: a packet
+/// never waits because the iterator blocks.
 ///
-/// No item that was pulled is ever lost: it stays until it is sent, [discarded](Self::discard), or [handed
-/// back](Self::into_parts). Items that were sent are dropped together: when none is left,
-/// or with the next step once they are no fewer than those left.
+/// No item that was pulled is lost: it stays until it is sent, [discarded](Self::discard), or [returned](Self::into_parts). Sent
+/// items are dropped together: when all are sent, or at the next step once they are at least as many as the unsent ones.
 ///
 /// ```no_run
 /// # use multicast::{Events, Group, Interest, Poller, Progress, SendOptions, Token};
 /// let mut caster = SendOptions::new().packets(Group::DEFAULT, ["one", "two"])?;
 /// let (poller, mut events) = (Poller::new()?, Events::<1>::new());
-/// // One event for each time that it is armed, so that it does not end other waits.
+/// // One-shot: a writable socket must not end every other wait.
 /// let writable = Interest::WRITABLE.oneshot();
 /// poller.register(&caster, Token(0), writable)?;
 /// loop {
@@ -90,23 +89,25 @@ where
     I: Iterator,
     I::Item: AsRef<[u8]>,
 {
-    /// Sends what can be sent at once, up to `BATCH` packets, and says how to go on (`sendto(2)`, `sendmsg(2)`). It never blocks.
+    /// Sends as many packets as it can without blocking, up to `BATCH`, and returns when to call again (`sendto(2)`,
+    /// `sendmsg(2)`).
     ///
     /// # Errors
-    /// The packet that could not be sent stays the next one: calling again tries it again, [`discard`](Self::discard) drops it.
+    /// The packet that could not be sent stays the next one: the next call tries it again, and [`discard`](Self::discard) removes
+    /// it.
     ///
-    /// [`ErrorKind::TooLong`](crate::ErrorKind::TooLong) names its length;
-    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) where the interface is down, which may pass; this or
-    /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface) where it or its IPv4 address is gone, also if it was made anew:
-    /// that takes a new multicaster, and [`into_parts`](Self::into_parts) gives back what was not sent;
-    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) where a firewall forbids it.
+    /// [`ErrorKind::TooLong`](crate::ErrorKind::TooLong), with the packet's length;
+    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) if the interface is down, which may be temporary; this or
+    /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface) if the interface or its IPv4 address is gone, even if it
+    /// was created again: then you must create a new multicaster, and [`into_parts`](Self::into_parts) returns the unsent items;
+    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) if a firewall forbids it.
     #[inline(always)]
     pub fn step(&mut self) -> Result<Progress> {
         let now = if self.rate.is_some() { socket::monotonic_time() } else { Duration::ZERO };
         self.step_at(now)
     }
 
-    /// The same with a clock of the caller's, which matters where [`SendOptions::rate`] is set: any time that does not go back.
+    /// As [`step`](Self::step), with your own clock for [`SendOptions::rate`]: any time that does not go back.
     ///
     /// # Errors
     /// As [`step`](Self::step).
@@ -131,7 +132,7 @@ where
         Ok(progress)
     }
 
-    /// Sends up to `most` of the staged items, of which there is one at least.
+    /// Sends up to `most` of the staged items. There must be at least one.
     // Always inlined, down to the system call, as the hot receive is.
     #[inline(always)]
     fn send(&mut self, most: usize) -> Result<Progress> {
@@ -147,7 +148,7 @@ where
     #[inline(always)]
     fn send_singly(&mut self, packets: usize) -> Result<Progress> {
         let mut sent = 0_usize;
-        // A copy: what is lent to a system call, the compiler trusts no more, nor what lies beside it.
+        // A copy: after a value is lent to a system call, the compiler must reload it and everything next to it.
         let to = self.to;
         while let Some(item) = self.staging.left().first().filter(|_| sent < packets) {
             match self.socket.send(item.as_ref(), &to) {
@@ -156,7 +157,7 @@ where
                     sent = sent.saturating_add(1);
                 }
                 Err(Errno::INTERRUPTED) => {}
-                // What went before is told first; the refusal comes again at the next call, if it lasts.
+                // The packets before are reported first. If the error lasts, the next call returns it.
                 Err(_) if sent > 0 => break,
                 Err(errno) => return self.refused(errno),
             }
@@ -164,7 +165,7 @@ where
         Ok(Progress::Sent(sent))
     }
 
-    /// Sends the packets at the front that can leave in one call; or else tells how many are to be sent singly.
+    /// Sends the first packets in one call, if they can leave together. Otherwise returns how many to send one by one.
     fn send_run(&mut self, most: usize) -> ControlFlow<Result<Progress>, usize> {
         let lengths = self.staging.left().iter().take(most).map(|item| item.as_ref().len());
         let Some(run) = self.segments.run(lengths) else { return ControlFlow::Continue(1) };
@@ -173,11 +174,11 @@ where
                 self.staging.sent(run.count);
                 return ControlFlow::Break(Ok(Progress::Sent(run.count)));
             }
-            // Longer than the link's MTU: the kernel does not fragment segments. EINVAL on older kernels.
+            // Longer than the link's MTU: the kernel does not fragment segments. Older kernels return EINVAL.
             Err(Errno::TOO_LONG | Errno::INVALID) => self.segments.refused(run.size),
             // A device that cannot compute checksums.
             Err(Errno::IO | Errno::NO_OPTION) => self.segments.unsupported(),
-            // A device's queue may have room for one packet, and never for so many: the first one tells.
+            // A device's queue may have room for one packet and not for this many: try the first one.
             Err(Errno::NO_BUFFERS | Errno::INTERRUPTED) => return ControlFlow::Continue(1),
             Err(errno) => return ControlFlow::Break(self.refused(errno)),
         }
@@ -196,14 +197,14 @@ where
         self.socket.send_segments(parts(), run.size, &self.to)
     }
 
-    /// What a refusal of the next packet means.
+    /// The result of a step that could not send the next packet.
     #[cold]
     fn refused(&self, errno: Errno) -> Result<Progress> {
         match errno {
             Errno::WOULD_BLOCK => Ok(Progress::Blocked),
             Errno::NO_BUFFERS => Ok(Progress::Wait(BACK_OFF)),
             _ => {
-                // The kernel queues some refusals, too, and would report the socket as erroneous until they are read.
+                // The kernel also queues some of these errors, and would report an error event until they are read.
                 self.socket.forget_errors();
                 let length = self.staging.left().first().map_or(0, |item| item.as_ref().len());
                 let length = u32::try_from(length).unwrap_or(u32::MAX);
@@ -212,26 +213,27 @@ where
         }
     }
 
-    /// Forgets what the network reported of packets that have left (the error queue, `ip(7)`): to be called on an event that
-    /// [is an error](crate::Event::is_error), which would come again and again otherwise.
+    /// Discards errors that the network reported for packets that have left (the error queue, `ip(7)`). Call it when an event [is
+    /// an error](crate::Event::is_error); otherwise the event is reported again and again.
     ///
-    /// Multicast packets are hardly ever reported on: routers must not answer them.
+    /// This is rare: routers must not answer multicast packets with errors.
     #[doc(alias = "MSG_ERRQUEUE")]
     pub fn forget_errors(&mut self) {
         self.socket.forget_errors();
     }
 
-    /// Drops the packet that is next, and gives it back: the way on behind one that is too long. `None` where none was pulled.
+    /// Removes the next packet, and returns it: use this to skip a packet that is too long. `None` if none was pulled.
     pub fn discard(&mut self) -> Option<I::Item> {
         self.staging.discard()
     }
 
-    /// The packet that is next, if one was pulled and not sent yet.
+    /// The next packet, if one was pulled and not sent yet.
     pub fn pending(&self) -> Option<&I::Item> {
         self.staging.left().first()
     }
 
-    /// The iterator, and an iterator over the items that were pulled from it and not sent, in their order. The socket is closed.
+    /// Returns the iterator, and an iterator over the items that were pulled from it and not sent, in their order. The socket is
+    /// closed.
     pub fn into_parts(self) -> (I, impl Iterator<Item = I::Item>) {
         self.staging.into_parts()
     }
@@ -241,8 +243,8 @@ where
         self.group
     }
 
-    /// The address and port that packets are sent from (`getsockname(2)`). The kernel gives the port with the first packet; the
-    /// address is the wildcard's, since each packet's is chosen when it is sent.
+    /// The address and port that packets are sent from (`getsockname(2)`). The port is 0 until the first packet is sent: then the
+    /// kernel chooses one. The address is the wildcard address, since each packet gets its source when it is sent.
     ///
     /// # Errors
     /// What the kernel reports.
@@ -263,7 +265,7 @@ impl<I: Iterator, const BATCH: usize> fmt::Debug for Multicaster<I, BATCH> {
     }
 }
 
-/// Gives the socket away; what was not sent is dropped.
+/// Returns the socket. Unsent items are dropped.
 impl<I: Iterator, const BATCH: usize> From<Multicaster<I, BATCH>> for OwnedFd {
     fn from(multicaster: Multicaster<I, BATCH>) -> Self {
         multicaster.socket.into()
@@ -277,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_multicaster_is_small_beside_its_iterator_and_the_items_it_holds() {
+    fn a_multicaster_is_little_larger_than_its_iterator_and_items() {
         const fn beside<I: Iterator, const BATCH: usize>() -> usize {
             size_of::<Multicaster<I, BATCH>>() - size_of::<I>() - BATCH * size_of::<I::Item>()
         }

@@ -1,6 +1,6 @@
-//! One datagram socket, safe: opened, configured, bound, joined, and read from or sent on.
+//! One UDP socket: opens, configures, binds, joins, receives and sends, without `unsafe`.
 //!
-//! What the kernel does by default and nobody wants is turned off here: see [`Socket::listening`] and [`Socket::sending`].
+//! It turns off unwanted defaults of the kernel: see [`Socket::listening`] and [`Socket::sending`].
 
 mod guard;
 mod membership;
@@ -21,14 +21,14 @@ use crate::group::Family;
 pub(crate) use crate::sys::raw_fd;
 use crate::sys::{self, Fd, SK_MEMINFO_DROPS, SK_MEMINFO_VARS};
 
-/// The option levels (`ip(7)`, `ipv6(7)`), as the calls want them.
+/// The option levels (`ip(7)`, `ipv6(7)`), in the type that the calls take.
 const IP: u32 = linux::IPPROTO_IP as u32;
 const IPV6: u32 = linux::IPPROTO_IPV6 as u32;
 const UDP: u32 = linux::IPPROTO_UDP as u32;
 const SOCKET: u32 = linux::SOL_SOCKET;
 
-/// Options that an adopted socket must not have: those whose control messages come before the packet information and would take
-/// its room, and the one that hands out several datagrams as one.
+/// Options that an adopted socket must not have. The control messages of most of them come before the packet information, and
+/// would take its space in the buffer. `UDP_GRO` returns several packets as one datagram.
 const UNWANTED: [(u32, u32); 6] = [
     (SOCKET, linux::SO_TIMESTAMP_OLD),
     (SOCKET, linux::SO_TIMESTAMPING_OLD),
@@ -44,21 +44,21 @@ pub(crate) struct Socket {
     fd: Fd,
 }
 
-/// How a socket shares its port with the others that are bound to the same address.
+/// How a socket shares its port with other sockets that are bound to the same address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sharing {
-    /// Each gets what it joined.
+    /// Each receives what it joined.
     Everything,
-    /// The kernel may give it what another one joined.
+    /// The kernel may deliver packets to it that another socket joined.
     Distribution,
 }
 
 /// A datagram that was received into a buffer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Datagram {
-    /// The true length, of which the buffer holds what fits.
+    /// The length as it was sent; it may be longer than the buffer.
     pub(crate) length: usize,
-    /// Where it came from: an internet address.
+    /// The sender's address, IPv4 or IPv6.
     pub(crate) source: Address,
 }
 
@@ -74,23 +74,23 @@ impl Socket {
         }
     }
 
-    /// A socket to listen on, not bound yet: it shares its port with every other socket that shares, and hears no group but
-    /// those that it joins itself.
+    /// A socket to listen on, not bound yet. It shares its port with every other socket that shares, and receives only groups
+    /// that it joins itself.
     pub(crate) fn listening(family: Family) -> Result<Self> {
         let socket = Self::open(family)?;
         socket.set(SOCKET, linux::SO_REUSEADDR, "SO_REUSEADDR", 1)?;
         if family == Family::V6 {
             socket.set(IPV6, linux::IPV6_V6ONLY, "IPV6_V6ONLY", 1)?;
         }
-        socket.hear_only_own_groups(family)?;
+        socket.turn_off_multicast_all(family)?;
         Ok(socket)
     }
 
-    /// Turns off what Linux does by default: to deliver the groups that any other socket of the machine joined.
-    fn hear_only_own_groups(&self, family: Family) -> Result<()> {
+    /// By default, Linux delivers packets of every group that any socket of the machine joined. This turns that off.
+    fn turn_off_multicast_all(&self, family: Family) -> Result<()> {
         match family {
             Family::V4 => self.set(IP, linux::IP_MULTICAST_ALL, "IP_MULTICAST_ALL", 0),
-            // Kernels before 4.20 lack it. The guard of IPv6 listeners refuses foreign groups there, at the cost of a look.
+            // Linux before 4.20 does not have this option. There the guard of IPv6 listeners refuses other groups.
             Family::V6 => match self.set(IPV6, linux::IPV6_MULTICAST_ALL, "IPV6_MULTICAST_ALL", 0) {
                 Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
                 result => result,
@@ -98,7 +98,7 @@ impl Socket {
         }
     }
 
-    /// Asks for a receive buffer of this many bytes: past the limit of the system where we may, up to it where not.
+    /// Asks for a receive buffer of this many bytes. It may exceed the system's limit if the process has `CAP_NET_ADMIN`.
     pub(crate) fn set_receive_buffer(&self, bytes: usize) -> Result<()> {
         self.set_buffer(bytes, linux::SO_RCVBUFFORCE, linux::SO_RCVBUF, "SO_RCVBUF")
     }
@@ -112,7 +112,7 @@ impl Socket {
         }
     }
 
-    /// The size of the receive buffer in bytes, as the kernel counts it: twice what was asked for, with its own bookkeeping in it.
+    /// The size of the receive buffer in bytes, as the kernel counts it: twice the requested size, including its own overhead.
     pub(crate) fn receive_buffer(&self) -> Result<usize> {
         match sys::getsockopt_int(&self.fd, SOCKET, linux::SO_RCVBUF) {
             Ok(bytes) => Ok(bytes as usize),
@@ -125,20 +125,19 @@ impl Socket {
         sys::bind(&self.fd, address)
     }
 
-    /// Ends the bind to an interface, and keeps that to address and port: `connect(2)` with no address, which otherwise undoes a
-    /// connection.
+    /// Unbinds from the interface, and stays bound to address and port: `connect(2)` with `AF_UNSPEC`.
     pub(crate) fn unbind_from_interface(&self) -> core::result::Result<(), Errno> {
         Ok(rustix::net::connect_unspec(&self.fd)?)
     }
 
-    /// Binds where another socket has refused it; says how the port is shared then.
+    /// Binds once more after another socket caused an error, now with `SO_REUSEPORT`. Returns how the port is shared.
     #[cold]
     pub(crate) fn bind_beside(
         &self,
         refused: core::result::Result<(), Errno>,
         address: &Address,
     ) -> core::result::Result<Sharing, Errno> {
-        // A socket that has SO_REUSEPORT alone, and not SO_REUSEADDR, shares with its like only.
+        // A socket with SO_REUSEPORT and without SO_REUSEADDR shares only with sockets that have SO_REUSEPORT.
         if refused != Err(Errno::IN_USE) {
             return refused.map(|()| Sharing::Everything);
         }
@@ -147,11 +146,12 @@ impl Socket {
         self.leave_distribution()
     }
 
-    /// Keeps the kernel from giving packets of ours to another socket.
+    /// Keeps the kernel from delivering our packets to another socket.
     ///
-    /// Since Linux 6.6 an IPv4 multicast packet that one socket alone is to get, and that came over a real link, goes to any of
-    /// those that share the address by SO_REUSEPORT: to one that has not joined, and not to the one that has. With the option
-    /// off our packets stay ours, but those of the others may still come here.
+    /// Since Linux 6.6, the kernel distributes some IPv4 multicast packets among the sockets that share the address by
+    /// SO_REUSEPORT: those that arrive over a real link and match only one socket. Another socket may then receive a packet that
+    /// it did not join, and the socket that joined does not. After the bind the option is turned off, so our packets are no
+    /// longer distributed. Packets of the others may still arrive here.
     fn leave_distribution(&self) -> core::result::Result<Sharing, Errno> {
         match sys::getsockopt_int(&self.fd, SOCKET, linux::SO_REUSEPORT)? {
             0 => Ok(Sharing::Everything),
@@ -159,8 +159,7 @@ impl Socket {
         }
     }
 
-    /// Asks for where each datagram was sent to and where it came in, which [`recv_with_arrival`](Self::recv_with_arrival)
-    /// reads.
+    /// Asks for destination and interface of each datagram, for [`recv_with_arrival`](Self::recv_with_arrival).
     pub(crate) fn want_packet_info(&self, family: Family) -> Result<()> {
         match family {
             Family::V4 => self.set(IP, linux::IP_PKTINFO, "IP_PKTINFO", 1),
@@ -168,7 +167,7 @@ impl Socket {
         }
     }
 
-    /// Asks for all that the kernel tells of a datagram.
+    /// Asks for everything that the kernel reports about a datagram.
     pub(crate) fn want_metadata(&self, family: Family) -> Result<()> {
         self.want_packet_info(family)?;
         match family {
@@ -181,19 +180,19 @@ impl Socket {
                 self.set(IPV6, linux::IPV6_RECVTCLASS, "IPV6_RECVTCLASS", 1)?;
             }
         }
-        // The older stamp ends in 2038 where a word has 32 bits; the newer one is missing before Linux 5.1.
+        // The older time stamp overflows in 2038 on 32-bit systems; the newer one needs Linux 5.1.
         match self.set(SOCKET, linux::SO_TIMESTAMPNS_NEW, "SO_TIMESTAMPNS", 1) {
             Err(_) => self.set(SOCKET, linux::SO_TIMESTAMPNS_OLD, "SO_TIMESTAMPNS", 1),
             Ok(()) => Ok(()),
         }
     }
 
-    /// Lets the kernel put datagrams of one sender together (`UDP_GRO`, `udp(7)`, Linux 5.0).
+    /// Lets the kernel coalesce packets of one sender (`UDP_GRO`, `udp(7)`, Linux 5.0).
     pub(crate) fn want_coalesced(&self) -> Result<()> {
         self.set(UDP, UDP_GRO, "UDP_GRO", 1)
     }
 
-    /// The hot receive.
+    /// Receives payload and source: the fast path.
     #[inline(always)]
     pub(crate) fn recv(&self, buffer: &mut [u8]) -> core::result::Result<Datagram, Errno> {
         let mut source = Address::EMPTY;
@@ -201,7 +200,7 @@ impl Socket {
         if source.is_internet() { Ok(Datagram { length, source }) } else { Err(Errno::PROTOCOL) }
     }
 
-    /// The receive of listeners that asked for more than the payload.
+    /// Receives payload, source and control messages.
     pub(crate) fn recv_with_arrival(&self, buffer: &mut [u8]) -> core::result::Result<(Datagram, Arrival), Errno> {
         let mut source = Address::EMPTY;
         let mut control = Control([0; cmsg::SPACE]);
@@ -214,8 +213,8 @@ impl Socket {
         Ok((Datagram { length: message.length, source }, arrival))
     }
 
-    /// How many datagrams the kernel dropped because there was no room or because their checksum was wrong; `None` before
-    /// Linux 4.12.
+    /// How many datagrams the kernel dropped because the buffer was full or their checksum was wrong, or refused by a program;
+    /// `None` before Linux 4.12.
     pub(crate) fn dropped(&self) -> Option<u32> {
         let mut words = [0; SK_MEMINFO_VARS * 4];
         let length = sys::getsockopt(&self.fd, SOCKET, linux::SO_MEMINFO, &mut words).ok()?;
@@ -234,10 +233,10 @@ impl Socket {
         address.decode().ok_or_else(|| failed(Errno::PROTOCOL))
     }
 
-    /// Takes over a bound UDP socket that somebody else opened; with it, its address.
+    /// Takes over a bound UDP socket that another process or library opened. Returns its address as well.
     ///
-    /// It is made non-blocking, and hears no group any more but those that it has joined. Options of its former owner that would
-    /// change what a packet is, or hide where it was sent to, are turned off.
+    /// It becomes non-blocking, and receives only groups that it has joined itself. Options that coalesce packets, or take the
+    /// space of the packet information, are turned off.
     pub(crate) fn adopt(fd: OwnedFd) -> Result<(Self, SocketAddr, Sharing)> {
         let failed = |kind| Error::new(Operation::Open, Object::Named("a received descriptor"), kind);
         let socket = Self { fd: Fd::from(fd) };
@@ -248,9 +247,9 @@ impl Socket {
         let address = sys::getsockname(&socket.fd).ok().and_then(|address| address.decode());
         let address = address.ok_or_else(|| failed(ErrorKind::NotUdp))?;
         configured("O_NONBLOCK", rustix::io::ioctl_fionbio(&socket, true))?;
-        socket.hear_only_own_groups(family_of(&address))?;
+        socket.turn_off_multicast_all(family_of(&address))?;
         for (level, name) in UNWANTED {
-            // A kernel that does not know an option has not turned it on.
+            // If the kernel does not know an option, it is not on.
             let _ = sys::setsockopt_int(&socket.fd, level, name, 0);
         }
         let sharing = socket.leave_distribution();
@@ -266,7 +265,7 @@ impl Socket {
     }
 }
 
-/// Control messages begin at multiples of a word.
+/// Control messages are aligned to words.
 #[repr(C, align(8))]
 struct Control([u8; cmsg::SPACE]);
 
@@ -277,7 +276,7 @@ fn configured(called: &'static str, result: rustix::io::Result<()>) -> Result<()
     }
 }
 
-/// The time of a clock that nobody sets (`CLOCK_MONOTONIC`, `clock_gettime(2)`).
+/// The time of a clock that cannot be set (`CLOCK_MONOTONIC`, `clock_gettime(2)`).
 pub(crate) fn monotonic_time() -> Duration {
     sys::now()
 }

@@ -122,7 +122,7 @@ fn a_bound_listener_refuses_another_group() {
     let group = Group::new(Ipv4Addr::new(239, 1, 2, 3), free_port()).unwrap();
     let mut listener = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
     let other = Group::new(Ipv4Addr::new(239, 1, 2, 4), group.port()).unwrap();
-    let said = "239.1.2.4 on lo: this listener is bound to one group: for several groups, use a listener by port";
+    let said = "239.1.2.4 on lo: this listener is bound to one group: to receive several groups, use Bind::Port";
     let error = listener.join(&on_lo(other)).unwrap_err();
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::BoundToGroup, format!("join {said}")));
     assert_eq!(error.raw_os_error(), None);

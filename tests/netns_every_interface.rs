@@ -210,7 +210,7 @@ fn no_interface_at_all_and_more_than_20_are_errors_in_words() {
     let mut book = Memberships::<1>::new();
     let error = book.join(on_all, &mut listener).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LimitReached);
-    let said = "join on all interfaces: there are more than 20, and 20 were joined: name the interfaces instead";
+    let said = "join on all interfaces: there are more than 20, and only 20 were joined: name the interfaces instead";
     assert_eq!(error.to_string(), said);
     // IPv4 meets the kernel's own limit without a book, and IPv6 none.
     let v4 = unique_group();

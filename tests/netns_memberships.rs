@@ -302,7 +302,7 @@ fn a_book_takes_what_may_come_and_refuses_what_cannot() {
     assert_eq!(book.iter().count(), 2);
     let error = book.join(on(3), &mut listener).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LimitReached);
-    assert_eq!(error.to_string(), "join: the book of memberships is full: give it a larger N");
+    assert_eq!(error.to_string(), "join: the book of memberships is full: create it with a larger N");
     book.leave(&on(1), &mut listener).unwrap();
     // Twice is as once.
     assert_eq!(book.leave(&on(1), &mut listener).unwrap().pending, 1);

@@ -162,8 +162,8 @@ fn any_source_and_named_ones_do_not_mix_in_one_listener() {
     for (group, sources) in net.groups() {
         let (any, from) = (net.any(group), net.from(group, sources[0]));
         let said = format!(
-            "{} on {}: on one interface, a listener joins a group for any source or for named ones: leave it first, or use \
-             a second one",
+            "{} on {}: a listener joins a group on an interface from any source or from named ones: leave it first, or use \
+             two listeners",
             group.address(),
             net.pair.b
         );

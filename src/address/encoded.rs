@@ -1,11 +1,11 @@
-//! Socket addresses as the kernel reads and writes them (`ip(7)`, `ipv6(7)`, `netlink(7)`): pure bytes.
+//! Socket addresses as bytes, as the kernel reads and writes them (`ip(7)`, `ipv6(7)`, `netlink(7)`).
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use linux_raw_sys::net::{AF_INET, AF_INET6, AF_NETLINK};
 
-/// Room for a `sockaddr_in`, a `sockaddr_in6`, or a `sockaddr_nl`.
+/// A `sockaddr_in`, a `sockaddr_in6`, or a `sockaddr_nl`.
 #[repr(C, align(4))]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Address {
@@ -18,7 +18,7 @@ impl Address {
     /// Family 0, `AF_UNSPEC`.
     pub(crate) const EMPTY: Self = Self { bytes: [0; Self::CAPACITY] };
 
-    /// An address alone, with port 0: what the `MCAST_*` options want.
+    /// An address with port 0, for the `MCAST_*` options.
     pub(crate) fn of(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(address) => Self::v4(address, 0),
@@ -26,7 +26,7 @@ impl Address {
         }
     }
 
-    /// Address, port, and for IPv6 the scope: what `bind` and `sendmsg` want.
+    /// Address, port, and for IPv6 the scope, for `bind` and `sendmsg`.
     pub(crate) fn to(address: &SocketAddr) -> Self {
         match address {
             SocketAddr::V4(address) => Self::v4(*address.ip(), address.port()),
@@ -36,7 +36,7 @@ impl Address {
 
     fn v4(address: Ipv4Addr, port: u16) -> Self {
         let mut bytes = [0; Self::CAPACITY];
-        // One store of each, which is little code: this is part of every send.
+        // One store for each field takes little code. Every program that sends contains it.
         [bytes[0], bytes[1]] = (AF_INET as u16).to_ne_bytes();
         [bytes[2], bytes[3]] = port.to_be_bytes();
         [bytes[4], bytes[5], bytes[6], bytes[7]] = address.octets();
@@ -64,7 +64,7 @@ impl Address {
         &self.bytes
     }
 
-    /// What of it an [internet address](Self::is_internet) takes: a `sockaddr_in` or a `sockaddr_in6`.
+    /// The bytes of an [internet address](Self::is_internet): a `sockaddr_in` or a `sockaddr_in6`.
     #[inline(always)]
     pub(crate) const fn as_internet_bytes(&self) -> &[u8] {
         match self.bytes.first_chunk::<16>() {
@@ -73,7 +73,7 @@ impl Address {
         }
     }
 
-    /// For the kernel to write to.
+    /// The bytes, for the kernel to write to.
     #[inline]
     pub(crate) const fn as_mut_bytes(&mut self) -> &mut [u8; Self::CAPACITY] {
         &mut self.bytes
@@ -85,7 +85,7 @@ impl Address {
         u32::from_ne_bytes([a, b, c, d])
     }
 
-    /// The address as a value, or `None` where its family is neither IPv4 nor IPv6.
+    /// The address as a value; `None` if its family is neither IPv4 nor IPv6.
     #[inline]
     pub(crate) const fn decode(&self) -> Option<SocketAddr> {
         if self.is_internet() { Some(self.internet()) } else { None }
@@ -102,7 +102,7 @@ impl Address {
         u16::from_ne_bytes([low, high]) as u32
     }
 
-    /// What an [internet address](Self::is_internet) says.
+    /// The value of an [internet address](Self::is_internet).
     #[inline]
     pub(crate) const fn internet(&self) -> SocketAddr {
         let [_, _, port_0, port_1, a, b, c, d, address @ .., s, t, u, v] = self.bytes;
@@ -124,7 +124,7 @@ impl fmt::Debug for Address {
     }
 }
 
-/// Puts `part` into `bytes` from `offset` on, as far as it fits.
+/// Copies `part` into `bytes` from `offset` on, as far as it fits.
 pub(crate) fn put(bytes: &mut [u8], offset: usize, part: &[u8]) {
     for (to, from) in bytes.iter_mut().skip(offset).zip(part) {
         *to = *from;
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_comes_back_as_it_went_in() {
+    fn decoding_an_encoded_address_returns_the_same_address() {
         for text in ["239.1.2.3:5000", "0.0.0.0:0", "[ff02::4242%7]:4242", "[::1]:65535"] {
             let address: SocketAddr = text.parse().unwrap();
             let encoded = Address::to(&address);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_stand_where_the_kernel_has_them() {
+    fn fields_are_at_the_offsets_of_the_kernel_structures() {
         let address = Address::to(&"1.2.3.4:258".parse().unwrap());
         let family = (AF_INET as u16).to_ne_bytes();
         assert_eq!(address.as_bytes()[..8], [family[0], family[1], 1, 2, 1, 2, 3, 4]);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn other_families_have_no_address() {
+    fn addresses_of_other_families_are_not_decoded() {
         assert_eq!(Address::EMPTY.decode(), None);
         assert_eq!(Address::of_netlink(1).decode(), None);
     }

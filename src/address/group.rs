@@ -23,13 +23,13 @@ pub struct Group {
 }
 
 impl Group {
-    /// The documented default, 224.0.42.42:4242.
+    /// The default group, 224.0.42.42:4242.
     pub const DEFAULT: Self = match NonZeroU16::new(4242) {
         Some(port) => Self { address: IpAddr::V4(Ipv4Addr::new(224, 0, 42, 42)), port },
         None => unreachable!(),
     };
 
-    /// A group that is known when the program is built; `None` where [`new`](Self::new) gives an error.
+    /// A group, as a constant expression; `None` if [`new`](Self::new) would return an error.
     ///
     /// ```
     /// # use core::net::{IpAddr, Ipv4Addr};
@@ -84,8 +84,8 @@ impl Group {
         }
     }
 
-    /// Whether the group exists once on every link, so that only an interface makes it unambiguous: IPv6 groups of
-    /// interface-local or link-local scope (`ff01::/16`, `ff02::/16`; RFC 4291, section 2.7).
+    /// Whether the group is an IPv6 group of interface-local or link-local scope (`ff01::/16`, `ff02::/16`; RFC 4291, section
+    /// 2.7). Such a group exists separately on every link, so an interface must be named with it.
     #[must_use]
     #[inline]
     pub const fn is_link_local(self) -> bool {
@@ -112,7 +112,7 @@ impl fmt::Display for Group {
     }
 }
 
-/// The address family of a listener: one of the two, never both.
+/// The address family of a group, and of a listener. A listener has one family, never both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// IPv4.

@@ -1,27 +1,27 @@
-//! Network interfaces, as a user names them.
+//! Network interfaces and their names.
 
 use core::fmt;
 use core::net::IpAddr;
 use core::num::NonZeroU32;
 
-/// A network interface, as the user names it. The kernel is asked which one that is when a membership is joined, or a
-/// multicaster is made.
+/// A network interface, as the user names it. The crate asks the kernel for its index when a membership is joined, or when a
+/// multicaster is created.
 ///
-/// Parsed and printed as: digits for an index, an IP address for an address, `default`, `all`, anything else for a name.
+/// Parsed and printed as `default`, as `all`, as an index in digits, or as an IP address; any other text is a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Interface {
-    /// The one that the routing table names for the group.
+    /// The interface that the routing table names for the group.
     #[default]
     Default,
-    /// For listening: every interface that is up and capable of multicast (`IFF_MULTICAST`, which `lo` is not). A packet comes once
-    /// for each of them that it arrives on. Sending takes one multicaster an interface.
+    /// For listening: every interface that is up and supports multicast (`IFF_MULTICAST`, which `lo` does not have). If a packet
+    /// arrives on several of them, it is received once for each. To send on several interfaces, use one multicaster for each.
     All,
-    /// The one of this index (`if_nametoindex(3)`, `ip link`).
+    /// The interface with this index (`if_nametoindex(3)`, `ip link`).
     Index(NonZeroU32),
-    /// The one of this name.
+    /// The interface with this name.
     Name(Name),
-    /// The one that has this address.
+    /// The interface that has this address.
     Address(IpAddr),
 }
 
@@ -60,10 +60,10 @@ impl fmt::Display for Interface {
     }
 }
 
-/// The name of an interface, as the kernel allows it: 1 to 15 bytes, no blank, no `/`, no `:`, and neither `.` nor `..`.
+/// The name of an interface, under the kernel's rules: 1 to 15 bytes, without white space, `/` and `:`, and neither `.` nor `..`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Name {
-    /// The name, and zeros behind it: at least one, as C wants it (`IFNAMSIZ` is 16).
+    /// The name, followed by at least one zero (`IFNAMSIZ` is 16).
     bytes: [u8; Self::CAPACITY],
 }
 
@@ -71,19 +71,19 @@ impl Name {
     const CAPACITY: usize = linux_raw_sys::net::IFNAMSIZ as usize;
     const LOOPBACK: Self = Self { bytes: *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0" };
 
-    /// The interface of this name, whether there is one or not; `None` where the kernel would not let an interface be called so.
+    /// A name, whether or not an interface has it; `None` if the kernel does not allow it.
     pub(crate) fn known(name: &str) -> Option<Self> {
         Self::checked(name.as_bytes(), |_| true)
     }
 
-    /// The same of ASCII, as arguments and configuration have it; `None` where it is none, or no name. It needs less code than
-    /// [`new`](Self::new), which counts in a program of a few kilobytes.
+    /// A name from ASCII bytes, such as a command-line argument; `None` if they are not ASCII, or not a name that the kernel
+    /// allows. It takes less code than [`new`](Self::new), which matters in a program of a few kilobytes.
     #[must_use]
     pub fn from_ascii(name: &[u8]) -> Option<Self> {
         Self::checked(name, |byte| byte.is_ascii())
     }
 
-    /// The rule of the kernel's `dev_valid_name()`, whose `isspace()` takes Latin-1's no-break space for a blank too.
+    /// The rule of the kernel's `dev_valid_name()`. Its `isspace()` includes the no-break space of Latin-1 (0xa0).
     #[inline(always)]
     fn checked(name: &[u8], is_allowed: impl Fn(&u8) -> bool) -> Option<Self> {
         let mut bytes = [0; Self::CAPACITY];
@@ -99,7 +99,7 @@ impl Name {
         Some(Self { bytes })
     }
 
-    /// A name as the kernel writes it, with zeros behind it or not; `None` where it is none, or not UTF-8.
+    /// A name as the kernel writes it, with or without zeros at its end; `None` if it is not a valid name, or not UTF-8.
     pub(crate) fn from_c_bytes(name: &[u8]) -> Option<Self> {
         let name = name.split(|byte| *byte == 0).next()?;
         core::str::from_utf8(name).ok().and_then(Self::known)
@@ -112,7 +112,7 @@ impl Name {
         self.bytes.get(..length).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("")
     }
 
-    /// The name with at least one zero behind it.
+    /// The name, followed by at least one zero.
     pub(crate) const fn as_c_bytes(&self) -> &[u8; Self::CAPACITY] {
         &self.bytes
     }

@@ -1,4 +1,4 @@
-//! Waiting, and calling the handlers that are ready. What a [`Poller`](super::Poller) and its clones share.
+//! Waits, and calls the handlers that are ready. [`Poller`](super::Poller) and its clones share this state.
 
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
@@ -16,15 +16,15 @@ const BATCH: usize = 64;
 
 pub(super) struct Shared {
     pub(super) registry: Registry,
-    /// Reports changes of interfaces, for as long as there are memberships to keep. It is no handler: `run` does not go on for its
-    /// sake, and `poll` neither returns for it nor counts it.
+    /// Reports changes of interfaces while there are memberships to keep. It is not a handler: `run` does not wait for it, and
+    /// `poll` neither returns for it nor counts it.
     links: RefCell<Option<Box<Links>>>,
     pub(super) stop: Arc<Stop>,
     /// How many calls of `poll` are on the stack.
     polls: Cell<u32>,
     /// How many calls of `run` are on the stack.
     runs: Cell<u32>,
-    /// Its thread ends, and it takes no handlers any more.
+    /// The thread is ending, and no more handlers are accepted.
     is_closed: Cell<bool>,
 }
 
@@ -46,7 +46,7 @@ impl Shared {
         if level.is_outermost() {
             self.put_back_leftovers()?;
         }
-        // A time that the clock does not reach is none.
+        // A time that the clock cannot represent means no timeout.
         let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut events = Events::<BATCH>::new();
         loop {
@@ -75,8 +75,8 @@ impl Shared {
         }
     }
 
-    /// An earlier poll may have ended before it had called all that were ready. What was true then need not be so now: the kernel
-    /// is asked again.
+    /// An earlier poll may have ended before it called all ready handlers. They may not be ready any more, so the kernel is asked
+    /// again.
     fn put_back_leftovers(&self) -> Result<()> {
         loop {
             let next = self.registry.table.borrow_mut().next_ready();
@@ -87,7 +87,7 @@ impl Shared {
         }
     }
 
-    /// Arms those whose pause is over, and tells when the next one is.
+    /// Arms handlers whose pause is over, and returns when the next pause ends.
     fn end_pauses(&self) -> Result<Option<Instant>> {
         let now = Instant::now();
         loop {
@@ -103,7 +103,7 @@ impl Shared {
         }
     }
 
-    /// Calls those that are ready by now, each once, and says how many.
+    /// Calls the ready handlers, each once, and returns how many.
     fn call_ready(&self) -> Result<usize> {
         let mut called = 0_usize;
         let queued = self.registry.table.borrow().queued();
@@ -120,7 +120,7 @@ impl Shared {
         Ok(called)
     }
 
-    /// Watches the interfaces from now on. Called before a listener joins, so that it misses nothing.
+    /// Watches the interfaces from now on. This is called before a listener joins, so that no change is missed.
     pub(super) fn watch_links(&self) -> Result<()> {
         let mut links = self.links.borrow_mut();
         if links.is_none() {
@@ -131,8 +131,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Reports what has changed to all that have memberships to keep. One that fails is removed, like a handler that fails, and the
-    /// first error is returned when it was reported to all.
+    /// Reports changes to all handlers with memberships to keep. A handler that fails is removed. The first error is returned
+    /// after the change was reported to all.
     fn keep_memberships(&self) -> Result<()> {
         let kept_after = |token| self.registry.table.borrow().kept_after(token);
         let mut result = Ok(());
@@ -149,7 +149,7 @@ impl Shared {
             }
         }
         if let Some(links) = self.links.take() {
-            // It may be gone from the set already: nothing depends on it.
+            // An error does not matter: it may have left the set already.
             let _ = self.registry.core.unregister(&*links);
         }
         result
@@ -164,7 +164,8 @@ impl Shared {
                 self.stop.sleep(interval);
             }
         }
-        // It ends all loops that are on the stack, and then it is done with. After an error it waits for the next one.
+        // A stop request ends all loops on the stack; the outermost clears it. After an error the request is kept for the next
+        // loop.
         if level.is_outermost() {
             self.stop.clear();
         }
@@ -175,7 +176,7 @@ impl Shared {
         self.runs.get() > 0 && !self.stop.is_requested()
     }
 
-    /// Drops all handlers, whose `drop` may call here again.
+    /// Drops all handlers. Their `drop` may call this poller.
     pub(super) fn close(&self) {
         self.is_closed.set(true);
         loop {
@@ -186,12 +187,12 @@ impl Shared {
     }
 }
 
-/// What the functions of a thread say that ends.
+/// The error of the default poller while its thread ends.
 pub(super) const fn gone() -> Error {
     Error::custom(ErrorKind::InvalidInput, "use the default poller: it is gone, since its thread ends")
 }
 
-/// Counts a call while it is on the stack, also through a panic.
+/// Counts a call while it is on the stack. A panic ends the count, too.
 struct Level<'c> {
     count: &'c Cell<u32>,
 }

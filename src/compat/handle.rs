@@ -14,7 +14,7 @@ use crate::{Result, Token};
 /// It keeps neither the handler nor the poller alive, and never names a later handler.
 pub struct Handle<T> {
     poller: Weak<Shared>,
-    /// It keeps the slot's memory, and not the handler in it.
+    /// It keeps the slot's memory alive, but not the handler in it.
     slot: Weak<Slot<T>>,
     token: Token,
 }
@@ -24,12 +24,12 @@ impl<T: Handler> Handle<T> {
         Self { poller: Rc::downgrade(poller), slot: Rc::downgrade(slot), token: slot.state().token }
     }
 
-    /// Poller and slot, as long as both are there.
+    /// Poller and slot, if both still exist.
     fn upgrade(&self) -> Option<(Rc<Shared>, Rc<Slot<T>>)> {
         Some((self.poller.upgrade()?, self.slot.upgrade()?))
     }
 
-    /// The slot, as long as it is there.
+    /// The slot, if it still exists.
     pub(super) fn slot(&self) -> Option<Rc<Slot<T>>> {
         self.slot.upgrade()
     }
@@ -38,14 +38,15 @@ impl<T: Handler> Handle<T> {
         core::ptr::eq(self.poller.as_ptr(), Rc::as_ptr(poller))
     }
 
-    /// Whether its poller still has it: it was not unregistered, and did not end by itself, by an error or by a panic.
+    /// Whether its poller still has it. This is false after it was unregistered, and after it broke, returned an error, or
+    /// panicked.
     #[must_use]
     pub fn is_registered(&self) -> bool {
         self.upgrade().is_some_and(|(_, slot)| slot.state().is_registered.get())
     }
 
-    /// Lends the handler to `look`, to be read or changed, and then asks it again what it waits for. `None` if it is not registered
-    /// any more, and if it is running right now.
+    /// Lends the handler to `look`, to be read or changed, and then asks it again what it waits for. `None` if it is no longer
+    /// registered, or if it is running right now.
     ///
     /// It gets no events while it is lent, and `look` may call everything in this module.
     ///
@@ -55,12 +56,12 @@ impl<T: Handler> Handle<T> {
         self.upgrade().map_or(Ok(None), |(poller, slot)| poller.registry.with(&slot, look))
     }
 
-    /// The same for a handler whose descriptor and interest stay what they are.
+    /// As [`with`](Self::with), for a `look` that changes neither descriptor nor interest.
     pub(super) fn lend<R>(&self, rearm: Rearm, look: impl FnOnce(&mut T) -> R) -> Result<Option<R>> {
         self.upgrade().map_or(Ok(None), |(poller, slot)| poller.registry.lend(&slot, rearm, look))
     }
 
-    /// Removes it from its poller and drops it, where it is there.
+    /// Removes it from its poller and drops it, if it is still there.
     pub(super) fn remove(&self) {
         if let Some((poller, slot)) = self.upgrade() {
             poller.registry.remove(&*slot);
@@ -68,7 +69,7 @@ impl<T: Handler> Handle<T> {
     }
 }
 
-// By hand: a derived one would ask the handler to be `Clone`.
+// Written by hand, since a derived one would require the handler to be `Clone`.
 impl<T> Clone for Handle<T> {
     fn clone(&self) -> Self {
         Self { poller: self.poller.clone(), slot: self.slot.clone(), token: self.token }

@@ -1,4 +1,4 @@
-//! What a poller calls: handlers, and the flags that say what they wait for.
+//! Handlers, which a poller calls, and the flags that say what they wait for.
 
 use core::fmt;
 use core::ops::{BitOr, BitOrAssign, ControlFlow};
@@ -39,8 +39,8 @@ use crate::{AsFd, Error, ErrorKind, Interest, Result};
 /// # Ok::<(), multicast::Error>(())
 /// ```
 ///
-/// After [`ControlFlow::Break`] or an error its poller removes and drops the handler. A handler may call everything in this module,
-/// and unregister itself; it gets no events while it runs.
+/// After [`ControlFlow::Break`] or an error its poller removes and drops the handler. A handler may call everything in this
+/// module, and unregister itself; it gets no events while it runs.
 ///
 /// The poller asks for its descriptor and its interest when it is registered and after each call, so both may change. The
 /// descriptor should be non-blocking: there may be nothing to read after an event, as when two processes share a socket.
@@ -68,8 +68,8 @@ pub trait Handler: AsFd + 'static {
     /// It is called again as long as there is something to read, so it must read.
     ///
     /// # Errors
-    /// The handler's own: it is removed, and [`poll`](super::Poller::poll) or [`run`](super::Poller::run) returns the error.
-    /// Without this method, a handler that waits to read ends with [`ErrorKind::InvalidInput`].
+    /// The handler's own error: it is removed, and [`poll`](super::Poller::poll) or [`run`](super::Poller::run) returns the
+    /// error. Without this method, a handler that waits to read ends with [`ErrorKind::InvalidInput`].
     fn handle_read(&mut self) -> Result<ControlFlow<()>> {
         Err(Error::custom(
             ErrorKind::InvalidInput,
@@ -89,8 +89,8 @@ pub trait Handler: AsFd + 'static {
         ))
     }
 
-    /// Until when it wants no events: for a sender that waits for a time, and not for its descriptor. The poller asks when it is
-    /// registered and after each call. A time in the past is no pause, and neither is `None`.
+    /// Until when it waits for no events: for a sender that waits for a time, and not for its descriptor. The poller asks when it
+    /// is registered and after each call. `None` and a time in the past mean no pause.
     fn paused_until(&self) -> Option<Instant> {
         None
     }
@@ -129,10 +129,9 @@ impl Flags {
         self.0 == 0
     }
 
-    /// How a core poller waits for it; `None` where there is nothing to wait for.
+    /// The interest for the core's poller; `None` if there is nothing to wait for.
     ///
-    /// Without [`EDGE`](Self::EDGE), one event is asked for at a time, so that a running handler gets none: see
-    /// [`registry`](super::registry).
+    /// Without [`EDGE`](Self::EDGE) it is one-shot, so that a running handler gets no events: see [`registry`](super::registry).
     pub(super) fn as_interest(self) -> Option<Interest> {
         let what = match (self.contains(Self::READ), self.contains(Self::WRITE)) {
             (true, true) => Interest::READABLE | Interest::WRITABLE,
@@ -143,7 +142,7 @@ impl Flags {
         Some(if self.stays_armed() { what.edge() } else { what.oneshot() })
     }
 
-    /// Whether the kernel goes on to report events after the first.
+    /// Whether the kernel continues to report events after the first.
     pub(super) const fn stays_armed(self) -> bool {
         self.contains(Self::EDGE) && !self.contains(Self::ONESHOT)
     }

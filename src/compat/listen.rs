@@ -15,10 +15,10 @@ use super::turn;
 use crate::filter::{Always, Filter};
 use crate::{AsFd, BorrowedFd, Error, ErrorKind, Head, Metadata, Packet, Received, Receiver, Result};
 
-/// What [`listen`](fn@super::listen) returns: the packets of a group, one for each poll.
+/// The packets of a group, one for each poll: [`listen`](fn@super::listen) returns this.
 ///
-/// Each [`poll`](super::Poller::poll) grants one packet, which [`next`](Self::next) returns: poll again after each packet. Nothing
-/// is lost in between, as long as the kernel's buffer has room.
+/// Each [`poll`](super::Poller::poll) grants one packet, which [`next`](Self::next) returns: poll again after each packet.
+/// Nothing is lost in between, as long as the kernel's buffer has room.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -31,8 +31,8 @@ use crate::{AsFd, BorrowedFd, Error, ErrorKind, Head, Metadata, Packet, Received
 /// # Ok::<(), multicast::Error>(())
 /// ```
 ///
-/// The poller owns the socket, and keeps it a member of the group when interfaces change. Dropping this value leaves the group and
-/// closes the socket.
+/// The poller owns the socket, and keeps it a member of the group when interfaces change. Dropping this value leaves the group
+/// and closes the socket.
 pub struct Packets<F: Filter + 'static = Always> {
     subscription: Subscription<F>,
     left: Option<u64>,
@@ -59,7 +59,8 @@ impl<F: Filter + 'static> Packets<F> {
     /// [`limit`](ListenOptions::limit) packets.
     ///
     /// # Errors
-    /// What the kernel reports of the socket; [`ErrorKind::NotRegistered`] if the poller is gone, or has removed it after an error.
+    /// What the kernel reports of the socket; [`ErrorKind::NotRegistered`] if the poller is gone, or has removed it after an
+    /// error.
     // An inherent method and no `Iterator`: the packet is lent, and an iterator's items must outlive its `next`.
     #[expect(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Packet<'_>>> {
@@ -80,8 +81,8 @@ impl<F: Filter + 'static> Packets<F> {
         self.subscription.peek(|signal| signal.owned.is_waiting()).unwrap_or(false)
     }
 
-    /// Lends the core's receiver to `look`, to read its counters and its address, or to join its group on further interfaces.
-    /// `None` after the [`limit`](ListenOptions::limit), and if the poller is gone.
+    /// Lends the core's receiver to `look`, to read its counters and its address, or to join its group on more interfaces. `None`
+    /// after the [`limit`](ListenOptions::limit), and if the poller is gone.
     ///
     /// # Errors
     /// As [`Handle::with`].
@@ -107,7 +108,7 @@ pub(super) fn listen_with<F: Filter + 'static>(
     let mut left = options.packet_limit();
     let mut subscription = Subscription::open(options, &poller)?;
     loop {
-        // Up to a whole turn at once; then the other handlers get theirs.
+        // After a whole turn, the other handlers get theirs.
         for _ in 0..turn::LENGTH {
             if left == Some(0) {
                 return Ok(());
@@ -126,7 +127,7 @@ pub(super) fn listen_with<F: Filter + 'static>(
     }
 }
 
-/// The user's side of a [`ReadySignal`]: its handle, and the buffer of the packet that is lent. Dropping it drops the signal.
+/// The handle of a [`ReadySignal`], and the buffer of the packet that is lent. Dropping it drops the signal.
 ///
 /// The buffer is here, so that a packet can be lent, and a closure can borrow from its caller: a poller's handlers must be
 /// `'static`.
@@ -188,7 +189,7 @@ fn gone() -> Error {
     Error::custom(ErrorKind::NotRegistered, "take a packet: its poller is gone")
 }
 
-/// Records once that its receiver has become readable, and then not until it is armed again: so a packet that waits to be taken
+/// Records once that its receiver has become readable, and then waits until it is armed again. So a packet that was not taken yet
 /// costs no processor time.
 struct ReadySignal<F> {
     owned: OwnedReceiver<F>,

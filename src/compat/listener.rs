@@ -13,7 +13,7 @@ use super::turn::{self, Turns};
 use crate::filter::{Always, Filter};
 use crate::{AsFd, BorrowedFd, Received, Receiver, Result};
 
-/// What a [`MulticastListener`] does with each packet. Closures implement it, too; they must name the type of their first argument,
+/// Handles each packet of a [`MulticastListener`]. Closures implement it, too; they must name the type of their first argument,
 /// as in `|packet: &[u8], source| ..`.
 pub trait PacketHandler {
     /// A packet has come from `source`: its payload, cut at the listener's `mtu`. [`ControlFlow::Break`] stops listening.
@@ -26,8 +26,8 @@ impl<C: FnMut(&[u8], SocketAddr) -> ControlFlow<()>> PacketHandler for C {
     }
 }
 
-/// Joins a group and calls [`handle_packet`](PacketHandler::handle_packet) with each packet that is sent to it and that its filter
-/// accepts.
+/// Joins a group and calls [`handle_packet`](PacketHandler::handle_packet) with each packet that is sent to it and that its
+/// filter accepts.
 ///
 /// ```no_run
 /// use std::{net::SocketAddr, ops::ControlFlow, time::Duration};
@@ -49,9 +49,9 @@ impl<C: FnMut(&[u8], SocketAddr) -> ControlFlow<()>> PacketHandler for C {
 /// ```
 ///
 /// Its poller keeps it a member of the group when its interface appears later, is deleted and created again, or when the route to
-/// the group changes. See [`is_waiting`](Self::is_waiting). This ends when it is unregistered: registered again, it still receives,
-/// but its memberships are not kept, and [`stop`](super::Poller::stop) of another poller than that of its options does not end its
-/// turn.
+/// the group changes. See [`is_waiting`](Self::is_waiting). This ends when it is unregistered: registered again, it still
+/// receives, but its memberships are not kept, and [`stop`](super::Poller::stop) of another poller than that of its options does
+/// not end its turn.
 ///
 /// After 64 packets the other handlers get their turn. It allocates only its buffer, once.
 pub struct MulticastListener<H, F = Always> {
@@ -66,13 +66,14 @@ pub struct MulticastListener<H, F = Always> {
 impl<H: PacketHandler + 'static, F: Filter + 'static> MulticastListener<H, F> {
     /// Joins the group of the options, and registers with their poller, which owns the listener from now on.
     ///
-    /// Packets are received from now on, and handed out by the poller's [`poll`](super::Poller::poll) and
-    /// [`run`](super::Poller::run).
+    /// The kernel queues packets from now on. The poller's [`poll`](super::Poller::poll) and [`run`](super::Poller::run) pass
+    /// them to the handler.
     ///
     /// # Errors
     /// As [`Memberships::join`](crate::Memberships::join) and [`Links::watch`](crate::Links::watch) of the core, and
     /// [`Poller::register`](super::Poller::register); [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse);
-    /// [`ErrorKind::OutOfRange`](crate::ErrorKind::OutOfRange) for a bad `mtu`. Not where an interface is missing that may come.
+    /// [`ErrorKind::OutOfRange`](crate::ErrorKind::OutOfRange) for a bad `mtu`. A missing interface is not an error, since it may
+    /// appear later.
     pub fn new(handler: H, mut options: ListenOptions<F>) -> Result<Handle<Self>> {
         let poller = options.take_poller()?;
         let left = options.packet_limit();
@@ -94,17 +95,17 @@ impl<H, F> MulticastListener<H, F> {
         &self.owned.receiver
     }
 
-    /// The core's receiver, to join its group on further interfaces, or to change its filter.
+    /// The core's receiver, to join its group on more interfaces, or to change its filter.
     pub const fn receiver_mut(&mut self) -> &mut Receiver<F> {
         &mut self.owned.receiver
     }
 
-    /// What handles the packets.
+    /// The packet handler.
     pub const fn handler(&self) -> &H {
         &self.handler
     }
 
-    /// What handles the packets, to be changed.
+    /// The packet handler, mutable.
     pub const fn handler_mut(&mut self) -> &mut H {
         &mut self.handler
     }

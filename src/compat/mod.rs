@@ -11,9 +11,9 @@
 //! # Ok::<(), multicast::Error>(())
 //! ```
 //!
-//! It follows an API for Python, under the same names where Rust allows it:
+//! It follows an API for Python, with the same names where Rust allows them:
 //!
-//! | there | here |
+//! | Python API | this module |
 //! |---|---|
 //! | `_defaultPoller` | [`default_poller`], one for each thread |
 //! | `sendto(packets, ip, port, ttl)` | [`sendto`], [`sendto_with`] |
@@ -33,18 +33,18 @@
 //! - A poller owns its handlers. [`register`] returns a [`Handle`], which is cheap to clone; dropping it does not unregister the
 //!   handler.
 //! - A handler may call everything in this module: send, register, unregister itself or others, poll, run, stop.
-//! - If a handler returns an error, only this handler is removed, and [`poll`] or [`run`] returns the error at once. The next call
-//!   serves the handlers that are still waiting. The same holds after a caught panic.
-//! - Listeners stay members of their groups when interfaces change, and may be created before their interface exists: their poller
-//!   watches the interfaces. That takes one netlink socket and 8 KiB for each poller with listeners, unless all of them name their
-//!   interface by index.
+//! - If a handler returns an error, only this handler is removed, and [`poll`] or [`run`] returns the error at once. The next
+//!   call serves the handlers that are still waiting. The same holds after a caught panic.
+//! - Listeners stay members of their groups when interfaces change, and may be created before their interface exists: their
+//!   poller watches the interfaces. That takes one netlink socket and 8 KiB for each poller with listeners, unless all of them
+//!   name their interface by index.
 //! - Everything stays in its thread, except [`Stopper`].
 //! - No memory is allocated for a packet.
-//! - What the [core's options](crate::ListenOptions) can do, `.core(..)` of the options here can do, too.
+//! - What the [core's options](crate::ListenOptions) can do, the options of this module can do with `.core(..)`.
 //!
-//! The core's [`Poller`](crate::Poller), [`Listener`](crate::Listener) and [`Multicaster`](crate::Multicaster) do the same without
-//! a heap and without callbacks. `Poller`, `Multicaster`, `ListenOptions` and `SendOptions` are names of the crate and of this
-//! module. A program that uses both imports one of them by name, and writes `compat::` before the other:
+//! The core's [`Poller`](crate::Poller), [`Listener`](crate::Listener) and [`Multicaster`](crate::Multicaster) do the same
+//! without a heap and without callbacks. `Poller`, `Multicaster`, `ListenOptions` and `SendOptions` are names of the crate and of
+//! this module. A program that uses both imports one of them by name, and writes `compat::` before the other:
 //!
 //! ```no_run
 //! use multicast::{Group, Poller, compat};
@@ -87,7 +87,8 @@ pub use stop::Stopper;
 use crate::Result;
 use crate::filter::Filter;
 
-/// Sends one packet or many to the group 224.0.42.42, port 4242, with TTL 1: see [`IntoPackets`].
+/// Sends one packet or many to the group 224.0.42.42, port 4242, with TTL 1. [`IntoPackets`] says what is one packet and what is
+/// many.
 ///
 /// # Errors
 /// As [`sendto_with`].
@@ -95,10 +96,10 @@ pub fn sendto<K>(packets: impl IntoPackets<K>) -> Result<()> {
     sendto_with(packets, SendOptions::new())
 }
 
-/// The same to another group, or in another way.
+/// Sends one packet or many with options, for example to another group.
 ///
-/// It returns when the kernel has taken the last packet. While the kernel has no room it waits for its own socket alone: no handler
-/// of any poller is called.
+/// It returns when the kernel has taken the last packet. While the kernel has no room, it waits only for its own socket: no
+/// handler of any poller is called.
 ///
 /// # Errors
 /// As [`SendOptions::packets`](crate::SendOptions::packets) and [`Multicaster::step`](crate::Multicaster::step) of the core. The
@@ -107,7 +108,7 @@ pub fn sendto_with<K>(packets: impl IntoPackets<K>, options: SendOptions) -> Res
     multicaster::sendto_with(packets, options)
 }
 
-/// Listens to the group 224.0.42.42, port 4242: packets one by one, one for each poll.
+/// Listens to the group 224.0.42.42, port 4242, and receives one packet for each poll.
 ///
 /// For other groups see [`Packets::new`].
 ///

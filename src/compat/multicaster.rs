@@ -1,4 +1,4 @@
-//! Sending: at once, or by a poller.
+//! Sending: with or without a poller.
 
 use core::fmt;
 use core::ops::ControlFlow;
@@ -13,7 +13,8 @@ use super::packets::IntoPackets;
 use super::turn::{self, Turns};
 use crate::{AsFd, BorrowedFd, Events, Interest, Poller, Progress, Result, Token};
 
-/// How long to wait after a socket was reported as writable and was not, as with a pending error that cannot be read.
+/// How long to wait after a socket was reported as writable but was not, for example because of a pending error that cannot be
+/// read.
 const SPURIOUS_WAKE_DELAY: Duration = Duration::from_millis(1);
 
 /// Sends the packets of an iterable to a group, as fast as its socket takes them, while its poller polls.
@@ -51,7 +52,7 @@ where
 }
 
 impl<I: Iterator> Multicaster<I> {
-    /// The core's multicaster: its group, its address, and the packet that is next.
+    /// The core's multicaster, to read its group, its address, and the next packet.
     pub const fn core(&self) -> &crate::Multicaster<I> {
         &self.core
     }
@@ -108,7 +109,7 @@ impl<I: Iterator> fmt::Debug for Multicaster<I> {
     }
 }
 
-/// See [`sendto_with`](super::sendto_with). It waits with a poller of its own.
+/// See [`sendto_with`](super::sendto_with). It waits with its own poller.
 pub(super) fn sendto_with<K>(packets: impl IntoPackets<K>, options: SendOptions) -> Result<()> {
     let mut caster = options.packets(packets.into_packets())?;
     let mut waiting = None;

@@ -1,4 +1,4 @@
-//! What to send to or to listen to, and how: group, interface, poller; and the core's options.
+//! The options of this module: group, interface, poller, and the core's options.
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -77,8 +77,8 @@ impl SendOptions {
         self
     }
 
-    /// Changes the core's options: for everything that has no method here, as copies for this machine, the traffic class, the send
-    /// buffer, or a rate.
+    /// Changes the core's options: for everything that has no method here, such as copies for this machine, the traffic class,
+    /// the send buffer, or a rate.
     ///
     /// ```
     /// use multicast::compat::SendOptions;
@@ -90,7 +90,7 @@ impl SendOptions {
         self
     }
 
-    /// The poller that a multicaster goes to. [`sendto_with`](super::sendto_with) needs none.
+    /// The poller that a multicaster registers with. [`sendto_with`](super::sendto_with) does not use it.
     pub fn poller(mut self, poller: &Poller) -> Self {
         self.poller = Some(poller.clone());
         self
@@ -170,8 +170,8 @@ impl<F: Filter> ListenOptions<F> {
         Ok(self.group(group))
     }
 
-    /// The interface to listen on. Interface, address or route to the group may be missing: the poller joins when they appear. Only
-    /// an index must be that of an existing interface.
+    /// The interface to listen on. Interface, address or route to the group may be missing: the poller joins when they appear.
+    /// Only an index must be that of an existing interface.
     pub fn interface(self, interface: Interface) -> Self {
         Self { interface, ..self }
     }
@@ -186,18 +186,17 @@ impl<F: Filter> ListenOptions<F> {
         Self { limit: Some(packets), ..self }
     }
 
-    /// Hands out only packets that this filter accepts. It replaces an earlier filter.
+    /// Receives only packets that this filter accepts. It replaces the previous filter.
     pub fn filter<G: Filter>(self, filter: G) -> ListenOptions<G> {
         self.core(|core| core.filter(filter))
     }
 
-    /// Hands out only packets for which the closure returns true. It gets payload and sender.
+    /// Receives only packets for which the closure returns true. Its arguments are payload and sender.
     pub fn filter_fn<C: FnMut(&[u8], SocketAddr) -> bool>(self, closure: C) -> ListenOptions<By<C>> {
         self.filter(by(closure))
     }
 
-    /// Hands out only packets that match a regular expression, from their first byte on: see
-    /// [`Regex`](crate::filter::Regex).
+    /// Receives only packets that match a regular expression from their first byte on: see [`Regex`](crate::filter::Regex).
     ///
     /// # Errors
     /// [`ErrorKind::Pattern`], with a sentence that says what is wrong.
@@ -206,8 +205,8 @@ impl<F: Filter> ListenOptions<F> {
         Ok(self.filter(crate::filter::Regex::new(pattern)?))
     }
 
-    /// Changes the core's options: for everything that has no method here, as metadata, the receive buffer, the filter in the
-    /// kernel, or how the port is shared.
+    /// Changes the core's options: for everything that has no method here, such as metadata, the receive buffer, the filter in
+    /// the kernel, or how the port is shared.
     ///
     /// ```no_run
     /// use multicast::compat::{ListenOptions, Packets};
@@ -223,7 +222,7 @@ impl<F: Filter> ListenOptions<F> {
         ListenOptions { core: change(core), group, interface, mtu, limit, poller }
     }
 
-    /// The poller that the listener goes to.
+    /// The poller that the listener registers with.
     pub fn poller(self, poller: &Poller) -> Self {
         Self { poller: Some(poller.clone()), ..self }
     }
@@ -236,7 +235,7 @@ impl<F: Filter> ListenOptions<F> {
         self.limit
     }
 
-    /// What is to be listened to.
+    /// The membership to join.
     pub(super) fn membership(&self) -> Membership {
         Membership::any(self.group).on(self.interface)
     }

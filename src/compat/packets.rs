@@ -1,8 +1,8 @@
-//! What can be sent: one packet, or many.
+//! The types that can be sent, as one packet or as many.
 
 use core::iter::{Once, once};
 
-/// What [`sendto`](super::sendto) sends: anything that is bytes is one packet, and an iterable of such is many.
+/// The argument of [`sendto`](super::sendto): a value that is bytes is one packet, and an iterable of such values is many.
 ///
 /// | given | sent |
 /// |---|---|
@@ -10,7 +10,7 @@ use core::iter::{Once, once};
 /// | `b"test"`, `&[u8]`, `Vec<u8>`, `[u8; 4]` | one packet |
 /// | `["a", "b"]`, `vec!["a", "b"]`, `lines.iter()`, `text.lines()` | one packet an item |
 ///
-/// `Kind` is [`One`] or [`Many`], and is inferred: it only tells the two apart for the compiler.
+/// `Kind` is [`One`] or [`Many`]. The compiler infers it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a packet nor an iterable of packets",
     note = "a packet is anything that is `AsRef<[u8]>`: `&str`, `String`, `&[u8]`, `Vec<u8>`"
@@ -23,11 +23,11 @@ pub trait IntoPackets<Kind> {
     fn into_packets(self) -> Self::Packets;
 }
 
-/// It is one packet.
+/// The [`IntoPackets`] kind of a single packet.
 #[derive(Debug)]
 pub enum One {}
 
-/// It is an iterable of packets.
+/// The [`IntoPackets`] kind of an iterable of packets.
 #[derive(Debug)]
 pub enum Many {}
 

@@ -17,8 +17,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// Owns [handlers](Handler), waits for their descriptors, and calls them (`epoll(7)`).
 ///
-/// Clones are the same poller. It stays in its thread. When the last clone is dropped, so are its handlers. A handler that holds a
-/// clone of its own poller keeps both alive until it is unregistered.
+/// Clones are the same poller. It stays in its thread. When the last clone is dropped, so are its handlers. A handler that holds
+/// a clone of its own poller keeps both alive until it is unregistered.
 ///
 /// ```no_run
 /// use multicast::compat::{ListenOptions, MulticastListener, Poller};
@@ -42,22 +42,22 @@ impl Poller {
     /// A poller without handlers.
     ///
     /// # Errors
-    /// [`ErrorKind::LimitReached`] where the process has too many descriptors open.
+    /// [`ErrorKind::LimitReached`] if the process has too many open descriptors.
     pub fn new() -> Result<Self> {
         Ok(Self { shared: Rc::new(Shared::new()?) })
     }
 
-    /// Takes a handler, and calls it from now on when something happens that it waits for. `flags` are added to its own
-    /// [`interest`](Handler::interest).
+    /// Registers a handler: the poller owns it, and calls it when something happens that it waits for. `flags` are added to its
+    /// own [`interest`](Handler::interest).
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyRegistered`] if another handler of this poller has the same descriptor;
-    /// [`ErrorKind::NotPollable`] for regular files and folders; [`ErrorKind::LimitReached`]. The handler is dropped.
+    /// [`ErrorKind::AlreadyRegistered`] if another handler of this poller has the same descriptor; [`ErrorKind::NotPollable`] for
+    /// regular files and directories; [`ErrorKind::LimitReached`]. The handler is dropped.
     pub fn register<T: Handler>(&self, handler: T, flags: Flags) -> Result<Handle<T>> {
         self.register_member(handler, flags, None)
     }
 
-    /// The same for a handler that is a member of groups: `keep` does for its memberships what changes of the interfaces call for.
+    /// Registers a handler that is a member of groups: `keep` applies changes of interfaces to its memberships.
     pub(super) fn register_member<T: Handler>(&self, handler: T, flags: Flags, keep: Option<Keep<T>>) -> Result<Handle<T>> {
         self.shared.check_open()?;
         self.shared.registry.register(handler, flags, keep).map(|slot| Handle::new(&self.shared, &slot))
@@ -73,7 +73,7 @@ impl Poller {
         self.shared.registry.turns.clone()
     }
 
-    /// Gives a handler back. Events that it did not get yet are dropped.
+    /// Removes a handler, and returns it. Events that were not reported to it yet are dropped.
     ///
     /// Returns `None` if it is running right now, as when it unregisters itself: then it is dropped when its call returns. Also
     /// `None` if it is not registered any more: unregistering a finished handler is not an error.
@@ -85,12 +85,12 @@ impl Poller {
         Ok(handle.slot().and_then(|slot| self.shared.registry.unregister(&slot)))
     }
 
-    /// Arms a handler again that was registered with [`Flags::ONESHOT`]: now, or at the end of its call if it is running. It has no
-    /// effect on other handlers, and on one that is not registered any more.
+    /// Arms a handler again that was registered with [`Flags::ONESHOT`]: now, or at the end of its call if it is running. It has
+    /// no effect on other handlers, and on one that is not registered any more.
     ///
     /// # Errors
-    /// [`ErrorKind::NotRegistered`] for a handle of another poller, and what [`register`](Self::register) says of its descriptor:
-    /// then it was removed and dropped.
+    /// [`ErrorKind::NotRegistered`] for a handle of another poller, and the errors of [`register`](Self::register): then it was
+    /// removed and dropped.
     pub fn rearm<T: Handler>(&self, handle: &Handle<T>) -> Result<()> {
         self.check_own(handle)?;
         handle.slot().map_or(Ok(()), |slot| self.shared.registry.rearm(&slot))
@@ -118,11 +118,11 @@ impl Poller {
     }
 
     /// Polls, each time for `timeout` at most, and sleeps for `interval` between polls, until [`polling`](Self::polling) is false
-    /// or no handler is left that could be called. (`loop`, its name in the API that this follows, is a keyword in Rust.)
+    /// or no handler is left that could be called. (In Python it is called `loop`, which is a keyword in Rust.)
     ///
     /// Most programs want `run(None, Duration::ZERO)`. With zero and zero it polls without a pause.
     ///
-    /// [`stop`](Self::stop) or a [`Stopper`] ends it, also one that was called before it. If loops are nested, all of them end.
+    /// [`stop`](Self::stop) or a [`Stopper`] ends it, also if it was called before. If loops are nested, all of them end.
     ///
     /// # Errors
     /// As [`poll`](Self::poll), at once. It may be called again.
@@ -143,10 +143,10 @@ impl Poller {
         self.shared.is_polling()
     }
 
-    /// Something that stops it from any thread.
+    /// A value that stops this poller from any thread.
     ///
     /// # Errors
-    /// [`ErrorKind::LimitReached`] where the process has too many descriptors open.
+    /// [`ErrorKind::LimitReached`] if the process has too many open descriptors.
     pub fn stopper(&self) -> Result<Stopper> {
         Ok(Stopper::new(Arc::clone(&self.shared.stop), self.shared.registry.core.waker()?))
     }

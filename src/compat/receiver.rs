@@ -1,4 +1,4 @@
-//! A receiver with what keeps it a member of its group, whatever happens to interfaces.
+//! A receiver, and the book that keeps it a member of its group when interfaces change.
 
 use std::boxed::Box;
 use std::vec;
@@ -9,19 +9,19 @@ use super::slot::Keep;
 use crate::filter::Filter;
 use crate::{Change, Interface, Memberships, Receiver, Result};
 
-/// The core's receiver, and the book that its poller sees to.
+/// The core's receiver, and the book that its poller applies changes to.
 pub(super) struct OwnedReceiver<F> {
     pub(super) receiver: Receiver<F>,
-    /// Its membership, where that has to be kept.
+    /// Its membership, if it must be kept.
     book: Memberships<1>,
     is_kept: bool,
 }
 
 impl<F: Filter> OwnedReceiver<F> {
-    /// Joins the group of the options, now or as soon as there is a way; with a buffer for its packets.
+    /// Joins the group of the options, now or as soon as that is possible. Returns a buffer for its packets as well.
     pub(super) fn open(options: ListenOptions<F>, poller: &Poller) -> Result<(Self, Box<[u8]>)> {
         let membership = options.membership();
-        // An index never comes to mean another interface.
+        // A membership by index always means the same interface, so it need not be kept.
         let is_kept = !matches!(membership.interface(), Interface::Index(_));
         if is_kept {
             poller.watch_links()?;
@@ -35,7 +35,7 @@ impl<F: Filter> OwnedReceiver<F> {
         Ok((Self { receiver, book, is_kept }, vec![0; mtu].into_boxed_slice()))
     }
 
-    /// How the poller is to keep the membership of a handler that has this receiver.
+    /// How the poller keeps the membership of a handler with this receiver.
     pub(super) fn kept_by<T>(&self, keep: Keep<T>) -> Option<Keep<T>> {
         self.is_kept.then_some(keep)
     }

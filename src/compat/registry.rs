@@ -1,11 +1,11 @@
-//! The handlers of a poller: how they come and go, are lent, and are armed.
+//! The handlers of a poller: registers, removes, lends, calls and arms them.
 //!
-//! A handler is borrowed from its slot while it is called, and nothing else is borrowed meanwhile: it may call everything that its
+//! A handler is borrowed from its slot while it is called. Nothing else is borrowed then, so it may call everything that its
 //! caller may.
 //!
-//! Each handler is registered one-shot, and armed again when its call is over. So the kernel reports no running handler to a nested
-//! poll, which neither calls it nor spins; and a handler in the batch of an outer poll is never in the batch of an inner one as
-//! well. This costs one system call a turn, of up to 64 packets.
+//! Each handler is registered one-shot, and armed again when its call is over. So the kernel reports no running handler to a
+//! nested poll, which neither calls it nor spins; and a handler in the batch of an outer poll is never in the batch of an inner
+//! one as well. This costs one system call a turn, of up to 64 packets.
 //!
 //! Edge-triggered handlers stay armed, since arming one would make a new edge: what happens while they run is reported to them
 //! afterwards.
@@ -49,7 +49,7 @@ impl Registry {
         let handler = slot.take();
         match &handler {
             Some(handler) => self.forget(slot.state(), handler),
-            // It is running. Who called it finds that it is not registered any more.
+            // It is running. Its caller will see that it is no longer registered.
             None => self.turns.end(),
         }
         handler
@@ -67,7 +67,7 @@ impl Registry {
     /// Takes the descriptor out of the epoll set.
     fn forget(&self, state: &State, handler: &dyn Handler) {
         if state.is_in_set.replace(false) {
-            // It may have left by itself: a handler that has closed its descriptor, or has another one now.
+            // An error does not matter: the handler may have closed its descriptor, or have another one now.
             let _ = self.core.unregister(&handler.as_fd());
         }
     }
@@ -78,7 +78,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Lends a handler whose descriptor and interest may be others afterwards; `None` where it is running or has left.
+    /// Lends a handler whose descriptor and interest may change; `None` if it is running or has left.
     pub(super) fn with<T: Handler, R>(&self, slot: &Slot<T>, look: impl FnOnce(&mut T) -> R) -> Result<Option<R>> {
         let state = slot.state();
         let is_waiting = !state.armed.get().is_none() || state.paused_until.get().is_some();
@@ -89,7 +89,7 @@ impl Registry {
         })
     }
 
-    /// Lends a handler whose descriptor and interest stay what they are; `None` where it is running or has left.
+    /// Lends a handler whose descriptor and interest do not change; `None` if it is running or has left.
     pub(super) fn lend<T: Handler, R>(
         &self,
         slot: &Slot<T>,
@@ -97,13 +97,13 @@ impl Registry {
         look: impl FnOnce(&mut T) -> R,
     ) -> Result<Option<R>> {
         let Some(call) = self.call(slot) else { return Ok(None) };
-        // A statement of its own, at the end of which the borrow is over.
+        // A separate statement, so that the borrow ends here.
         let looked = slot.lend().map(|mut handler| look(&mut handler));
         call.finish(rearm)?;
         Ok(looked)
     }
 
-    /// Begins a call of a handler; `None` where it is running or has left.
+    /// Begins a call of a handler; `None` if it is running or has left.
     pub(super) fn call<'c>(&'c self, entry: &'c dyn Entry) -> Option<Call<'c>> {
         let can_be_called = entry.state().is_registered.get() && entry.lend().is_some();
         can_be_called.then(|| {
@@ -116,7 +116,7 @@ impl Registry {
     fn arm(&self, state: &State, handler: &dyn Handler, wanted: Flags, is_paused: bool) -> Result<()> {
         let before = state.armed.replace(Flags::NONE);
         let Some(interest) = wanted.as_interest().filter(|_| !is_paused) else {
-            // In the set it would go on hearing of errors and hang-ups.
+            // In the set, it would still get errors and hang-ups.
             self.forget(state, handler);
             return Ok(());
         };
@@ -126,7 +126,7 @@ impl Registry {
             match modified {
                 Some(Err(error)) if error.kind() != ErrorKind::NotRegistered => return Err(error),
                 Some(Ok(())) => {}
-                // It is new, or has another descriptor now.
+                // The handler is new, or has another descriptor now.
                 _ => self.core.register(&descriptor, token, interest)?,
             }
             state.is_in_set.set(true);
@@ -140,11 +140,12 @@ impl Registry {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rearm {
     Always,
-    /// One-shot handlers are not, unless [`rearm`](Registry::rearm) was called meanwhile.
+    /// One-shot handlers are not armed, unless [`rearm`](Registry::rearm) was called meanwhile.
     UnlessOneshot,
 }
 
-/// A handler that is being called. Dropped before it is finished, also by a panic, it removes the handler from its poller.
+/// A handler that is being called. If this is dropped before it is finished, for example by a panic, it removes the handler from
+/// its poller.
 pub(super) struct Call<'c> {
     registry: &'c Registry,
     entry: &'c dyn Entry,
@@ -169,14 +170,14 @@ impl Call<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Asks the kernel again what has happened, and forgets what it said before.
+    /// Discards the recorded events, and asks the kernel again.
     pub(super) fn ask_again(self) -> Result<()> {
         self.entry.state().ready.set(Flags::NONE);
         self.entry.state().armed.set(Flags::NONE);
         self.finish(Rearm::Always)
     }
 
-    /// Ends the call: arms the handler, and does what was put off while it ran.
+    /// Ends the call: arms the handler, and does what was postponed while it ran.
     pub(super) fn finish(mut self, rearm: Rearm) -> Result<()> {
         let state = self.entry.state();
         let mut pause = None;
@@ -189,7 +190,7 @@ impl Call<'_> {
                 self.registry.arm(state, &*handler, wanted, pause.is_some())?;
             }
         }
-        // It may have left, also while it was asked.
+        // It may have left during the call, or while `interest` ran.
         if !state.is_registered.get() {
             return Ok(());
         }

@@ -29,7 +29,7 @@ pub(super) struct State {
     pub(super) is_queued: Cell<bool>,
     /// `rearm` was called while it ran.
     pub(super) rearm_requested: Cell<bool>,
-    /// Interfaces changed while it ran.
+    /// An interface changed while it ran.
     pub(super) pending_change: Cell<bool>,
 }
 
@@ -65,28 +65,28 @@ impl<T> Slot<T> {
         &self.state
     }
 
-    /// Lends the handler; `None` where it is running or has left.
+    /// Lends the handler; `None` if it is running or has left.
     pub(super) fn lend(&self) -> Option<RefMut<'_, T>> {
         RefMut::filter_map(self.handler.try_borrow_mut().ok()?, Option::as_mut).ok()
     }
 
-    /// Moves the handler out; `None` where it is running or has left.
+    /// Moves the handler out; `None` if it is running or has left.
     pub(super) fn take(&self) -> Option<T> {
         self.handler.try_borrow_mut().ok()?.take()
     }
 }
 
-/// A slot of any type of handler.
+/// A slot with a handler of any type.
 pub(super) trait Entry {
     fn state(&self) -> &State;
 
-    /// Lends the handler; `None` where it is running or has left.
+    /// Lends the handler; `None` if it is running or has left.
     fn lend(&self) -> Option<RefMut<'_, dyn Handler>>;
 
     /// Drops the handler, unless it is running.
     fn drop_handler(&self);
 
-    /// Keeps its memberships when interfaces change; later, where it is running.
+    /// Applies a change of interfaces to its memberships; if it is running, later.
     fn keep(&self, change: &Change) -> Result<()>;
 }
 
@@ -100,7 +100,7 @@ impl<T: Handler> Entry for Slot<T> {
     }
 
     fn drop_handler(&self) {
-        // The borrow is over when the handler is dropped.
+        // `take` ends the borrow before the handler is dropped.
         drop(self.take());
     }
 

@@ -1,4 +1,4 @@
-//! Ending a loop: from a handler, or from another thread.
+//! Ends a loop from a handler or from another thread.
 
 use core::fmt;
 use core::time::Duration;
@@ -57,7 +57,7 @@ impl Stopper {
     /// waiting [`poll`](super::Poller::poll) returns.
     ///
     /// # Errors
-    /// What the kernel reports: nothing, as far as is known.
+    /// What the kernel reports; no case is known.
     pub fn stop(&self) -> Result<()> {
         self.stop.request();
         self.waker.wake()

@@ -1,5 +1,5 @@
-//! The slots of a poller's handlers, and the queue of those that are ready. No user code runs while it is borrowed: it calls none,
-//! and drops no handler, since whoever removes a slot holds it.
+//! The slots of a poller's handlers, and the queue of those that are ready. No user code runs while the table is borrowed: it
+//! calls no handler and drops none, since the caller that removes a slot still holds it.
 
 use core::ops::Bound;
 use std::collections::{BTreeMap, VecDeque};
@@ -10,7 +10,7 @@ use super::handler::Flags;
 use super::slot::{Entry, State};
 use crate::{Event, Token};
 
-/// The token of the poller's own watch on interfaces. Handlers have those above it.
+/// The token of the poller's own `Links`. Handlers have higher tokens.
 pub(super) const LINKS: Token = Token(0);
 
 pub(super) struct Table {
@@ -36,7 +36,7 @@ impl Table {
 
     pub(super) fn insert(&mut self, entry: Rc<dyn Entry>) {
         self.entries.insert(entry.state().token, entry);
-        // Nothing is to be allocated when events come.
+        // Reserved now, so that events cause no allocation.
         self.queue.reserve(self.entries.len().saturating_sub(self.queue.len()));
     }
 
@@ -47,7 +47,7 @@ impl Table {
         self.entries.remove(&state.token);
     }
 
-    /// Sets when a handler is to be armed, if that is not now.
+    /// Sets when a handler is armed, if not now.
     pub(super) fn pause(&mut self, state: &State, until: Option<Instant>) {
         let before = state.paused_until.replace(until);
         self.paused = self.paused.saturating_add(usize::from(until.is_some()));
@@ -59,13 +59,13 @@ impl Table {
         self.entries.values().find(|entry| entry.lend().is_some()).cloned()
     }
 
-    /// The first handler behind this one that has memberships to keep.
+    /// The next handler after this one that has memberships to keep.
     pub(super) fn kept_after(&self, token: Token) -> Option<Rc<dyn Entry>> {
         let mut entries = self.entries.range((Bound::Excluded(token), Bound::Unbounded)).map(|(_, entry)| entry);
         entries.find(|entry| entry.state().is_kept).cloned()
     }
 
-    /// The handler whose pause is over next, and when that is.
+    /// The handler whose pause ends next, and when.
     pub(super) fn next_due(&self) -> Option<(Instant, Rc<dyn Entry>)> {
         if self.paused == 0 {
             return None;
@@ -98,12 +98,12 @@ impl Table {
         }
     }
 
-    /// How many stand in the queue.
+    /// The length of the queue.
     pub(super) fn queued(&self) -> usize {
         self.queue.len()
     }
 
-    /// The next of the queue that can be called. One that is running is queued again when its call is over.
+    /// The next handler in the queue that can be called. A running handler is queued again when its call is over.
     pub(super) fn next_ready(&mut self) -> Option<Rc<dyn Entry>> {
         while let Some(entry) = self.queue.pop_front() {
             entry.state().is_queued.set(false);

@@ -1,4 +1,4 @@
-//! How long a listener or a multicaster goes on before the other handlers are called.
+//! Turns: how many packets a listener or a multicaster handles before the other handlers are called.
 //!
 //! They serve up to [`LENGTH`] packets in one turn, and call the user's code for each. When that code stops the loop, or
 //! unregisters a handler that is running, which may be the one that called it, the turn ends: the other packets stay in the
@@ -23,7 +23,7 @@ impl Turns {
         self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often turns were ended: a turn has ended when it is another number than at its beginning.
+    /// How often turns were ended. A turn has ended if this number has changed since its beginning.
     pub(super) fn ended(&self) -> usize {
         self.ended.load(Ordering::Relaxed)
     }

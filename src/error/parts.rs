@@ -1,4 +1,4 @@
-//! What an error is made of: its kind, the kernel's number, what was done, and to what.
+//! The parts of an error: kind, errno, operation, and object.
 
 use core::net::IpAddr;
 
@@ -6,7 +6,7 @@ use linux_raw_sys::errno as linux;
 
 use crate::address::{Group, Interface, Name};
 
-/// The kind of an [`Error`](crate::Error), for programs that decide by it.
+/// The kind of an [`Error`](crate::Error), for programs to match on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -14,23 +14,24 @@ pub enum ErrorKind {
     Syntax,
     /// An address is not a multicast address: 224.0.0.0 to 239.255.255.255, or ff00::/8.
     NotMulticast,
-    /// Port 0, on which nothing can be sent or received.
+    /// Port 0, which a group cannot have.
     PortZero,
-    /// A number past its range, as a TTL of 256.
+    /// A number is out of its range, such as a TTL of 256.
     OutOfRange,
-    /// There is no interface of that name, index or address (any more).
+    /// There is no interface with this name, index or address (any more).
     NoSuchInterface,
     /// An interface must be named: an IPv6 link-local group exists once on every link.
     InterfaceNeeded,
-    /// The interface has no address of the group's family (yet), so that packets would leave without a source.
+    /// The interface has no address of the group's family (yet), or does not support IPv6.
     NoAddress,
     /// IPv4 and IPv6 were mixed.
     FamilyMismatch,
-    /// The listener is bound to one group and cannot hear another one.
+    /// The listener is bound to one group and cannot receive another one. To receive several groups, use
+    /// [`Bind::Port`](crate::Bind::Port).
     BoundToGroup,
-    /// The listener is bound to another port than the group's.
+    /// The listener is bound to another port than that of the group.
     PortMismatch,
-    /// A limit of the kernel was reached; the message names the setting that raises it.
+    /// A limit of the kernel, or of a fixed capacity, was reached; the message names what to raise.
     LimitReached,
     /// A limit of the kernel on the sources of one group was reached; the message names the setting that raises it.
     SourceLimitReached,
@@ -38,38 +39,39 @@ pub enum ErrorKind {
     MixedSources,
     /// The group is not joined on the interface.
     NotJoined,
-    /// Packets leave on one interface, and a listener that is bound to its interface hears that one: [`Interface::All`], and for such
-    /// a listener any other interface, makes no sense.
+    /// Only one interface is possible: [`Interface::All`] was given to send on or to bind to, or a listener that is bound to its
+    /// interface ([`Bind::Interface`](crate::Bind::Interface)) was to join on another one. To receive on several interfaces, use
+    /// [`Bind::Group`](crate::Bind::Group).
     OneInterface,
-    /// A packet is longer than UDP, or than the path, can carry.
+    /// A packet is too long for UDP, or for the path.
     TooLong,
-    /// The kernel is short of room for now: the same call may succeed later.
+    /// The kernel is short of memory or buffer space; the same call may succeed later.
     Transient,
-    /// There is no way to the group: no route, or the interface is down or gone.
+    /// The group is unreachable: there is no route, or the interface is down or gone.
     Unreachable,
     /// The kernel or a firewall does not allow it.
     Denied,
-    /// Another socket holds the address without sharing it.
+    /// Another socket holds the port without sharing it.
     AddressInUse,
     /// This kernel does not know the option or the protocol.
     Unsupported,
-    /// The file descriptor is registered already.
+    /// The file descriptor is already registered.
     AlreadyRegistered,
     /// The file descriptor is not registered.
     NotRegistered,
-    /// This kind of file cannot be waited for: regular files and folders are always ready.
+    /// This kind of file cannot be polled: regular files and directories are always ready.
     NotPollable,
-    /// The token is the one that the poller keeps for its waker.
+    /// The token is reserved for the poller's waker.
     ReservedToken,
-    /// The file descriptor is no UDP socket.
+    /// The file descriptor is not a UDP socket.
     NotUdp,
-    /// The pattern is no regular expression of the supported syntax.
+    /// The pattern is not a regular expression of the supported syntax.
     Pattern,
-    /// A number that must be 1 at least is 0.
+    /// A number that must be at least 1 is 0.
     Zero,
-    /// What was asked for makes no sense in this state; the message says why.
+    /// The call is not possible with this input or in this state; the message says why.
     InvalidInput,
-    /// Anything else that the kernel said; [`Error::raw_os_error`](crate::Error::raw_os_error) tells what.
+    /// Any other error of the kernel; [`Error::raw_os_error`](crate::Error::raw_os_error) returns its number.
     System,
 }
 
@@ -94,7 +96,7 @@ impl Errno {
 
 impl From<rustix::io::Errno> for Errno {
     fn from(errno: rustix::io::Errno) -> Self {
-        // rustix holds what the kernel returned, 1 to 4095: the cast keeps it whole.
+        // rustix holds the number that the kernel returned, 1 to 4095, so the cast does not change it.
         Self(errno.raw_os_error() as u16)
     }
 }
@@ -125,7 +127,7 @@ pub(crate) enum Operation {
     Reregister,
     Unregister,
     Wake,
-    /// What a user of the crate did: the object says it all.
+    /// An operation of the crate's user: the object is the whole sentence.
     Custom,
 }
 
@@ -133,7 +135,7 @@ pub(crate) enum Operation {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Object {
     Nothing,
-    /// The noun that the sentence needs, as "socket".
+    /// A noun, such as "socket".
     Named(&'static str),
     Text(Excerpt),
     Address(IpAddr),
@@ -153,7 +155,7 @@ pub(crate) enum Object {
     Message(std::boxed::Box<str>),
 }
 
-/// The beginning of a text that a user gave, kept without a heap.
+/// The beginning of a text from the user, stored without a heap.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Excerpt {
     bytes: [u8; Self::CAPACITY],

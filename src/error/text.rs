@@ -1,4 +1,4 @@
-//! The texts of errors: operations, objects, and reasons that say what to do.
+//! The texts of errors: operations, objects, and reasons with their remedies.
 
 use core::fmt;
 
@@ -46,7 +46,7 @@ pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result
         },
         Object::Address(address) => write!(f, " {address}"),
         Object::Group(group) => write!(f, " {group}"),
-        // The kernel allows almost any byte in a name; a terminal must not execute it.
+        // The kernel allows control characters in a name. They must not reach a terminal.
         Object::Interface(name) => write!(f, " {}", name.as_str().escape_debug()),
         Object::Membership { group, interface: Interface::Name(name) } => {
             write!(f, " {group} on {}", name.as_str().escape_debug())
@@ -60,7 +60,7 @@ pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result
     }
 }
 
-/// The whole text of an error from outside this crate: its own sentence, or else what the errno means.
+/// The whole text of an error from outside this crate: its sentence, or else the meaning of the errno.
 pub(super) fn custom(object: &Object, kind: ErrorKind, errno: Errno, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match object {
         Object::Named(sentence) => f.write_str(sentence),
@@ -89,7 +89,7 @@ pub(super) fn reason(
         ErrorKind::InterfaceNeeded => "a link-local group exists on every link: name an interface, such as eth0",
         ErrorKind::NoAddress => "the interface has no address of this family: add one, or try again later",
         ErrorKind::FamilyMismatch => "IPv4 and IPv6 cannot be mixed: use one listener or sender per family",
-        ErrorKind::BoundToGroup => "this listener is bound to one group: for several groups, use a listener by port",
+        ErrorKind::BoundToGroup => "this listener is bound to one group: to receive several groups, use Bind::Port",
         ErrorKind::PortMismatch => "this listener is bound to another port: use one listener per port",
         ErrorKind::SourceLimitReached => match object {
             Object::Membership { group, .. } if group.is_ipv6() => {
@@ -98,12 +98,12 @@ pub(super) fn reason(
             _ => "source limit of the group reached (net.ipv4.igmp_max_msf)",
         },
         ErrorKind::MixedSources => {
-            "on one interface, a listener joins a group for any source or for named ones: leave it first, or use a second one"
+            "a listener joins a group on an interface from any source or from named ones: leave it first, or use two listeners"
         }
         ErrorKind::NotJoined => "the group is not joined on this interface",
         ErrorKind::OneInterface => match operation {
             Operation::Send => "packets leave on one interface: use one multicaster per interface",
-            _ => "this listener is bound to one interface: use one per interface, or one that is bound only to the group",
+            _ => "a listener with Bind::Interface is bound to one interface: use one listener per interface, or Bind::Group",
         },
         ErrorKind::LimitReached => limit(operation, object, errno),
         ErrorKind::TooLong => match object {
@@ -155,7 +155,7 @@ const fn syntax(operation: Operation) -> &'static str {
 
 fn limit(operation: Operation, object: &Object, errno: Errno) -> &'static str {
     match (operation, object) {
-        // First, since joining also opens a descriptor, to find the interface.
+        // This case is first, since joining also opens a descriptor, to find the interface.
         _ if matches!(u32::from(errno.0), linux::EMFILE | linux::ENFILE) => "too many open file descriptors (ulimit -n)",
         (Operation::Join, Object::Membership { group, .. }) if group.is_ipv4() => {
             "group limit reached (net.ipv4.igmp_max_memberships)"
@@ -193,7 +193,7 @@ pub(super) const fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
             Operation::Bind | Operation::Join | Operation::Leave | Operation::Resolve | Operation::Send,
             linux::ENODEV | linux::ENXIO,
         ) => ErrorKind::NoSuchInterface,
-        // Groups are checked before: what remains is an interface without IPv6, such as one with an MTU of less than 1,280.
+        // The group was checked before, so the interface has no IPv6, for example because its MTU is less than 1,280.
         (Operation::Join, linux::EINVAL) | (Operation::Send, linux::EADDRNOTAVAIL) => ErrorKind::NoAddress,
         (_, linux::EMSGSIZE) => ErrorKind::TooLong,
         (_, linux::EAGAIN | linux::ENOBUFS | linux::ENOMEM) => ErrorKind::Transient,
@@ -206,7 +206,7 @@ pub(super) const fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
     }
 }
 
-/// The kind of an error of `std` without an errno.
+/// The kind of a `std` error without an errno.
 #[cfg(feature = "std")]
 pub(super) const fn kind_of_io(kind: std::io::ErrorKind) -> ErrorKind {
     use std::io::ErrorKind as Io;

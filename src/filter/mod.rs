@@ -27,8 +27,8 @@
 //! | [`by`] | nothing |
 //! | [`And`], [`Or`], [`Not`] | combines its decisions on the parts; [`Not`] of an inexact one passes every packet |
 //!
-//! A program has at most 64 instructions; [`max_instructions`](crate::ListenOptions::max_instructions) changes that. Four bytes take two
-//! instructions, so a prefix of up to 96 bytes fits. The filter itself decides what does not fit.
+//! A program has at most 64 instructions; [`max_instructions`](crate::ListenOptions::max_instructions) changes that. Four bytes
+//! take two instructions, so a prefix of up to 96 bytes fits. The filter itself decides what does not fit.
 
 pub mod kernel;
 mod logic;

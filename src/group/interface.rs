@@ -1,4 +1,4 @@
-//! Interfaces and their names from text.
+//! Parses interfaces and their names.
 
 use core::str::FromStr;
 
@@ -27,10 +27,10 @@ impl FromStr for Interface {
 }
 
 impl Name {
-    /// The interface of this name, whether there is one or not.
+    /// A name, whether or not an interface has it.
     ///
     /// # Errors
-    /// [`ErrorKind::Syntax`] where the kernel would not let an interface be called so.
+    /// [`ErrorKind::Syntax`] if the kernel does not allow the name.
     pub fn new(name: &str) -> Result<Self> {
         Self::known(name)
             .ok_or_else(|| Error::new(Operation::ParseInterface, Object::Text(Excerpt::new(name)), ErrorKind::Syntax))

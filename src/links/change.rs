@@ -1,4 +1,4 @@
-//! What changes: interfaces, their addresses, and routes.
+//! Changes of interfaces, their addresses, and routes.
 
 use core::net::IpAddr;
 use core::num::NonZeroU32;
@@ -18,7 +18,7 @@ pub enum Change {
     Gone {
         /// The index that it had.
         index: NonZeroU32,
-        /// The name that it had; `None` where it was not UTF-8.
+        /// The name that it had; `None` if it was not UTF-8.
         name: Option<Name>,
     },
     /// An interface has this address.
@@ -48,7 +48,7 @@ pub enum Change {
 pub struct Link {
     /// Its index.
     pub index: NonZeroU32,
-    /// Its name; `None` where it is not UTF-8.
+    /// Its name; `None` if it is not UTF-8.
     pub name: Option<Name>,
     /// Whether it is switched on (`IFF_UP`, `netdevice(7)`).
     pub is_up: bool,
@@ -59,7 +59,7 @@ pub struct Link {
 }
 
 impl Change {
-    /// What an answer of the kernel reports, if it is one of these.
+    /// The change that an answer of the kernel reports, if any.
     pub(super) fn of(answer: Answer) -> Option<Self> {
         match answer {
             Answer::Link { interface, name, is_gone: true, .. } => {

@@ -1,4 +1,4 @@
-//! Each change, given to all who follow.
+//! Applies each change to all followers.
 
 use super::change::Change;
 use super::memberships::{Applied, Memberships};
@@ -12,20 +12,21 @@ use crate::listener::{Inner, ListeningSocket};
 #[non_exhaustive]
 #[must_use = "it says whether joining failed, and whether there is more to follow"]
 pub struct Followed {
-    /// How many interfaces were joined and left by all who follow, and how many memberships wait for their interface, address or
-    /// route now.
+    /// How many interfaces all followers joined and left, and how many of their memberships now wait for an interface, address or
+    /// route.
     pub applied: Applied,
-    /// The first error that joining met, as of [`ListeningSocket::join`]. All other memberships were handled all the same, and the
-    /// failed one is tried again at the next change that concerns it.
+    /// The first error of joining: see [`ListeningSocket::join`]. The other memberships were still handled. The failed one is
+    /// tried again at the next change that concerns it.
     pub failed: Option<Error>,
-    /// Whether there may be more changes, which were not read yet: one call reads 64 times at most. A level-triggered poller reports
-    /// the [`Links`] again; with an edge-triggered one, call again.
+    /// Whether there may be more changes to read, since one call reads at most 64 times. A level-triggered poller reports the
+    /// [`Links`] again; with an edge-triggered one, call again.
     pub more: bool,
 }
 
-/// What follows changes: a book with its listener ([`Memberships::with`]), and several of those as a tuple, an array or a slice.
+/// A value that [`Links::follow`] applies changes to: a book with its listener ([`Memberships::with`]), or several of them in a
+/// tuple, an array or a slice.
 ///
-/// You cannot implement it. For anything else read the changes with [`Links::next`].
+/// This trait is sealed. To handle changes yourself, read them with [`Links::next`].
 pub trait Follow: sealed::Follow {}
 
 impl<T: sealed::Follow + ?Sized> Follow for T {}
@@ -34,16 +35,16 @@ mod sealed {
     use super::{Change, Followed};
 
     pub trait Follow {
-        /// Does what the change calls for, and adds to what was done.
+        /// Applies the change, and adds the result to `followed`.
         fn follow(&mut self, change: &Change, followed: &mut Followed);
 
-        /// How many memberships wait for their interface, address or route.
+        /// How many memberships wait for an interface, address or route.
         fn pending(&self) -> usize;
     }
 }
 
 impl Links {
-    /// Reads what has changed, and gives each change to all who follow. It never blocks, and reads 64 times at most.
+    /// Reads changes, and applies each to all followers. It never blocks, and reads at most 64 times.
     ///
     /// ```no_run
     /// # use multicast::{Bind, Group, Links, ListenOptions, Membership, Memberships};
@@ -64,10 +65,10 @@ impl Links {
     /// ```
     ///
     /// # Errors
-    /// What the kernel reports of the watching socket. What joining meets is in [`Followed::failed`].
+    /// What the kernel reports of this socket. Errors of joining are in [`Followed::failed`].
     pub fn follow<T: Follow + ?Sized>(&mut self, followers: &mut T) -> Result<Followed> {
         let (mut followed, mut reads) = (Followed::default(), BUDGET);
-        // It ends where all that was read is handled: the descriptor does not become readable for what is left of that.
+        // It does not end before every message that was read is handled: the descriptor does not become readable for them again.
         followed.more = loop {
             match self.advance(&mut reads)? {
                 Step::Change(change) => followers.follow(&change, &mut followed),
@@ -87,7 +88,7 @@ struct With<'f, F, const N: usize> {
 }
 
 impl<const N: usize> Memberships<N> {
-    /// This book with the listener whose memberships are in it, to be given to [`Links::follow`].
+    /// This book with the listener whose memberships it holds, for [`Links::follow`].
     pub fn with<'f, B, F: Filter>(&'f mut self, listener: &'f mut ListeningSocket<B, F>) -> impl Follow + use<'f, B, F, N> {
         With { book: self, listener: listener.inner_mut() }
     }

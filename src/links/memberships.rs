@@ -1,4 +1,4 @@
-//! The memberships that a listener should have, kept while interfaces come and go.
+//! A book of memberships, which keeps a listener joined when interfaces change.
 
 use core::num::NonZeroU32;
 
@@ -11,31 +11,32 @@ use crate::group::{Interface, Membership};
 use crate::listener::{Inner, ListeningSocket};
 use crate::route;
 
-/// On how many interfaces one membership is joined at most: as many groups as the kernel grants a socket.
+/// On how many interfaces one membership is joined at most: by default the kernel allows a socket 20 memberships.
 const INTERFACES: usize = 20;
 
-/// What a [`Memberships`] did at a call.
+/// What one call of [`Memberships`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Applied {
     /// How many interfaces were joined.
     pub joined: usize,
-    /// How many interfaces were left, most of them gone already.
+    /// How many interfaces were left, including deleted ones.
     pub left: usize,
-    /// How many memberships wait for their interface, address or route.
+    /// How many memberships wait for an interface, address or route.
     pub pending: usize,
 }
 
-/// The book of the memberships that one listener should have, `N` at most. It keeps the listener joined while interfaces come and go.
+/// A book of the memberships that one listener should have, at most `N`. It keeps the listener joined when interfaces are
+/// created, deleted or changed.
 ///
-/// If an interface is deleted, the memberships on it are lost, and the kernel reports no error; an interface that is created again under
-/// the same name is another one to the kernel. The book joins again, and joins what could not be joined before: give it every
-/// [`Change`], most simply by [`Links::follow`](crate::Links::follow).
+/// If an interface is deleted, the memberships on it are lost, and the kernel reports no error; an interface that is created
+/// again under the same name is a new one to the kernel. The book joins again, and makes joins that were not possible before. For
+/// this it must get every [`Change`]: use [`Links::follow`](crate::Links::follow).
 ///
-/// It is a value beside the listener, so a program without it does not pay for it. Put into it all memberships of a listener that was
-/// made with [`Bind::Port`](crate::Bind::Port) or [`Bind::Later`](crate::Bind::Later).
+/// The book is separate from the listener, so its code is not linked into programs that do not use it. Create the listener with
+/// [`Bind::Port`](crate::Bind::Port) or [`Bind::Later`](crate::Bind::Later), and join all its groups through the book.
 ///
-/// Blocked sources are not in it: if [`Applied::joined`] reports a new interface, [block](ListeningSocket::block) them again.
+/// The book does not keep blocked sources: if [`Applied::joined`] is not 0, [block](ListeningSocket::block) them again.
 #[derive(Clone, Debug, Default)]
 pub struct Memberships<const N: usize> {
     entries: Vec<Entry, N>,
@@ -55,11 +56,11 @@ impl<const N: usize> Memberships<N> {
         Self { entries: Vec::new() }
     }
 
-    /// Puts a membership into the book, and joins it if that is possible already. It does nothing if the membership is in the book.
+    /// Adds a membership to the book, and joins it if that is possible now. It does nothing if the membership is in the book.
     ///
     /// # Errors
-    /// [`ErrorKind::LimitReached`] if the book is full. Otherwise as [`ListeningSocket::join`]; but a missing interface, address or
-    /// route is no error, since it may appear later. After an error the membership is not in the book.
+    /// [`ErrorKind::LimitReached`] if the book is full. Otherwise as [`ListeningSocket::join`], but a missing interface, address
+    /// or route is not an error, since it may appear later. After an error the membership is not in the book.
     pub fn join<B, F: Filter>(&mut self, membership: Membership, listener: &mut ListeningSocket<B, F>) -> Result<Applied> {
         let listener = listener.inner_mut();
         let mut applied = Applied::default();
@@ -68,11 +69,11 @@ impl<const N: usize> Memberships<N> {
             if self.entries.is_full() {
                 return Err(Error::custom(
                     ErrorKind::LimitReached,
-                    "join: the book of memberships is full: give it a larger N",
+                    "join: the book of memberships is full: create it with a larger N",
                 ));
             }
             entry.reconcile(listener, &mut applied)?;
-            // There is room, as was seen above.
+            // There is room: this was checked above.
             let _ = self.entries.push(entry);
         }
         applied.pending = self.pending().count();
@@ -82,7 +83,7 @@ impl<const N: usize> Memberships<N> {
     /// Leaves a membership, and removes it from the book. It does nothing if the membership is not in the book.
     ///
     /// # Errors
-    /// As [`ListeningSocket::leave`]; the membership is removed all the same.
+    /// As [`ListeningSocket::leave`]. The membership is removed from the book even then.
     pub fn leave<B, F: Filter>(&mut self, membership: &Membership, listener: &mut ListeningSocket<B, F>) -> Result<Applied> {
         let listener = listener.inner_mut();
         let (mut applied, mut result) = (Applied::default(), Ok(()));
@@ -101,12 +102,12 @@ impl<const N: usize> Memberships<N> {
         result.map(|()| applied)
     }
 
-    /// Does what a change calls for: leaves what is gone, and joins what has appeared. [`Links::follow`](crate::Links::follow) does this
-    /// for several books.
+    /// Applies a change: leaves on interfaces that are gone, and joins on those that have appeared.
+    /// [`Links::follow`](crate::Links::follow) does this for several books.
     ///
     /// # Errors
-    /// The first that joining met, as of [`ListeningSocket::join`]; the other memberships are handled all the same, and the failed one
-    /// is tried again at the next change that concerns it.
+    /// The first error of joining: see [`ListeningSocket::join`]. The other memberships are still handled. The failed one is
+    /// tried again at the next change that concerns it.
     pub fn apply<B, F: Filter>(&mut self, change: &Change, listener: &mut ListeningSocket<B, F>) -> Result<Applied> {
         let mut applied = Applied::default();
         self.apply_to(change, listener.inner_mut(), &mut applied)?;
@@ -114,7 +115,7 @@ impl<const N: usize> Memberships<N> {
         Ok(applied)
     }
 
-    /// The same, which adds to what was done.
+    /// As [`apply`](Self::apply), but adds the result to `applied`.
     pub(super) fn apply_to<F: Filter>(
         &mut self,
         change: &Change,
@@ -134,8 +135,8 @@ impl<const N: usize> Memberships<N> {
         if applied.left > left_before { result.and(self.check_all(listener, applied)) } else { result }
     }
 
-    /// Checks all entries after something was left: two may mean the same interface by different names, and the kernel keeps one
-    /// membership for both.
+    /// Checks all entries after the listener has left a group: two entries may name the same interface in different ways, and the
+    /// kernel keeps one membership for both.
     fn check_all<F: Filter>(&mut self, listener: &mut Inner<F>, applied: &mut Applied) -> Result<()> {
         let mut result = Ok(());
         for entry in &mut self.entries {
@@ -153,14 +154,14 @@ impl<const N: usize> Memberships<N> {
         self.entries.iter().map(|entry| &entry.membership)
     }
 
-    /// The memberships that wait for their interface, address or route.
+    /// The memberships that wait for an interface, address or route.
     pub fn pending(&self) -> impl Iterator<Item = &Membership> {
         self.entries.iter().filter(|entry| entry.joined.is_empty()).map(|entry| &entry.membership)
     }
 }
 
 impl Entry {
-    /// Whether the change can mean another interface for this membership: routers see thousands of routes come and go.
+    /// Whether the change can affect this membership. The check saves system calls on routers, where thousands of routes change.
     fn is_concerned_by(&self, change: &Change) -> bool {
         match (self.membership.interface(), change) {
             (_, Change::Gone { .. } | Change::Overrun) | (Interface::All, Change::Link(_)) => true,
@@ -175,12 +176,12 @@ impl Entry {
         }
     }
 
-    /// Makes what is joined what should be joined.
+    /// Joins and leaves until the entry is joined exactly where it should be.
     fn reconcile<F: Filter>(&mut self, listener: &mut Inner<F>, applied: &mut Applied) -> Result<()> {
         let group = self.membership.group();
         match self.membership.interface() {
             Interface::All => {
-                // A link that is merely down keeps its membership, and the kernel reports it when it comes up again.
+                // A link that is down keeps its membership: the kernel reports it again when it is up.
                 self.forget_where(listener, applied, |index| !route::exists(index));
                 let mut wanted = Vec::<NonZeroU32, INTERFACES>::new();
                 let mut is_too_many = false;
@@ -194,19 +195,20 @@ impl Entry {
                 match is_too_many {
                     true => Err(Error::custom(
                         ErrorKind::LimitReached,
-                        "join on all interfaces: there are more than 20, and 20 were joined: name the interfaces instead",
+                        "join on all interfaces: there are more than 20, and only 20 were joined: name the interfaces instead",
                     )),
                     false => Ok(()),
                 }
             }
             interface => match route::index(group, interface, Operation::Join) {
                 Ok(wanted) => {
-                    // Made anew, renamed, or the routing table leads elsewhere.
+                    // The interface was created again or renamed, or the route has changed.
                     self.forget_where(listener, applied, |index| index != wanted);
                     self.join(wanted, listener, applied)
                 }
                 Err(error) if may_come(error.kind()) => {
-                    // By name it is gone; an address or a route may come back to an interface that is still there.
+                    // A missing name means that the interface is gone. If an address or a route is missing, it may come back to
+                    // an interface that still exists.
                     let is_by_name = matches!(interface, Interface::Name(_));
                     self.forget_where(listener, applied, |index| is_by_name || !route::exists(index));
                     Ok(())
@@ -223,11 +225,11 @@ impl Entry {
         match listener.join_on(&self.membership, index) {
             Ok(()) => {
                 applied.joined = applied.joined.saturating_add(1);
-                // What is wanted has room, and all else was forgotten before.
+                // There is room: the wanted interfaces fit, and all others were removed before.
                 let _ = self.joined.push(index);
                 Ok(())
             }
-            // Gone again since it was found.
+            // It has gone since it was found.
             Err(error) if may_come(error.kind()) => Ok(()),
             Err(error) => Err(error),
         }
@@ -251,7 +253,7 @@ impl Entry {
     }
 }
 
-/// Whether what is missing may yet come.
+/// Whether the missing interface, address or route may still appear.
 const fn may_come(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::NoSuchInterface | ErrorKind::Unreachable | ErrorKind::NoAddress)
 }

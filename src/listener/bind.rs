@@ -5,9 +5,10 @@ use core::net::{IpAddr, SocketAddr, SocketAddrV6};
 use crate::group::{Family, Group, Membership};
 use crate::socket::wildcard;
 
-/// Where to listen: what [`ListenOptions::bind`](crate::ListenOptions::bind) and its two siblings are given.
+/// Where to listen: the argument of [`ListenOptions::bind`](crate::ListenOptions::bind),
+/// [`bind_receiver`](crate::ListenOptions::bind_receiver) and [`bind_coalescing`](crate::ListenOptions::bind_coalescing).
 ///
-/// A [`Membership`] turns into [`Bind::Group`], so that it can be given as it is.
+/// A [`Membership`] converts into [`Bind::Group`], so you can pass it directly.
 ///
 /// ```no_run
 /// # use multicast::{Bind, Family, Group, ListenOptions, Membership};
@@ -21,25 +22,25 @@ use crate::socket::wildcard;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bind {
-    /// Binds to the one group of the membership, and joins it. It can join the group on further interfaces later.
+    /// Binds to the group of the membership, and joins it. The listener can join the same group on more interfaces later.
     Group(Membership),
-    /// Binds to the one group, and joins nothing yet. Use it with [`Memberships`](crate::Memberships) where the network may not be up
-    /// yet: that joins as soon as the interface is there.
+    /// Binds to the group, and joins nothing yet. Use it with [`Memberships`](crate::Memberships) if the network may not be up
+    /// yet: the book joins as soon as the interface exists.
     Later(Group),
-    /// Binds to the one group of the membership *and* to its interface (`SO_BINDTOIFINDEX`, `socket(7)`, Linux 5.0), and joins it.
+    /// Binds to the group of the membership *and* to its interface (`SO_BINDTOIFINDEX`, `socket(7)`, Linux 5.0), and joins it.
     ///
-    /// It receives the same packets as [`Bind::Group`]. The kernel alone sees to that, in IPv6 as well: there is no guard, and no
-    /// check of each packet. With [`reuse_port(false)`](crate::ListenOptions::reuse_port) and without metadata, a program for IPv6
-    /// is some 5,000 bytes smaller.
+    /// It receives the same packets as [`Bind::Group`]. The bind alone ensures that, also for IPv6: there is no guard, and no
+    /// check of each packet. With [`reuse_port(false)`](crate::ListenOptions::reuse_port) and without metadata, a program for
+    /// IPv6 is about 5,000 bytes smaller.
     ///
-    /// It stays bound to that interface until it is closed: joining on another interface is
-    /// [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface). If the interface is deleted and created again under the same name,
-    /// you must create a new listener; [`Memberships`](crate::Memberships) reports the same error then.
+    /// The listener stays bound to that interface until it is closed: joining on another interface returns
+    /// [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface). If the interface is deleted and created again under the same
+    /// name, you must create a new listener; [`Memberships`](crate::Memberships) then returns the same error.
     Interface(Membership),
-    /// Binds to a port, and joins nothing yet: [`join`](crate::ListeningSocket::join) any groups of that port and family. Port 0 lets
-    /// the kernel choose a free one.
+    /// Binds to a port, and joins nothing yet: [`join`](crate::ListeningSocket::join) any groups of that port and family. With
+    /// port 0 the kernel chooses a free port.
     ///
-    /// The kernel runs a guard for it: a program that checks the destination of each packet.
+    /// The kernel runs a guard for the listener: a program that checks the destination of each packet.
     Port(u16, Family),
 }
 
@@ -51,20 +52,20 @@ impl From<Membership> for Bind {
     }
 }
 
-/// The kernel wants the scope of an IPv6 group that exists once on every link, and binds to that interface with it. `lo` is always there,
-/// with index 1; it is taken off again as soon as the address is bound.
+/// To bind to a link-local IPv6 group, the kernel needs an interface, and binds the socket to that interface as well. `lo` always
+/// exists and has index 1. The socket is unbound from it as soon as it is bound to the address.
 const ANY_INTERFACE: u32 = 1;
 
-/// A [`Bind`] taken apart, so that one way of making a socket serves all of them: a call in each arm of a `match` would bring the code
-/// of all into programs that need one.
+/// The parts of a [`Bind`] as plain values, so that one function creates the socket for all variants. A call in each arm of a
+/// `match` would link the code of all variants into programs that use one.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     /// The address to bind to.
     pub(super) address: SocketAddr,
     pub(super) group: Option<Group>,
-    /// What to join at once.
+    /// What to join right after the bind.
     pub(super) membership: Option<Membership>,
-    /// Whether to bind to the membership's interface, too.
+    /// Whether to bind to the membership's interface as well.
     pub(super) one_interface: bool,
 }
 
@@ -94,16 +95,17 @@ impl Place {
         Self { address, group: Some(group), membership, one_interface }
     }
 
-    /// Whether the kernel binds to an interface with the address, though the listener is to hear others, too.
+    /// Whether the bind to the address also binds to an interface, and so must be undone for the interface.
     #[inline(always)]
     pub(super) const fn must_unbind(&self) -> bool {
         matches!(&self.address, SocketAddr::V6(address) if address.scope_id() != 0)
     }
 
-    /// Whether the kernel would bring what was not joined, so that a guard or a check is needed.
+    /// Whether the kernel would deliver packets that this socket did not join, so that a guard or a check is needed.
     ///
-    /// A socket that is bound to an IPv4 group gets just that group, and with `IP_MULTICAST_ALL` off only on the interfaces on
-    /// which it joined. The option's IPv6 twin does not look at interfaces. On the wildcard address unicast comes, too.
+    /// A socket that is bound to an IPv4 group receives only that group, and with `IP_MULTICAST_ALL` off only on the interfaces
+    /// on which it joined. `IPV6_MULTICAST_ALL` does not check the interface. A socket that is bound to the wildcard address also
+    /// receives unicast.
     #[inline(always)]
     pub(super) const fn needs_guard(&self) -> bool {
         let is_ipv4_group = self.group.is_some() && matches!(self.address, SocketAddr::V4(_));

@@ -1,4 +1,4 @@
-//! Receiving packets that the kernel coalesced, and handing them out one by one.
+//! Receives packets that the kernel coalesced, and returns them one by one.
 
 use core::ops::ControlFlow;
 
@@ -9,39 +9,39 @@ use crate::filter::Filter;
 use crate::packet::Received;
 use crate::socket::Datagram;
 
-/// The length in bytes of the buffer that coalesced packets are received into: the longest datagram there is.
+/// The length in bytes of the buffer that coalesced packets are received into: the longest possible datagram.
 pub const COALESCING_BUFFER: usize = 65_535;
 
-/// The caller's buffer, and the packets in it that were not handed out yet.
+/// The caller's buffer, and the packets in it that were not returned yet.
 pub struct Coalescing<'b> {
     buffer: &'b mut [u8; COALESCING_BUFFER],
     rest: Rest,
 }
 
-/// What is left of the last datagram: packets in the buffer that were not handed out yet.
+/// The rest of the last datagram: packets in the buffer that were not returned yet.
 #[derive(Clone, Copy, Debug)]
 struct Rest {
     source: Address,
-    /// Where the next packet begins: past `end` if there is none. An empty datagram is a packet, too.
+    /// Where the next packet begins: after `end` if there is none. An empty datagram is one packet.
     next: usize,
     /// Where the last packet ends.
     end: usize,
-    /// The size of each packet but the last, which may be shorter.
+    /// The size of each packet except the last, which may be shorter.
     segment: usize,
 }
 
 impl Rest {
     const NOTHING: Self = Self { source: Address::EMPTY, next: 1, end: 0, segment: 0 };
 
-    /// A datagram of this length, made of packets of this size.
+    /// A datagram of `length` bytes that consists of packets of `segment` bytes.
     fn of(source: Address, length: usize, segment: Option<u32>) -> Self {
         let end = length.min(COALESCING_BUFFER);
-        // Absent where the datagram is one packet; 0 would never come to an end.
+        // `None` if the datagram is one packet. With 0, `take` would never reach the end.
         let segment = segment.filter(|size| *size > 0).map_or(end, |size| size as usize);
         Self { source, next: 0, end, segment }
     }
 
-    /// Takes the next packet off: its beginning and end.
+    /// Removes the next packet, and returns where it begins and ends.
     #[inline(always)]
     fn take(&mut self) -> Option<(usize, usize)> {
         let begin = self.next;
@@ -59,7 +59,7 @@ impl<'b> Coalescing<'b> {
         Self { buffer, rest: Rest::NOTHING }
     }
 
-    /// The next packet. Those that the filter rejects are passed over.
+    /// Returns the next packet that the filter accepts.
     // Inlined: of 64 packets that came together, 63 take these lines alone.
     #[inline]
     pub(super) fn recv<'l, F: Filter>(&'l mut self, inner: &'l mut Inner<F>) -> Result<Received<'l>> {
@@ -82,10 +82,10 @@ impl<'b> Coalescing<'b> {
         }
     }
 
-    /// Fills the buffer, which is empty; or says why there is nothing to go on with.
+    /// Fills the buffer, in which no packet is left. Otherwise returns why it did not.
     #[inline(never)]
     fn fill<F: Filter>(&mut self, inner: &mut Inner<F>, budget: &mut u32) -> ControlFlow<Result<Received<'static>>> {
-        // Never while packets wait in our own buffer, of which a poller does not know.
+        // The budget must not end a call while packets are left in our own buffer: a poller does not report them.
         while *budget > 0 {
             match inner.next_checked(self.buffer) {
                 Ok(Some((datagram, segment))) => {
@@ -122,13 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn a_datagram_is_split_into_equal_packets_and_a_shorter_last_one() {
+    fn a_datagram_is_split_into_packets_of_one_size_and_a_shorter_last_one() {
         assert_eq!(sizes(10, 4), [4, 4, 2]);
         assert_eq!(sizes(8, 4), [4, 4]);
         assert_eq!(sizes(3, 4), [3]);
         assert_eq!(sizes(0, 4), [0], "an empty datagram is one packet");
         assert_eq!(sizes(0, 0), [0]);
-        assert_eq!(sizes(7, 0), [7], "a size of 0 is none");
+        assert_eq!(sizes(7, 0), [7], "a size of 0 counts as no size");
         assert_eq!(Rest::NOTHING.clone().take(), None);
     }
 }

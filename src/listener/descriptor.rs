@@ -1,4 +1,4 @@
-//! A listener as a file descriptor: lent, given away, and made of one.
+//! Conversions between listeners and file descriptors.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -17,23 +17,23 @@ impl<B, F> AsFd for ListeningSocket<B, F> {
     }
 }
 
-/// Gives the socket away: bound, joined, non-blocking, and without a program in the kernel.
+/// Returns the socket: bound, joined, non-blocking, and without a program in the kernel.
 impl<B, F> From<ListeningSocket<B, F>> for OwnedFd {
     fn from(listener: ListeningSocket<B, F>) -> Self {
         let Inner { socket, gatekeeper, setup, .. } = listener.inner;
         if gatekeeper.has_guard() || setup.kernel_filters {
-            // Its new owner may join other groups, and want other packets. The program is ours, so nothing can keep it from being
-            // removed.
+            // The new owner may join other groups and use no filter. We attached the program ourselves, so removing it does not
+            // fail.
             let _ = socket.detach();
         }
         socket.into()
     }
 }
 
-/// Takes over a bound UDP socket, with the memberships that it has: from a supervisor that opened it, say.
+/// Takes over a bound UDP socket with its memberships, for example from a supervisor that opened it.
 ///
-/// If it is bound to an interface (`SO_BINDTODEVICE`), it stays so: joining elsewhere is no error, since the kernel allows it, but
-/// brings nothing.
+/// A socket that is bound to an interface (`SO_BINDTODEVICE`) stays bound. The kernel allows it to join on another interface, but
+/// no packets arrive from there.
 ///
 /// # Errors
 /// [`ErrorKind::NotUdp`](crate::ErrorKind::NotUdp).
@@ -45,7 +45,7 @@ impl TryFrom<OwnedFd> for Receiver {
     }
 }
 
-/// Takes over a bound UDP socket, as a [`Receiver`] does.
+/// Takes over a bound UDP socket with its memberships, as for a [`Receiver`].
 impl<const MTU: usize> TryFrom<OwnedFd> for Listener<MTU> {
     type Error = Error;
 
@@ -61,7 +61,7 @@ fn adopt(fd: OwnedFd) -> Result<Inner<Always>> {
     let mut gatekeeper = Inner::gatekeeper(&socket, family, place.needs_guard(), Wants::Payload)?;
     Inner::guard_against(sharing, &socket, family, &mut gatekeeper)?;
     let mut inner = Inner::new(socket, Always, gatekeeper, Setup::new(usize::MAX, 0, false));
-    // Another descriptor of the same socket may be a listener's: then the guard is shared.
+    // Another listener may hold a descriptor of the same socket. Then both share its guard.
     inner.adopt_guard(family);
     Ok(inner)
 }

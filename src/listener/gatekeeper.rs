@@ -1,22 +1,22 @@
-//! Who keeps out what this listener did not join.
+//! How packets that this listener did not join are refused.
 
 use core::fmt;
 
-/// Who keeps strangers out: one of the legal states.
+/// What refuses packets that this listener did not join. Each variant is a legal state.
 ///
-/// What was not joined reaches a socket in several ways (see [`Socket::listening`](crate::socket::Socket::listening)). Where the
-/// socket itself or a program in the kernel stops it, packets are received by the cheapest call. Where *we* check, the function that
-/// does so is the payload of the state, of type `P`: a state that says "we check" cannot be without it.
+/// Such packets reach a socket in several ways (see [`Socket::listening`](crate::socket::Socket::listening)). If the socket
+/// itself or a program in the kernel refuses them, packets are received by the cheapest call. If the listener checks them itself,
+/// the state holds the function that does so, of type `P`. So no state can require the check and lack the function.
 ///
-/// Only a program that can come to need that function is linked with it. So the transitions into those states are given it.
+/// The transitions into those states take the function as an argument. So it is linked only into programs that can need it.
 pub(super) enum Gatekeeper<P> {
-    /// The socket: by the address that it is bound to, and its options. With the function where the caller wants metadata.
+    /// The socket refuses them, by its address and its options. With the function if the caller wants metadata.
     Bind(Option<P>),
-    /// The guard, a program in the kernel. With the function where the caller wants metadata.
+    /// The guard refuses them, a program in the kernel. With the function if the caller wants metadata.
     Guard(Option<P>),
-    /// The guard checks what arrives; we check what was queued before a membership ended.
+    /// The guard checks packets that arrive. The listener checks those that were queued before a membership ended.
     Draining(P, Wants),
-    /// We check each packet.
+    /// The listener checks each packet.
     We(P, Wants),
 }
 
@@ -32,7 +32,7 @@ impl Wants {
         if path.is_some() { Self::Metadata } else { Self::Payload }
     }
 
-    /// What a state needs in which nobody checks here.
+    /// The function for a state in which the listener does not check.
     const fn path<P: Copy>(self, path: P) -> Option<P> {
         match self {
             Self::Metadata => Some(path),
@@ -42,7 +42,7 @@ impl Wants {
 }
 
 impl<P: Copy> Gatekeeper<P> {
-    /// The function that receives where payload and source are not enough; `None` is the fast path.
+    /// The function that receives if payload and source are not enough; `None` is the fast path.
     #[inline(always)]
     pub(super) const fn path(&self) -> Option<P> {
         match self {
@@ -51,7 +51,7 @@ impl<P: Copy> Gatekeeper<P> {
         }
     }
 
-    /// Whether each packet's destination and interface are to be checked here.
+    /// Whether the listener checks each packet's destination and interface.
     pub(super) const fn checks_here(&self) -> bool {
         matches!(self, Self::Draining(..) | Self::We(..))
     }
@@ -68,21 +68,21 @@ impl<P: Copy> Gatekeeper<P> {
         }
     }
 
-    /// The kernel has taken the guard: nobody needs to check here.
+    /// The kernel has accepted the guard, so the listener need not check.
     pub(super) const fn guard_attached(&mut self) {
         if let Self::We(path, wants) = *self {
             *self = Self::Guard(wants.path(path));
         }
     }
 
-    /// A membership has ended. The guard has let its packets through until now, and some may be queued.
+    /// A membership has ended. The guard has passed its packets until now, and some may be queued.
     pub(super) const fn membership_ended(&mut self, path: P) {
         if let Self::Guard(with) = self {
             *self = Self::Draining(path, Wants::of(with));
         }
     }
 
-    /// All that was queued has been read.
+    /// All queued packets have been read.
     #[inline]
     pub(super) const fn queue_read(&mut self) {
         if let Self::Draining(path, wants) = *self {
@@ -90,14 +90,15 @@ impl<P: Copy> Gatekeeper<P> {
         }
     }
 
-    /// The guard is gone: the kernel had no room for a change of it, or somebody else took it off.
+    /// The guard is lost: the kernel had no room for a changed one, or another process removed it.
     pub(super) const fn guard_lost(&mut self, path: P) {
         if self.has_guard() {
             *self = Self::We(path, self.wants());
         }
     }
 
-    /// The address is shared in a way that brings what others have joined. A guard stops that; a bind does not.
+    /// The address is shared, so that the kernel may deliver packets that other sockets joined. A guard refuses them; a bind does
+    /// not.
     pub(super) const fn address_shared(&mut self, path: P) {
         if let Self::Bind(with) = self {
             *self = Self::We(path, Wants::of(with));
@@ -120,7 +121,7 @@ impl<P: Copy> fmt::Debug for Gatekeeper<P> {
         f.write_str(match self {
             Self::Bind(_) => "the socket's address",
             Self::Guard(_) => "the guard",
-            Self::Draining(..) => "the guard, and a check of what was queued",
+            Self::Draining(..) => "the guard, and a check of queued packets",
             Self::We(..) => "a check of each packet",
         })
     }
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_leads_from_each_state_to_one_legal_state() {
+    fn each_event_leads_from_each_state_to_the_expected_state() {
         const BIND: usize = 0;
         const GUARD: usize = 1;
         const DRAINING: usize = 2;
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_checks_here_has_the_function_that_checks() {
+    fn every_state_that_checks_has_the_function_that_checks() {
         let expected = [(false, false), (false, true), (true, true), (true, false)];
         for (state, (checks, guard)) in STATES.iter().zip(expected) {
             for wants in [Wants::Payload, Wants::Metadata] {

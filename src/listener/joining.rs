@@ -1,7 +1,7 @@
-//! Joining and leaving: what is checked before, and how the guard follows.
+//! Joining and leaving: the checks before, and the changes of the guard.
 //!
-//! The guard lets a group through before it is joined, so that no packet is lost, and refuses it after it was left. What the kernel
-//! had queued until then is checked packet by packet.
+//! The guard is changed before a group is joined, so that no packet is lost, and after a group was left. The listener then checks
+//! the packets that were queued before.
 
 use core::net::IpAddr;
 use core::num::NonZeroU32;
@@ -14,21 +14,20 @@ use crate::group::Membership;
 use crate::socket::{Guard, each_interface_to_join, family_of};
 
 impl<B, F: Filter> ListeningSocket<B, F> {
-    /// Joins a group on an interface (`MCAST_JOIN_GROUP`, `ip(7)`). It does nothing if the listener has joined it already.
+    /// Joins a group on an interface (`MCAST_JOIN_GROUP`, `ip(7)`). It does nothing if the listener is a member already.
     ///
-    /// A listener that is bound to one group can join that group on further interfaces, unless it is
-    /// [bound to its interface](crate::Bind::Interface), too. One that is bound to a port joins any group of that port and of its
-    /// family.
+    /// A listener that is bound to one group can join that group on more interfaces, unless it is also [bound to its
+    /// interface](crate::Bind::Interface). One that is bound to a port can join any group of that port and of its family.
     ///
     /// # Errors
-    /// [`ErrorKind::BoundToGroup`], [`ErrorKind::OneInterface`], [`ErrorKind::PortMismatch`] and [`ErrorKind::FamilyMismatch`] where
-    /// its packets would never arrive; [`ErrorKind::NoSuchInterface`]; [`ErrorKind::NoAddress`] where the interface has no IPv6, as
-    /// with an MTU of less than 1,280; [`ErrorKind::Unreachable`] where no interface was named and there is no route;
+    /// [`ErrorKind::BoundToGroup`], [`ErrorKind::OneInterface`], [`ErrorKind::PortMismatch`] and [`ErrorKind::FamilyMismatch`] if
+    /// the group's packets would never arrive; [`ErrorKind::NoSuchInterface`]; [`ErrorKind::NoAddress`] if the interface has no
+    /// IPv6, as with an MTU of less than 1,280; [`ErrorKind::Unreachable`] if no interface is named and there is no route;
     /// [`ErrorKind::InterfaceNeeded`] for a link-local group without an interface; [`ErrorKind::LimitReached`] and
-    /// [`ErrorKind::SourceLimitReached`]; [`ErrorKind::MixedSources`] where the group was joined there in the other way, from any
-    /// source or from named ones: the kernel would turn the one into the other.
+    /// [`ErrorKind::SourceLimitReached`]; [`ErrorKind::MixedSources`] if the group is joined on that interface from any source,
+    /// and this membership names one, or the other way round: the kernel would replace the first membership.
     ///
-    /// On [`Interface::All`](crate::Interface::All) the interfaces that were joined before an error stay joined.
+    /// After an error on [`Interface::All`](crate::Interface::All), the interfaces that were joined before it stay joined.
     /// [`Memberships`](crate::Memberships) also joins on interfaces that appear later or are created again.
     #[doc(alias = "MCAST_JOIN_GROUP")]
     #[doc(alias = "MCAST_JOIN_SOURCE_GROUP")]
@@ -37,10 +36,10 @@ impl<B, F: Filter> ListeningSocket<B, F> {
         self.inner.join(membership)
     }
 
-    /// Leaves a group on an interface (`MCAST_LEAVE_GROUP`, `ip(7)`). It does nothing if the listener is no member.
+    /// Leaves a group on an interface (`MCAST_LEAVE_GROUP`, `ip(7)`). It does nothing if the listener is not a member.
     ///
-    /// Packets that the kernel had queued before may still come, except on a listener with a guard: one that has a wildcard or an
-    /// IPv6 address and is not bound to its interface.
+    /// Packets that the kernel has queued before may still arrive, except on a listener with a guard: one that is bound to a port
+    /// or to an IPv6 group, and not to an interface.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -50,11 +49,11 @@ impl<B, F: Filter> ListeningSocket<B, F> {
         self.inner.leave(membership)
     }
 
-    /// Stops receiving from this source of a group that is joined from any source (`MCAST_BLOCK_SOURCE`, `ip(7)`). It does nothing if
-    /// the source is blocked already.
+    /// Stops receiving from this source of a group that was joined from any source (`MCAST_BLOCK_SOURCE`, `ip(7)`). It does
+    /// nothing if the source is blocked already.
     ///
     /// # Errors
-    /// As [`join`](Self::join); [`ErrorKind::NotJoined`]; [`ErrorKind::MixedSources`] where the group was joined from named sources:
+    /// As [`join`](Self::join); [`ErrorKind::NotJoined`]; [`ErrorKind::MixedSources`] if the group was joined from named sources:
     /// [leave](Self::leave) the source instead; [`ErrorKind::SourceLimitReached`].
     #[doc(alias = "MCAST_BLOCK_SOURCE")]
     pub fn block(&mut self, membership: &Membership, source: IpAddr) -> Result<()> {
@@ -98,19 +97,19 @@ impl<F: Filter> Inner<F> {
         self.undo_unless(membership, joined)
     }
 
-    /// Leaves the group on the interface of this index, which may not exist any more.
+    /// Leaves the group on the interface of this index, which may no longer exist.
     pub(crate) fn forget(&mut self, membership: &Membership, index: NonZeroU32) {
         self.socket.forget(membership, index);
         self.left(membership);
     }
 
-    /// Whether it is a member of the group on the interface of this index, as the kernel says.
+    /// Whether it is a member of the group on the interface of this index. It asks the kernel.
     pub(crate) fn is_member(&self, group: IpAddr, index: NonZeroU32) -> bool {
         self.socket.is_member(group, index)
     }
 
-    /// Lets the group, which is about to be joined on this interface, through the guard. Where that cannot be, we check each packet from
-    /// now on. Where the group's packets would never arrive, it is an error.
+    /// Makes the guard pass the group, which is joined next on this interface. If the guard cannot be changed, the listener
+    /// checks each packet from now on. It is an error if the group's packets would never arrive.
     fn admit(&mut self, membership: &Membership, interface: NonZeroU32) -> Result<()> {
         if self.setup.one_interface && !self.socket.is_bound_to_interface(interface) {
             return Err(Error::new(Operation::Join, membership.object(), ErrorKind::OneInterface));
@@ -121,7 +120,7 @@ impl<F: Filter> Inner<F> {
         Ok(())
     }
 
-    /// The guard stops letting through what it was told to, where joining failed.
+    /// If joining failed, the guard refuses the group again.
     fn undo_unless(&mut self, membership: &Membership, joined: Result<()>) -> Result<()> {
         if joined.is_err() {
             self.left(membership);
@@ -129,9 +128,9 @@ impl<F: Filter> Inner<F> {
         joined
     }
 
-    /// A membership has ended: its packets are to be refused, those that are queued and those to come.
+    /// A membership has ended: its packets are refused from now on, queued ones and later ones.
     fn left(&mut self, membership: &Membership) {
-        // The answer that is remembered may not be true any more.
+        // The last answer about membership may be wrong now.
         self.last.interface = None;
         self.gatekeeper.membership_ended(Self::recv_checked);
         if self.gatekeeper.has_guard() && self.socket.prune(membership.group().family()) == Guard::Lost {

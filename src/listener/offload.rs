@@ -1,4 +1,4 @@
-//! What the kernel does for a listener: guard and filter as one program, which follows both.
+//! Guard and filter as one program in the kernel.
 
 use super::receiving::{Inner, Setup};
 use super::socket::ListeningSocket;
@@ -9,24 +9,26 @@ use crate::group::Family;
 use crate::socket::{Guard, Socket};
 
 impl<B, F: Filter> ListeningSocket<B, F> {
-    /// Puts another filter in place of this one, which is given back: in the kernel at once, so that there is always one.
+    /// Replaces the filter, and returns the previous one. The kernel exchanges its program in one step, so no packet passes
+    /// unfiltered.
     ///
-    /// What is queued has passed the previous filter, and is judged by the new one, too. On a socket that was taken over with
-    /// `TryFrom<OwnedFd>`, and where [`kernel_filter`](crate::ListenOptions::kernel_filter) is off, the kernel runs no filter.
+    /// Queued packets have passed the previous filter; the new one checks them, too. The kernel runs no filter on a socket that
+    /// was taken over with `TryFrom<OwnedFd>`, or if [`kernel_filter`](crate::ListenOptions::kernel_filter) is false.
     ///
     /// # Errors
-    /// If the kernel does not let go of the previous filter, as one that somebody else has locked (`SO_LOCK_FILTER`): then nothing is
-    /// changed. It is no error if the kernel does not take the new one; that costs speed alone.
+    /// If the kernel does not remove the previous program, for example because another process locked it (`SO_LOCK_FILTER`): then
+    /// nothing is changed. It is no error if the kernel does not accept the new program: then the filter runs in this process,
+    /// which is slower.
     pub fn replace_filter(&mut self, mut filter: F) -> Result<F> {
         filter.prepare(self.inner.setup.mtu.into());
         self.inner.install(&filter)?;
         Ok(core::mem::replace(&mut self.inner.filter, filter))
     }
 
-    /// The same with a filter of another type.
+    /// Replaces the filter by one of another type.
     ///
     /// # Errors
-    /// As [`replace_filter`](Self::replace_filter); the socket is closed then.
+    /// As [`replace_filter`](Self::replace_filter). On an error the socket is closed.
     pub fn with_filter<G: Filter>(self, mut filter: G) -> Result<ListeningSocket<B, G>> {
         let Self { mut inner, buffer } = self;
         filter.prepare(inner.setup.mtu.into());
@@ -34,19 +36,20 @@ impl<B, F: Filter> ListeningSocket<B, F> {
         Ok(ListeningSocket { inner: inner.exchange_filter(filter), buffer })
     }
 
-    /// The filter, to be changed.
+    /// The filter, mutable.
     ///
-    /// The kernel's program cannot follow such a change, so it is removed: from now on the filter runs in this process alone. To have
-    /// both, give a changed filter to [`replace_filter`](Self::replace_filter).
+    /// The kernel's program does not see such changes, so it is removed: from now on the filter runs only in this process. To
+    /// keep filtering in the kernel, pass a changed filter to [`replace_filter`](Self::replace_filter).
     pub fn filter_mut(&mut self) -> &mut F {
-        // It is ours, so nothing can keep it from being removed.
+        // We attached the program ourselves, so removing it does not fail.
         let _ = self.inner.install(&Always);
         &mut self.inner.filter
     }
 }
 
 impl<B, F> ListeningSocket<B, F> {
-    /// The program that the kernel runs for this listener, guard included; empty if there is none (`SO_GET_FILTER`, `socket(7)`).
+    /// The program that the kernel runs for this listener, including the guard; empty if there is none (`SO_GET_FILTER`,
+    /// `socket(7)`).
     ///
     /// ```no_run
     /// # use multicast::{Group, ListenOptions, Membership, filter::{Prefix, kernel::Instruction}};
@@ -64,14 +67,15 @@ impl<B, F> ListeningSocket<B, F> {
             Ok(Some(length)) => Ok(Listing(buffer.get(..length).unwrap_or(&[]))),
             Ok(None) => Err(Error::custom(
                 ErrorKind::InvalidInput,
-                "read the kernel's program: it is longer than the buffer: give one of 4,096 instructions",
+                "read the kernel's program: it is longer than the buffer: use a buffer of 4,096 instructions",
             )),
             Err(errno) => Err(Error::system(Operation::Configure, Object::Named("SO_GET_FILTER"), errno)),
         }
     }
 }
 
-/// Gives guard and filter to the kernel, as far as it takes them, before the socket is bound. Returns whether it has taken the guard.
+/// Attaches guard and filter before the socket is bound, as far as the kernel accepts them. Returns whether it accepted the
+/// guard.
 #[inline(always)]
 pub(super) fn attach<F: Filter>(socket: &Socket, filter: &F, family: Family, needs_guard: bool, setup: &mut Setup) -> bool {
     with_buffer::<INSTRUCTIONS, _>(setup.max_instructions.into(), |buffer| {
@@ -84,21 +88,21 @@ pub(super) fn attach<F: Filter>(socket: &Socket, filter: &F, family: Family, nee
     })
 }
 
-/// The filter's program, as far as there is room for it.
+/// The filter's program, as far as it fits.
 #[inline]
 fn assemble<'b, F: Filter>(buffer: &'b mut [Instruction], filter: &F, family: Family, setup: &Setup) -> Assembler<'b> {
     let room = buffer.len().min(setup.max_instructions.into());
     let mut code = Assembler::new(buffer.get_mut(..room).unwrap_or(&mut []), setup.mtu.into(), family);
-    // The kernel would judge what it coalesced of several packets by the first of them.
+    // The kernel would decide about a coalesced datagram by its first packet.
     if !setup.coalesces {
-        // Whatever the fit: what is let through is judged here again.
+        // The fit does not matter: the filter checks again what the program passes.
         let _ = filter.compile(&mut code);
     }
     code
 }
 
 impl Setup {
-    /// What the kernel does from now on. It may have refused packets as soon as it ran anything.
+    /// Records what the kernel does from now on. It may have refused packets since it ran any program.
     #[inline]
     const fn offloaded(&mut self, has_guard: bool, filters: bool) {
         self.kernel_filters = filters;
@@ -107,7 +111,7 @@ impl Setup {
 }
 
 impl<F: Filter> Inner<F> {
-    /// Puts the filter's program in place of the previous one.
+    /// Replaces the filter's program in the kernel.
     fn install<G: Filter>(&mut self, filter: &G) -> Result<()> {
         if self.setup.max_instructions == 0 {
             return Ok(());
@@ -136,18 +140,18 @@ impl<F: Filter> Inner<F> {
         Ok(())
     }
 
-    /// Uses a guard that the socket brings along: that of another listener, which shares the socket.
+    /// Uses the guard that an adopted socket already has: another listener shares the socket.
     pub(super) fn adopt_guard(&mut self, family: Family) {
         if self.gatekeeper.checks_here() && self.socket.is_guarded(family) {
             self.gatekeeper.guard_attached();
-            // What is queued may have come before the guard.
+            // Queued packets may have arrived before the guard was attached.
             self.gatekeeper.membership_ended(Self::recv_checked);
             self.setup.offloaded(true, false);
         }
     }
 }
 
-/// How many instructions a filter's program may have, of what the user asked for.
+/// Limits the number of instructions that the user asked for to what the kernel allows.
 pub(super) const fn within_limits(instructions: usize) -> u16 {
     if instructions < 2 {
         2

@@ -1,4 +1,4 @@
-//! How a listener is made.
+//! The options of a listener, and how it is created.
 
 use super::bind::{Bind, Place};
 use super::coalescing::{COALESCING_BUFFER, Coalescing};
@@ -13,15 +13,15 @@ use crate::filter::{Always, Filter};
 use crate::group::{Interface, Membership};
 use crate::socket::{Socket, family_of};
 
-/// Options for a listener; the last call, one of three, makes it:
+/// Options for a listener. Set them first, then create the listener with one of three calls:
 ///
-/// | call | makes a | whose packets lie in |
+/// | call | creates a | packets are in |
 /// |---|---|---|
 /// | [`bind`](Self::bind) | [`Listener`] | a buffer of its own |
-/// | [`bind_receiver`](Self::bind_receiver) | [`Receiver`] | the buffer that you give to each call |
-/// | [`bind_coalescing`](Self::bind_coalescing) | [`CoalescingListener`] | one buffer of yours, many at a time |
+/// | [`bind_receiver`](Self::bind_receiver) | [`Receiver`] | the buffer that you pass to each call |
+/// | [`bind_coalescing`](Self::bind_coalescing) | [`CoalescingListener`] | one buffer that you lend, many at a time |
 ///
-/// Each takes a [`Bind`], which says where to listen, or simply a [`Membership`].
+/// Each takes a [`Bind`], which says where to listen, or a [`Membership`].
 ///
 /// ```no_run
 /// # use multicast::{ListenOptions, Membership, filter::Prefix};
@@ -41,7 +41,7 @@ pub struct ListenOptions<F = Always> {
 }
 
 impl ListenOptions {
-    /// No filter, and the system's receive buffer.
+    /// Options with all defaults.
     pub const fn new() -> Self {
         Self {
             filter: Always,
@@ -61,30 +61,32 @@ impl Default for ListenOptions {
 }
 
 impl<F: Filter> ListenOptions<F> {
-    /// Hands out only packets that this filter accepts. It replaces the previous filter. Default: all packets.
+    /// The listener returns only packets that this filter accepts. It replaces the previous filter. Default: [`Always`], which
+    /// accepts all.
     ///
-    /// What the [kernel can decide](crate::filter#in-the-kernel) is decided there, before the process wakes up. A closure is a filter by
-    /// way of [`by`](crate::filter::by), a regular expression by way of `filter::Regex`.
+    /// The [kernel runs](crate::filter#in-the-kernel) the part of it that it can, so the process does not wake up for packets
+    /// that it rejects. For a closure use [`by`](crate::filter::by), for a regular expression `filter::Regex`.
     pub fn filter<G: Filter>(self, filter: G) -> ListenOptions<G> {
         let Self { receive_buffer, metadata, kernel_filter, max_instructions, reuse_port, .. } = self;
         ListenOptions { filter, receive_buffer, metadata, kernel_filter, max_instructions, reuse_port }
     }
 
-    /// Whether the kernel runs what it can of filter and guard (`SO_ATTACH_FILTER`, `socket(7)`). Default: true.
+    /// Whether the kernel runs guard and filter, as far as it can (`SO_ATTACH_FILTER`, `socket(7)`). Default: true.
     ///
-    /// Use `false` for an exact ledger: the kernel counts what it was told to refuse as [dropped](crate::Counters::dropped). The same
-    /// packets are handed out either way. If the kernel does not take a program, all is decided in this process in any case.
+    /// Use `false` for exact counters: the kernel counts packets that guard and filter refuse as
+    /// [dropped](crate::Counters::dropped). The listener returns the same packets with both values. If the kernel does not accept
+    /// a program, guard and filter run in this process.
     #[doc(alias = "SO_ATTACH_FILTER")]
     pub const fn kernel_filter(mut self, on: bool) -> Self {
         self.kernel_filter = on;
         self
     }
 
-    /// How many instructions the filter's program in the kernel may have, 2 to 4,096; a number beyond that counts as the nearest.
-    /// Default: 64.
+    /// How many instructions the filter's program in the kernel may have, 2 to 4,096. Other values are set to the nearest of
+    /// these. Default: 64.
     ///
-    /// The program is built on the stack, where an instruction takes 8 bytes. Above 64 a function of its own builds it, with 32 KiB of
-    /// stack: while the listener is made, and while its filter is replaced.
+    /// The program is built on the stack, where an instruction takes 8 bytes. Above 64 instructions, that takes 32 KiB of stack
+    /// while the listener is created and while its filter is replaced.
     ///
     /// ```no_run
     /// # use multicast::{ListenOptions, Membership, filter::Prefix};
@@ -100,41 +102,42 @@ impl<F: Filter> ListenOptions<F> {
 
     /// Asks for a receive buffer of this many bytes (`SO_RCVBUFFORCE`, else `SO_RCVBUF`; `socket(7)`). Default: the system's.
     ///
-    /// Without `CAP_NET_ADMIN` the kernel caps it at `net.core.rmem_max` and reports no error:
-    /// [`receive_buffer`](ListeningSocket::receive_buffer) of the listener tells what was granted.
+    /// Without `CAP_NET_ADMIN` the kernel limits it to `net.core.rmem_max` and reports no error.
+    /// [`receive_buffer`](ListeningSocket::receive_buffer) of the listener returns the granted size.
     #[doc(alias = "SO_RCVBUF")]
     pub const fn receive_buffer(mut self, bytes: usize) -> Self {
         self.receive_buffer = Some(bytes);
         self
     }
 
-    /// Asks for what the kernel tells of each packet beside its payload: see [`Packet::metadata`](crate::Packet::metadata).
+    /// Asks the kernel for more than payload and source of each packet: see [`Packet::metadata`](crate::Packet::metadata).
+    /// Default: off.
     ///
-    /// Without it a listener to one IPv4 group reads with the cheapest call there is; with it each packet costs about a quarter
-    /// more (`recvmsg(2)` with control messages).
+    /// Each packet then takes about 25 percent more time, since it is received by `recvmsg(2)` with control messages.
     pub const fn metadata(mut self) -> Self {
         self.metadata = true;
         self
     }
 
-    /// Whether to share the port also with sockets that have `SO_REUSEPORT` and not `SO_REUSEADDR` (`socket(7)`). Default: true. With
-    /// `false` a port that such a socket holds is [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse).
+    /// Whether to share the port also with sockets that have `SO_REUSEPORT` but not `SO_REUSEADDR` (`socket(7)`). Default: true.
+    /// With `false`, binding to the port of such a socket returns [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse).
     ///
-    /// A socket that shares in this way may be given what another one joined, so each packet's destination must be checked. With
-    /// `false`, a program that listens to one IPv4 group without metadata is some 1,500 bytes smaller: the code for that check is not
-    /// linked.
+    /// The kernel may deliver packets that such a socket joined, so the listener must check each packet's destination. With
+    /// `false`, a program that listens to one IPv4 group without metadata is about 1,500 bytes smaller, since the code for that
+    /// check is not linked.
     #[doc(alias = "SO_REUSEPORT")]
     pub const fn reuse_port(mut self, on: bool) -> Self {
         self.reuse_port = on;
         self
     }
 
-    /// Makes a listener with a buffer of its own, of `MTU` bytes: the longest packet that is received whole.
+    /// Creates a listener with its own buffer of `MTU` bytes. Longer packets are cut.
     ///
     /// # Errors
-    /// As [`ListeningSocket::join`], where something is joined at once; [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) if another socket holds the port
-    /// and does not share it. For [`Bind::Interface`], also if the kernel does not bind to the interface:
-    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) before Linux 5.7 without `CAP_NET_RAW`; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) before Linux 5.0;
+    /// As [`ListeningSocket::join`] if it joins; [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) if another socket
+    /// holds the port and does not share it. For [`Bind::Interface`], also if the kernel does not bind to the interface:
+    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) before Linux 5.7 without `CAP_NET_RAW`;
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) before Linux 5.0;
     /// [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface) for [`Interface::All`].
     // Inlined, as all below it, so that a program which names its place in the source is linked with what that place needs alone.
     #[inline(always)]
@@ -143,7 +146,7 @@ impl<F: Filter> ListenOptions<F> {
         Ok(ListeningSocket { inner, buffer: Own::new() })
     }
 
-    /// Makes a listener without a buffer: [`recv_into`](Receiver::recv_into) reads packets of up to `mtu` bytes into one of yours.
+    /// Creates a listener without a buffer: [`recv_into`](Receiver::recv_into) reads packets of up to `mtu` bytes into yours.
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
@@ -153,12 +156,12 @@ impl<F: Filter> ListenOptions<F> {
         Ok(ListeningSocket { inner, buffer: () })
     }
 
-    /// Makes a listener for which the kernel coalesces packets of one sender, and hands them over in one call (`UDP_GRO`, `udp(7)`,
-    /// Linux 5.0). That is many times cheaper where the sender, or the network interface, does the same. Packets still come out
-    /// one by one; what is longer than `mtu` bytes is cut.
+    /// Creates a listener for which the kernel coalesces packets of one sender, and delivers them in one call (`UDP_GRO`,
+    /// `udp(7)`, Linux 5.0). That is many times cheaper if the sender sends batches (`UDP_SEGMENT`), or if the network interface
+    /// coalesces. The listener still returns packets one by one. Packets longer than `mtu` bytes are cut.
     ///
-    /// You lend it the buffer, so that its 64 KiB never travel by value: a `static`, a `Box`, or a local variable. A buffer that is
-    /// too short for the longest datagram would lose packets, and does not compile:
+    /// You lend it the buffer, so that 64 KiB are never moved: a `static`, a `Box`, or a local variable. A buffer that is too
+    /// short for the longest datagram would lose packets, so it does not compile:
     ///
     /// ```compile_fail,E0308
     /// # use multicast::{Group, ListenOptions, Membership};
@@ -181,10 +184,10 @@ impl<F: Filter> ListenOptions<F> {
         Ok(ListeningSocket { inner, buffer: Coalescing::new(buffer) })
     }
 
-    /// The one way to make a listener.
+    /// Creates every listener.
     #[inline(always)]
     fn open(self, bind: Bind, mtu: usize, coalesces: bool) -> Result<Inner<F>> {
-        // All that decides the way is read first, into plain values: after the first system call the compiler trusts no memory.
+        // The options are first read into plain values: after a system call the compiler must assume that memory has changed.
         let place = bind.place();
         let (needs_guard, must_unbind) = (place.needs_guard(), place.must_unbind());
         let Place { address, group, membership, one_interface } = place;
@@ -195,7 +198,8 @@ impl<F: Filter> ListenOptions<F> {
             Some(group) => Object::Group(group),
             None => Object::Port(port),
         };
-        // The first membership of a socket without a guard can meet neither another one nor a limit: that takes less code.
+        // The first membership of a socket without a guard cannot conflict with another one or exceed a limit, so a simple join
+        // is enough.
         let (join, is_simple) = match membership {
             Some(membership) => {
                 let (group, interface) = (membership.group(), membership.interface());
@@ -211,7 +215,7 @@ impl<F: Filter> ListenOptions<F> {
         if let Some(bytes) = receive_buffer {
             socket.set_receive_buffer(bytes)?;
         }
-        // All is set before the socket is bound, so that nothing slips in that was not meant to.
+        // Everything is set before the bind, so that no unwanted packet is queued.
         let index = match join {
             Some((group, interface)) if one_interface => Some(socket.bind_to_interface(group, interface)?),
             _ => None,
@@ -255,9 +259,9 @@ impl<F: Filter> ListenOptions<F> {
 }
 
 impl Listener {
-    /// Listens to all packets of one group, on the membership's interface, in a buffer of 4,096 bytes.
+    /// Creates a listener for all packets of one group, on the membership's interface, with a buffer of 4,096 bytes.
     ///
-    /// For other lengths, and all else, see [`ListenOptions::bind`].
+    /// For other lengths and options see [`ListenOptions::bind`].
     ///
     /// # Errors
     /// As [`ListenOptions::bind`].

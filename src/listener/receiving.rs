@@ -1,4 +1,4 @@
-//! Receiving: socket, filter and counters, and the check of what must not come through. It reads into any buffer.
+//! Receives packets into any buffer: checks their destination if needed, asks the filter, and counts.
 
 use core::num::{NonZeroU32, NonZeroU64};
 
@@ -10,78 +10,79 @@ use crate::group::Family;
 use crate::packet::{Metadata, Packet, Received};
 use crate::socket::{Datagram, Sharing, Socket};
 
-/// How many packets one call to `recv` refuses at most, before it says [`Received::Paused`].
+/// How many packets one call of `recv` refuses or rejects at most, before it returns [`Received::Paused`].
 pub(super) const BUDGET: u32 = 64;
 
-/// What a listener did with what the kernel brought, since it was made.
+/// What a listener did with its packets since it was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Packets that were handed out.
+    /// Packets that were returned to the caller.
     pub received: u64,
     /// Packets that the filter rejected.
     pub rejected: u64,
-    /// Packets, of those handed out or rejected, that were longer than the buffer.
+    /// Packets, received or rejected, that were longer than the buffer.
     pub truncated: u64,
-    /// Datagrams that were sent to the same port and that this listener had not asked for: unicast, broadcast, other groups, other
-    /// interfaces. They are refused before the filter, and count as nothing else. Where the kernel refuses them
+    /// Packets to the same port that this listener did not join: unicast, broadcast, other groups, other interfaces. They are
+    /// refused before the filter, and are in no other counter. If the guard in the kernel refuses them
     /// ([`kernel_refuses`](Self::kernel_refuses)), they count as dropped instead.
     pub foreign: u64,
-    /// Datagrams that the kernel dropped, because the receive buffer was full or the checksum wrong (`SO_MEMINFO`, exact at any
-    /// time). It begins again at 0 after 2^32. `None` on kernels before 4.12, which cannot tell.
+    /// Packets that the kernel dropped, because the receive buffer was full or the checksum wrong (`SO_MEMINFO`, exact at any
+    /// time). It starts again at 0 after 2^32. `None` before Linux 4.12, which does not report it.
     ///
-    /// Where [`kernel_refuses`](Self::kernel_refuses), it also includes what guard and filter refused in the kernel: what was
-    /// sent is still what was received, rejected and dropped, but the kernel keeps one number for what it lost and what it was
-    /// told to refuse. With [`kernel_filter(false)`](crate::ListenOptions::kernel_filter) all is refused here, and the two are told apart.
+    /// If [`kernel_refuses`](Self::kernel_refuses) is true, it also includes packets that guard and filter refused in the kernel,
+    /// since the kernel counts both in one number. With [`kernel_filter(false)`](crate::ListenOptions::kernel_filter) they count
+    /// as `foreign` and `rejected` instead.
     ///
-    /// On a [`CoalescingListener`](crate::CoalescingListener) packets that came together are lost together, and count as one here.
+    /// On a [`CoalescingListener`](crate::CoalescingListener), packets that the kernel coalesced are dropped together, and count
+    /// as one here.
     pub dropped: Option<u64>,
-    /// Whether the kernel runs a program for this listener, or did: a filter, or the guard of a listener that is bound neither to an
-    /// IPv4 group nor to an interface. Then [`dropped`](Self::dropped) includes what that refused.
+    /// Whether the kernel runs a program for this listener, or did: a filter, or the guard of a listener that is bound neither to
+    /// an IPv4 group nor to an interface. Then [`dropped`](Self::dropped) includes the packets that it refused.
     pub kernel_refuses: bool,
 }
 
-/// What every listener has beside its buffer.
+/// A listener without its buffer.
 pub(crate) struct Inner<F> {
     pub(super) socket: Socket,
     pub(super) filter: F,
     pub(super) gatekeeper: Gatekeeper<CheckedPath<F>>,
-    /// How the last packet that was let through came in: what the caller is told of it, and the last answer of the kernel to
-    /// whether the socket is a member there.
+    /// The metadata of the last packet that was admitted. For the check it is also the last answer of the kernel: the socket is a
+    /// member of this group on this interface.
     pub(super) last: Metadata,
     counters: Counted,
     pub(super) setup: Setup,
 }
 
-/// How a listener was made, and what the kernel does for it.
+/// How a listener was created, and what the kernel does for it.
 #[derive(Clone, Copy)]
 pub(super) struct Setup {
-    /// At how many bytes the filter sees packets cut. Its program in the kernel knows this, too.
+    /// The filter sees at most this many bytes of a packet. So does its program in the kernel.
     pub(super) mtu: u16,
-    /// How many instructions the filter's program may have; 0 where the kernel is to have no program.
+    /// How many instructions the filter's program may have; 0 if the kernel runs no program.
     pub(super) max_instructions: u16,
-    /// Datagrams may be several packets that the kernel coalesced.
+    /// A datagram may consist of several packets that the kernel coalesced.
     pub(super) coalesces: bool,
-    /// It can be joined on one interface alone.
+    /// It is bound to one interface, and can join only there.
     pub(super) one_interface: bool,
     /// The kernel runs the filter's program.
     pub(super) kernel_filters: bool,
-    /// The kernel may have refused packets, which it counts as dropped.
+    /// The kernel may have refused packets, and counted them as dropped.
     pub(super) kernel_refuses: bool,
 }
 
 impl Setup {
-    /// The kernel does nothing yet.
+    /// No program is attached yet.
     pub(super) const fn new(mtu: usize, max_instructions: u16, coalesces: bool) -> Self {
         let mtu = if mtu > u16::MAX as usize { u16::MAX } else { mtu as u16 };
         Self { mtu, max_instructions, coalesces, one_interface: false, kernel_filters: false, kernel_refuses: false }
     }
 }
 
-/// Receives one packet where more than payload and source is needed: [`Inner::recv_checked`].
+/// Receives one packet if more than payload and source is needed: [`Inner::recv_checked`].
 pub(super) type CheckedPath<F> = for<'b> fn(&'b mut Inner<F>, &'b mut [u8]) -> Result<Received<'b>>;
 
-/// What was counted here. None of it can reach its end: at a packet a nanosecond that takes 584 years.
+/// The counters that the listener keeps itself. They cannot overflow: at one packet per nanosecond that takes 584 years.
 #[derive(Clone, Copy, Default)]
 struct Counted {
     received: u64,
@@ -96,7 +97,8 @@ impl<F: Filter> Inner<F> {
         Self { socket, filter, gatekeeper, last: Metadata::default(), counters: Counted::default(), setup }
     }
 
-    /// Who keeps strangers out of a socket that is not bound yet, and has no guard; the socket is made to tell what that takes.
+    /// The gatekeeper of a socket that is not bound yet and has no guard. It also sets the options for the control messages that
+    /// the check or the metadata needs.
     #[inline(always)]
     pub(super) fn gatekeeper(
         socket: &Socket,
@@ -113,7 +115,7 @@ impl<F: Filter> Inner<F> {
         Ok(if needs_guard { Gatekeeper::We(path, wants) } else { Gatekeeper::Bind(Some(path)) })
     }
 
-    /// Checks each packet's destination from now on, if the kernel may bring what others joined.
+    /// Makes the listener check each packet's destination, if the kernel may deliver packets that other sockets joined.
     pub(super) fn guard_against(
         sharing: Sharing,
         socket: &Socket,
@@ -150,7 +152,7 @@ impl<F: Filter> Inner<F> {
         Ok(Received::Paused)
     }
 
-    /// The same where destination and interface are checked, or the caller wants metadata.
+    /// Receives if destination and interface must be checked, or if the caller wants metadata.
     pub(super) fn recv_checked<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
         for _ in 0..BUDGET {
             let datagram = match self.next_checked(buffer) {
@@ -169,7 +171,7 @@ impl<F: Filter> Inner<F> {
         Ok(Received::Paused)
     }
 
-    /// Asks the filter, and counts.
+    /// Asks the filter, and counts the packet.
     #[inline(always)]
     pub(super) fn accepts(&mut self, payload: &[u8], length: usize, source: &Address) -> bool {
         let seen = payload.get(..usize::from(self.setup.mtu)).unwrap_or(payload);
@@ -190,7 +192,7 @@ impl<F: Filter> Inner<F> {
         Received::Packet(Packet::new(payload, begin, datagram.source, datagram.length as u16, self.metadata()))
     }
 
-    /// What the caller is told of the last packet, where it asked for that.
+    /// The metadata of the last packet, if the caller asked for it.
     #[inline(always)]
     pub(super) const fn metadata(&self) -> Option<&Metadata> {
         match self.gatekeeper.wants() {
@@ -199,7 +201,7 @@ impl<F: Filter> Inner<F> {
         }
     }
 
-    /// The next datagram, if it is meant for this listener; with it, the size of the packets that it is made of.
+    /// The next datagram, with the size of the packets in it; `None` if it was sent to something that this listener did not join.
     pub(super) fn next_checked(
         &mut self,
         buffer: &mut [u8],
@@ -214,7 +216,8 @@ impl<F: Filter> Inner<F> {
         Ok(Some((datagram, arrival.segment)))
     }
 
-    /// Whether this very socket is a member of the group on the interface. The kernel knows; its last answer is remembered.
+    /// Whether this socket is a member of the group on the interface. It asks the kernel, unless the last answer was for the same
+    /// two.
     fn admits(&self, arrival: &Metadata) -> bool {
         let (Some(destination), Some(interface)) = (arrival.destination, arrival.interface) else {
             return false;
@@ -245,13 +248,13 @@ pub(super) const fn receive_error(errno: Errno) -> Error {
     Error::system(Operation::Receive, Object::Nothing, errno)
 }
 
-/// What the buffer holds of a datagram of this length.
+/// The part of a datagram of this length that the buffer holds.
 #[inline(always)]
 fn received_part(buffer: &[u8], length: usize) -> &[u8] {
     buffer.get(..length).unwrap_or(buffer)
 }
 
-/// How many packets a datagram of this length is made of.
+/// How many packets a datagram of this length contains.
 fn packets_in(length: usize, segment: Option<u32>) -> u64 {
     let others =
         segment.and_then(NonZeroU32::new).map_or(0, |size| (length as u64).saturating_sub(1) / NonZeroU64::from(size));
@@ -263,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_in_a_datagram_are_counted_with_the_shorter_last_one() {
+    fn packets_in_a_datagram_include_the_shorter_last_one() {
         assert_eq!(packets_in(0, None), 1);
         assert_eq!(packets_in(0, Some(5)), 1);
         assert_eq!(packets_in(10, Some(5)), 2);

@@ -1,4 +1,4 @@
-//! A bound socket that receives, over a buffer of one of three kinds.
+//! A bound socket that receives, with a buffer of one of three kinds.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -9,10 +9,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{Always, Filter};
 use crate::packet::{Head, Packet, Received};
 
-/// A bound socket that receives packets of multicast groups, with a filter `F` and counters, over a buffer `B`.
+/// A bound socket that receives packets of multicast groups, with a buffer `B`, a filter `F`, and counters.
 ///
-/// There are three kinds, by their buffer: [`Listener`], [`Receiver`] and [`CoalescingListener`]. [`ListenOptions`](crate::ListenOptions) makes each. Write
-/// `ListeningSocket<B, F>` in a function that takes any of them.
+/// There are three kinds, which differ in their buffer: [`Listener`], [`Receiver`] and [`CoalescingListener`].
+/// [`ListenOptions`](crate::ListenOptions) creates all of them. Write `ListeningSocket<B, F>` in a function that takes any of
+/// them.
 ///
 /// Dropping it leaves all groups and closes the socket.
 pub struct ListeningSocket<B, F = Always> {
@@ -20,16 +21,17 @@ pub struct ListeningSocket<B, F = Always> {
     pub(super) buffer: B,
 }
 
-/// A [`ListeningSocket`] with a buffer of its own of `MTU` bytes, 1 to 65,535: the longest packet that is received whole. 1,472 is what
-/// an Ethernet frame carries over IPv4 without fragments. Default: 4,096.
+/// A [`ListeningSocket`] with its own buffer of `MTU` bytes, 1 to 65,535. Longer packets are cut. An Ethernet frame carries 1,472
+/// bytes over IPv4 without fragmentation. Default: 4,096.
 ///
-/// It lives wherever you put it, and allocates nothing.
+/// The buffer is part of the value; nothing is allocated.
 pub type Listener<const MTU: usize = 4096, F = Always> = ListeningSocket<Own<MTU>, F>;
 
-/// A [`ListeningSocket`] without a buffer: it receives into any slice of yours.
+/// A [`ListeningSocket`] without a buffer: it receives into the slice that you pass to each call.
 pub type Receiver<F = Always> = ListeningSocket<(), F>;
 
-/// A [`ListeningSocket`] that takes many packets in one call, into a buffer that you lend it, and hands them out one by one.
+/// A [`ListeningSocket`] that receives many packets in one system call, into a buffer that you lend it, and returns them one by
+/// one.
 ///
 /// ```no_run
 /// # use multicast::{COALESCING_BUFFER, Group, ListenOptions, Membership, Received};
@@ -45,24 +47,25 @@ pub type Receiver<F = Always> = ListeningSocket<(), F>;
 /// # Ok::<(), multicast::Error>(())
 /// ```
 ///
-/// It has no way to receive a datagram as the kernel coalesced it:
+/// It cannot receive a datagram as the kernel coalesced it:
 ///
 /// ```compile_fail,E0599
 /// # use multicast::{COALESCING_BUFFER, Group, ListenOptions, Membership};
 /// # let mut buffer = [0; COALESCING_BUFFER];
 /// # let mut listener = ListenOptions::new().bind_coalescing(Membership::any(Group::DEFAULT), 1472, &mut buffer)?;
-/// let packets_glued_together = listener.recv_into(&mut [0; 1472])?;
+/// let coalesced = listener.recv_into(&mut [0; 1472])?;
 /// # Ok::<(), multicast::Error>(())
 /// ```
 ///
-/// Packets wait in its buffer as well as in the kernel's. So call `recv` until it says [`Empty`](Received::Empty) before you wait: a
-/// poller knows only of the kernel's. A socket that is made of it goes on to coalesce packets; those that were not handed out are
-/// dropped.
+/// Packets wait in its buffer as well as in the kernel's, and a poller reports only those in the kernel's. So call `recv` until
+/// it returns [`Empty`](Received::Empty) before you wait. If you convert it into an `OwnedFd`, the socket still coalesces
+/// packets, and packets in the buffer are lost.
 pub type CoalescingListener<'b, F = Always> = ListeningSocket<Coalescing<'b>, F>;
 
 /// The buffer of a [`Listener`].
 pub struct Own<const MTU: usize> {
-    /// Always full: each packet overwrites what lies in it. A short type for its length keeps the listener small.
+    /// Its length is always `MTU`: each packet overwrites the previous one. The short type of the length keeps the listener
+    /// small.
     bytes: heapless::Vec<u8, MTU, u16>,
 }
 
@@ -80,9 +83,10 @@ impl<const MTU: usize> AsRef<[u8]> for Own<MTU> {
 }
 
 impl<const MTU: usize, F: Filter> Listener<MTU, F> {
-    /// Receives one packet, which is lent until the next call. It never blocks. [`Received`] shows the loop that takes all there is.
+    /// Receives one packet, which is lent until the next call. It never blocks. [`Received`] shows a loop that takes all queued
+    /// packets.
     ///
-    /// Packets that the filter rejects are read, counted and passed over, 64 in one call at most.
+    /// It counts and skips packets that the filter rejects, at most 64 in one call.
     ///
     /// # Errors
     /// What the kernel reports of the socket. Nothing is lost by an error; call again.
@@ -94,11 +98,11 @@ impl<const MTU: usize, F: Filter> Listener<MTU, F> {
 }
 
 impl<F: Filter> CoalescingListener<'_, F> {
-    /// Receives one packet, which is lent until the next call. It never blocks. Filter, mtu and counters see packets as they were
-    /// sent, not as the kernel coalesced them.
+    /// Receives one packet, which is lent until the next call. It never blocks. Filter, mtu and counters apply to packets as they
+    /// were sent, not as the kernel coalesced them.
     ///
-    /// Packets that the filter rejects are counted and passed over, 64 in one call at most, and those that came together with the
-    /// last of them.
+    /// It counts and skips packets that the filter rejects: at most 64 in one call, and the rest of the datagram that the last of
+    /// them was part of.
     ///
     /// # Errors
     /// What the kernel reports of the socket. Nothing is lost by an error; call again.
@@ -109,15 +113,14 @@ impl<F: Filter> CoalescingListener<'_, F> {
 }
 
 impl<F: Filter> Receiver<F> {
-    /// Receives one packet into `buffer`, which should be as long as the longest packet that is expected (`recvfrom(2)`,
-    /// `recvmsg(2)`). It never blocks.
+    /// Receives one packet into `buffer` (`recvfrom(2)`, `recvmsg(2)`). A longer packet is cut. It never blocks.
     ///
-    /// Packets that the filter rejects are read, counted and passed over, 64 in one call at most. The filter sees as many bytes of
-    /// a packet as the mtu that the receiver was made with, even where the buffer holds more.
+    /// It counts and skips packets that the filter rejects, at most 64 in one call. The filter sees at most `mtu` bytes of a
+    /// packet, even if the buffer holds more; `mtu` is that of [`bind_receiver`](crate::ListenOptions::bind_receiver).
     ///
     /// # Errors
-    /// What the kernel reports of the socket. Nothing is lost by an error; call again. [`ErrorKind::InvalidInput`] where the kernel
-    /// runs the filter, and the buffer is shorter than the mtu: the filter would judge bytes that the buffer does not hold.
+    /// What the kernel reports of the socket. Nothing is lost by an error; call again. [`ErrorKind::InvalidInput`] if the kernel
+    /// runs the filter, and the buffer is shorter than the mtu: the kernel would check bytes that the buffer does not hold.
     #[inline(always)]
     pub fn recv_into<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
         if self.inner.setup.kernel_filters && buffer.len() < usize::from(self.inner.setup.mtu) {
@@ -131,12 +134,12 @@ impl<F: Filter> Receiver<F> {
 const fn short_buffer() -> Error {
     Error::custom(
         ErrorKind::InvalidInput,
-        "receive: the buffer is shorter than the mtu that the kernel's filter was made for: give a longer one, or turn kernel_filter off",
+        "receive: the buffer is shorter than the mtu that the kernel filters with: use a longer one, or kernel_filter(false)",
     )
 }
 
 impl<B: AsRef<[u8]>, F> ListeningSocket<B, F> {
-    /// The packet of this head, which the last `recv` handed out, lent once more: see [`Head`].
+    /// The packet of this head, which the last `recv` returned, lent once more: see [`Head`].
     #[must_use]
     pub fn packet(&self, head: Head) -> Packet<'_>
     where
@@ -152,13 +155,13 @@ impl<B, F> ListeningSocket<B, F> {
         &self.inner.filter
     }
 
-    /// What became of the packets so far: one system call (`getsockopt(2)`).
+    /// The counters since the listener was created. It makes one system call (`getsockopt(2)`).
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.inner.counters()
     }
 
-    /// The address that it is bound to (`getsockname(2)`): the group, or the wildcard address, and the port.
+    /// The address and port that it is bound to (`getsockname(2)`): the group's address, or the wildcard address.
     ///
     /// # Errors
     /// What the kernel reports.
@@ -166,8 +169,8 @@ impl<B, F> ListeningSocket<B, F> {
         self.inner.socket.local_addr()
     }
 
-    /// The size of the receive buffer in bytes that the kernel granted (`SO_RCVBUF`, `socket(7)`). It reports twice of what was asked
-    /// for, since it counts its own bookkeeping: a packet of 64 bytes takes 832 bytes of it.
+    /// The size of the receive buffer in bytes that the kernel granted (`SO_RCVBUF`, `socket(7)`). The kernel reports twice the
+    /// requested size, since it counts its own overhead: a packet of 64 bytes takes 832 bytes.
     ///
     /// # Errors
     /// What the kernel reports.
@@ -176,7 +179,7 @@ impl<B, F> ListeningSocket<B, F> {
         self.inner.socket.receive_buffer()
     }
 
-    /// For the book of its memberships.
+    /// For the book of memberships.
     pub(crate) const fn inner_mut(&mut self) -> &mut Inner<F> {
         &mut self.inner
     }

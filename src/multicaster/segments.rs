@@ -1,43 +1,43 @@
-//! Which packets can leave in one call: the rules of `UDP_SEGMENT` (`udp(7)`), and what was learnt of the way.
+//! Which packets can leave in one call: the rules of `UDP_SEGMENT` (`udp(7)`), and the limits that the kernel reported.
 
-/// The longest datagram, in bytes, that can be cut into segments.
+/// The length of the longest datagram, in bytes, that the kernel can cut into segments.
 const LONGEST: usize = 65_507;
 
-/// So many bytes in all are copied to one place before they are sent: to fetch each part from a place of its own costs the kernel
-/// some 20 ns, several times what the copy costs.
+/// Runs of up to this many bytes are copied to one place before they are sent: the copy costs less than the kernel needs to fetch
+/// each packet from a separate place, about 20 ns.
 pub(crate) const COPIED: usize = 4096;
 
-/// The sizes that the kernel cuts.
+/// The sizes of segments that the kernel has not refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Segments {
-    /// Longer packets are sent singly. 0: all are.
+    /// Longer packets are sent one by one. With 0, all are.
     largest: u16,
 }
 
 /// Packets that can leave together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
-    /// How many, 2 at least.
+    /// How many packets, at least 2.
     pub(crate) count: usize,
-    /// The size of each in bytes, but of the last, which may be shorter.
+    /// The size of each packet in bytes, except the last, which may be shorter.
     pub(crate) size: u16,
 }
 
 impl Run {
-    /// Whether it is cheaper to copy the packets to one place of [`COPIED`] bytes before they are sent.
+    /// Whether to copy the packets to one place of [`COPIED`] bytes before they are sent.
     pub(crate) fn is_copied(self) -> bool {
         self.count.saturating_mul(self.size.into()) <= COPIED
     }
 }
 
 impl Segments {
-    /// All sizes, until the kernel has refused one.
+    /// All sizes are allowed until the kernel refuses one.
     pub(crate) const fn new() -> Self {
         Self { largest: u16::MAX }
     }
 
-    /// The packets at the front that can leave together: of one size, the last one possibly shorter; none empty, since an empty
-    /// segment would vanish.
+    /// The first packets that can leave together. They have one size, except the last, which may be shorter. None is empty, since
+    /// an empty segment would not be sent.
     pub(crate) fn run(self, lengths: impl Iterator<Item = usize>) -> Option<Run> {
         let mut lengths = lengths;
         let first = lengths.next()?;
@@ -56,12 +56,12 @@ impl Segments {
         (count > 1).then_some(Run { count, size })
     }
 
-    /// The kernel refused segments of this size: it is longer than the way allows.
+    /// The kernel refused segments of this size, so only shorter ones are tried from now on.
     pub(crate) fn refused(&mut self, size: u16) {
         self.largest = self.largest.min(size.saturating_sub(1));
     }
 
-    /// The kernel or the device cannot do it at all.
+    /// Kernel or device do not support it.
     pub(crate) const fn unsupported(&mut self) {
         self.largest = 0;
     }
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn one_packet_alone_is_no_run() {
+    fn one_packet_is_not_a_run() {
         let all = Segments::new();
         assert_eq!(run(all, &[]), None);
         assert_eq!(run(all, &[100]), None);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_packets_leave_singly() {
+    fn empty_packets_are_sent_one_by_one() {
         let all = Segments::new();
         assert_eq!(run(all, &[0, 0]), None);
         assert_eq!(run(all, &[0, 5]), None);
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(run(learnt, &[1473, 1473]), None);
         assert_eq!(run(learnt, &[1472, 1472]), Some((2, 1472)));
         learnt.refused(2000);
-        assert_eq!(run(learnt, &[1473, 1473]), None, "a larger one teaches nothing new");
+        assert_eq!(run(learnt, &[1473, 1473]), None, "a larger refused size changes nothing");
         learnt.unsupported();
         assert_eq!(run(learnt, &[1, 1]), None);
     }

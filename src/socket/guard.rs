@@ -1,21 +1,21 @@
-//! The guard: a program that lets through what was sent to the groups that this socket joined, on the interfaces on which it joined
-//! them. The filter's program stands behind it.
+//! The guard: a program that passes packets to groups that this socket joined, on the interfaces on which it joined them. The
+//! filter's program follows it.
 //!
-//! The list of groups and interfaces is kept nowhere but in the program. The kernel gives it back (`SO_GET_FILTER`), and takes the
-//! changed one in place of it at once, so that at no time the socket is without.
+//! The list of groups and interfaces is stored only in the program. To change it, the program is read from the kernel
+//! (`SO_GET_FILTER`), and the changed one is attached. The kernel exchanges both in one step, so the socket always has a guard.
 //!
 //! ```text
-//! ldx #mark                   says that it is a guard, and how many entries there are
+//! ldx #mark                   marks it as a guard, and holds the number of entries
 //! ld [net + 16]               an entry: the group,
 //! jeq #group jf next
 //! ld #ifidx                   the interface
 //! jeq #index jt filter
-//! ret #0                      behind the last entry
+//! ret #0                      after the last entry
 //! ..                          filter
 //! ```
 //!
-//! An entry knows how far the filter is, which does not change by what is put in front of it: a new one is written before the first,
-//! and one that goes takes the place of the first.
+//! The jump from an entry to the filter is relative, so it stays valid if entries are added in front. A new entry is written
+//! before the first. To remove an entry, the first one is moved to its place.
 
 use core::net::IpAddr;
 use core::num::NonZeroU32;
@@ -29,66 +29,66 @@ use crate::filter::kernel::{Instruction, code, with_buffer};
 use crate::group::Family;
 use crate::sys;
 
-/// What the first instruction of a guard loads, beside the number of entries in the lower half: nobody would load that, and
-/// no program of a filter begins so.
+/// The upper half of the number that the first instruction of a guard loads; the lower half is the number of entries. No program
+/// of a filter begins with this instruction.
 const MARK: u32 = 0x6d63_0000;
 const COUNT: u32 = 0xffff;
 /// More instructions than a new entry has.
 const SPARE: usize = 16;
-/// Room for most programs: a guard of as many entries as the kernel grants groups by default, and a filter. Others take more of
-/// the stack.
+/// Room for most programs: a guard with as many entries as the kernel allows memberships by default, and a filter. Longer
+/// programs take more of the stack.
 const ROOM: usize = 256;
 
-/// How a change went.
+/// The result of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Guard {
-    /// The guard lets through what it should.
+    /// The guard is attached and correct.
     Kept,
-    /// There is no room for it, or the kernel refused it: it is gone.
+    /// There was no room for it, or the kernel did not accept it: there is no guard.
     Lost,
 }
 
-/// What is to be done with the program.
+/// A change of the program.
 #[derive(Clone, Copy)]
 enum Change<'p> {
     Nothing,
-    /// A group on an interface is to be let through.
+    /// Pass a group on an interface.
     Admit(Entry),
-    /// What the socket is no member of is not.
+    /// Remove all entries of which the socket is not a member.
     Prune,
-    /// Another filter is to stand behind the guard.
+    /// Use another filter after the guard.
     Filter(&'p [Instruction]),
 }
 
 impl Socket {
-    /// Attaches a guard that lets nothing through yet, with a filter behind it; whether that could be done.
+    /// Attaches a guard without entries, followed by a filter. Returns whether this succeeded.
     pub(crate) fn guard(&self, family: Family, filter: &[Instruction]) -> bool {
-        // A socket that hears a virtual routing domain is told the interface beneath, and the program the one above.
+        // In a virtual routing domain, the socket and the program see different interfaces: the one below and the one above.
         let is_bound = sys::getsockopt(&self.fd, SOCKET, linux::SO_BINDTODEVICE, &mut [0; 16]) != Ok(0);
         if is_bound || setting_of(c"/proc/sys/net/ipv4/udp_l3mdev_accept") != 0 {
             return false;
         }
-        // The guard's own two instructions stand before the filter.
+        // The guard's own two instructions precede the filter.
         with_buffer::<ROOM, _>(filter.len().saturating_add(2), |buffer| {
             let mut program = Program::with_filter(buffer, family, filter);
             program.begin().is_some() && self.attach(program.instructions())
         })
     }
 
-    /// Lets a group on an interface through.
+    /// Makes the guard pass a group on an interface.
     pub(crate) fn admit(&self, group: IpAddr, interface: NonZeroU32) -> Guard {
         let family = if group.is_ipv4() { Family::V4 } else { Family::V6 };
         self.change(family, Change::Admit((group, interface.get())))
     }
 
-    /// Lets through no more what the socket is no member of any more.
+    /// Removes all entries of which the socket is no longer a member.
     pub(crate) fn prune(&self, family: Family) -> Guard {
         self.change(family, Change::Prune)
     }
 
-    /// Puts another filter behind the guard, at once.
+    /// Replaces the filter after the guard, in one step.
     ///
-    /// Where the guard cannot be kept, the other filter is attached alone, or no program at all. An error leaves all as it was.
+    /// If the guard cannot be kept, the filter is attached alone, or no program at all. After an error nothing has changed.
     pub(crate) fn guard_with(&self, family: Family, filter: &[Instruction]) -> Result<Guard, Errno> {
         let guard = self.change(family, Change::Filter(filter));
         if guard == Guard::Lost && !self.attach(filter) {
@@ -97,17 +97,17 @@ impl Socket {
         Ok(guard)
     }
 
-    /// Whether a guard is attached, by us or by a former owner.
+    /// Whether a guard is attached, by us or by a previous owner.
     pub(crate) fn is_guarded(&self, family: Family) -> bool {
         self.change(family, Change::Nothing) == Guard::Kept
     }
 
-    /// Attaches a program in place of the one before, at once; whether that could be done.
+    /// Attaches a program, which replaces the previous one in one step. Returns whether this succeeded.
     pub(crate) fn attach(&self, program: &[Instruction]) -> bool {
         sys::attach_filter(&self.fd, program).is_ok()
     }
 
-    /// Takes off the program that is attached. That there is none is fine.
+    /// Detaches the program, if there is one.
     pub(crate) fn detach(&self) -> Result<(), Errno> {
         match sys::setsockopt_int(&self.fd, SOCKET, linux::SO_DETACH_FILTER, 0) {
             Err(errno) if errno != Errno::NO_ENTRY => Err(errno),
@@ -115,7 +115,7 @@ impl Socket {
         }
     }
 
-    /// The program that is attached, written to the beginning of a buffer: its length, or `None` where it does not fit.
+    /// Reads the attached program into the beginning of a buffer. Returns its length, or `None` if it does not fit.
     pub(crate) fn attached(&self, buffer: &mut [Instruction]) -> Result<Option<usize>, Errno> {
         let length = sys::attached_filter(&self.fd, &mut [])?;
         Ok(match buffer.get_mut(..length) {
@@ -136,10 +136,11 @@ impl Socket {
         }
     }
 
-    /// `None` where the guard is gone, or another filter could not be put behind it.
+    /// `None` if there is no guard any more, or if the filter after it could not be replaced.
     fn change_in(&self, buffer: &mut [Instruction], length: usize, family: Family, change: Change<'_>) -> Option<()> {
         let Some(mut program) = self.read(buffer, length, family) else {
-            // A guard that the kernel does not give back cannot be changed: it would refuse for ever what is joined now.
+            // If the kernel does not return the guard, it cannot be changed, and would refuse what is joined now. So it is
+            // removed.
             if matches!(change, Change::Admit(_) | Change::Prune) {
                 let _ = self.detach();
             }
@@ -166,14 +167,14 @@ impl Socket {
         if is_attached {
             return Some(());
         }
-        // What is left is the filter alone, and not even that where the kernel does not want it.
+        // Without a guard the filter is attached alone, if the kernel accepts it.
         if !self.attach(program.filter()) {
             let _ = self.detach();
         }
         None
     }
 
-    /// Writes the same guard before another filter.
+    /// Attaches the same guard with another filter.
     fn exchange(&self, old: &Program<'_>, filter: &[Instruction]) -> Option<()> {
         with_buffer::<ROOM, _>(filter.len().saturating_add(old.instructions().len()), |buffer| {
             let mut program = Program::with_filter(buffer, old.family, filter);
@@ -185,7 +186,7 @@ impl Socket {
         })
     }
 
-    /// Reads the program that is attached to the end of a buffer; `None` where it has no guard.
+    /// Reads the attached program into the end of a buffer; `None` if it has no guard.
     fn read<'b>(&self, buffer: &'b mut [Instruction], length: usize, family: Family) -> Option<Program<'b>> {
         let start = buffer.len().checked_sub(length)?;
         let room = buffer.get_mut(start..)?;
@@ -199,7 +200,7 @@ fn is_mark(first: &Instruction) -> bool {
     first.code == code::LOAD_X_NUMBER && first.operand & !COUNT == MARK
 }
 
-/// One entry: group, and index of the interface.
+/// One entry: a group, and the index of an interface.
 type Entry = (IpAddr, u32);
 
 /// Guard and filter, at the end of a buffer.
@@ -210,7 +211,7 @@ struct Program<'b> {
 }
 
 impl<'b> Program<'b> {
-    /// A filter, as far as there is room, which nothing stands before yet.
+    /// A filter, as far as it fits, without a guard yet.
     fn with_filter(buffer: &'b mut [Instruction], family: Family, filter: &[Instruction]) -> Self {
         let start = buffer.len().saturating_sub(filter.len());
         for (to, from) in buffer.iter_mut().skip(start).zip(filter) {
@@ -223,7 +224,7 @@ impl<'b> Program<'b> {
         self.buffer.get(self.start..).unwrap_or(&[])
     }
 
-    /// What stands behind the guard.
+    /// The instructions after the guard.
     fn filter(&self) -> &[Instruction] {
         self.buffer.get(self.place(self.entries()).saturating_add(1)..).unwrap_or(&[])
     }
@@ -265,7 +266,7 @@ impl<'b> Program<'b> {
         (0..self.entries()).find(|entry| self.entry(*entry) == Some(wanted))
     }
 
-    /// Puts an instruction in front of all others.
+    /// Adds an instruction in front of all others.
     fn push(&mut self, instruction: Instruction) -> Option<()> {
         let start = self.start.checked_sub(1)?;
         *self.buffer.get_mut(start)? = instruction;
@@ -277,7 +278,7 @@ impl<'b> Program<'b> {
         self.push(Instruction::new(code::LOAD_X_NUMBER, MARK | (entries as u32 & COUNT)))
     }
 
-    /// Puts a guard without entries in front.
+    /// Adds a guard without entries in front.
     fn begin(&mut self) -> Option<()> {
         self.push(Instruction::new(code::RETURN, 0))?;
         self.mark(0)
@@ -285,13 +286,13 @@ impl<'b> Program<'b> {
 
     fn add(&mut self, (group, index): Entry) -> Option<()> {
         let entries = self.entries();
-        // Over the other entries, and what stands behind the last one.
+        // Skips the other entries and the `ret` after the last one.
         let to_filter = u8::try_from(entries.saturating_mul(self.size()).saturating_add(1)).ok()?;
-        // The mark is written anew.
+        // The mark is overwritten, since the number of entries changes.
         self.start = self.start.saturating_add(1);
         self.push(Instruction::jump(code::JUMP_EQUAL, index, to_filter, 0))?;
         self.push(Instruction::new(code::LOAD_WORD, code::INTERFACE))?;
-        // The last word of the group stands first, since in it groups differ.
+        // The last word of the group is compared first, since groups differ most in it.
         match group {
             IpAddr::V4(group) => self.word(16, group.to_bits(), 2)?,
             IpAddr::V6(group) => {
@@ -305,20 +306,20 @@ impl<'b> Program<'b> {
         self.mark(entries.saturating_add(1))
     }
 
-    /// One word of the group at this place of the network header; else it goes on to the next entry.
+    /// Compares one word of the group with the network header at `place`. If they differ, it jumps to the next entry.
     fn word(&mut self, place: u32, word: u32, to_next: u8) -> Option<()> {
         self.push(Instruction::jump(code::JUMP_EQUAL, word, 0, to_next))?;
         self.push(Instruction::new(code::LOAD_WORD, code::NETWORK.saturating_add(place)))
     }
 
-    /// The first entry takes the place of this one.
+    /// Moves the first entry to the place of this one.
     fn remove(&mut self, entry: usize) {
         let entries = self.entries();
         for offset in 0..self.size() {
             let first = self.at(self.place(0).saturating_add(offset));
             let index = self.place(entry).saturating_add(offset);
             if let (Some(first), Some(place)) = (first, self.buffer.get_mut(index)) {
-                // The way to the filter stays that of the place.
+                // The jump to the filter stays, since it depends on the place only.
                 place.operand = first.operand;
             }
         }

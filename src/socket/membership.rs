@@ -13,29 +13,29 @@ use crate::group::{Group, Interface, Membership};
 use crate::route;
 use crate::sys;
 
-/// Where the group's address stands in a `group_req` and its relatives: behind the interface's index, aligned as a pointer.
+/// The offset of the group's address in a `group_req` and similar structures: after the interface's index, aligned as a pointer.
 const GROUP_AT: usize = size_of::<usize>();
 /// The size of a `sockaddr_storage`.
 const STORAGE: usize = 128;
-/// The size of a `group_req`, and where in a `group_source_req` the source stands.
+/// The size of a `group_req`, and the offset of the source in a `group_source_req`.
 const REQUEST: usize = GROUP_AT + STORAGE;
 /// The size of a `group_source_req`.
 const SOURCE_REQUEST: usize = REQUEST + STORAGE;
 /// The size of a `group_filter` without sources: a `group_req`, the mode, and the number of sources.
 const FILTER: usize = (REQUEST + 8).next_multiple_of(size_of::<usize>());
 
-/// What a socket hears of a group on an interface.
+/// How a socket has joined a group on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hears {
-    /// All sources, but blocked ones.
+    /// From any source, except blocked ones.
     Any,
-    /// Some sources.
+    /// From named sources.
     Named,
 }
 
 impl Socket {
-    /// Binds to the interface that is meant for the group, and returns its index: nothing arrives that came in on another interface
-    /// (`SO_BINDTOIFINDEX`, `socket(7)`).
+    /// Binds to the interface that `interface` names for the group, and returns its index (`SO_BINDTOIFINDEX`, `socket(7)`). From
+    /// then on the socket receives only on this interface.
     #[inline(always)]
     pub(crate) fn bind_to_interface(&self, group: Group, interface: Interface) -> Result<NonZeroU32> {
         let index = route::index_by(&self.fd, group, interface, Operation::Bind)?;
@@ -50,15 +50,15 @@ impl Socket {
         sys::getsockopt_int(&self.fd, SOCKET, linux::SO_BINDTOIFINDEX) == Ok(index.get())
     }
 
-    /// Joins a group, from any source and on one interface, on a socket that has joined nothing yet: it can meet neither another
-    /// membership in the group nor a limit.
+    /// Joins a group from any source on one interface. The socket must not have joined anything yet: then the join cannot
+    /// conflict with another membership or exceed a limit.
     #[inline(always)]
     pub(crate) fn join_first(&self, group: Group, interface: Interface) -> Result<()> {
         let index = route::index_by(&self.fd, group, interface, Operation::Join)?;
         self.join_first_on(group, interface, index)
     }
 
-    /// The same where the interface's index is known.
+    /// As [`join_first`](Self::join_first), with the interface's index.
     #[inline(always)]
     pub(crate) fn join_first_on(&self, group: Group, interface: Interface, index: NonZeroU32) -> Result<()> {
         let mut request = [0; REQUEST];
@@ -69,40 +69,41 @@ impl Socket {
         }
     }
 
-    /// Joins group and source on the interface of this index.
+    /// Joins on the interface with this index.
     pub(crate) fn join_on(&self, membership: &Membership, index: NonZeroU32) -> Result<()> {
         let before = self.hears(membership.group().address(), index);
         let (option, expected) = match membership.only_source() {
             None => (linux::MCAST_JOIN_GROUP, Hears::Any),
             Some(_) => (linux::MCAST_JOIN_SOURCE_GROUP, Hears::Named),
         };
-        // The kernel would turn the one into the other, or seem to succeed and do nothing.
+        // The kernel would change the membership into the other kind, or report success and do nothing.
         if before.is_some_and(|before| before != expected) {
             return Err(Error::new(Operation::Join, membership.object(), ErrorKind::MixedSources));
         }
         match self.request(option, membership, membership.only_source(), index.get()) {
-            // Joined before: a group is in use, a source not available.
+            // It is a member already: EADDRINUSE for a group, EADDRNOTAVAIL for a source.
             Ok(()) | Err(Errno::IN_USE) => Ok(()),
             Err(Errno::NOT_AVAILABLE) if before == Some(Hears::Named) => Ok(()),
             Err(errno) => Err(join_error(membership, errno, before)),
         }
     }
 
-    /// Leaves what the membership says. Not to be a member is fine.
+    /// Leaves a membership. It does nothing if the socket is not a member.
     pub(crate) fn leave(&self, membership: &Membership) -> Result<()> {
         if membership.interface() == Interface::All {
             return route::each_multicast_interface(Operation::Leave, |index| self.leave_on(membership, index.get()));
         }
         let index = match route::index(membership.group(), membership.interface(), Operation::Leave) {
             Ok(index) => index.get(),
-            // The route by which it was joined is gone: 0 is the membership in this group on whichever interface.
+            // The route by which it was joined is gone. With index 0, the kernel finds the membership in this group on any
+            // interface.
             Err(error) if membership.interface() == Interface::Default && error.kind() == ErrorKind::Unreachable => 0,
             Err(error) => return Err(error),
         };
         self.leave_on(membership, index)
     }
 
-    /// Leaves group and source on the interface of this index.
+    /// Leaves on the interface with this index.
     fn leave_on(&self, membership: &Membership, index: u32) -> Result<()> {
         let option = match membership.only_source() {
             None => linux::MCAST_LEAVE_GROUP,
@@ -110,22 +111,23 @@ impl Socket {
         };
         match self.request(option, membership, membership.only_source(), index) {
             Ok(()) | Err(Errno::NOT_AVAILABLE) => Ok(()),
-            // What the kernel says of a source of a group that is not joined.
+            // The kernel returns this for a source of a group that is not joined.
             Err(Errno::INVALID) if membership.only_source().is_some() => Ok(()),
             Err(errno) => Err(Error::system(Operation::Leave, membership.object(), errno)),
         }
     }
 
-    /// Leaves group and source on the interface of this index, which may exist no more: until then the dead membership takes one of the
-    /// places that the kernel grants.
+    /// Leaves on the interface with this index, which may no longer exist. A membership on a deleted interface counts toward the
+    /// kernel's limit until it is left.
     pub(crate) fn forget(&self, membership: &Membership, index: NonZeroU32) {
         if self.leave_on(membership, index.get()).is_err() {
-            // Where the interface is gone sources cannot be left one by one. All of them are dead; not to be a member is fine.
+            // If the interface is gone, sources cannot be left one by one, so the whole group is left. Errors do not matter: it
+            // may have left already.
             let _ = self.request(linux::MCAST_LEAVE_GROUP, membership, None, index.get());
         }
     }
 
-    /// Hears a source of the group no more, or again.
+    /// Blocks or unblocks a source of the group.
     pub(crate) fn set_blocked(&self, membership: &Membership, source: IpAddr, blocked: bool) -> Result<()> {
         let (option, operation) = match blocked {
             true => (linux::MCAST_BLOCK_SOURCE, Operation::Block),
@@ -137,7 +139,7 @@ impl Socket {
                 return Err(Error::new(operation, membership.object(), ErrorKind::MixedSources));
             }
             match self.request(option, membership, Some(source), index.get()) {
-                // Blocked or not blocked before.
+                // The source was already blocked, or was not blocked.
                 Ok(()) => Ok(()),
                 Err(Errno::NOT_AVAILABLE) if hears.is_some() => Ok(()),
                 Err(Errno::INVALID) if hears.is_none() => {
@@ -153,8 +155,8 @@ impl Socket {
         }
     }
 
-    /// Whether this socket itself is a member of the group on the interface: the kernel's own word, whatever was joined before
-    /// we had the socket, and however often an interface was made anew.
+    /// Whether this socket itself is a member of the group on the interface. It asks the kernel, so the answer is right also for
+    /// adopted sockets and for interfaces that were created again.
     pub(crate) fn is_member(&self, group: IpAddr, interface: NonZeroU32) -> bool {
         self.hears(group, interface).is_some()
     }
@@ -188,8 +190,8 @@ impl Socket {
     }
 }
 
-/// Calls `join` with the index of each interface that the membership names. An interface that is gone, or does not speak the family,
-/// is no error where all are meant.
+/// Calls `join` with the index of each interface that the membership names. With [`Interface::All`], interfaces that are gone or
+/// do not support the family are skipped.
 pub(crate) fn each_interface_to_join(membership: &Membership, mut join: impl FnMut(NonZeroU32) -> Result<()>) -> Result<()> {
     if membership.interface() != Interface::All {
         return join(route::index(membership.group(), membership.interface(), Operation::Join)?);
@@ -216,7 +218,7 @@ const fn level(group: IpAddr) -> u32 {
     }
 }
 
-/// Writes interface and group, with which all these structures begin.
+/// Writes interface and group: all these structures begin with them.
 fn fill(bytes: &mut [u8], group: IpAddr, index: u32) {
     put(bytes, 0, &index.to_ne_bytes());
     put(bytes, GROUP_AT, Address::of(group).as_bytes());
@@ -226,7 +228,7 @@ fn is_limit(errno: Errno) -> bool {
     matches!(errno, Errno::NO_BUFFERS | Errno::NO_MEMORY)
 }
 
-/// Which of the kernel's limits was met can only be told from what was joined before.
+/// The errno does not tell which limit was reached; the membership before the call does.
 #[cold]
 fn join_error(membership: &Membership, errno: Errno, before: Option<Hears>) -> Error {
     if !is_limit(errno) {
@@ -251,7 +253,7 @@ fn source_limit(operation: Operation, membership: &Membership, errno: Errno) -> 
     Error::limit(operation, membership.object(), ErrorKind::SourceLimitReached, errno, setting_of(setting))
 }
 
-/// The number in a file of the kernel's settings, 0 where it cannot be read.
+/// The number in a file of the kernel's settings; 0 if it cannot be read.
 pub(super) fn setting_of(path: &CStr) -> u32 {
     let mut text = [0; 16];
     let _ = sys::read_file(path, &mut text);

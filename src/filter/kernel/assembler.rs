@@ -24,11 +24,11 @@ const LONGEST: usize = u16::MAX as usize;
 ///
 /// Filters write their tests with [`Filter::compile`](super::super::Filter::compile).
 ///
-/// A test that does not fit into what is left of the buffer is left out, in whole or in part, and is [`Fit::Superset`]. The
-/// order of tests does not matter to the outcome; the last one is the first that is run.
+/// A test that does not fit into the rest of the buffer is left out, in whole or in part, and returns [`Fit::Superset`]. The
+/// order of tests does not change the result; the kernel runs the last one first.
 ///
-/// Places in the payload count from its first byte. As in [`Filter::accepts`](super::super::Filter::accepts), the payload ends where
-/// the listener's buffer does: what lies beyond [`mtu`](Self::mtu) is not there.
+/// Offsets in the payload count from its first byte. As in [`Filter::accepts`](super::super::Filter::accepts), the payload is cut
+/// at [`mtu`](Self::mtu) bytes: tests do not see the rest.
 #[derive(Debug)]
 pub struct Assembler<'b> {
     buffer: &'b mut [Instruction],
@@ -44,7 +44,7 @@ pub struct Assembler<'b> {
 }
 
 impl<'b> Assembler<'b> {
-    /// An empty program for a listener of this family, whose packets are cut at `mtu` bytes: it lets all packets through.
+    /// An empty program for a listener of this family, whose packets are cut at `mtu` bytes: it passes all packets.
     ///
     /// A buffer of less than 2 instructions holds no program.
     pub fn new(buffer: &'b mut [Instruction], mtu: usize, family: Family) -> Self {

@@ -24,13 +24,12 @@
 //! ```
 //!
 //! # Writing `compile` for a filter of your own
-//! [`Filter::compile`](super::Filter::compile) writes tests into an [`Assembler`]. The kernel lets a packet through if all of them
-//! hold. Let the filters of this crate write them: each one's `compile` adds its tests, and says whether they decide all that it
-//! asks. Two tests that the crate has no filter for are methods of the assembler: [`byte_in`](Assembler::byte_in), and
-//! [`port`](Assembler::port) for a range of ports.
+//! [`Filter::compile`](super::Filter::compile) writes tests into an [`Assembler`]. The kernel lets a packet through if all of
+//! them hold. Use the `compile` of this crate's filters for this: it adds the filter's tests, and returns whether they decide
+//! exactly what the filter does. Two tests that the crate has no filter for are methods of the assembler:
+//! [`byte_in`](Assembler::byte_in), and [`port`](Assembler::port) for a range of ports.
 //!
-//! Whatever a filter does not test lets packets through. So it is always right to test less, and then to answer
-//! [`Fit::Superset`].
+//! A packet passes unless a test rejects it. So it is always correct to test less, and then to return [`Fit::Superset`].
 //!
 //! ```
 //! use core::net::SocketAddr;
@@ -124,8 +123,8 @@ impl Instruction {
     }
 }
 
-/// Calls `work` with room for this many instructions: a buffer of `SMALL` of them where that is enough, else one of 32 KiB, which only
-/// a function of its own has on its stack.
+/// Calls `work` with room for this many instructions: with a buffer of `SMALL` instructions if that is enough, else with one of
+/// 32 KiB, in a separate function that alone needs this much stack.
 #[inline(always)]
 pub(crate) fn with_buffer<const SMALL: usize, R>(instructions: usize, work: impl FnOnce(&mut [Instruction]) -> R) -> R {
     if instructions <= SMALL { work(&mut [Instruction::ZERO; SMALL]) } else { with_large_buffer(work) }
