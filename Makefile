@@ -6,7 +6,8 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: ## send packets to a multicast group and receive them, in one process
-	@cargo run --quiet --release --example mcast -- demo
+	@cargo build --release --example mcast
+	@target/release/examples/mcast demo
 
 test: ## run all tests, in a private network namespace
 	@sh tests/in-namespace.sh

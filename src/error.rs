@@ -11,8 +11,8 @@ use core::fmt;
 pub use parts::ErrorKind;
 pub(crate) use parts::{Errno, Excerpt, Object, Operation};
 
-/// The result of this crate's functions.
-pub type Result<T> = core::result::Result<T, Error>;
+/// The result of this crate's functions. With a second parameter it is the standard one, so that a glob import does no harm.
+pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 /// What went wrong: what was tried, on what, and why.
 ///

@@ -91,7 +91,8 @@
 //!
 //! # The core and `compat` in one program
 //! Four names are in both: `ListenOptions`, `Multicaster`, `Poller` and `SendOptions`. Import the core's names, and `compat` as a
-//! module; with two glob imports, the compiler refuses these four as ambiguous.
+//! module; with two glob imports in one place, the compiler refuses these four as ambiguous, and a glob import inside a function hides
+//! those outside it.
 //!
 //! ```no_run
 //! # #[cfg(feature = "std")]

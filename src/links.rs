@@ -44,7 +44,15 @@ const BUDGET: u32 = 64;
 /// let mut book = Memberships::<4>::new();
 /// book.join(Membership::any(group).on("eth0".parse()?), &mut listener)?;
 /// // Whenever Token(1) is readable:
-/// while links.follow(&mut book.with(&mut listener))?.more {}
+/// loop {
+///     let followed = links.follow(&mut book.with(&mut listener))?;
+///     if let Some(error) = followed.failed {
+///         eprintln!("{error}");
+///     }
+///     if !followed.more {
+///         break;
+///     }
+/// }
 /// # Ok::<(), multicast::Error>(())
 /// ```
 pub struct Links {

@@ -181,7 +181,7 @@ impl Metadata {
 
 /// What one call to `recv` returned.
 ///
-/// A loop that takes all there is goes on at `Paused`, and ends at `Empty`. It is right for level-triggered and edge-triggered pollers:
+/// A loop that takes all packets goes on at `Paused`, and ends at `Empty`. It is right for level-triggered and edge-triggered pollers:
 ///
 /// ```no_run
 /// # use multicast::{Group, Listener, Membership, Received};
@@ -196,15 +196,16 @@ impl Metadata {
 /// # Ok::<(), multicast::Error>(())
 /// ```
 ///
-/// With a level-triggered poller you may instead leave at `Paused`, see to other sources first, and come back when the poller reports
-/// the listener again.
+/// Do not write `while let Received::Packet(packet) = listener.recv()?`: that ends at `Paused`, and an edge-triggered poller never
+/// reports the packets that are left. With a level-triggered poller you may leave at `Paused`, serve other sources first, and come back
+/// when the poller reports the listener again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received<'a> {
     /// A packet that passed the filter.
     Packet(Packet<'a>),
     /// No packet is queued (`EAGAIN`): wait until the listener is readable.
     Empty,
-    /// This call has refused 64 packets, as many as one call may, and more may be queued: call again.
+    /// This call has refused or rejected 64 packets, as many as one call may. More may be queued: call again.
     Paused,
 }
 

@@ -20,7 +20,7 @@ fn a_port_that_another_socket_keeps_for_itself_is_refused() {
     let group = unique_group();
     let holder = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, group.port())).unwrap();
     let bound = Listener::bind(on_lo(group)).unwrap_err();
-    let said = "another socket holds the port without SO_REUSEADDR and SO_REUSEPORT";
+    let said = "another socket holds the port without SO_REUSEADDR and SO_REUSEPORT (ss -ulnp shows it)";
     assert_eq!(bound.to_string(), format!("bind {group}: {said}"));
     let opened = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap_err();
     assert_eq!(opened.to_string(), format!("bind port {}: {said}", group.port()));
@@ -126,15 +126,16 @@ fn what_a_poller_refuses_is_said() {
         "register a file descriptor: already registered: use reregister"
     );
     poller.unregister(&listener).unwrap();
-    assert_eq!(said(poller.unregister(&listener)), "unregister a file descriptor: not registered");
+    assert_eq!(said(poller.unregister(&listener)), "unregister a file descriptor: not registered: register it first");
     assert_eq!(
         said(poller.reregister(&listener, Token(1), Interest::READABLE)),
-        "reregister a file descriptor: not registered"
+        "reregister a file descriptor: not registered: register it first"
     );
     let file = std::fs::File::open("Cargo.toml").unwrap();
     assert_eq!(
         said(poller.register(&file, Token(1), Interest::READABLE)),
-        "register a file descriptor: regular files and directories cannot be polled: they are always ready"
+        "register a file descriptor: regular files and directories cannot be polled, since they are always ready: read \
+         them without a poller"
     );
     assert_eq!(
         said(poller.register(&listener, Token(u64::MAX), Interest::READABLE)),

@@ -77,6 +77,22 @@ fn a_place_that_makes_no_sense_is_an_error_that_names_both() {
 }
 
 #[test]
+fn an_mtu_that_no_packet_has_is_an_error() {
+    let place = on_lo(unique_group());
+    let mut buffer = Box::new([0; COALESCING_BUFFER]);
+    for mtu in [0, 65_536, usize::MAX] {
+        for error in [
+            ListenOptions::new().bind_receiver(place, mtu).unwrap_err(),
+            ListenOptions::new().bind_coalescing(place, mtu, &mut buffer).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::OutOfRange);
+            assert_eq!(error.to_string(), "bind: the mtu is out of range: give 1 to 65535 bytes");
+        }
+    }
+    assert!(ListenOptions::new().bind_receiver(place, 65_535).is_ok());
+}
+
+#[test]
 fn the_shortest_way_has_the_default_buffer() {
     let group = unique_group();
     let mut listener = Listener::bind(on_lo(group)).unwrap();

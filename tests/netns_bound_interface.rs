@@ -113,8 +113,8 @@ fn a_join_that_would_deliver_nothing_is_an_error_and_changes_nothing() {
         let there = Membership::any(group).on(named(&other.b));
         let error = listener.join(&there).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OneInterface);
-        let said =
-            "a listener with Bind::Interface is bound to one interface: use one listener per interface, or Bind::Group";
+        let said = "this listener is bound to one interface (Bind::Interface), and this is another one, or was created again: make a \
+                    new listener, or use Bind::Group";
         assert_eq!(error.to_string(), format!("join {} on {}: {said}", group.address(), other.b));
         let everywhere = Membership::any(group).on(Interface::All);
         assert_eq!(listener.join(&everywhere).unwrap_err().kind(), ErrorKind::OneInterface);

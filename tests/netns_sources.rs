@@ -162,7 +162,7 @@ fn any_source_and_named_ones_do_not_mix_in_one_listener() {
     for (group, sources) in net.groups() {
         let (any, from) = (net.any(group), net.from(group, sources[0]));
         let said = format!(
-            "{} on {}: a listener joins a group on an interface from any source or from named ones: leave it first, or use \
+            "{} on {}: a listener joins a group on an interface from any source or from named ones: leave the group first, or use \
              two listeners",
             group.address(),
             net.pair.b

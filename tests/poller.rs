@@ -346,7 +346,7 @@ fn the_token_of_the_waker_is_refused_and_all_others_go() {
 #[test]
 fn what_is_registered_twice_or_not_at_all_is_refused() {
     let (poller, (reader, _writer)) = (Poller::new().unwrap(), readable_pipe());
-    let unknown = "a file descriptor: not registered";
+    let unknown = "a file descriptor: not registered: register it first";
     let (not_registered, enoent) = (ErrorKind::NotRegistered, Some(2));
     assert_error(poller.unregister(&reader), not_registered, enoent, &format!("unregister {unknown}"));
     let result = poller.reregister(&reader, Token(1), READABLE);
@@ -363,7 +363,8 @@ fn what_is_registered_twice_or_not_at_all_is_refused() {
 #[test]
 fn files_and_folders_are_refused() {
     let poller = Poller::new().unwrap();
-    let text = "register a file descriptor: regular files and directories cannot be polled: they are always ready";
+    let text = "register a file descriptor: regular files and directories cannot be polled, since they are always ready: \
+                read them without a poller";
     for path in ["Cargo.toml", "src"] {
         let file = std::fs::File::open(path).unwrap();
         assert_error(poller.register(&file, Token(1), READABLE), ErrorKind::NotPollable, Some(1), text);

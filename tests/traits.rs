@@ -199,7 +199,7 @@ mod with_std {
         assert_eq!(error.kind(), ErrorKind::NotRegistered);
         let errno = error.raw_os_error().expect("the kernel's");
         let error = io::Error::from(error);
-        assert_eq!(error.to_string(), "unregister a file descriptor: not registered");
+        assert_eq!(error.to_string(), "unregister a file descriptor: not registered: register it first");
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).expect("our error");
         assert_eq!(inner.raw_os_error(), Some(errno));
         assert_eq!(error.kind(), io::ErrorKind::NotFound);

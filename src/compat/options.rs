@@ -209,10 +209,12 @@ impl<F: Filter> ListenOptions<F> {
     /// the kernel, or how the port is shared.
     ///
     /// ```no_run
-    /// use multicast::compat::{ListenOptions, Packets};
+    /// use multicast::compat::{ListenOptions, Packets, poll};
     ///
     /// let options = ListenOptions::new().core(|core| core.metadata().receive_buffer(1 << 20));
-    /// if let Some(packet) = Packets::new(options)?.next()? {
+    /// let mut packets = Packets::new(options)?;
+    /// poll(None)?;
+    /// if let Some(packet) = packets.next()? {
     ///     println!("{:?}", packet.metadata());
     /// }
     /// # Ok::<(), multicast::Error>(())

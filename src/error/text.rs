@@ -85,7 +85,12 @@ pub(super) fn reason(
             Operation::ParseSubnet => "too many bits: give 0 to 32 (IPv6: 0 to 128)",
             _ => "out of range: give 0 to 255",
         },
-        ErrorKind::NoSuchInterface => "no such interface",
+        ErrorKind::NoSuchInterface => match object {
+            Object::Membership { interface: Interface::All, .. } => {
+                "no interface is up and supports multicast (lo does not count): name one"
+            }
+            _ => "no such interface",
+        },
         ErrorKind::InterfaceNeeded => "a link-local group exists on every link: name an interface, such as eth0",
         ErrorKind::NoAddress => "the interface has no address of this family: add one, or try again later",
         ErrorKind::FamilyMismatch => "IPv4 and IPv6 cannot be mixed: use one listener or sender per family",
@@ -98,12 +103,16 @@ pub(super) fn reason(
             _ => "source limit of the group reached (net.ipv4.igmp_max_msf)",
         },
         ErrorKind::MixedSources => {
-            "a listener joins a group on an interface from any source or from named ones: leave it first, or use two listeners"
+            "a listener joins a group on an interface from any source or from named ones: leave the group first, or use two listeners"
         }
         ErrorKind::NotJoined => "the group is not joined on this interface",
         ErrorKind::OneInterface => match operation {
             Operation::Send => "packets leave on one interface: use one multicaster per interface",
-            _ => "a listener with Bind::Interface is bound to one interface: use one listener per interface, or Bind::Group",
+            Operation::Bind => "Bind::Interface takes one interface: name it",
+            _ => {
+                "this listener is bound to one interface (Bind::Interface), and this is another one, or was created again: make a new \
+                 listener, or use Bind::Group"
+            }
         },
         ErrorKind::LimitReached => limit(operation, object, errno),
         ErrorKind::TooLong => match object {
@@ -114,12 +123,14 @@ pub(super) fn reason(
             _ => "too long for UDP: at most 65507 bytes",
         },
         ErrorKind::AlreadyRegistered => "already registered: use reregister",
-        ErrorKind::NotRegistered => "not registered",
-        ErrorKind::NotPollable => "regular files and directories cannot be polled: they are always ready",
+        ErrorKind::NotRegistered => "not registered: register it first",
+        ErrorKind::NotPollable => {
+            "regular files and directories cannot be polled, since they are always ready: read them without a poller"
+        }
         ErrorKind::ReservedToken => "this token is reserved for the waker: choose another one",
         ErrorKind::NotUdp => "not a UDP socket",
         ErrorKind::Unsupported => "this kernel does not support it",
-        ErrorKind::AddressInUse => "another socket holds the port without SO_REUSEADDR and SO_REUSEPORT",
+        ErrorKind::AddressInUse => "another socket holds the port without SO_REUSEADDR and SO_REUSEPORT (ss -ulnp shows it)",
         ErrorKind::Denied => "not permitted (a firewall, a security policy, or a missing privilege)",
         ErrorKind::Unreachable => "unreachable: the interface is down or gone, or there is no route (name an interface)",
         ErrorKind::Transient => "no memory or buffer space at the moment: try again later",

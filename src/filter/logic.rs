@@ -7,6 +7,10 @@ use super::kernel::{Assembler, Fit};
 /// Decides which packets a listener returns.
 ///
 /// A closure becomes a filter with [`by`](super::by).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a filter",
+    note = "a closure becomes a filter with `multicast::filter::by(closure)`, a pattern with `multicast::filter::Regex::new(pattern)`"
+)]
 pub trait Filter {
     /// Whether the filter accepts a packet with this payload, cut at the length of the listener's buffer, from this sender.
     fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool;

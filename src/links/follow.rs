@@ -16,7 +16,8 @@ pub struct Followed {
     /// route.
     pub applied: Applied,
     /// The first error of joining: see [`ListeningSocket::join`]. The other memberships were still handled. The failed one is
-    /// tried again at the next change that concerns it.
+    /// tried again at the next change that concerns it. If a listener is bound to an interface that was deleted, this is
+    /// [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface), once: create a new listener.
     pub failed: Option<Error>,
     /// Whether there may be more changes to read, since one call reads at most 64 times. A level-triggered poller reports the
     /// [`Links`] again; with an edge-triggered one, call again.
@@ -27,14 +28,18 @@ pub struct Followed {
 /// tuple, an array or a slice.
 ///
 /// This trait is sealed. To handle changes yourself, read them with [`Links::next`].
-pub trait Follow: sealed::Follow {}
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot follow changes",
+    note = "give `book.with(&mut listener)`, or a tuple, an array or a slice of those: `&mut vec[..]`"
+)]
+pub trait Follow: sealed::Follows {}
 
-impl<T: sealed::Follow + ?Sized> Follow for T {}
+impl<T: sealed::Follows + ?Sized> Follow for T {}
 
 mod sealed {
     use super::{Change, Followed};
 
-    pub trait Follow {
+    pub trait Follows {
         /// Applies the change, and adds the result to `followed`.
         fn follow(&mut self, change: &Change, followed: &mut Followed);
 
@@ -94,7 +99,7 @@ impl<const N: usize> Memberships<N> {
     }
 }
 
-impl<F: Filter, const N: usize> sealed::Follow for With<'_, F, N> {
+impl<F: Filter, const N: usize> sealed::Follows for With<'_, F, N> {
     fn follow(&mut self, change: &Change, followed: &mut Followed) {
         let result = self.book.apply_to(change, self.listener, &mut followed.applied);
         if let (Err(error), None) = (result, &followed.failed) {
@@ -107,7 +112,7 @@ impl<F: Filter, const N: usize> sealed::Follow for With<'_, F, N> {
     }
 }
 
-impl<T: sealed::Follow> sealed::Follow for [T] {
+impl<T: sealed::Follows> sealed::Follows for [T] {
     fn follow(&mut self, change: &Change, followed: &mut Followed) {
         for follower in self {
             follower.follow(change, followed);
@@ -119,7 +124,7 @@ impl<T: sealed::Follow> sealed::Follow for [T] {
     }
 }
 
-impl<T: sealed::Follow, const N: usize> sealed::Follow for [T; N] {
+impl<T: sealed::Follows, const N: usize> sealed::Follows for [T; N] {
     fn follow(&mut self, change: &Change, followed: &mut Followed) {
         self.as_mut_slice().follow(change, followed);
     }
@@ -131,7 +136,7 @@ impl<T: sealed::Follow, const N: usize> sealed::Follow for [T; N] {
 
 macro_rules! follow_as_tuple {
     ($($name:ident $place:tt),+) => {
-        impl<$($name: sealed::Follow),+> sealed::Follow for ($($name,)+) {
+        impl<$($name: sealed::Follows),+> sealed::Follows for ($($name,)+) {
             fn follow(&mut self, change: &Change, followed: &mut Followed) {
                 $(self.$place.follow(change, followed);)+
             }

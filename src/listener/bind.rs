@@ -33,9 +33,9 @@ pub enum Bind {
     /// check of each packet. With [`reuse_port(false)`](crate::ListenOptions::reuse_port) and without metadata, a program for
     /// IPv6 is about 5,000 bytes smaller.
     ///
-    /// The listener stays bound to that interface until it is closed: joining on another interface returns
+    /// The interface must exist. The listener stays bound to it until it is closed: joining on another interface returns
     /// [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface). If the interface is deleted and created again under the same
-    /// name, you must create a new listener; [`Memberships`](crate::Memberships) then returns the same error.
+    /// name, [`Memberships`](crate::Memberships) cannot help, and returns the same error once: you must create a new listener.
     Interface(Membership),
     /// Binds to a port, and joins nothing yet: [`join`](crate::ListeningSocket::join) any groups of that port and family. With
     /// port 0 the kernel chooses a free port.

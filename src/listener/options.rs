@@ -7,7 +7,7 @@ use super::offload::{attach, within_limits};
 use super::receiving::{Inner, Setup};
 use super::socket::{CoalescingListener, Listener, ListeningSocket, Own, Receiver};
 use crate::address::Address;
-use crate::error::{Error, Object, Operation, Result};
+use crate::error::{Error, ErrorKind, Object, Operation, Result};
 use crate::filter::kernel::INSTRUCTIONS;
 use crate::filter::{Always, Filter};
 use crate::group::{Interface, Membership};
@@ -120,7 +120,7 @@ impl<F: Filter> ListenOptions<F> {
     }
 
     /// Whether to share the port also with sockets that have `SO_REUSEPORT` but not `SO_REUSEADDR` (`socket(7)`). Default: true.
-    /// With `false`, binding to the port of such a socket returns [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse).
+    /// With `false`, binding to the port of such a socket returns [`ErrorKind::AddressInUse`].
     ///
     /// The kernel may deliver packets that such a socket joined, so the listener must check each packet's destination. With
     /// `false`, a program that listens to one IPv4 group without metadata is about 1,500 bytes smaller, since the code for that
@@ -134,11 +134,11 @@ impl<F: Filter> ListenOptions<F> {
     /// Creates a listener with its own buffer of `MTU` bytes. Longer packets are cut.
     ///
     /// # Errors
-    /// As [`ListeningSocket::join`] if it joins; [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) if another socket
+    /// As [`ListeningSocket::join`] if it joins; [`ErrorKind::AddressInUse`] if another socket
     /// holds the port and does not share it. For [`Bind::Interface`], also if the kernel does not bind to the interface:
-    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) before Linux 5.7 without `CAP_NET_RAW`;
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) before Linux 5.0;
-    /// [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface) for [`Interface::All`].
+    /// [`ErrorKind::Denied`] before Linux 5.7 without `CAP_NET_RAW`;
+    /// [`ErrorKind::Unsupported`] before Linux 5.0;
+    /// [`ErrorKind::OneInterface`] for [`Interface::All`].
     // Inlined, as all below it, so that a program which names its place in the source is linked with what that place needs alone.
     #[inline(always)]
     pub fn bind<const MTU: usize>(self, place: impl Into<Bind>) -> Result<Listener<MTU, F>> {
@@ -160,8 +160,16 @@ impl<F: Filter> ListenOptions<F> {
     /// `udp(7)`, Linux 5.0). That is many times cheaper if the sender sends batches (`UDP_SEGMENT`), or if the network interface
     /// coalesces. The listener still returns packets one by one. Packets longer than `mtu` bytes are cut.
     ///
-    /// You lend it the buffer, so that 64 KiB are never moved: a `static`, a `Box`, or a local variable. A buffer that is too
-    /// short for the longest datagram would lose packets, so it does not compile:
+    /// You lend it the buffer, so that 64 KiB are never moved: a `static`, a `Box`, or a local variable.
+    ///
+    /// ```no_run
+    /// # use multicast::{COALESCING_BUFFER, Group, ListenOptions, Membership};
+    /// let mut buffer = [0; COALESCING_BUFFER];
+    /// let listener = ListenOptions::new().bind_coalescing(Membership::any(Group::DEFAULT), 1500, &mut buffer)?;
+    /// # Ok::<(), multicast::Error>(())
+    /// ```
+    ///
+    /// A buffer that is too short for the longest datagram would lose packets, so it does not compile:
     ///
     /// ```compile_fail,E0308
     /// # use multicast::{Group, ListenOptions, Membership};
@@ -171,7 +179,7 @@ impl<F: Filter> ListenOptions<F> {
     /// ```
     ///
     /// # Errors
-    /// As [`bind`](Self::bind), and [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) before Linux 5.0.
+    /// As [`bind`](Self::bind), and [`ErrorKind::Unsupported`] before Linux 5.0.
     #[doc(alias = "UDP_GRO")]
     #[inline(always)]
     pub fn bind_coalescing(
@@ -187,6 +195,9 @@ impl<F: Filter> ListenOptions<F> {
     /// Creates every listener.
     #[inline(always)]
     fn open(self, bind: Bind, mtu: usize, coalesces: bool) -> Result<Inner<F>> {
+        if mtu == 0 || mtu > u16::MAX as usize {
+            return Err(Error::custom(ErrorKind::OutOfRange, "bind: the mtu is out of range: give 1 to 65535 bytes"));
+        }
         // The options are first read into plain values: after a system call the compiler must assume that memory has changed.
         let place = bind.place();
         let (needs_guard, must_unbind) = (place.needs_guard(), place.must_unbind());

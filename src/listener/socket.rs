@@ -12,8 +12,11 @@ use crate::packet::{Head, Packet, Received};
 /// A bound socket that receives packets of multicast groups, with a buffer `B`, a filter `F`, and counters.
 ///
 /// There are three kinds, which differ in their buffer: [`Listener`], [`Receiver`] and [`CoalescingListener`].
-/// [`ListenOptions`](crate::ListenOptions) creates all of them. Write `ListeningSocket<B, F>` in a function that takes any of
-/// them.
+/// [`ListenOptions`](crate::ListenOptions) creates all of them. In a function that joins, filters or counts, write
+/// `ListeningSocket<B, F>`; to receive, name the kind.
+///
+/// It is a file descriptor (`AsFd`; with `std` also `AsRawFd`), so it can be registered with any runtime: call `recv` until it returns
+/// [`Empty`](Received::Empty) before you wait again.
 ///
 /// Dropping it leaves all groups and closes the socket.
 pub struct ListeningSocket<B, F = Always> {
@@ -84,7 +87,7 @@ impl<const MTU: usize> AsRef<[u8]> for Own<MTU> {
 
 impl<const MTU: usize, F: Filter> Listener<MTU, F> {
     /// Receives one packet, which is lent until the next call. It never blocks. [`Received`] shows a loop that takes all queued
-    /// packets.
+    /// packets, and [`Head`] how a function can wait for a packet and return it.
     ///
     /// It counts and skips packets that the filter rejects, at most 64 in one call.
     ///
