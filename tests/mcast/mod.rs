@@ -59,7 +59,7 @@ pub fn shell(script: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// `mcast listen` on `lo`, with further arguments. It is a member of the group when this returns.
+/// `mcast listen` on `lo`, with more arguments. It is a member of the group when this returns.
 pub fn listen(group: Group, arguments: &[&str]) -> Running {
     let running = Running::start(&mut mcast(listen_arguments(group, arguments)));
     wait_for_member(group);
@@ -72,7 +72,7 @@ pub fn listen_arguments(group: Group, arguments: &[&str]) -> Vec<String> {
     on_lo.into_iter().chain(arguments.iter().map(|argument| (*argument).to_owned())).collect()
 }
 
-/// `mcast send` on `lo`, with further arguments.
+/// `mcast send` on `lo`, with more arguments.
 pub fn send(group: Group, arguments: &[&str]) -> Command {
     let mut command = mcast(["send", "--interface", "lo", "--to", &group.to_string()]);
     command.args(arguments);
