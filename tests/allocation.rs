@@ -1,4 +1,4 @@
-//! The core allocates nothing: neither a packet, nor at set-up.
+//! The core allocates nothing: neither per packet nor at set-up.
 
 mod common;
 
@@ -8,7 +8,7 @@ use common::{LO, on_lo, send_on_lo, unique_group};
 use multicast::filter::Prefix;
 use multicast::{Bind, Events, Family, Interest, ListenOptions, Poller, Progress, Received, Token};
 
-/// What the work gives, which must not allocate.
+/// Returns the result of `work`, which must not allocate.
 #[track_caller]
 fn without_allocation<T>(work: impl FnOnce() -> T) -> T {
     let mut result = None;
@@ -46,7 +46,7 @@ fn making_and_dropping_everything_allocates_nothing() {
 fn sending_polling_and_receiving_allocate_nothing() {
     let group = unique_group();
     let mut bound = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
-    // The filter is to be asked here.
+    // The filter must run in this process.
     let options = ListenOptions::new().filter(Prefix(b"yes")).kernel_filter(false);
     let mut opened = options.bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap();
     opened.join(&on_lo(group)).unwrap();

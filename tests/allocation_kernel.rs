@@ -1,5 +1,5 @@
-//! No packet takes memory from the heap: coalesced, with metadata, in batches, and at a rate. Allocations are counted for each thread
-//! on its own.
+//! Packets allocate nothing: coalesced, with metadata, in batches, and with a rate. Allocations are counted for each thread
+//! separately.
 
 mod common;
 

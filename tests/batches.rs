@@ -1,4 +1,4 @@
-//! Packets that leave in one call, on `lo`: what Python receivers with and without `UDP_GRO` see of our batches.
+//! Packets that leave in one call, on `lo`: Python receivers with and without `UDP_GRO` check our batches.
 
 mod common;
 
@@ -9,7 +9,7 @@ use common::segments::{self, assert_same, numbered};
 use common::{on_lo, send_on_lo, unique_group};
 use multicast::{Group, ListenOptions, Progress, Received};
 
-/// Both kinds of receivers at once.
+/// One receiver of each kind.
 struct Witnesses {
     group: Group,
     plain: peer::Receiver,
@@ -23,7 +23,7 @@ impl Witnesses {
         Self { group, plain, coalescing }
     }
 
-    /// Both must see these packets, and in their order.
+    /// Both must receive these packets in this order.
     fn expect(&mut self, packets: &[Vec<u8>]) {
         let seen: Vec<_> = packets.iter().map(|_| self.plain.next().payload).collect();
         assert_same(&seen, packets);
@@ -34,7 +34,7 @@ impl Witnesses {
         assert_same(&seen, packets);
     }
 
-    /// Sends these, and gives how many left at each step; what left must have arrived before the next one.
+    /// Sends these packets, and returns how many left at each step. They must arrive before the next step.
     fn steps<const BATCH: usize>(&mut self, packets: impl Iterator<Item = Vec<u8>> + Clone) -> Vec<usize> {
         let mut expected = packets.clone();
         let mut caster = send_on_lo().batches::<BATCH, _>(self.group, packets).unwrap();
@@ -49,8 +49,8 @@ impl Witnesses {
                 other => panic!("{other:?}"),
             }
         }
-        assert_eq!(expected.count(), 0, "it said to be done with packets left");
-        // Whatever was doubled or late would come before this.
+        assert_eq!(expected.count(), 0, "it returned Done with packets left");
+        // A duplicate or late packet would arrive before this one.
         let mut last = send_on_lo().packets(self.group, ["the end"]).unwrap();
         assert_eq!(last.step().unwrap(), Progress::Sent(1));
         self.expect(&[b"the end".to_vec()]);
@@ -73,7 +73,7 @@ fn packets_of_one_size_leave_together() {
 }
 
 #[test]
-fn a_batch_of_one_sends_singly() {
+fn a_batch_of_one_sends_packets_one_by_one() {
     let mut witnesses = Witnesses::new();
     assert_eq!(witnesses.steps_of::<1>(&[100; 5]), [1; 5]);
 }
@@ -102,7 +102,7 @@ fn empty_packets_are_packets_and_stay_in_their_place() {
 }
 
 #[test]
-fn a_call_takes_as_many_bytes_as_a_datagram_holds() {
+fn one_call_sends_at_most_as_many_bytes_as_a_datagram_holds() {
     let mut witnesses = Witnesses::new();
     let mut sizes = vec![1024; 63];
     sizes.push(995);
@@ -114,9 +114,9 @@ fn a_call_takes_as_many_bytes_as_a_datagram_holds() {
 }
 
 #[test]
-fn packets_of_any_sizes_arrive_as_they_were_given() {
+fn packets_of_random_sizes_arrive_unchanged_and_in_order() {
     let mut witnesses = Witnesses::new();
-    // Runs, ends of runs and strangers in an order that nobody thought of; always the same one.
+    // Runs of equal sizes, shorter last packets and other sizes in a pseudo-random order.
     let mut state = 42_u64;
     let mut random = move |below: u64| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -129,25 +129,25 @@ fn packets_of_any_sizes_arrive_as_they_were_given() {
     }
     let steps = witnesses.steps_of::<64>(&sizes);
     assert_eq!(steps.iter().sum::<usize>(), sizes.len());
-    assert!(steps.len() < sizes.len() / 2, "hardly any left together: {steps:?}");
+    assert!(steps.len() < sizes.len() / 2, "few packets left together: {steps:?}");
     let mut witnesses = Witnesses::new();
     assert_eq!(witnesses.steps_of::<5>(&sizes).iter().sum::<usize>(), sizes.len());
 }
 
 #[test]
-fn an_iterator_that_promises_nothing_is_never_asked_for_more_than_one() {
+fn without_a_size_hint_one_item_is_pulled_at_a_time() {
     let mut witnesses = Witnesses::new();
     let packets = numbered(5, 100, 0);
-    // It may wait for a line of standard input: a packet that was pulled must leave first.
+    // The iterator may block, for example on standard input: a pulled packet must be sent before that.
     let unpromised = packets.into_iter().filter(|_| true);
     assert_eq!(unpromised.size_hint().0, 0);
     assert_eq!(witnesses.steps::<64>(unpromised), [1; 5]);
 }
 
 #[test]
-fn an_iterator_gets_as_far_as_it_promises() {
+fn items_are_pulled_as_far_as_the_size_hint_promises() {
     let mut witnesses = Witnesses::new();
-    // Promises its first part, and nothing of the second.
+    // Its size hint covers the first part, and not the second.
     let mut promised = numbered(6, 100, 0);
     let unpromised = promised.split_off(4).into_iter().filter(|_| true);
     let half = promised.into_iter().chain(unpromised);
@@ -156,10 +156,10 @@ fn an_iterator_gets_as_far_as_it_promises() {
 }
 
 #[test]
-fn an_iterator_that_promises_too_much_is_done_at_its_end() {
+fn an_iterator_with_a_wrong_size_hint_ends_with_done() {
     #[derive(Clone)]
-    struct Boastful(u8);
-    impl Iterator for Boastful {
+    struct WrongHint(u8);
+    impl Iterator for WrongHint {
         type Item = Vec<u8>;
         fn next(&mut self) -> Option<Vec<u8>> {
             self.0 = self.0.checked_sub(1)?;
@@ -169,11 +169,11 @@ fn an_iterator_that_promises_too_much_is_done_at_its_end() {
             (1000, None)
         }
     }
-    assert_eq!(Witnesses::new().steps::<64>(Boastful(3)), [3]);
+    assert_eq!(Witnesses::new().steps::<64>(WrongHint(3)), [3]);
 }
 
 #[test]
-fn our_plain_listener_sees_single_packets() {
+fn a_listener_without_coalescing_receives_single_packets() {
     let group = unique_group();
     let mut listener = ListenOptions::new().bind::<1500>(on_lo(group)).unwrap();
     let packets = numbered(63, 700, 5);
@@ -188,11 +188,11 @@ fn our_plain_listener_sees_single_packets() {
 }
 
 #[test]
-fn packets_that_were_pulled_are_handed_back() {
+fn pulled_packets_are_returned_by_into_parts() {
     let packets = numbered(10, 20, 0);
     let mut caster = send_on_lo().batches::<4, _>(unique_group(), packets.clone()).unwrap();
     assert_eq!(caster.step().unwrap(), Progress::Sent(4));
-    // The next four are pulled by the step; so a second one sends them, and the rest stays with the iterator.
+    // The second step pulls the next four items and sends them. The last two stay in the iterator.
     assert_eq!(caster.step().unwrap(), Progress::Sent(4));
     assert!(caster.pending().is_none());
     let (rest, staged) = caster.into_parts();

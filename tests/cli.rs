@@ -1,4 +1,4 @@
-//! The command line `mcast`: usage, the demo, and what a hostile shell can do to it.
+//! The command line of `mcast`: usage, the demo, and closed or limited descriptors.
 #![cfg(feature = "regex")]
 
 mod common;
@@ -74,14 +74,14 @@ fn count_needs_a_text_to_repeat() {
 }
 
 #[test]
-fn arguments_that_are_no_text_are_usage_errors() {
+fn arguments_that_are_not_utf8_are_usage_errors() {
     let no_text = OsStr::from_bytes(b"\xff");
     run(command(["listen", "--filter"]).arg(no_text)).expect(2).saying("--filter");
     run(command([""; 0]).arg(no_text)).expect(2).saying("no such command");
 }
 
 #[test]
-fn the_demo_counts_true_and_prints_what_it_received() {
+fn the_demo_counts_correctly_and_prints_what_it_received() {
     let ended = run(&mut command(["demo"])).expect(0).quietly();
     assert_eq!(ended.lines.last().unwrap(), "demo: sent 7, received 5, rejected 2, lost 0");
     let received: Vec<_> = ended.lines.iter().filter(|line| line.starts_with("received from ")).collect();
@@ -91,7 +91,7 @@ fn the_demo_counts_true_and_prints_what_it_received() {
 }
 
 #[test]
-fn demos_beside_each_other_do_not_mix() {
+fn demos_that_run_at_the_same_time_do_not_mix() {
     let demos: Vec<_> = (0..8).map(|_| mcast::Running::start(&mut command(["demo"]))).collect();
     for demo in demos {
         let ended = demo.end().expect(0);
@@ -106,15 +106,15 @@ fn a_demo_whose_reader_is_gone_ends_quietly() {
     demo.end().expect(141).quietly();
 }
 
-/// Whatever cannot be opened is named in words. From some limit on it works.
+/// Each descriptor that cannot be opened is an error message. From some limit on the program works.
 #[test]
-fn a_low_limit_of_descriptors_is_an_error_in_words() {
+fn a_low_limit_of_descriptors_is_an_error_message() {
     let group = common::unique_group();
     let listen = [listen_arguments(group, &["--limit", "0"])].concat().join(" ");
     let send = format!("send --interface lo --to {group} text");
     for arguments in [listen.as_str(), &send, "demo"] {
         let mut worked = 0;
-        // Below 4 no program with shared libraries starts.
+        // With a limit below 4 no program with shared libraries starts.
         for limit in 4..16 {
             let ended = run(&mut shell(&format!("ulimit -n {limit}; exec \"$0\" {arguments}"), &[]));
             if ended.status.success() {
@@ -130,7 +130,7 @@ fn a_low_limit_of_descriptors_is_an_error_in_words() {
 }
 
 #[test]
-fn a_closed_standard_error_is_no_panic() {
+fn a_closed_standard_error_causes_no_panic() {
     for arguments in ["send", "send --interface nosuch0 text", "listen --interface lo --timeout 0.01", "listen --mtu 0"] {
         let script = format!("\"$0\" {arguments} 0<&- 2>&-; echo $? >&1");
         let ended = run(&mut shell(&script, &[])).expect(0).quietly();

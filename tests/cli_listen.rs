@@ -1,4 +1,4 @@
-//! `mcast listen`, with packets of our own on `lo`.
+//! `mcast listen`, with our own packets on `lo`.
 #![cfg(feature = "regex")]
 
 mod common;
@@ -30,7 +30,7 @@ fn under_flood(group: Group, payload: &[u8], test: impl FnOnce()) -> u64 {
             }
             sent
         });
-        // Also where the test fails.
+        // Also if the test fails.
         let ended = catch_unwind(AssertUnwindSafe(test));
         over.store(true, Ordering::Relaxed);
         let sent = flood.join().unwrap();
@@ -39,7 +39,7 @@ fn under_flood(group: Group, payload: &[u8], test: impl FnOnce()) -> u64 {
     })
 }
 
-/// The four numbers of the last counters in what it said.
+/// The four numbers of the counters that it printed.
 fn counters(ended: &Ended) -> [u64; 4] {
     let line = ended.errors.lines().find(|line| line.contains("received ")).unwrap_or_else(|| panic!("{ended:?}"));
     let words = line.strip_prefix("mcast: ").unwrap();
@@ -68,7 +68,7 @@ fn each_packet_is_a_line_that_comes_at_once() {
 }
 
 #[test]
-fn all_bytes_are_printed_so_that_they_can_be_read_back() {
+fn all_bytes_are_printed_with_reversible_escapes() {
     let group = unique_group();
     let listener = listen(group, &["--limit", "5"]);
     let all: Vec<u8> = (0..=255).collect();
@@ -90,7 +90,7 @@ fn all_bytes_are_printed_so_that_they_can_be_read_back() {
 }
 
 #[test]
-fn an_empty_packet_is_a_line_with_nothing_behind_the_blank() {
+fn an_empty_packet_is_a_line_that_ends_with_a_space() {
     let group = unique_group();
     let listener = listen(group, &["--limit", "1"]);
     send_all(group, [""]);
@@ -117,7 +117,7 @@ fn the_limit_counts_printed_packets() {
 }
 
 #[test]
-fn a_limit_of_none_is_met_at_once() {
+fn a_limit_of_0_ends_at_once() {
     let group = unique_group();
     let ended = run(&mut command(listen_arguments(group, &["--limit", "0"]))).expect(0).quietly();
     assert!(ended.lines.is_empty());
@@ -135,7 +135,7 @@ fn a_packet_that_is_longer_than_the_mtu_is_cut_and_counted() {
 }
 
 #[test]
-fn without_an_mtu_it_is_the_documented_4096() {
+fn the_default_mtu_is_4096() {
     let group = unique_group();
     let listener = listen(group, &["--limit", "1"]);
     send_all(group, ["x".repeat(5000)]);
@@ -144,7 +144,7 @@ fn without_an_mtu_it_is_the_documented_4096() {
 }
 
 #[test]
-fn a_time_out_is_a_failure_that_says_so() {
+fn a_time_out_is_a_failure_with_a_message() {
     let group = unique_group();
     let ended = run(&mut command(listen_arguments(group, &["--timeout", "0.3"]))).expect(1).saying("the time is up");
     assert!(ended.time >= Duration::from_millis(300) && ended.time < Duration::from_secs(3), "{:?}", ended.time);
@@ -152,7 +152,7 @@ fn a_time_out_is_a_failure_that_says_so() {
 }
 
 #[test]
-fn the_time_out_is_the_whole_time_also_where_packets_were_printed() {
+fn the_time_out_counts_from_the_start_even_if_packets_were_printed() {
     let group = unique_group();
     let listener = listen(group, &["--timeout", "0.6", "--limit", "1000"]);
     while listener.line_within(Duration::from_millis(100)).is_none() {
@@ -175,7 +175,7 @@ fn the_time_out_holds_under_a_stream_of_rejected_packets() {
 }
 
 #[test]
-fn the_time_out_holds_where_nobody_reads_the_output() {
+fn the_time_out_holds_if_the_output_is_not_read() {
     let group = unique_group();
     let mut program = command(listen_arguments(group, &["--timeout", "0.7"]));
     let (listener, _unread) = Running::start_unread(program.stdin(Stdio::null()));
@@ -186,7 +186,7 @@ fn the_time_out_holds_where_nobody_reads_the_output() {
 }
 
 #[test]
-fn signals_end_it_with_the_counters() {
+fn a_signal_ends_it_and_it_prints_the_counters() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let group = unique_group();
         let listener = listen(group, &["--filter", "yes", "--mtu", "5"]);
@@ -214,7 +214,7 @@ fn a_signal_ends_it_under_a_stream_of_packets() {
 }
 
 #[test]
-fn a_signal_ends_it_where_nobody_reads_the_output() {
+fn a_signal_ends_it_if_the_output_is_not_read() {
     let group = unique_group();
     let (listener, _unread) = Running::start_unread(command(listen_arguments(group, &[])).stdin(Stdio::null()));
     wait_for_member(group);
@@ -234,7 +234,7 @@ fn what_the_kernel_dropped_is_counted() {
     listener.signal("CONT");
     let mut sent = 2000;
     let mut seen = 0;
-    // When one of the last ones is seen, all before it are through.
+    // When one of the last packets is printed, all before it were handled.
     'sending: loop {
         send_all(group, ["last"]);
         sent += 1;
@@ -260,10 +260,10 @@ fn a_closed_output_pipe_ends_it_quietly() {
     let (listener, output) = Running::start_unread(command(listen_arguments(group, &[])).stdin(Stdio::null()));
     wait_for_member(group);
     drop(output);
-    // No packet needs to come for it.
+    // It ends without another packet.
     listener.end().expect(141).quietly();
 
-    // The first write is too late here, too.
+    // Here the pipe is closed before the first write.
     let script = "(sleep 0.2; exec \"$0\" \"$@\") | true";
     let arguments = listen_arguments(group, &["--timeout", "5"]);
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
@@ -283,7 +283,7 @@ fn a_pipeline_ends_when_its_reader_has_enough() {
 }
 
 #[test]
-fn output_that_cannot_be_written_is_an_error_in_words() {
+fn output_that_cannot_be_written_is_an_error_message() {
     let group = unique_group();
     let mut program = shell("exec \"$0\" \"$@\" >/dev/full", &[]);
     let listener = Running::start(program.args(listen_arguments(group, &[])));
@@ -293,7 +293,7 @@ fn output_that_cannot_be_written_is_an_error_in_words() {
 }
 
 #[test]
-fn output_goes_to_a_file_too() {
+fn output_can_go_to_a_file() {
     let group = unique_group();
     let path = std::env::temp_dir().join(format!("multicast-{group}"));
     let mut program = shell("exec \"$0\" \"$@\" >\"$OUTPUT\"", &[]);
@@ -307,7 +307,7 @@ fn output_goes_to_a_file_too() {
 }
 
 #[test]
-fn an_interface_that_is_not_there_is_a_failure_in_words() {
+fn a_missing_interface_is_an_error_message() {
     let group = unique_group().to_string();
     run(&mut command(["listen", "--from", &group, "--interface", "nosuch0"]))
         .expect(1)
@@ -315,7 +315,7 @@ fn an_interface_that_is_not_there_is_a_failure_in_words() {
 }
 
 #[test]
-fn a_closed_standard_input_does_not_matter_to_it() {
+fn it_runs_with_a_closed_standard_input() {
     let group = unique_group();
     let mut program = shell("exec \"$0\" \"$@\" 0<&-", &[]);
     let listener = Running::start(program.args(listen_arguments(group, &["--limit", "1"])));

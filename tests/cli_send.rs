@@ -1,4 +1,4 @@
-//! `mcast send`, with listeners of our own, and Python's, on `lo`.
+//! `mcast send`, with our own listeners and with Python's, on `lo`.
 #![cfg(feature = "regex")]
 
 mod common;
@@ -20,7 +20,7 @@ fn group_and_listener() -> (Group, Listener<65_535>) {
 }
 
 #[test]
-fn arguments_joined_by_blanks_are_one_packet() {
+fn arguments_joined_by_spaces_are_one_packet() {
     let (group, mut listener) = group_and_listener();
     run(&mut send(group, &["four", "words,", "one", "packet"])).expect(0).quietly();
     assert_eq!(expect_packet(&mut listener), b"four words, one packet");
@@ -86,7 +86,7 @@ fn lines_are_sent_byte_for_byte() {
 }
 
 #[test]
-fn lines_come_from_a_file_too() {
+fn lines_can_come_from_a_file() {
     let (group, mut listener) = group_and_listener();
     let path = std::env::temp_dir().join(format!("multicast-{group}"));
     File::create(&path).unwrap().write_all(b"one\n\nthree").unwrap();
@@ -101,7 +101,7 @@ fn lines_come_from_a_file_too() {
 }
 
 #[test]
-fn an_empty_standard_input_is_no_packet_and_no_error() {
+fn an_empty_standard_input_sends_nothing_without_an_error() {
     let (group, mut listener) = group_and_listener();
     run(&mut send(group, &[])).expect(0).quietly();
     run(&mut shell("exec \"$0\" send --interface lo --to \"$1\" </dev/null", &[&group.to_string()])).expect(0).quietly();
@@ -109,7 +109,7 @@ fn an_empty_standard_input_is_no_packet_and_no_error() {
 }
 
 #[test]
-fn a_standard_input_that_cannot_be_read_is_an_error_in_words() {
+fn a_standard_input_that_cannot_be_read_is_an_error_message() {
     let group = unique_group().to_string();
     run(&mut shell("exec \"$0\" send --interface lo --to \"$1\" 0<&-", &[&group]))
         .expect(1)
@@ -120,7 +120,7 @@ fn a_standard_input_that_cannot_be_read_is_an_error_in_words() {
 }
 
 #[test]
-fn a_text_that_udp_cannot_carry_is_an_error_that_names_its_length() {
+fn a_text_too_long_for_udp_is_an_error_with_its_length() {
     let (group, mut listener) = group_and_listener();
     run(&mut send(group, &[&"x".repeat(65_507)])).expect(0).quietly();
     assert_eq!(expect_packet(&mut listener).len(), 65_507);
@@ -132,7 +132,7 @@ fn a_text_that_udp_cannot_carry_is_an_error_that_names_its_length() {
 }
 
 #[test]
-fn a_line_that_udp_cannot_carry_is_named_and_the_rest_goes_on() {
+fn a_line_too_long_for_udp_is_reported_and_the_others_are_sent() {
     let (group, mut listener) = group_and_listener();
     let mut sender = Running::start(&mut send(group, &[]));
     let lines = [7, 65_507, 65_508, 8, 65_536, 65_537, 1_000_000, 9].map(|length| "x".repeat(length));
@@ -152,7 +152,7 @@ fn a_line_that_udp_cannot_carry_is_named_and_the_rest_goes_on() {
 }
 
 #[test]
-fn the_rate_paces_texts_and_lines() {
+fn the_rate_applies_to_texts_and_lines() {
     let (group, mut listener) = group_and_listener();
     let check = |time: Duration| assert!(time >= Duration::from_millis(180) && time < Duration::from_secs(2), "{time:?}");
     check(run(&mut send(group, &["--rate", "20", "--count", "5", "x"])).expect(0).quietly().time);
@@ -168,7 +168,7 @@ fn the_rate_paces_texts_and_lines() {
 }
 
 #[test]
-fn a_high_rate_is_kept_on_the_average() {
+fn a_high_rate_is_kept_on_average() {
     let (group, _listener) = group_and_listener();
     let started = Instant::now();
     run(&mut send(group, &["--rate", "10000", "--count", "3000", "x"])).expect(0).quietly();
@@ -192,7 +192,7 @@ fn signals_end_it_while_it_waits_for_input() {
 }
 
 #[test]
-fn signals_end_it_while_it_paces() {
+fn signals_end_it_while_the_rate_makes_it_wait() {
     let (group, mut listener) = group_and_listener();
     let sender = Running::start(&mut send(group, &["--rate", "0.001", "--count", "2", "x"]));
     expect_packet(&mut listener);
@@ -208,7 +208,7 @@ fn signals_end_it_in_the_middle_of_a_flood() {
     texts.signal("INT");
     texts.end().expect(130).saying("mcast: sent ");
 
-    // A file is always ready, so that no wait is there to be interrupted. Half a minute's worth of empty lines:
+    // A file is always ready, so the program never waits. Empty lines for half a minute:
     let path = std::env::temp_dir().join(format!("multicast-{group}"));
     std::fs::write(&path, vec![b'\n'; 10_000_000]).unwrap();
     let lines = Running::start_reading(send(group, &["-"]).stdin(File::open(&path).unwrap()));
@@ -237,7 +237,7 @@ while True:
 "#;
 
 #[test]
-fn the_ttl_arrives_at_a_peer_that_we_did_not_write() {
+fn a_python_peer_receives_the_ttl() {
     let group = unique_group();
     let mut peer = Python::start(TTL_PEER, &[&group.address().to_string(), &group.port().to_string()]);
     assert_eq!(peer.line(), "ready");
@@ -251,7 +251,7 @@ fn the_ttl_arrives_at_a_peer_that_we_did_not_write() {
 }
 
 #[test]
-fn interfaces_go_by_name_index_and_address() {
+fn interfaces_can_be_named_by_name_index_and_address() {
     let (group, mut listener) = group_and_listener();
     let index = std::fs::read_to_string("/sys/class/net/lo/ifindex").unwrap();
     for interface in ["lo", index.trim(), "127.0.0.1"] {

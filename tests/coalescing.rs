@@ -1,4 +1,4 @@
-//! Packets that the kernel put together, on `lo`: a coalescing listener against a Python sender with `UDP_SEGMENT`.
+//! Packets that the kernel coalesced, on `lo`: a coalescing listener with a Python sender that uses `UDP_SEGMENT`.
 
 mod common;
 
@@ -13,7 +13,7 @@ use multicast::{
     Token,
 };
 
-/// All packets that are there, none of them cut.
+/// All packets that are queued. None of them may be cut.
 fn drain<F: Filter>(listener: &mut CoalescingListener<'_, F>) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
     loop {
@@ -33,18 +33,18 @@ fn buffer() -> Box<[u8; COALESCING_BUFFER]> {
 }
 
 #[test]
-fn packets_come_out_as_they_were_sent_the_last_one_short() {
+fn packets_are_returned_as_they_were_sent_even_a_shorter_last_one() {
     let group = unique_group();
     let mut buffer = buffer();
     let mut listener = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
     let mut witness = segments::Receiver::join(group, "lo");
     let mut sender = Sender::on_lo(group);
-    // 64 packets are the most that every kernel cuts.
+    // Every kernel supports batches of up to 64 packets.
     for (count, size, last) in [(5, 100, 37), (2, 1, 0), (64, 64, 0), (64, 1000, 0), (1, 32_000, 31_999), (3, 1472, 1)] {
         let packets = numbered(count, size, last);
         for how in [How::Option, How::Message] {
             let port = sender.send_segments(how, size, &packets.concat());
-            assert!(witness.next() == (size, packets.concat()), "the kernel did not put them together");
+            assert!(witness.next() == (size, packets.concat()), "the kernel did not coalesce them");
             let Received::Packet(first) = listener.recv().unwrap() else { panic!("no packet") };
             assert_eq!((first.source().port(), first.is_truncated(), first.metadata()), (port, false, None));
             assert_eq!(first.payload(), packets[0]);
@@ -54,12 +54,12 @@ fn packets_come_out_as_they_were_sent_the_last_one_short() {
 }
 
 #[test]
-fn as_many_bytes_as_a_datagram_holds_come_out_too() {
+fn the_longest_coalesced_datagram_is_received_whole() {
     let group = unique_group();
     let mut buffer = buffer();
     let mut listener = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
     let mut sender = Sender::on_lo(group);
-    // 65,507 bytes each time. With its headers that is more than `lo` takes in one piece, so that the kernel cuts it on the way.
+    // 65,507 bytes in each case. With its headers that is more than `lo` accepts in one piece, so the kernel splits it.
     for (count, size, last) in [(63, 1024, 995), (1, 32_754, 32_753), (0, 0, 65_507)] {
         let packets = numbered(count, size, last);
         sender.send_segments(How::Option, size, &packets.concat());
@@ -68,7 +68,7 @@ fn as_many_bytes_as_a_datagram_holds_come_out_too() {
 }
 
 #[test]
-fn single_packets_come_between_coalesced_ones_in_their_order() {
+fn single_and_coalesced_packets_keep_their_order() {
     let group = unique_group();
     let mut buffer = buffer();
     let mut listener = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
@@ -87,7 +87,7 @@ fn single_packets_come_between_coalesced_ones_in_their_order() {
 }
 
 #[test]
-fn two_senders_do_not_mix() {
+fn packets_of_two_senders_do_not_mix() {
     let group = unique_group();
     let mut buffer = buffer();
     let mut listener = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
@@ -103,12 +103,12 @@ fn two_senders_do_not_mix() {
 }
 
 #[test]
-fn filter_mtu_and_counters_see_a_packet_each() {
+fn filter_mtu_and_counters_apply_to_each_packet() {
     let group = unique_group();
     let mut buffer = buffer();
     let even = |payload: &[u8], _| payload.first().is_some_and(|number| number % 2 == 0);
     let mut listener = ListenOptions::new().filter(by(even)).bind_coalescing(on_lo(group), 60, &mut buffer).unwrap();
-    // Numbers 0 to 9 of 100 bytes, which are cut at 60, and number 10 of 60, which is whole.
+    // Packets 0 to 9 have 100 bytes and are cut at 60. Packet 10 has 60 bytes and is not cut.
     let packets = numbered(10, 100, 60);
     Sender::on_lo(group).send_segments(How::Option, 100, &packets.concat());
     let mut seen = Vec::new();
@@ -138,7 +138,7 @@ fn the_filter_gets_each_payload_cut_at_the_mtu_and_its_sender() {
     assert_eq!(seen, [(8, port), (8, port), (3, port)]);
 }
 
-/// Whether the poller finds the listener readable now.
+/// Whether a poller reports the listener as readable now.
 fn is_readable<F>(listener: &CoalescingListener<'_, F>) -> bool {
     let (poller, mut events) = (Poller::new().unwrap(), Events::<1>::new());
     poller.register(listener, Token(0), Interest::READABLE).unwrap();
@@ -146,7 +146,7 @@ fn is_readable<F>(listener: &CoalescingListener<'_, F>) -> bool {
 }
 
 #[test]
-fn a_call_pauses_between_coalesced_datagrams_and_never_inside_one() {
+fn recv_pauses_between_coalesced_datagrams_and_never_inside_one() {
     let group = unique_group();
     let mut buffer = buffer();
     let wanted = |payload: &[u8], _| payload == b"wanted";
@@ -154,7 +154,8 @@ fn a_call_pauses_between_coalesced_datagrams_and_never_inside_one() {
         ListenOptions::new().filter(by(wanted)).bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
     let mut sender = Sender::on_lo(group);
 
-    // 1 + 64 are refused: the budget of 64 ends with the last but one, while packets wait where no poller sees them.
+    // 1 + 64 packets are rejected. The budget of 64 is used up at the last but one. The call still handles the last one, since a
+    // poller does not see packets in our own buffer.
     sender.send(b"single");
     sender.send_segments(How::Option, 6, &b"filler".repeat(64));
     sender.send(b"wanted");
@@ -163,7 +164,7 @@ fn a_call_pauses_between_coalesced_datagrams_and_never_inside_one() {
     assert!(is_readable(&listener), "a level-triggered poller must report it again");
     assert_same(&drain(&mut listener), &[b"wanted".to_vec()]);
 
-    // The wanted one is the 65th, inside: it comes in the same call.
+    // The wanted packet is the 65th, inside the datagram: the same call returns it.
     sender.send(b"single");
     sender.send_segments(How::Option, 6, &[b"filler".repeat(63), b"wanted".to_vec()].concat());
     let received = listener.recv().unwrap();
@@ -173,7 +174,7 @@ fn a_call_pauses_between_coalesced_datagrams_and_never_inside_one() {
 }
 
 #[test]
-fn an_opened_listener_gets_its_groups_coalesced_and_counts_others_a_packet_each() {
+fn a_listener_by_port_counts_each_packet_of_a_foreign_coalesced_datagram() {
     let [ours, second] = [unique_group(), unique_group()];
     let port = ours.port();
     let [second, theirs] = [second, unique_group()].map(|group| Group::new(group.address(), port).unwrap());
@@ -189,7 +190,7 @@ fn an_opened_listener_gets_its_groups_coalesced_and_counts_others_a_packet_each(
         Sender::on_lo(group).send_segments(How::Option, 80, &packets.concat());
     }
     assert_eq!(witness.next(), (80, packets.concat()));
-    // Unicast to the port can be coalesced, too. It goes to one socket alone: ours, when the witness is gone.
+    // Unicast to the port can be coalesced, too. It goes to one socket only: to ours, after the witness is dropped.
     drop(witness);
     Sender::to("127.0.0.1", port, "lo", "127.0.0.1").send_segments(How::Option, 80, &packets.concat());
     assert_same(&drain(&mut listener), &[packets.clone(), packets].concat());
@@ -213,7 +214,7 @@ fn metadata_comes_with_each_packet_of_a_coalesced_datagram() {
     sender.send_segments(How::Message, 30, &numbered(3, 30, 2).concat());
     let mut packets = 0;
     while let Received::Packet(packet) = listener.recv().unwrap() {
-        let metadata = packet.metadata().expect("it was asked for");
+        let metadata = packet.metadata().expect("metadata was asked for");
         assert_eq!(metadata.destination, Some(group.address()));
         assert_eq!((metadata.hop_limit, metadata.traffic_class), (Some(7), Some(0xb9)));
         assert!(metadata.received_at().is_some());
@@ -239,7 +240,7 @@ fn the_buffer_may_be_local_static_boxed_or_leaked() {
 }
 
 #[test]
-fn our_own_batches_come_coalesced() {
+fn our_own_batches_arrive_coalesced() {
     let group = unique_group();
     let mut buffer = buffer();
     let mut listener = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
@@ -248,13 +249,13 @@ fn our_own_batches_come_coalesced() {
     assert_eq!(caster.step().unwrap(), Progress::Sent(64));
     let Received::Packet(first) = listener.recv().unwrap() else { panic!("no packet") };
     assert_eq!(first.payload(), packets[0]);
-    assert!(!is_readable(&listener), "one call took them all");
+    assert!(!is_readable(&listener), "one call received them all");
     assert_same(&drain(&mut listener), &packets[1..]);
 }
 
 #[test]
-fn a_socket_that_was_adopted_hands_out_single_packets() {
-    // Turned on by a former owner that gave the socket away.
+fn an_adopted_socket_returns_single_packets() {
+    // The previous owner of the socket turned coalescing on.
     let group = unique_group();
     let mut buffer = buffer();
     let coalescing = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
@@ -267,7 +268,7 @@ fn a_socket_that_was_adopted_hands_out_single_packets() {
 }
 
 #[test]
-fn what_the_kernel_drops_is_counted_as_it_would_have_queued_it() {
+fn a_dropped_coalesced_datagram_counts_as_one() {
     let group = unique_group();
     let mut buffer = buffer();
     let options = ListenOptions::new().receive_buffer(4096);
@@ -280,7 +281,7 @@ fn what_the_kernel_drops_is_counted_as_it_would_have_queued_it() {
     let received = drain(&mut listener).len();
     let counters = listener.counters();
     assert_eq!(counters.received, received as u64);
-    assert_eq!(received % 10, 0, "a coalesced datagram comes whole or not at all");
-    // Ten packets are one datagram here, and one drop.
+    assert_eq!(received % 10, 0, "a coalesced datagram arrives whole or not at all");
+    // Ten packets are one datagram here, and so one drop.
     assert_eq!(counters.dropped, Some(20 - counters.received / 10));
 }

@@ -1,4 +1,4 @@
-//! The handle-based API: nothing is allocated for a packet.
+//! The handle-based API: nothing is allocated per packet.
 #![cfg(feature = "std")]
 
 mod common;
@@ -23,7 +23,7 @@ fn the_allocator_counts() {
     assert_eq!(allocations(|| drop(Box::new(std::hint::black_box(7)))), 1);
 }
 
-/// A multicaster and a listener in one poller, 1,000 packets: from the second poll on nothing is allocated.
+/// A multicaster and a listener in one poller, with 1,000 packets: after the first poll nothing is allocated.
 fn expect_none_a_packet<F: Filter + 'static>(with_filter: impl FnOnce(ListenOptions) -> ListenOptions<F>) {
     let group = unique_group();
     let received = Rc::new(Cell::new(0));
@@ -45,23 +45,23 @@ fn expect_none_a_packet<F: Filter + 'static>(with_filter: impl FnOnce(ListenOpti
 }
 
 #[test]
-fn a_listener_and_a_multicaster_allocate_nothing_a_packet() {
+fn a_listener_and_a_multicaster_allocate_nothing_per_packet() {
     expect_none_a_packet(|options| options.filter(Prefix("good")));
 }
 
 #[test]
-fn a_closure_as_filter_allocates_nothing_a_packet() {
+fn a_closure_as_filter_allocates_nothing_per_packet() {
     expect_none_a_packet(|options| options.filter_fn(|packet, _| packet == b"good"));
 }
 
 #[cfg(feature = "regex")]
 #[test]
-fn a_regular_expression_allocates_nothing_a_packet() {
+fn a_regular_expression_allocates_nothing_per_packet() {
     expect_none_a_packet(|options| options.pattern("go+d$").unwrap());
 }
 
 #[test]
-fn taking_packets_one_by_one_allocates_nothing() {
+fn receiving_packets_one_by_one_allocates_nothing() {
     let group = unique_group();
     let mut packets = Packets::new(from(group)).unwrap();
     let send = || sendto_with((0..50).map(|_| "x"), to(group)).unwrap();

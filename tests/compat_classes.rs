@@ -1,4 +1,4 @@
-//! The handle-based API: `MulticastListener`, `Multicaster`, and pollers of one's own.
+//! The handle-based API: `MulticastListener`, `Multicaster`, and other pollers than the default one.
 #![cfg(feature = "std")]
 
 mod common;
@@ -16,7 +16,7 @@ use multicast::compat::{
 use multicast::{ErrorKind, Listener, Result};
 
 #[test]
-fn the_documents_example() -> Result<()> {
+fn the_example_of_the_python_api() -> Result<()> {
     struct Printer(Log<Vec<u8>>);
     impl PacketHandler for Printer {
         fn handle_packet(&mut self, packet: &[u8], _addr: SocketAddr) -> ControlFlow<()> {
@@ -71,11 +71,11 @@ fn a_listener_ends_after_its_limit() {
 }
 
 #[test]
-fn a_multicaster_sends_all_and_leaves() {
+fn a_multicaster_sends_all_and_leaves_its_poller() {
     let group = unique_group();
     let mut listener = Listener::bind(on_lo(group)).unwrap();
     let handle = Multicaster::new((0..150).map(|i| i.to_string()), to(group)).unwrap();
-    // 64 a turn; the end is seen in the third.
+    // 64 per turn; the third turn reaches the end.
     assert_eq!(poll(PATIENCE).unwrap(), 1);
     assert!(handle.is_registered());
     run(None, Duration::ZERO).unwrap();
@@ -86,7 +86,7 @@ fn a_multicaster_sends_all_and_leaves() {
 }
 
 #[test]
-fn a_multicaster_that_is_unregistered_gives_back_what_it_has_not_sent() {
+fn unregistering_a_multicaster_returns_the_unsent_packets() {
     let group = unique_group();
     let handle = Multicaster::new((0..100).map(|i| vec![i]), to(group)).unwrap();
     poll(PATIENCE).unwrap();
@@ -159,13 +159,13 @@ fn two_pollers_in_one_thread_do_not_mix() {
     send_all(group, ["test"]);
     assert_eq!(one.poll(PATIENCE).unwrap(), 1);
     assert_eq!((log.len(), other_log.len()), (1, 0));
-    assert_eq!(poll(Duration::ZERO).unwrap(), 0, "the default poller has none of them");
+    assert_eq!(poll(Duration::ZERO).unwrap(), 0, "the default poller has no handlers");
     assert_eq!(other.poll(PATIENCE).unwrap(), 1);
     assert_eq!((log.len(), other_log.len()), (1, 1));
 }
 
 #[test]
-fn a_multicaster_goes_to_the_poller_that_is_named() {
+fn a_multicaster_registers_with_the_poller_of_its_options() {
     let group = unique_group();
     let poller = Poller::new().unwrap();
     let handle = Multicaster::new(["x"], to(group).poller(&poller)).unwrap();
@@ -188,7 +188,7 @@ fn an_object_can_move_to_another_poller() {
 }
 
 #[test]
-fn closures_go_on_and_break() {
+fn closures_continue_and_break() {
     let (group, log) = (unique_group(), Log::new());
     let note = log.clone();
     let handler = move |packet: &[u8], _: SocketAddr| {

@@ -1,4 +1,4 @@
-//! The handle-based API: what becomes of handlers when their thread ends.
+//! The handle-based API: what happens to handlers when their thread ends.
 #![cfg(feature = "std")]
 
 mod common;
@@ -65,7 +65,7 @@ fn handlers_that_live_until_their_thread_ends_are_dropped() {
     assert_eq!(receiver.recv_timeout(common::PATIENCE), Ok("dropped"));
 }
 
-/// Each of them would keep the poller alive.
+/// Each handler keeps the poller alive.
 #[test]
 fn handlers_that_hold_their_own_poller_are_dropped_too() {
     let (sender, receiver) = channel();
@@ -83,7 +83,7 @@ fn handlers_that_hold_their_own_poller_are_dropped_too() {
 }
 
 #[test]
-fn a_handler_that_calls_the_api_when_its_thread_ends_gets_errors() {
+fn a_handler_that_uses_the_api_while_its_thread_ends_gets_errors() {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         let call_all = move || {
@@ -120,12 +120,12 @@ fn a_handler_that_calls_the_api_when_its_thread_ends_gets_errors() {
 }
 
 #[test]
-fn what_a_thread_keeps_of_the_api_may_go_after_the_poller() {
+fn handles_in_thread_locals_may_be_dropped_after_the_poller() {
     thread_local! {
         static KEPT: RefCell<Vec<Box<dyn std::any::Any>>> = const { RefCell::new(Vec::new()) };
     }
     thread::spawn(|| {
-        // The first to be used is the first to be dropped on some systems, and the last on others: both orders are tried.
+        // On some systems the thread-local that was used first is dropped first, on others last: both orders are tested.
         let early = KEPT.with(|_| Packets::new(from(unique_group())).unwrap());
         let handle = register(AtEnd(pipe().0, || ()), Flags::NONE).unwrap();
         KEPT.with_borrow_mut(|kept| {
@@ -159,7 +159,7 @@ fn a_poller_drops_its_handlers_with_its_last_clone() {
 }
 
 #[test]
-fn packets_whose_poller_is_gone_say_so() {
+fn packets_without_a_poller_return_an_error() {
     let poller = Poller::new().unwrap();
     let mut packets = Packets::new(from(unique_group()).poller(&poller)).unwrap();
     assert!(packets.next().unwrap().is_none());

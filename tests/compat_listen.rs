@@ -1,4 +1,4 @@
-//! The handle-based API: `listen`, packets one by one, and `listen_with`, packets by a function.
+//! The handle-based API: `listen` returns packets one by one, and `listen_with` passes them to a function.
 #![cfg(feature = "std")]
 
 mod common;
@@ -21,7 +21,7 @@ fn next<F: Filter + 'static>(packets: &mut Packets<F>) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn the_documents_example() -> Result<()> {
+fn the_example_of_the_python_api() -> Result<()> {
     let group = unique_group();
     let mut listener = Packets::new(from(group))?;
     sendto_with("test", to(group))?;
@@ -31,7 +31,7 @@ fn the_documents_example() -> Result<()> {
 }
 
 #[test]
-fn without_poll_no_packet_comes() {
+fn next_returns_no_packet_without_a_poll() {
     let group = unique_group();
     let mut packets = Packets::new(from(group)).unwrap();
     send_all(group, ["test"]);
@@ -55,7 +55,7 @@ fn one_poll_grants_one_packet_and_nothing_is_lost() {
 }
 
 #[test]
-fn several_polls_grant_one_packet_as_long_as_it_is_not_taken() {
+fn several_polls_grant_one_packet_until_it_is_taken() {
     let group = unique_group();
     let mut packets = Packets::new(from(group)).unwrap();
     send_all(group, ["one", "two"]);
@@ -79,7 +79,7 @@ fn a_packet_that_waits_to_be_taken_uses_no_processor() {
 }
 
 #[test]
-fn a_rejected_packet_does_not_use_up_the_poll() {
+fn after_rejected_packets_the_next_poll_waits_again() {
     let group = unique_group();
     let mut packets = Packets::new(from(group).filter(Prefix("good"))).unwrap();
     send_all(group, ["bad", "bad", "good"]);
@@ -88,19 +88,19 @@ fn a_rejected_packet_does_not_use_up_the_poll() {
 
     send_all(group, ["bad"]);
     poll(PATIENCE).unwrap();
-    assert_eq!(next(&mut packets), None, "nothing but rejected packets");
+    assert_eq!(next(&mut packets), None, "only rejected packets arrived");
     send_all(group, ["good again"]);
-    assert_eq!(poll(PATIENCE).unwrap(), 1, "it waits again");
+    assert_eq!(poll(PATIENCE).unwrap(), 1, "the next poll waits again");
     assert_eq!(next(&mut packets), Some(b"good again".to_vec()));
     let counters = packets.with(|receiver| receiver.counters()).unwrap().unwrap();
-    assert_eq!((counters.rejected, counters.dropped), (0, Some(3)), "the kernel refused them");
+    assert_eq!((counters.rejected, counters.dropped), (0, Some(3)), "the kernel rejected them");
 
     let mut packets = Packets::new(from(group).filter(Prefix("good")).core(|core| core.kernel_filter(false))).unwrap();
     send_all(group, ["bad", "bad"]);
     poll(PATIENCE).unwrap();
-    assert_eq!(next(&mut packets), None, "nothing but rejected packets");
+    assert_eq!(next(&mut packets), None, "only rejected packets arrived");
     let counters = packets.with(|receiver| receiver.counters()).unwrap().unwrap();
-    assert_eq!((counters.rejected, counters.dropped), (2, Some(0)), "they were refused here");
+    assert_eq!((counters.rejected, counters.dropped), (2, Some(0)), "they were rejected in this process");
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn packets_end_after_the_limit() {
     send_all(group, ["one", "two"]);
     poll(PATIENCE).unwrap();
     assert_eq!(next(&mut packets), Some(b"one".to_vec()));
-    // It has left its poller, which has nothing to do any more.
+    // It has left its poller, which now has no handlers.
     run(None, Duration::ZERO).unwrap();
     assert_eq!(next(&mut packets), None);
     let mut none = Packets::new(from(group).limit(0)).unwrap();
@@ -147,14 +147,14 @@ fn packets_end_after_the_limit() {
 }
 
 #[test]
-fn a_receiver_can_be_looked_at_until_listening_ends() {
+fn the_receiver_is_lent_until_listening_ends() {
     let group = unique_group();
     let mut packets = Packets::new(from(group).limit(2)).unwrap();
     let received = |packets: &Packets| packets.with(|receiver| receiver.counters().received).unwrap();
     assert_eq!(received(&packets), Some(0));
     send_all(group, ["one", "two"]);
     poll(PATIENCE).unwrap();
-    // To look does not use up what a poll has granted, nor grant more.
+    // `with` neither uses up the packet that a poll has granted nor grants another one.
     assert_eq!(received(&packets), Some(0));
     assert_eq!(next(&mut packets), Some(b"one".to_vec()));
     assert_eq!((received(&packets), next(&mut packets)), (Some(1), None));
@@ -164,7 +164,7 @@ fn a_receiver_can_be_looked_at_until_listening_ends() {
 }
 
 #[test]
-fn metadata_comes_with_the_packet_where_it_was_asked_for() {
+fn packets_have_metadata_if_it_was_asked_for() {
     let group = unique_group();
     let mut with = Packets::new(from(group).core(|core| core.metadata())).unwrap();
     let mut without = Packets::new(from(group)).unwrap();
@@ -177,9 +177,9 @@ fn metadata_comes_with_the_packet_where_it_was_asked_for() {
     assert_eq!(without.next().unwrap().unwrap().metadata(), None);
 }
 
-/// What the core's options can is reached by one method, before or behind the others.
+/// `core` gives access to all options of the core, before or after the other methods.
 #[test]
-fn the_cores_options_are_changed_in_place() {
+fn core_changes_the_options_of_the_core() {
     let group = unique_group();
     let filter = |packet: &[u8], _: std::net::SocketAddr| packet != b"bad";
     let before = from(group).core(|core| core.receive_buffer(1 << 16)).filter(Prefix("good")).mtu(100);
@@ -187,7 +187,7 @@ fn the_cores_options_are_changed_in_place() {
     assert_eq!(format!("{before:?}"), format!("{behind:?}"));
     let granted = |packets: &Packets<_>| packets.with(|receiver| receiver.receive_buffer().unwrap()).unwrap().unwrap();
     assert_eq!(granted(&Packets::new(before).unwrap()), 2 << 16);
-    // The filter, too, may come by it.
+    // It can also set the filter.
     let options = from(group).core(|core| core.filter(multicast::filter::by(filter)));
     let mut packets = Packets::new(options).unwrap();
     send_all(group, ["bad", "good"]);
@@ -196,7 +196,7 @@ fn the_cores_options_are_changed_in_place() {
 }
 
 #[test]
-fn options_that_were_not_set_are_the_defaults() {
+fn default_options_equal_new_options() {
     assert_eq!(format!("{:?}", ListenOptions::default()), format!("{:?}", ListenOptions::new()));
     assert_eq!(format!("{:?}", SendOptions::default()), format!("{:?}", SendOptions::new()));
 }
@@ -212,7 +212,7 @@ fn dropped_packets_leave_their_poller() {
 fn listen_with_returns_when_its_handler_breaks() {
     let group = unique_group();
     Multicaster::new(["one", "two", "three"], to(group)).unwrap();
-    // It borrows from here.
+    // The handler borrows from the test.
     let mut seen = Vec::new();
     listen_with(
         |packet, source| {
@@ -282,7 +282,7 @@ fn listen_with_serves_the_other_handlers() {
 }
 
 #[test]
-fn an_error_of_another_handler_comes_out_of_listen_with() {
+fn listen_with_returns_the_error_of_another_handler() {
     let poller = Poller::new().unwrap();
     let (here, _there) = readable_pipe();
     poller.register(On::read(here, |_| Err(std::io::Error::other("not its day").into())), Flags::NONE).unwrap();
@@ -293,7 +293,7 @@ fn an_error_of_another_handler_comes_out_of_listen_with() {
 
 #[cfg(feature = "regex")]
 #[test]
-fn a_pattern_is_a_filter_and_a_bad_one_an_error_at_once() {
+fn a_pattern_filters_and_a_bad_one_is_an_error() {
     let group = unique_group();
     let mut packets = Packets::new(from(group).pattern("[a-c]+$").unwrap()).unwrap();
     send_all(group, ["xyz", "abc"]);

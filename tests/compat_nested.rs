@@ -1,4 +1,4 @@
-//! The handle-based API: what a handler may do from inside.
+//! The handle-based API: what a handler may do while it runs.
 #![cfg(feature = "std")]
 
 mod common;
@@ -41,7 +41,7 @@ fn a_nested_poll_waits_and_uses_no_processor() {
         Flags::NONE,
     )
     .unwrap();
-    // It has read nothing, so it is called again: it is back in the set.
+    // It has read nothing, so it is called again: it is armed.
     assert_eq!(poll(PATIENCE).unwrap(), 1);
     assert_eq!(poll(PATIENCE).unwrap(), 1);
     assert_eq!(log.take(), [0, 0]);
@@ -105,7 +105,7 @@ fn a_nested_poll_in_a_oneshot_handler_leaves_it_disarmed() {
     assert_eq!(poll(Duration::ZERO).unwrap(), 0);
 }
 
-/// Both are ready in one batch: the nested poll serves the one that the outer poll has not called yet, and the outer poll does
+/// Both are ready in one batch: the nested poll calls the handler that the outer poll has not called yet, and the outer poll does
 /// not call it again.
 #[test]
 fn a_nested_poll_serves_the_others_once() {
@@ -141,7 +141,7 @@ fn a_nested_poll_serves_the_others_once() {
 }
 
 #[test]
-fn an_error_in_a_nested_poll_reaches_who_polled() {
+fn a_nested_poll_returns_the_error_of_its_handler() {
     let poller = Poller::new().unwrap();
     let log = Log::new();
     let mut ends = Vec::new();
@@ -170,7 +170,7 @@ fn an_error_in_a_nested_poll_reaches_who_polled() {
 }
 
 #[test]
-fn a_handler_may_register_others_and_end_them() {
+fn a_handler_may_register_and_unregister_others() {
     let (here, _there) = readable_pipe();
     let (inner, _inner) = readable_pipe();
     let log = Log::new();
@@ -255,7 +255,7 @@ fn a_listener_that_unregisters_itself_gets_no_further_packet() {
 }
 
 #[test]
-fn a_handler_may_listen_one_by_one_and_by_a_function() {
+fn a_handler_may_use_packets_and_listen_with() {
     let (outer, inner) = (unique_group(), unique_group());
     let log = Log::new();
     let note = log.clone();

@@ -19,7 +19,7 @@ use compat_help::{BREAK, Dropped, GO_ON, Later, Log, On, drain, pipe, readable_p
 use multicast::compat::{Flags, Handle, Handler, Poller, poll, rearm, register, unregister};
 use multicast::{Error, ErrorKind, Result};
 
-/// A handler that notes its name and reads.
+/// A handler that records its name, and reads.
 fn noting(name: &'static str, stream: UnixStream, log: &Log<&'static str>) -> impl Handler + use<> {
     let log = log.clone();
     On::read(stream, move |stream| {
@@ -30,7 +30,7 @@ fn noting(name: &'static str, stream: UnixStream, log: &Log<&'static str>) -> im
 }
 
 #[test]
-fn a_registered_handler_reads_when_something_is_there() {
+fn a_registered_handler_is_called_when_something_can_be_read() {
     let (here, mut there) = pipe();
     let log = Log::new();
     register(noting("read", here, &log), Flags::NONE).unwrap();
@@ -114,7 +114,7 @@ fn flags_add_to_the_interest() {
 }
 
 #[test]
-fn a_handler_that_waits_for_nothing_is_not_even_told_of_a_hang_up() {
+fn a_handler_without_interest_is_not_called_after_a_hang_up() {
     let (here, there) = pipe();
     let handler = On { stream: here, interest: Flags::NONE, call: |_: &UnixStream| panic!("called") };
     register(handler, Flags::NONE).unwrap();
@@ -123,7 +123,7 @@ fn a_handler_that_waits_for_nothing_is_not_even_told_of_a_hang_up() {
 }
 
 #[test]
-fn a_hang_up_is_read() {
+fn a_hang_up_calls_handle_read() {
     let (here, there) = pipe();
     let log = Log::new();
     let note = log.clone();
@@ -163,7 +163,7 @@ fn oneshot_is_one_call_until_it_is_armed_again() {
 }
 
 #[test]
-fn oneshot_can_be_armed_from_inside() {
+fn a_handler_can_rearm_itself() {
     let (here, _there) = readable_pipe();
     let log = Log::new();
     let own = Later::new();
@@ -209,7 +209,7 @@ fn edge_is_one_call_for_each_arrival() {
 }
 
 #[test]
-fn unregister_gives_the_object_back_and_drops_its_events() {
+fn unregister_returns_the_object_and_drops_its_events() {
     let (here, _there) = readable_pipe();
     let handle = register(On::read(here, |_| panic!("called")), Flags::NONE).unwrap();
     assert!(handle.is_registered());
@@ -245,7 +245,8 @@ fn a_handler_that_unregisters_itself_is_dropped_when_its_call_returns() {
     assert_eq!(poll(Duration::ZERO).unwrap(), 0);
 }
 
-/// Two handlers are ready. Whichever is called first unregisters the other one, and puts a third one into its place.
+/// Two handlers are ready. The one that is called first unregisters the other one, and registers a third one with the same
+/// descriptor.
 #[test]
 fn a_stale_event_never_reaches_a_new_handler() {
     let poller = Poller::new().unwrap();
@@ -282,7 +283,7 @@ fn a_stale_event_never_reaches_a_new_handler() {
 }
 
 #[test]
-fn a_handle_never_comes_to_name_a_later_handler() {
+fn a_handle_never_names_a_later_handler() {
     let poller = Poller::new().unwrap();
     let make = |end: UnixStream| On { stream: end, interest: Flags::READ, call: (|_| Ok(GO_ON)) as fn(&UnixStream) -> _ };
     let first = poller.register(make(pipe().0), Flags::NONE).unwrap();
@@ -331,9 +332,9 @@ fn break_drops_the_handler() {
     assert_eq!(drops.len(), 1);
 }
 
-/// Three are ready; the one that is called first fails. The two others come at the next poll.
+/// Three handlers are ready. The one that is called first fails. The next poll calls the two others.
 #[test]
-fn an_error_ends_its_handler_alone() {
+fn an_error_ends_only_its_own_handler() {
     let poller = Poller::new().unwrap();
     let log = Log::new();
     let mut kept = Vec::new();
@@ -363,9 +364,9 @@ fn an_error_ends_its_handler_alone() {
     assert_eq!(poller.poll(Duration::ZERO).unwrap(), 0);
 }
 
-/// Both are ready in one batch. The one that is called first fails; what the other one was to read is gone before the next poll.
+/// Both are ready in one batch. The one that is called first fails. The bytes for the other one are gone before the next poll.
 #[test]
-fn events_that_an_error_left_over_are_not_told_when_they_are_void() {
+fn events_left_over_after_an_error_are_checked_again() {
     let poller = Poller::new().unwrap();
     let log = Log::new();
     let mut kept = Vec::new();
@@ -408,7 +409,7 @@ fn a_panic_in_a_handler_leaves_the_poller_usable() {
 }
 
 #[test]
-fn what_cannot_be_registered_is_said() {
+fn registering_an_unsuitable_descriptor_is_an_error() {
     struct File(std::fs::File);
     impl AsFd for File {
         fn as_fd(&self) -> BorrowedFd<'_> {
@@ -445,7 +446,7 @@ fn what_cannot_be_registered_is_said() {
 }
 
 #[test]
-fn a_handler_can_be_looked_at_and_changed_while_it_is_registered() {
+fn a_registered_handler_can_be_read_and_changed() {
     let (here, _there) = readable_pipe();
     let handle =
         register(On { stream: here, interest: Flags::NONE, call: |_: &UnixStream| Ok(BREAK) }, Flags::NONE).unwrap();
@@ -457,7 +458,7 @@ fn a_handler_can_be_looked_at_and_changed_while_it_is_registered() {
 }
 
 #[test]
-fn looking_at_a_oneshot_handler_does_not_arm_it() {
+fn lending_a_oneshot_handler_does_not_arm_it() {
     let (here, _there) = readable_pipe();
     let handle = register(On::read(here, |_| Ok(GO_ON)), Flags::ONESHOT).unwrap();
     assert_eq!(poll(PATIENCE).unwrap(), 1);
@@ -500,7 +501,7 @@ fn a_handler_may_change_its_descriptor() {
 }
 
 #[test]
-fn a_paused_handler_is_called_when_its_time_has_come() {
+fn a_paused_handler_is_called_after_its_pause() {
     struct Slow {
         stream: UnixStream,
         until: Option<Instant>,
@@ -541,7 +542,7 @@ fn a_paused_handler_is_called_when_its_time_has_come() {
 }
 
 #[test]
-fn more_than_a_batch_are_all_served() {
+fn more_ready_handlers_than_a_batch_are_all_called() {
     let poller = Poller::new().unwrap();
     let log = Log::new();
     let mut ends = Vec::new();
@@ -573,7 +574,7 @@ fn poll_keeps_to_its_timeout() {
 }
 
 #[test]
-fn flags_are_a_set() {
+fn flags_can_be_combined_and_printed() {
     let flags = Flags::READ | Flags::EDGE;
     assert!(flags.contains(Flags::READ) && flags.contains(Flags::NONE) && !flags.contains(Flags::WRITE));
     assert_eq!(format!("{flags:?} {:?}", Flags::NONE), "Flags(READ | EDGE) Flags()");

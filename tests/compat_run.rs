@@ -16,14 +16,14 @@ use multicast::compat::{
     unregister,
 };
 
-/// A handler that is never called, to keep the loop going. Its other end must be kept.
+/// A handler that is never called. It keeps the loop running as long as the other end of its pipe is kept.
 fn register_something() -> (Handle<impl Handler>, UnixStream) {
     let (here, there) = pipe();
     (register(On::read(here, |_| panic!("called")), Flags::NONE).unwrap(), there)
 }
 
 #[test]
-fn run_ends_at_once_where_nothing_is_registered() {
+fn run_ends_at_once_if_nothing_is_registered() {
     run(None, Duration::ZERO).unwrap();
     assert!(!polling());
 }
@@ -36,7 +36,7 @@ fn run_ends_when_the_last_handler_has_left() {
 }
 
 #[test]
-fn a_handler_stops_run_and_polling_says_so() {
+fn a_handler_stops_run_and_polling_is_false() {
     let (_handle, _end) = register_something();
     let (here, _there) = readable_pipe();
     register(
@@ -56,12 +56,12 @@ fn a_handler_stops_run_and_polling_says_so() {
 }
 
 #[test]
-fn run_honours_one_stop_that_was_made_before() {
+fn a_stop_before_run_ends_it_at_once_but_only_once() {
     let (handle, _end) = register_something();
     stop().unwrap();
     stop().unwrap();
     run(None, Duration::ZERO).unwrap();
-    // Only once: the next loop ends for another reason.
+    // Only once: the next loop ends after another stop.
     let later = stopper().unwrap();
     let thread = thread::spawn(move || {
         thread::sleep(QUIET);
@@ -92,12 +92,12 @@ fn a_stopper_ends_run_from_another_thread() {
 }
 
 #[test]
-fn a_stopper_that_comes_first_is_honoured() {
+fn a_stopper_before_run_ends_it_at_once() {
     let (_handle, _end) = register_something();
     let stopper = stopper().unwrap();
     thread::spawn(move || stopper.stop().unwrap()).join().unwrap();
     run(None, Duration::ZERO).unwrap();
-    // Its wake must not cut a later poll short.
+    // Its wake must not end a later poll early.
     let start = Instant::now();
     assert_eq!(poll(Duration::from_millis(30)).unwrap(), 0);
     assert!(start.elapsed() >= Duration::from_millis(30));
@@ -221,7 +221,7 @@ fn stop_ends_nested_loops_too() {
 }
 
 #[test]
-fn a_nested_run_ends_where_only_running_handlers_are_left() {
+fn a_nested_run_ends_if_only_running_handlers_are_left() {
     let (here, _there) = readable_pipe();
     register(
         On::read(here, |_| {

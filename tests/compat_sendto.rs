@@ -1,6 +1,6 @@
-//! The handle-based API: `sendto`, and what is one packet and what is many.
+//! The handle-based API: `sendto`, and which values are one packet or many.
 #![cfg(feature = "std")]
-// What a user may write is tried, be it needless.
+// These tests use all forms that a user may write, even needless ones.
 #![allow(clippy::needless_borrows_for_generic_args, clippy::useless_vec)]
 
 mod common;
@@ -14,7 +14,7 @@ use compat_help::{On, readable_pipe, to};
 use multicast::compat::{Flags, IntoPackets, SendOptions, register, sendto_with};
 use multicast::{ErrorKind, Listener, Ttl};
 
-/// What `sendto` would send.
+/// The packets that `sendto` would send.
 fn packets<K>(given: impl IntoPackets<K>) -> Vec<Vec<u8>> {
     given.into_packets().map(|packet| packet.as_ref().to_vec()).collect()
 }
@@ -49,7 +49,7 @@ fn an_empty_text_is_one_empty_packet_and_an_empty_list_is_none() {
 }
 
 #[test]
-fn iterables_are_one_packet_an_item() {
+fn each_item_of_an_iterable_is_one_packet() {
     let many = [b"a".to_vec(), b"b".to_vec()];
     let lines = vec![String::from("a"), String::from("b")];
     assert_eq!(packets(["a", "b"]), many);
@@ -101,7 +101,7 @@ fn sendto_needs_no_poller() {
 }
 
 #[test]
-fn a_packet_that_is_too_long_is_an_error_behind_those_before_it() {
+fn packets_before_one_that_is_too_long_are_sent() {
     let group = unique_group();
     let mut listener = Listener::bind(on_lo(group)).unwrap();
     let long = vec![0; 65_508];
@@ -113,7 +113,7 @@ fn a_packet_that_is_too_long_is_an_error_behind_those_before_it() {
 }
 
 #[test]
-fn options_that_make_no_sense_are_refused_by_name() {
+fn invalid_options_are_errors_that_name_them() {
     let text = |result: multicast::Result<SendOptions>| result.unwrap_err().to_string();
     assert_eq!(text(SendOptions::new().ip("239.1.2")), "parse ip: write an address alone, as 239.1.2.3 or ff02::4242");
     assert_eq!(
@@ -127,7 +127,7 @@ fn options_that_make_no_sense_are_refused_by_name() {
 }
 
 #[test]
-fn the_keyword_arguments_of_the_document() {
+fn the_options_for_the_keyword_arguments_of_the_python_api() {
     let group = unique_group();
     let mut listener = Listener::bind(on_lo(group)).unwrap();
     let options = SendOptions::default()

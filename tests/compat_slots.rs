@@ -17,7 +17,7 @@ use compat_help::{BREAK, Dropped, GO_ON, Later, Log, On, from, pipe, readable_pi
 use multicast::compat::{Flags, Handle, Handler, MulticastListener, Multicaster, Packets, Poller, sendto_with};
 use multicast::{ErrorKind, Result};
 
-/// A handler whose every part is a closure, and which calls the last one when it is dropped.
+/// A handler with a closure for each method, and one for its drop.
 struct Scripted<R: FnMut() -> Result<ControlFlow<()>> + 'static, D: FnMut() + 'static> {
     stream: UnixStream,
     read: R,
@@ -57,17 +57,17 @@ fn failed() -> multicast::Error {
 
 type Leave = fn() -> Result<ControlFlow<()>>;
 
-/// All ways by which a handler leaves from inside.
+/// All ways for a handler to leave during a call.
 const WAYS_OUT: [(&str, Leave); 3] =
     [("break", || Ok(BREAK)), ("an error", || Err(failed())), ("a panic", || panic!("on purpose"))];
 
-/// Whether the poll went well; a panic and an error did not.
+/// Whether the poll succeeded, without an error or a panic.
 fn poll(poller: &Poller) -> bool {
     catch_unwind(AssertUnwindSafe(|| poller.poll(PATIENCE))).is_ok_and(|called| called.is_ok())
 }
 
 #[test]
-fn a_handler_is_dropped_once_in_whichever_way_it_leaves() {
+fn a_handler_is_dropped_once_after_break_error_or_panic() {
     for (way, leave) in WAYS_OUT {
         let (poller, drops, (here, _there)) = (Poller::new().unwrap(), Log::new(), readable_pipe());
         let last = Dropped(drops.clone());
@@ -78,11 +78,11 @@ fn a_handler_is_dropped_once_in_whichever_way_it_leaves() {
         let handle = poller.register(On::read(here, call), Flags::NONE).unwrap();
         let clone = handle.clone();
         assert_eq!(poll(&poller), way == "break");
-        // Handles keep no handler alive.
+        // A handle does not keep its handler alive.
         assert_eq!(drops.len(), 1, "{way}");
         assert!(!handle.is_registered() && !clone.is_registered(), "{way}");
         assert!(handle.with(|_| ()).unwrap().is_none() && poller.unregister(&clone).unwrap().is_none(), "{way}");
-        // Nothing is left: a loop ends at once, and the poller takes new handlers.
+        // Nothing is left: a loop ends at once, and the poller accepts new handlers.
         poller.run(None, Duration::ZERO).unwrap();
         let (here, _there) = readable_pipe();
         poller.register(On::read(here, |_| Ok(BREAK)), Flags::NONE).unwrap();
@@ -90,7 +90,7 @@ fn a_handler_is_dropped_once_in_whichever_way_it_leaves() {
     }
 }
 
-/// Its drop registers another handler, lends one, polls, and unregisters a third one.
+/// Its `drop` registers another handler, lends one, polls, and unregisters a third one.
 #[test]
 fn a_handler_may_call_its_poller_when_it_is_dropped() {
     for (way, leave) in WAYS_OUT.into_iter().chain([("unregister", (|| Ok(GO_ON)) as Leave)]) {
@@ -121,7 +121,7 @@ fn a_handler_may_call_its_poller_when_it_is_dropped() {
 }
 
 #[test]
-fn a_panic_where_a_handler_is_lent_or_asked_takes_it_out_too() {
+fn a_panic_while_a_handler_is_lent_or_asked_removes_it() {
     struct Asked {
         stream: Rc<UnixStream>,
         panics: bool,
@@ -144,7 +144,7 @@ fn a_panic_where_a_handler_is_lent_or_asked_takes_it_out_too() {
     assert!(catch_unwind(AssertUnwindSafe(|| poller.register(asked(true), Flags::NONE))).is_err());
     assert_eq!(drops.len(), 1, "when it is registered");
     for panics_outside in [true, false] {
-        // Its descriptor is free again.
+        // Its descriptor can be registered again.
         let handle = poller.register(asked(false), Flags::NONE).unwrap();
         let look = |asked: &mut Asked| {
             assert!(!panics_outside, "on purpose");
@@ -158,7 +158,7 @@ fn a_panic_where_a_handler_is_lent_or_asked_takes_it_out_too() {
 }
 
 #[test]
-fn a_handler_that_is_running_is_registered_and_cannot_be_had() {
+fn a_running_handler_is_registered_and_cannot_be_lent() {
     let (poller, seen, own) = (Poller::new().unwrap(), Log::new(), Later::new());
     let (here, _there) = readable_pipe();
     let look = own.clone();
@@ -184,9 +184,9 @@ fn a_handler_that_is_running_is_registered_and_cannot_be_had() {
     own.set(|| ());
 }
 
-/// A handler that pauses and leaves meanwhile must neither be waited for nor shorten a wait.
+/// The pause of a handler that has left must neither keep the loop running nor shorten a wait.
 #[test]
-fn a_pause_ends_with_its_handler() {
+fn a_pause_ends_when_its_handler_leaves() {
     let poller = Poller::new().unwrap();
     let pausing = |time| {
         let pause = Some(Instant::now() + time);
@@ -195,9 +195,9 @@ fn a_pause_ends_with_its_handler() {
     };
     let (short, long) = (pausing(Duration::from_millis(20)), pausing(PATIENCE));
     assert_eq!(poller.poll(Duration::ZERO).unwrap(), 0);
-    // Lent while it pauses, it pauses on.
+    // Lending does not end a pause.
     assert_eq!(long.with(|handler| handler.pause.is_some()).unwrap(), Some(true));
-    // While it is lent its pause may end, which is seen when it is put back.
+    // A pause that ends while the handler is lent is noticed afterwards.
     let nested = short.with(|_| poller.poll(Duration::from_millis(40)).unwrap());
     assert_eq!(nested.unwrap(), Some(0));
     assert!(poller.unregister(&long).unwrap().is_some());
@@ -206,16 +206,16 @@ fn a_pause_ends_with_its_handler() {
     assert_eq!(poller.poll(Duration::from_millis(60)).unwrap(), 0);
     assert!(start.elapsed() >= Duration::from_millis(60));
     assert!(compat_help::cpu_time() - cpu < Duration::from_millis(20));
-    // A paused handler is one that is left: the loop goes on until its pause is over.
+    // A paused handler is still registered: the loop runs until its pause is over.
     let start = Instant::now();
     let last = pausing(Duration::from_millis(40));
     poller.run(None, Duration::ZERO).unwrap();
     assert!(start.elapsed() >= Duration::from_millis(40) && !last.is_registered());
 }
 
-/// A loop in a handler goes on for the others, and not for those that are running.
+/// A loop in a handler runs as long as there are handlers that are not running.
 #[test]
-fn a_loop_ends_when_all_that_is_left_is_running() {
+fn a_loop_ends_when_only_running_handlers_are_left() {
     let (poller, log) = (Poller::new().unwrap(), Log::new());
     let mut ends = Vec::new();
     for name in ["one", "two", "three"] {
@@ -236,9 +236,9 @@ fn a_loop_ends_when_all_that_is_left_is_running() {
     assert_eq!(log.len(), 6, "{log:?}");
 }
 
-/// The memberships of a listener are kept as long as it is registered: what was counted for it goes with it.
+/// The memberships of a listener are kept as long as it is registered. After that they must not keep the loop running.
 #[test]
-fn a_loop_ends_though_a_listener_with_a_kept_membership_failed() {
+fn a_loop_ends_after_a_listener_with_a_kept_membership_failed() {
     let (poller, group) = (Poller::new().unwrap(), unique_group());
     let lo = "lo".parse().unwrap();
     let handler = |_: &[u8], _: SocketAddr| -> ControlFlow<()> { panic!("on purpose") };
@@ -253,7 +253,7 @@ fn a_loop_ends_though_a_listener_with_a_kept_membership_failed() {
 }
 
 #[test]
-fn stopping_a_poller_ends_turns_of_its_own_handlers_alone() {
+fn stopping_a_poller_ends_only_turns_of_its_own_handlers() {
     let [one, other] = [(); 2].map(|()| Poller::new().unwrap());
     for (stopped, expected) in [(&other, 3), (&one, 1)] {
         let (group, log) = (unique_group(), Log::new());
@@ -269,7 +269,7 @@ fn stopping_a_poller_ends_turns_of_its_own_handlers_alone() {
         assert_eq!(log.len(), expected, "packets in one turn");
         one.unregister(&handle).unwrap();
     }
-    // And a multicaster's: its iterator is user code, too.
+    // The same for a multicaster: its iterator is user code, too.
     for (stopped, expected) in [(&other, 64), (&one, 1)] {
         let (count, stop) = (Rc::new(std::cell::Cell::new(0)), stopped.clone());
         let counted = Rc::clone(&count);
@@ -285,7 +285,7 @@ fn stopping_a_poller_ends_turns_of_its_own_handlers_alone() {
     }
 }
 
-/// What it ends are the turns of the handlers that run, which may be others than the one that is unregistered.
+/// Unregistering ends the turns of all running handlers of this poller, not only of the one that is unregistered.
 #[test]
 fn unregistering_a_running_handler_ends_no_turn_of_another_poller() {
     let [one, other] = [(); 2].map(|()| Poller::new().unwrap());
@@ -317,7 +317,7 @@ fn unregistering_a_running_handler_ends_no_turn_of_another_poller() {
 }
 
 #[test]
-fn an_object_that_was_unregistered_may_go_to_another_thread() {
+fn an_unregistered_object_may_move_to_another_thread() {
     let (poller, group) = (Poller::new().unwrap(), unique_group());
     let handler = |packet: &[u8], _: SocketAddr| if packet == b"last" { BREAK } else { GO_ON };
     let handle: Handle<_> = MulticastListener::new(handler, from(group).poller(&poller)).unwrap();
@@ -333,7 +333,7 @@ fn an_object_that_was_unregistered_may_go_to_another_thread() {
 }
 
 #[test]
-fn a_handler_without_the_method_that_its_interest_calls_for_ends_with_an_error_that_names_it() {
+fn a_missing_handle_method_is_an_error_that_names_it() {
     struct Lacking(UnixStream, Flags);
     impl AsFd for Lacking {
         fn as_fd(&self) -> BorrowedFd<'_> {
@@ -359,7 +359,7 @@ fn a_handler_without_the_method_that_its_interest_calls_for_ends_with_an_error_t
         assert!(error.to_string().contains(&format!("has no {method}: write one, or take")), "{error}");
         assert!(!handle.is_registered());
     }
-    // One that waits for nothing needs none.
+    // A handler that waits for nothing needs no method.
     let (here, _there) = readable_pipe();
     let handle = poller.register(Lacking(here, Flags::NONE), Flags::NONE).unwrap();
     assert_eq!(poller.poll(Duration::ZERO).unwrap(), 0);

@@ -10,7 +10,7 @@ use common::{send_all, unique_group};
 use mcast::{Running, example, wait_for_member};
 
 #[test]
-fn two_groups_a_timer_and_standard_input_go_by_token() {
+fn tokens_distinguish_two_groups_a_timer_and_standard_input() {
     let groups = [unique_group(), unique_group()];
     let program = &mut Command::new(example("custom_poller"));
     let mut running = Running::start(program.args(groups.map(|group| group.to_string())));

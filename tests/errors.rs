@@ -1,6 +1,6 @@
-//! The words of the errors that the core's operations give, and what programs see of them.
+//! The texts, kinds and errnos of the core's errors.
 
-// Files and errors of `std` are the feature's.
+// Files and errors of `std` need the feature `std`.
 #![cfg(feature = "std")]
 
 mod common;
@@ -16,7 +16,7 @@ use multicast::{
 };
 
 #[test]
-fn a_port_that_another_socket_keeps_for_itself_is_refused() {
+fn a_port_of_a_socket_that_does_not_share_it_is_refused() {
     let group = unique_group();
     let holder = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, group.port())).unwrap();
     let bound = Listener::bind(on_lo(group)).unwrap_err();
@@ -29,12 +29,12 @@ fn a_port_that_another_socket_keeps_for_itself_is_refused() {
         assert_eq!(io::Error::from(error).kind(), io::ErrorKind::AddrInUse);
     }
     drop(holder);
-    // A process that another test is starting has a copy of the holder's descriptor until it is under way.
+    // A process that another test is starting has a copy of the holder's descriptor until its `exec`.
     wait_until("the port is free", || Listener::bind(on_lo(group)).is_ok());
 }
 
 #[test]
-fn a_port_that_is_held_by_so_reuseport_alone_is_shared_unless_that_is_switched_off() {
+fn a_port_with_so_reuseport_only_is_shared_unless_reuse_port_is_false() {
     const HOLDER: &str = r#"
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -54,7 +54,7 @@ sys.stdin.readline()
 }
 
 #[test]
-fn a_packet_that_is_too_long_is_named_by_its_length() {
+fn the_error_for_a_packet_that_is_too_long_names_its_length() {
     let group = unique_group();
     for length in [65_508_usize, 65_535, 65_536, 100_000] {
         let mut caster = send_on_lo().packets(group, [vec![0; length]]).unwrap();
@@ -65,20 +65,20 @@ fn a_packet_that_is_too_long_is_named_by_its_length() {
 }
 
 #[test]
-fn the_index_of_a_name_is_found_while_there_is_such_an_interface() {
+fn a_name_has_an_index_only_while_the_interface_exists() {
     assert_eq!(Name::new("lo").unwrap().index().unwrap().to_string(), index_of_lo());
     let error = Name::new("nosuch\u{1b}").unwrap().index().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSuchInterface);
     assert_eq!(error.to_string(), "find nosuch\\u{1b}: no such interface");
 }
 
-/// As the kernel has it in a file.
+/// The index, read from a file of the kernel.
 fn index_of_lo() -> String {
     std::fs::read_to_string("/sys/class/net/lo/ifindex").unwrap().trim().into()
 }
 
 #[test]
-fn sending_by_an_interface_of_an_unknown_index_is_refused() {
+fn sending_on_an_unknown_index_is_refused() {
     let group = unique_group();
     let unknown: Interface = "1999999999".parse().unwrap();
     let error = SendOptions::new().interface(unknown).packets(group, ["x"]).unwrap_err();
@@ -88,16 +88,16 @@ fn sending_by_an_interface_of_an_unknown_index_is_refused() {
 #[test]
 fn an_io_error_keeps_kind_errno_and_sentence() {
     let group = Group::new(Ipv4Addr::new(239, 1, 2, 3), free_port()).unwrap();
-    // From the kernel: its number goes along.
+    // An error of the kernel keeps its errno.
     let error = Listener::bind(Membership::any(group).on("1999999999".parse().unwrap())).unwrap_err();
     let (errno, said) = (error.raw_os_error().expect("the kernel refused it"), error.to_string());
     let converted = io::Error::from(error.clone());
     assert_eq!((converted.kind(), converted.to_string()), (io::ErrorKind::NotFound, said));
     let inside: &Error = converted.get_ref().unwrap().downcast_ref().unwrap();
     assert_eq!(inside.raw_os_error(), Some(errno));
-    // And it comes out again as it was.
+    // The conversion back returns the same error.
     assert_eq!(Error::from(converted), error);
-    // From the crate: the sentence goes along.
+    // An error of this crate keeps its sentence.
     let mut listener = Listener::bind(on_lo(group)).unwrap();
     let elsewhere = Group::new(Ipv4Addr::new(239, 1, 2, 4), group.port()).unwrap();
     let error = listener.join(&on_lo(elsewhere)).unwrap_err();
@@ -108,7 +108,7 @@ fn an_io_error_keeps_kind_errno_and_sentence() {
 }
 
 #[test]
-fn debug_tells_kind_errno_and_text() {
+fn debug_prints_kind_errno_and_text() {
     let group = Group::new(Ipv4Addr::new(239, 1, 2, 3), 4242).unwrap();
     let error = Listener::bind(Membership::any(group).on("nosuch0".parse().unwrap())).unwrap_err();
     let said = r#"Error { kind: NoSuchInterface, errno: Some(19), text: "join 239.1.2.3 on nosuch0: no such interface" }"#;
@@ -116,7 +116,7 @@ fn debug_tells_kind_errno_and_text() {
 }
 
 #[test]
-fn what_a_poller_refuses_is_said() {
+fn errors_of_a_poller_name_the_reason() {
     let poller = Poller::new().unwrap();
     let listener = Listener::bind(on_lo(unique_group())).unwrap();
     let said = |result: multicast::Result<()>| result.unwrap_err().to_string();
@@ -145,11 +145,11 @@ fn what_a_poller_refuses_is_said() {
 }
 
 #[test]
-fn too_few_descriptors_are_said_at_every_step() {
-    // The test runs itself again, in a process that may open few files.
+fn too_few_descriptors_are_reported_at_every_step() {
+    // The test runs itself again in a process with a low limit of open files.
     if std::env::var_os("MULTICAST_TEST_FEW_FILES").is_none() {
         let status = Command::new("sh")
-            .args(["-c", r#"ulimit -n 12 && exec "$0" --exact too_few_descriptors_are_said_at_every_step"#])
+            .args(["-c", r#"ulimit -n 12 && exec "$0" --exact too_few_descriptors_are_reported_at_every_step"#])
             .arg(std::env::current_exe().unwrap())
             .env("MULTICAST_TEST_FEW_FILES", "1")
             .status()
@@ -172,12 +172,12 @@ fn too_few_descriptors_are_said_at_every_step() {
     check(ListenOptions::new().bind::<64>(Bind::Port(4242, Family::V6)).unwrap_err(), "open an IPv6 socket");
     check(send_on_lo().packets(group, [""]).unwrap_err(), "send 239.1.2.3 on lo");
     check(Poller::new().unwrap_err(), "open a poller");
-    // One descriptor: the socket opens. To find the interface of an address takes a second one.
+    // With one descriptor the socket opens. Finding the interface of an address needs a second one.
     files.pop();
     let by_address = Membership::any(group).on(Interface::Address(Ipv4Addr::LOCALHOST.into()));
     check(Listener::bind(by_address).unwrap_err(), "join 239.1.2.3 on 127.0.0.1");
     check(Poller::new().unwrap_err(), "open a poller");
-    // Nothing of what failed is left open: with a second one it goes.
+    // Failed calls left no descriptor open: with a second one it works.
     files.pop();
     drop(Listener::bind(by_address).unwrap());
     let poller = Poller::new().unwrap();
@@ -185,12 +185,12 @@ fn too_few_descriptors_are_said_at_every_step() {
 }
 
 #[test]
-fn what_the_kernel_says_is_put_into_words_and_kinds_by_its_number() {
+fn each_errno_has_its_kind_and_its_text() {
     use rustix::io::Errno;
 
     let denied = "not permitted (a firewall, a security policy, or a missing privilege)";
     let unreachable = "unreachable: the interface is down or gone, or there is no route (name an interface)";
-    // errno(3), and a number that no kernel gives yet.
+    // errno(3), and a number that no kernel uses yet.
     for (errno, kind, io_kind, words) in [
         (Errno::PERM, ErrorKind::Denied, io::ErrorKind::PermissionDenied, denied),
         (Errno::ACCESS, ErrorKind::Denied, io::ErrorKind::PermissionDenied, denied),
@@ -223,7 +223,7 @@ fn what_the_kernel_says_is_put_into_words_and_kinds_by_its_number() {
         let error = Error::from(io::Error::from_raw_os_error(errno));
         assert_eq!((error.kind(), error.raw_os_error(), error.to_string().as_str()), (kind, Some(errno), words));
         assert_eq!(Error::from(Errno::from_raw_os_error(errno)), error);
-        // An error that is a number alone becomes the number again; without it, the kind is what is left.
+        // An error that is only an errno converts back into that errno. Without an errno, the kind is kept.
         assert_eq!(io::Error::from(error).raw_os_error(), Some(errno));
         let without = io::Error::from(Error::custom(kind, words));
         assert_eq!((without.kind(), without.to_string().as_str()), (io_kind, words));
@@ -231,7 +231,7 @@ fn what_the_kernel_says_is_put_into_words_and_kinds_by_its_number() {
 }
 
 #[test]
-fn kinds_of_std_and_of_this_crate_mean_the_same_in_both_directions() {
+fn error_kinds_of_std_and_of_this_crate_convert_in_both_directions() {
     for (kind, io_kind) in [
         (ErrorKind::Denied, io::ErrorKind::PermissionDenied),
         (ErrorKind::InvalidInput, io::ErrorKind::InvalidInput),
@@ -239,8 +239,8 @@ fn kinds_of_std_and_of_this_crate_mean_the_same_in_both_directions() {
         (ErrorKind::Unsupported, io::ErrorKind::Unsupported),
         (ErrorKind::System, io::ErrorKind::Other),
     ] {
-        let error = Error::from(io::Error::new(io_kind, "what a driver said"));
-        assert_eq!((error.kind(), error.raw_os_error(), error.to_string().as_str()), (kind, None, "what a driver said"));
+        let error = Error::from(io::Error::new(io_kind, "the text of a driver"));
+        assert_eq!((error.kind(), error.raw_os_error(), error.to_string().as_str()), (kind, None, "the text of a driver"));
         assert_eq!(io::Error::from(error).kind(), io_kind);
     }
     for (kind, io_kind) in [
@@ -257,8 +257,8 @@ fn kinds_of_std_and_of_this_crate_mean_the_same_in_both_directions() {
 }
 
 #[test]
-fn an_io_error_of_what_has_no_kind_here_has_the_kind_of_std() {
-    // Nobody can connect a poller to itself.
+fn an_io_error_without_a_kind_of_this_crate_has_the_kind_of_std() {
+    // A poller cannot wait for itself.
     let poller = Poller::new().unwrap();
     let error = poller.register(&poller, Token(1), Interest::READABLE).unwrap_err();
     assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::System, Some(22)));

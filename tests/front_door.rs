@@ -1,4 +1,5 @@
-//! The front door: three verbs, four places, and every combination of them; and what a loop over a listener may rely on. On `lo`.
+//! How listeners are created: all combinations of the three `bind` methods and the four places; and loops over a listener. On
+//! `lo`.
 
 mod common;
 
@@ -13,7 +14,7 @@ fn groups() -> [Group; 3] {
     [unique_group(), unique_v6_group(2), unique_v6_group(5)]
 }
 
-/// The places, and whether a listener there has to join yet.
+/// The places, and whether a listener with this place must still join.
 fn places(group: Group) -> [(Bind, bool); 4] {
     [
         (Bind::Group(on_lo(group)), false),
@@ -30,7 +31,7 @@ fn join_if<B>(joins: bool, group: Group, listener: &mut ListeningSocket<B>) {
 }
 
 #[test]
-fn each_verb_works_at_each_place_in_each_family() {
+fn each_bind_method_works_with_each_place_and_family() {
     for group in groups() {
         for (place, joins) in places(group) {
             let mut listener = ListenOptions::new().bind::<64>(place).unwrap();
@@ -60,7 +61,7 @@ fn each_verb_works_at_each_place_in_each_family() {
 }
 
 #[test]
-fn a_place_that_makes_no_sense_is_an_error_that_names_both() {
+fn binding_to_all_interfaces_is_an_error_that_names_group_and_interface() {
     for group in groups() {
         let everywhere = Bind::Interface(Membership::any(group).on(Interface::All));
         let error = ListenOptions::new().bind::<64>(everywhere).unwrap_err();
@@ -93,7 +94,7 @@ fn an_mtu_that_no_packet_has_is_an_error() {
 }
 
 #[test]
-fn the_shortest_way_has_the_default_buffer() {
+fn listener_bind_has_the_default_buffer() {
     let group = unique_group();
     let mut listener = Listener::bind(on_lo(group)).unwrap();
     send_all(group, [vec![7; 4096], vec![7; 4097]]);
@@ -101,7 +102,7 @@ fn the_shortest_way_has_the_default_buffer() {
     assert!(listener.recv().unwrap().packet().unwrap().is_truncated());
 }
 
-/// A group that exists on every link is bound as any other one: its listener takes no unicast of the port.
+/// A listener of a link-local group is bound to the group, too, so it takes no unicast to the port.
 #[test]
 fn a_listener_of_a_link_local_group_is_bound_to_it_and_leaves_unicast_to_others() {
     let group = unique_v6_group(2);
@@ -133,7 +134,7 @@ fn a_listener_of_a_link_local_group_is_bound_to_it_and_leaves_unicast_to_others(
 }
 
 #[test]
-fn as_many_instructions_as_were_asked_for_are_used_and_no_more() {
+fn a_program_has_at_most_max_instructions() {
     let group = unique_group();
     let long = Prefix([7_u8; 400]);
     for (asked, least, most) in [(0, 0, 2), (64, 40, 64), (65, 40, 65), (2048, 200, 210), (1 << 20, 200, 210)] {
@@ -196,13 +197,13 @@ fn a_head_finds_its_packet_in_every_kind_of_buffer() {
     let mut mine = [0; 64];
     let head = receiver.recv_into(&mut mine).unwrap().packet().unwrap().head();
     assert_eq!(head.packet(&mine, None).payload(), b"aaaa");
-    assert_eq!(head.packet(&mine[..2], None).payload(), b"aa", "no further than the buffer reaches");
+    assert_eq!(head.packet(&mine[..2], None).payload(), b"aa", "not beyond the end of the buffer");
     assert_eq!(head.packet(&[], None).wire_length(), 4);
 }
 
-/// 64 refused packets end one call. Behind them waits one that is wanted, and an edge-triggered poller reports nothing more.
+/// 64 rejected packets end one call. A wanted packet is queued after them, and an edge-triggered poller does not report it again.
 #[test]
-fn the_loop_of_the_documentation_is_right_on_an_edge() {
+fn the_documented_loop_works_with_an_edge_triggered_poller() {
     let group = unique_group();
     let options = ListenOptions::new().kernel_filter(false).receive_buffer(1 << 20).filter(Prefix(b"wanted"));
     let mut listener = options.bind::<64>(on_lo(group)).unwrap();
@@ -226,10 +227,10 @@ fn the_loop_of_the_documentation_is_right_on_an_edge() {
 
 #[cfg(feature = "std")]
 #[test]
-fn listeners_are_descriptors_that_runtimes_take() {
+fn listeners_have_the_descriptor_traits_that_runtimes_need() {
     use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
 
-    // What a runtime's wrapper asks of what it wraps.
+    // The traits that a runtime's wrapper requires.
     fn wrapped<T: AsRawFd + AsFd + IntoRawFd>(listener: T) -> T {
         assert_eq!(listener.as_raw_fd(), listener.as_fd().as_raw_fd());
         listener
@@ -241,7 +242,7 @@ fn listeners_are_descriptors_that_runtimes_take() {
     let listener = wrapped(ListenOptions::new().bind::<64>(on_lo(group)).unwrap());
     let raw = listener.as_raw_fd();
     assert_eq!(listener.into_raw_fd(), raw);
-    // It is open, and ours now.
+    // The descriptor is open, and belongs to the test now.
     let path = format!("/proc/self/fd/{raw}");
     assert!(std::fs::read_link(&path).unwrap().to_string_lossy().starts_with("socket:"));
 }

@@ -1,4 +1,4 @@
-//! What must not come through does not: IPv4, on `lo`. IPv6 and several interfaces are in `netns_isolation.rs`.
+//! Listeners refuse packets that they did not join: IPv4, on `lo`. IPv6 and several interfaces are in `netns_isolation.rs`.
 
 mod common;
 
@@ -14,14 +14,14 @@ fn bound(group: Group) -> Listener<64> {
     ListenOptions::new().bind(on_lo(group)).unwrap()
 }
 
-/// A listener that is opened on the group's port, and joined to the group.
+/// A listener that is bound to the group's port, and has joined the group.
 fn opened(group: Group) -> Listener<64> {
     let mut listener = ListenOptions::new().bind(Bind::Port(group.port(), Family::V4)).unwrap();
     listener.join(&on_lo(group)).unwrap();
     listener
 }
 
-/// The same, and the kernel has no program to look at destinations.
+/// The same without a guard in the kernel: the listener checks destinations itself.
 fn opened_in_user_space(group: Group) -> Listener<64> {
     let mut listener = ListenOptions::new().kernel_filter(false).bind(Bind::Port(group.port(), Family::V4)).unwrap();
     listener.join(&on_lo(group)).unwrap();
@@ -36,7 +36,7 @@ fn neighbour(group: Group) -> Group {
 }
 
 #[test]
-fn a_group_that_another_process_joined_on_the_port_does_not_come_through() {
+fn packets_of_a_group_that_another_process_joined_are_refused() {
     for listen in KINDS {
         let ours = unique_group();
         let theirs = neighbour(ours);
@@ -47,13 +47,13 @@ fn a_group_that_another_process_joined_on_the_port_does_not_come_through() {
         assert_quiet(&mut listener);
         send_all(ours, ["ours"]);
         assert_eq!(expect_packet(&mut listener), b"ours");
-        // The kernel kept it out, so that it did not even wake us.
+        // The kernel refused it, so the process did not wake up.
         assert_eq!(listener.counters().foreign, 0);
     }
 }
 
 #[test]
-fn an_opened_listener_that_joined_nothing_hears_nothing() {
+fn a_listener_by_port_that_joined_nothing_receives_nothing() {
     let group = unique_group();
     let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap();
     let mut peer = peer::Receiver::join(group, "lo");
@@ -63,12 +63,12 @@ fn an_opened_listener_that_joined_nothing_hears_nothing() {
 }
 
 #[test]
-fn unicast_to_the_port_does_not_come_through() {
+fn unicast_to_the_port_is_refused() {
     for listen in KINDS {
         let group = unique_group();
         let mut listener = listen(group);
         let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        // Nobody may be there: then the refusal comes back as an error of the next call.
+        // If no socket receives it, the next call returns an error (ECONNREFUSED).
         for _ in 0..3 {
             let _ = sender.send_to(b"unicast", (Ipv4Addr::LOCALHOST, group.port()));
         }
@@ -85,20 +85,20 @@ fn unicast_to_the_port_does_not_come_through() {
 }
 
 #[test]
-fn broadcast_to_the_port_does_not_come_through() {
+fn broadcast_to_the_port_is_refused() {
     for listen in KINDS {
         let group = unique_group();
         let mut listener = listen(group);
         let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         sender.set_broadcast(true).unwrap();
-        // The broadcast address of 127.0.0.0/8 leads to `lo`.
+        // The broadcast address of 127.0.0.0/8 is on `lo`.
         sender.send_to(b"broadcast", ("127.255.255.255", group.port())).unwrap();
         assert_quiet(&mut listener);
     }
 }
 
 #[test]
-fn a_flood_of_unicast_does_not_keep_recv_from_returning() {
+fn recv_returns_during_a_flood_of_unicast() {
     let group = unique_group();
     let mut listener = opened_in_user_space(group);
     let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -111,7 +111,7 @@ fn a_flood_of_unicast_does_not_keep_recv_from_returning() {
     assert_eq!(listener.counters().foreign, 100);
 }
 
-/// This test program again, as another process that listens to a group and prints what it gets.
+/// This test program in another process, which listens to a group and prints its packets.
 struct Other {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -146,7 +146,7 @@ impl Drop for Other {
 }
 
 #[test]
-fn listeners_of_one_group_in_two_processes_both_get_every_packet() {
+fn listeners_of_one_group_in_two_processes_both_receive_every_packet() {
     if let Ok(group) = std::env::var(Other::GROUP) {
         let mut listener = bound(group.parse().unwrap());
         println!("listening");
@@ -155,7 +155,7 @@ fn listeners_of_one_group_in_two_processes_both_get_every_packet() {
         }
     }
     let group = unique_group();
-    let mut other = Other::listen("listeners_of_one_group_in_two_processes_both_get_every_packet", group);
+    let mut other = Other::listen("listeners_of_one_group_in_two_processes_both_receive_every_packet", group);
     let mut ours = opened(group);
     let payloads: Vec<String> = (0..50).map(|count| format!("packet {count}")).collect();
     send_all(group, &payloads);

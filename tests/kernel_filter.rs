@@ -1,4 +1,4 @@
-//! Filters that the kernel runs, in the real kernel: it decides as its program says, and what comes through is what the filter accepts.
+//! Filters in the real kernel: it decides as the interpreter of the tests does, and the listener returns what the filter accepts.
 #![cfg(feature = "std")]
 
 mod bpf;
@@ -21,14 +21,14 @@ const NOTHING: [Instruction; 512] = [Instruction::ZERO; 512];
 /// A socket that sends to the group on `lo`, with the address that it sends from.
 fn sender(group: Group) -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::from(OwnedFd::from(send_on_lo().packets(group, [""; 0]).unwrap()));
-    // It has a port of its own from the first packet on, which nobody hears.
+    // The socket gets its port with the first packet, which has no receiver.
     socket.send_to(b"", SocketAddr::from(group)).unwrap();
     let port = socket.local_addr().unwrap().port();
     (socket, SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port))
 }
 
 #[test]
-fn the_kernel_decides_as_its_program_says_and_what_comes_is_what_the_filter_accepts() {
+fn the_kernel_decides_as_the_interpreter_and_the_filter_decides_the_rest() {
     const FILTERS: u64 = 1500;
     const PACKETS: usize = 8;
     let group = unique_group();
@@ -69,12 +69,12 @@ fn the_kernel_decides_as_its_program_says_and_what_comes_is_what_the_filter_acce
         refused_here += passed - accepted.len();
         exact += usize::from(program.fit == Fit::Exact);
     }
-    // It was a test of each.
+    // Each case must occur often enough.
     let counts = [accepted_in_all, refused_by_kernel, refused_here, exact];
     assert!(counts.iter().all(|count| *count > 300), "{counts:?}");
 }
 
-/// A filter that never accepts: what comes through the kernel is counted as rejected.
+/// The number of packets that a filter's program passes: the filter itself rejects all, so they count as rejected.
 fn rejected_of<F: Filter>(filter: F, payloads: &[&[u8]]) -> u64 {
     let group = unique_group();
     let mut listener = ListenOptions::new().filter(filter).bind::<1500>(on_lo(group)).unwrap();
@@ -84,7 +84,7 @@ fn rejected_of<F: Filter>(filter: F, payloads: &[&[u8]]) -> u64 {
 }
 
 #[test]
-fn what_the_kernel_refuses_wakes_nobody() {
+fn packets_refused_by_the_kernel_do_not_wake_the_process() {
     let group = unique_group();
     let mut listener = ListenOptions::new().filter(Prefix(b"wanted")).bind::<64>(on_lo(group)).unwrap();
     let poller = Poller::new().unwrap();
@@ -99,7 +99,7 @@ fn what_the_kernel_refuses_wakes_nobody() {
 }
 
 #[test]
-fn closures_are_asked_here() {
+fn closures_run_in_this_process() {
     assert_eq!(rejected_of(by(|_, _| false), &[b"a", b"b"]), 2);
     assert_eq!(rejected_of(Not(by(|_, _| true)), &[b"a", b"b"]), 2);
     assert_eq!(rejected_of(Never, &[b"a", b"b"]), 0);
@@ -122,7 +122,7 @@ fn the_program_can_be_read_and_printed() {
     let off = ListenOptions::new().filter(filter).kernel_filter(false).bind::<64>(on_lo(group)).unwrap();
     assert_eq!(off.kernel_program(&mut buffer).unwrap().0, []);
 
-    // With the guard in front, which has an entry of four for the group, its mark, and a refusal.
+    // The guard precedes it: its mark, an entry of four instructions for the group, and a `ret #0`.
     let mut opened = ListenOptions::new().filter(filter).bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap();
     assert_eq!(opened.kernel_program(&mut buffer).unwrap().0.len(), 2 + 4);
     opened.join(&on_lo(group)).unwrap();
@@ -134,7 +134,7 @@ fn the_program_can_be_read_and_printed() {
 }
 
 #[test]
-fn long_filters_take_as_many_instructions_as_they_are_given() {
+fn long_filters_use_the_instructions_that_they_may_have() {
     let group = unique_group();
     let long = [b'x'; 1200];
     let mut other = long;
@@ -148,7 +148,7 @@ fn long_filters_take_as_many_instructions_as_they_are_given() {
         assert_eq!(expect_packet(listener), long);
         assert_eq!((listener.counters().rejected, listener.counters().dropped), (0, Some(1)));
     }
-    // A long program is changed as a short one is.
+    // A long program can be changed like a short one.
     opened.leave(&on_lo(group)).unwrap();
     opened.join(&on_lo(group)).unwrap();
     let old = opened.replace_filter(Prefix(other)).unwrap();
@@ -173,7 +173,7 @@ fn a_filter_is_replaced_at_run_time() {
         send_all(group, ["one, queued", "two, refused"]);
         assert_eq!(listener.replace_filter(Prefix("two")).unwrap(), Prefix("one"));
         send_all(group, ["one", "two"]);
-        // What was queued is judged by the new filter, too.
+        // The new filter also checks queued packets.
         assert_eq!(expect_packet(&mut listener), b"two");
         let counters = listener.counters();
         assert_eq!((counters.rejected, counters.dropped), (1, Some(2)));
@@ -187,7 +187,7 @@ fn a_filter_is_replaced_at_run_time() {
         let mut buffer = NOTHING;
         let left = listener.kernel_program(&mut buffer).unwrap().0.len();
         assert_eq!(left, if is_bound { 0 } else { 4 + 2 + 2 }, "the guard alone");
-        // And back again.
+        // The program is attached again.
         let mut listener = listener.with_filter(Suffix("!")).unwrap();
         send_all(group, ["no", "yes!"]);
         assert_eq!(expect_packet(&mut listener), b"yes!");
@@ -196,14 +196,14 @@ fn a_filter_is_replaced_at_run_time() {
 }
 
 #[test]
-fn a_filter_that_is_changed_in_place_is_asked_here() {
+fn a_filter_that_was_changed_in_place_runs_in_this_process() {
     let group = unique_group();
     let mut listener = ListenOptions::new().filter(Prefix("one")).bind::<16>(on_lo(group)).unwrap();
     listener.filter_mut().0 = "two";
     send_all(group, ["one", "two"]);
     assert_eq!(expect_packet(&mut listener), b"two");
     assert_eq!(listener.counters().rejected, 1);
-    // Until it is given to the kernel again.
+    // It runs in the kernel again after `replace_filter`.
     let filter = *listener.filter();
     listener.replace_filter(filter).unwrap();
     send_all(group, ["one", "two"]);
@@ -212,7 +212,7 @@ fn a_filter_that_is_changed_in_place_is_asked_here() {
 }
 
 #[test]
-fn a_packet_is_never_cut_by_the_kernel() {
+fn the_program_never_cuts_a_packet() {
     let group = unique_group();
     let mut listener = ListenOptions::new().filter(Prefix("x")).bind::<16>(on_lo(group)).unwrap();
     send_all(group, [vec![b'x'; 60_000]]);
@@ -221,14 +221,14 @@ fn a_packet_is_never_cut_by_the_kernel() {
 }
 
 #[test]
-fn a_buffer_that_does_not_hold_what_the_kernel_judges_is_refused() {
+fn a_buffer_shorter_than_the_mtu_of_the_kernels_filter_is_refused() {
     let group = unique_group();
     let mut receiver = ListenOptions::new().filter(Not(Suffix("cd"))).bind_receiver(on_lo(group), 4).unwrap();
     send_all(group, ["abc", "abcdef"]);
     let error = receiver.recv_into(&mut [0; 3]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains("shorter than the mtu"), "{error}");
-    // Nothing was lost, and a longer one holds more than the filter sees.
+    // No packet was lost. A longer buffer may hold more bytes than the filter sees.
     let mut buffer = [0; 64];
     assert_eq!(receiver.recv_into(&mut buffer).unwrap().packet().unwrap().payload(), b"abc");
     assert_eq!(receiver.recv_into(&mut buffer).unwrap(), Received::Empty);
@@ -238,7 +238,7 @@ fn a_buffer_that_does_not_hold_what_the_kernel_judges_is_refused() {
 }
 
 #[test]
-fn senders_are_told_apart_by_the_kernel() {
+fn the_kernel_filters_by_sender() {
     let group = unique_group();
     let [(first, address), (second, _)] = [sender(group), sender(group)];
     let ours = Source("127.0.0.0/8".parse().unwrap());
@@ -268,7 +268,7 @@ impl<F: Filter> Next for Listener<16, F> {
 }
 
 #[test]
-fn packets_that_left_together_are_judged_one_by_one() {
+fn packets_that_were_sent_in_one_batch_are_filtered_one_by_one() {
     let group = unique_group();
     let mut listener = ListenOptions::new().filter(Prefix("yes")).bind::<16>(on_lo(group)).unwrap();
     let packets = ["no 1", "yes2", "no 3", "yes4", "no 5", "no 6", "yes7"];
@@ -278,7 +278,7 @@ fn packets_that_left_together_are_judged_one_by_one() {
         assert_eq!(expect_packet(&mut listener), expected.as_bytes());
     }
     assert_eq!(listener.counters().dropped, Some(4));
-    // And what comes together is not judged by the first of them: a coalescing listener has no filter in the kernel.
+    // A coalescing listener has no filter in the kernel, which would decide about a coalesced datagram by its first packet.
     let mut buffer = Box::new([0; COALESCING_BUFFER]);
     let mut listener =
         ListenOptions::new().filter(Prefix("yes")).bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap();
@@ -291,13 +291,13 @@ fn packets_that_left_together_are_judged_one_by_one() {
 }
 
 #[test]
-fn a_wanted_trickle_comes_whole_out_of_a_flood() {
+fn all_wanted_packets_are_received_during_a_flood() {
     const UNWANTED: usize = 1_000_000;
     let group = unique_group();
     let mut listener = ListenOptions::new().filter(Prefix("wanted")).bind::<64>(on_lo(group)).unwrap();
     let is_over = std::sync::atomic::AtomicBool::new(false);
     let (sent, received) = std::thread::scope(|threads| {
-        // Bounded in count and in time; on `lo` alone.
+        // The flood is limited in count and time, and only on `lo`.
         threads.spawn(|| {
             let end = std::time::Instant::now() + Duration::from_secs(60);
             send_all(group, std::iter::repeat_n([b'u'; 64], UNWANTED).take_while(|_| std::time::Instant::now() < end));
@@ -332,7 +332,7 @@ fn a_wanted_trickle_comes_whole_out_of_a_flood() {
 }
 
 #[test]
-fn a_receiver_that_was_given_away_has_no_program() {
+fn the_socket_of_a_converted_receiver_has_no_program() {
     let group = unique_group();
     let mut opened = ListenOptions::new().filter(Prefix("one")).bind::<16>(Bind::Port(group.port(), Family::V4)).unwrap();
     opened.join(&on_lo(group)).unwrap();

@@ -1,4 +1,4 @@
-//! Filters where the kernel runs no program for them, or one that it does not change: they are asked here, and no packet is lost.
+//! Filters if the kernel accepts no program, or does not change it: they run in this process, and no packet is lost.
 #![cfg(feature = "std")]
 
 mod common;
@@ -13,10 +13,10 @@ use multicast::filter::{Or, Prefix, Suffix};
 use multicast::{AsFd, Bind, ErrorKind, Family, ListenOptions};
 
 #[test]
-fn a_kernel_that_takes_no_program_costs_no_packet() {
-    // EPERM, as a security policy says; ENOMEM, as net.core.optmem_max does.
+fn no_packet_is_lost_if_the_kernel_accepts_no_program() {
+    // EPERM is the error of a security policy, ENOMEM that of net.core.optmem_max.
     let sets = ["setsockopt:1:1=1:2=26", "setsockopt:12:1=1:2=26"];
-    if refusing("a_kernel_that_takes_no_program_costs_no_packet", &sets).is_some() {
+    if refusing("no_packet_is_lost_if_the_kernel_accepts_no_program", &sets).is_some() {
         for is_bound in [true, false] {
             let group = unique_group();
             let options = ListenOptions::new().filter(Or(Prefix("yes"), Suffix("yes")));
@@ -45,7 +45,7 @@ fn a_kernel_that_takes_no_program_costs_no_packet() {
 }
 
 #[test]
-fn where_the_kernel_is_not_to_filter_a_replaced_filter_is_asked_here() {
+fn with_kernel_filter_false_a_replaced_filter_runs_in_this_process() {
     let group = unique_group();
     let mut listener = ListenOptions::new().kernel_filter(false).filter(Prefix("one")).bind::<16>(on_lo(group)).unwrap();
     assert_eq!(listener.replace_filter(Prefix("two")).unwrap(), Prefix("one"));
@@ -57,9 +57,9 @@ fn where_the_kernel_is_not_to_filter_a_replaced_filter_is_asked_here() {
 }
 
 #[test]
-fn a_filter_that_leaves_the_guard_no_room_costs_no_packet_and_lets_in_none_that_was_not_joined() {
-    // As many instructions as a program has at most: none is left to say which groups there are. Whether the kernel takes the filter
-    // alone is a matter of its limit, net.core.optmem_max.
+fn a_filter_that_leaves_no_room_for_the_guard_loses_no_packet_and_admits_no_other() {
+    // The filter uses the maximum number of instructions, so there is no room for the guard. Whether the kernel accepts the
+    // filter alone depends on net.core.optmem_max.
     let long = vec![b'x'; 9000];
     let group = unique_group();
     let options = ListenOptions::new().max_instructions(MAX_INSTRUCTIONS).filter(Prefix(vec![b'x']));
@@ -68,14 +68,14 @@ fn a_filter_that_leaves_the_guard_no_room_costs_no_packet_and_lets_in_none_that_
     let mut room = vec![Instruction::ZERO; MAX_INSTRUCTIONS];
     assert!(listener.kernel_program(&mut room).unwrap().to_string().contains("ifidx"), "there is a guard");
     listener.replace_filter(Prefix(long.clone())).unwrap();
-    assert!(!listener.kernel_program(&mut room).unwrap().to_string().contains("ifidx"), "there is none");
+    assert!(!listener.kernel_program(&mut room).unwrap().to_string().contains("ifidx"), "there is no guard");
     let unicast = UdpSocket::bind("127.0.0.1:0").unwrap();
     unicast.send_to(&long, ("127.0.0.1", group.port())).unwrap();
     send_all(group, [&long[..8999], &long[..]]);
     assert_eq!(expect_packet(&mut listener), long);
     assert_quiet(&mut listener);
     assert_eq!(listener.counters().foreign, 1);
-    // With the one before, there is room again; what the guard let through is still looked at here.
+    // With a short filter there is room for a guard again. The listener still checks packets itself.
     listener.replace_filter(Prefix(vec![b'y'])).unwrap();
     unicast.send_to(b"y", ("127.0.0.1", group.port())).unwrap();
     send_all(group, ["x", "y"]);
@@ -84,11 +84,11 @@ fn a_filter_that_leaves_the_guard_no_room_costs_no_packet_and_lets_in_none_that_
     assert_eq!(listener.counters().foreign, 2);
 }
 
-/// Locks the program of the socket that is its standard input (`SO_LOCK_FILTER`): nobody takes it off any more.
+/// Locks the program of the socket that is its standard input (`SO_LOCK_FILTER`), so that it cannot be removed.
 const LOCK: &str = "import socket; socket.socket(fileno=0).setsockopt(socket.SOL_SOCKET, 44, 1)";
 
 #[test]
-fn a_program_that_somebody_locked_stays_and_so_does_its_filter() {
+fn a_locked_program_stays_and_so_does_its_filter() {
     for is_bound in [true, false] {
         let group = unique_group();
         let options = ListenOptions::new().filter(Prefix("one"));

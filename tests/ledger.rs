@@ -1,7 +1,7 @@
-//! The ledger adds up: what was sent is what was received, rejected and dropped, to the packet. And a flood of packets that
-//! nobody wants does not keep anybody from his work.
+//! The ledger adds up: every packet that was sent is received, rejected or dropped. A flood of unwanted packets does not block
+//! other sources.
 
-// Files and errors of `std` are the feature's.
+// Files and errors of `std` need the feature `std`.
 #![cfg(feature = "std")]
 
 mod common;
@@ -13,7 +13,7 @@ use common::{OnePacket, free_port, on_lo, send_all, unique_group};
 use multicast::filter::{Prefix, by};
 use multicast::{Bind, Events, Family, Group, Interest, ListenOptions, Poller, Received, Token};
 
-/// Takes all that is queued, and says how many packets came.
+/// Receives all queued packets, and returns how many.
 fn drain<const MTU: usize, F: multicast::filter::Filter>(listener: &mut multicast::Listener<MTU, F>) -> u64 {
     let mut packets = 0;
     loop {
@@ -26,7 +26,7 @@ fn drain<const MTU: usize, F: multicast::filter::Filter>(listener: &mut multicas
 }
 
 #[test]
-fn received_and_dropped_are_what_was_sent() {
+fn sent_packets_are_received_or_dropped() {
     let group = unique_group();
     let options = ListenOptions::new().receive_buffer(4096);
     let mut bound = options.bind::<64>(on_lo(group)).unwrap();
@@ -34,7 +34,7 @@ fn received_and_dropped_are_what_was_sent() {
     opened.join(&on_lo(group)).unwrap();
     send_all(group, (0..200_u8).map(|count| [count; 64]));
     for listener in [&mut bound, &mut opened] {
-        // Exact at once, before anything was read.
+        // The count is exact before anything is read.
         let dropped = listener.counters().dropped.unwrap();
         assert!((100..200).contains(&dropped), "{dropped}");
         let received = drain(listener);
@@ -46,7 +46,7 @@ fn received_and_dropped_are_what_was_sent() {
 }
 
 #[test]
-fn received_rejected_and_dropped_are_what_was_sent() {
+fn sent_packets_are_received_rejected_or_dropped() {
     let group = unique_group();
     let options = ListenOptions::new().filter(Prefix(b"yes")).kernel_filter(false).receive_buffer(8192);
     let mut listener = options.bind::<4>(on_lo(group)).unwrap();
@@ -58,14 +58,14 @@ fn received_rejected_and_dropped_are_what_was_sent() {
         let counters = listener.counters();
         assert!(counters.rejected > 0 && counters.received > 0);
         assert_eq!(counters.received + counters.rejected + counters.dropped.unwrap(), sent);
-        // Every wanted packet is longer than the buffer, and no other.
+        // Every accepted packet is longer than the buffer; the others are not.
         assert_eq!(counters.truncated, counters.received);
         assert!(!counters.kernel_refuses);
     }
 }
 
 #[test]
-fn what_the_kernel_refuses_counts_as_dropped() {
+fn packets_that_the_kernel_refuses_count_as_dropped() {
     let group = unique_group();
     let options = ListenOptions::new().filter(Prefix(b"yes")).receive_buffer(1 << 20);
     let mut listener = options.bind::<4>(on_lo(group)).unwrap();
@@ -77,7 +77,7 @@ fn what_the_kernel_refuses_counts_as_dropped() {
 }
 
 #[test]
-fn a_flood_that_is_refused_pauses_recv_after_its_budget() {
+fn recv_pauses_after_64_rejected_packets() {
     let group = unique_group();
     let mut asked = 0;
     let options = ListenOptions::new().filter(by(|payload, _| {
@@ -107,7 +107,7 @@ fn another_source_is_served_during_a_flood() {
     poller.register(&listener, Token(1), Interest::READABLE).unwrap();
     poller.register(&pipe, Token(2), Interest::READABLE).unwrap();
 
-    // Bounded in count and time; on `lo` alone.
+    // The flood is limited in count and time, and only on `lo`.
     let flood = std::thread::spawn(move || {
         let end = Instant::now() + Duration::from_secs(2);
         let mut sent = 0;
@@ -135,7 +135,7 @@ fn another_source_is_served_during_a_flood() {
     drain(&mut listener);
     let counters = listener.counters();
     assert_eq!(counters.rejected + counters.dropped.unwrap(), sent);
-    // What was queued before the pipe was written to is some hundreds of packets; each turn refuses 64 at most.
+    // A few hundred packets were queued before the pipe was written to. Each turn rejects at most 64.
     assert!(served_after.unwrap() <= u64::from(turns) * 64, "{served_after:?} in {turns} turns");
     assert!(sent >= 200, "{sent}");
 }

@@ -1,4 +1,4 @@
-//! Listeners on `lo`: what `recv` hands out, filters, counters, buffers, and the end of a listener.
+//! Listeners on `lo`: what `recv` returns, filters, counters, buffers, and the end of a listener.
 
 mod common;
 
@@ -11,7 +11,7 @@ use multicast::filter::{Always, Filter, Prefix, by};
 use multicast::{Bind, Family, Group, ListenOptions, Listener, Membership, Progress, Received};
 
 #[test]
-fn an_empty_queue_is_empty_and_not_an_error() {
+fn an_empty_queue_returns_empty() {
     let mut listener = Listener::bind(on_lo(unique_group())).unwrap();
     assert_eq!(listener.recv().unwrap(), Received::Empty);
     assert_eq!(listener.recv().unwrap().packet(), None);
@@ -34,7 +34,7 @@ fn a_packet_comes_with_its_payload_its_source_and_its_length() {
 }
 
 #[test]
-fn a_packet_longer_than_the_buffer_is_cut_and_says_so() {
+fn a_packet_longer_than_the_buffer_is_cut_and_marked_as_truncated() {
     let group = unique_group();
     let mut listener = ListenOptions::new().bind::<4>(on_lo(group)).unwrap();
     send_all(group, ["1234", "12345", "1"]);
@@ -84,13 +84,13 @@ fn a_receiver_reads_into_any_buffer() {
     assert_eq!(receiver.recv_into(&mut large).unwrap().packet().unwrap().payload(), b"first");
     let packet = receiver.recv_into(&mut large[..2]).unwrap().packet().unwrap();
     assert_eq!((packet.payload(), packet.wire_length()), (&b"se"[..], 6));
-    // A buffer without room is allowed: the packet is taken, and all of it is lost.
+    // An empty buffer is allowed: the packet is received, and its payload is lost.
     let packet = receiver.recv_into(&mut []).unwrap().packet().unwrap();
     assert_eq!((packet.payload(), packet.wire_length(), packet.is_truncated()), (&b""[..], 5, true));
     assert_eq!(receiver.counters().truncated, 2);
 }
 
-/// Sends five packets, and gives those that come through and how many were rejected, here or by the kernel.
+/// Sends five packets. Returns those that the filter accepted, and how many it rejected, here or in the kernel.
 fn through<F: Filter>(filter: F) -> (Vec<Vec<u8>>, u64) {
     let group = unique_group();
     let mut listener = ListenOptions::new().filter(filter).bind::<8>(on_lo(group)).unwrap();
@@ -105,7 +105,7 @@ fn through<F: Filter>(filter: F) -> (Vec<Vec<u8>>, u64) {
 }
 
 #[test]
-fn filters_let_through_what_they_accept_and_count_the_rest() {
+fn filters_count_the_packets_that_they_reject() {
     let notify = vec![b"NOTIFY 1".to_vec(), b"NOTIFY 2".to_vec()];
     assert_eq!(through(Prefix(b"NOTIFY ")), (notify.clone(), 3));
     assert_eq!(through(by(|payload, _| payload.starts_with(b"NOTIFY "))), (notify, 3));
@@ -117,7 +117,7 @@ fn filters_let_through_what_they_accept_and_count_the_rest() {
 
 #[cfg(feature = "regex")]
 #[test]
-fn a_pattern_lets_through_what_it_matches_and_one_that_is_none_is_refused() {
+fn a_pattern_filters_and_a_bad_one_is_refused() {
     use multicast::filter::Regex;
 
     let group = unique_group();
@@ -131,10 +131,10 @@ fn a_pattern_lets_through_what_it_matches_and_one_that_is_none_is_refused() {
 }
 
 #[test]
-fn a_closure_sees_the_sender_and_the_payload_as_far_as_it_fits() {
+fn a_closure_sees_the_sender_and_the_payload_cut_at_the_buffer() {
     let group = unique_group();
     let mut wanted = send_on_lo().packets(group, ["wanted, and long"]).unwrap();
-    // The kernel gives the port with the first packet, which is sent before anybody listens.
+    // The kernel chooses the port with the first packet, which is sent before the listener exists.
     let mut first = send_on_lo().packets(group, ["early", "from the other port"]).unwrap();
     assert_eq!(first.step().unwrap(), Progress::Sent(1));
     let refused = first.local_addr().unwrap().port();
@@ -156,7 +156,7 @@ fn a_closure_sees_the_sender_and_the_payload_as_far_as_it_fits() {
 }
 
 #[test]
-fn a_filter_is_prepared_once_for_the_buffer_and_can_be_changed() {
+fn a_filter_is_prepared_once_and_can_be_changed() {
     struct Counting {
         prepared: Vec<usize>,
         open: bool,
@@ -170,7 +170,7 @@ fn a_filter_is_prepared_once_for_the_buffer_and_can_be_changed() {
         }
     }
     let group = unique_group();
-    // A lent one, too.
+    // A filter may also be borrowed.
     let mut filter = Counting { prepared: Vec::new(), open: true };
     let mut listener = ListenOptions::new().filter(&mut filter).bind::<55>(on_lo(group)).unwrap();
     send_all(group, ["to a lent filter"]);
@@ -197,9 +197,9 @@ fn the_granted_receive_buffer_is_reported() {
     let default: usize = std::fs::read_to_string("/proc/sys/net/core/rmem_default").unwrap().trim().parse().unwrap();
     assert_eq!(plain.receive_buffer().unwrap(), default);
     assert_eq!(small.receive_buffer().unwrap(), 2 * 8192);
-    // The kernel has a least size, some 2,300 bytes.
+    // The kernel's minimum is about 2,300 bytes.
     assert!((1000..8192).contains(&tiny.receive_buffer().unwrap()));
-    // Past what the kernel can count it is as much as it grants, not an error, and not a small number by overflow.
+    // A size beyond the kernel's range grants the maximum: it is neither an error nor a small number after an overflow.
     let huge = ListenOptions::new().receive_buffer(usize::MAX).bind::<64>(on_lo(group)).unwrap();
     assert!(huge.receive_buffer().unwrap() >= default);
 }
@@ -232,7 +232,7 @@ fn dropping_a_listener_leaves_its_groups_and_frees_its_port() {
     assert!(lo_is_in(group));
     drop(listener);
     assert!(!lo_is_in(group));
-    // Bound without sharing: it would be refused if the port were still taken.
+    // This bind does not share the port: it would fail if the port were still in use.
     std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, group.port())).unwrap();
 }
 
@@ -266,7 +266,7 @@ fn a_listener_keeps_working_after_it_was_moved() {
 }
 
 #[test]
-fn listeners_on_one_port_share_it_and_each_gets_its_own_group() {
+fn listeners_share_a_port_and_each_receives_its_own_group() {
     let port = free_port();
     let groups = [unique_group(), unique_group()].map(|group| Group::new(group.address(), port).unwrap());
     let mut first = ListenOptions::new().bind::<16>(on_lo(groups[0])).unwrap();

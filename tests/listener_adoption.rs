@@ -1,6 +1,6 @@
-//! Sockets that come from elsewhere, and sockets that are given away.
+//! Conversions from and into file descriptors.
 
-// The descriptors of `std` are the feature's.
+// The descriptors of `std` need the feature `std`.
 #![cfg(feature = "std")]
 
 mod common;
@@ -21,22 +21,22 @@ fn joined_by_std(group: Group) -> UdpSocket {
 }
 
 #[test]
-fn an_adopted_socket_keeps_its_memberships_and_hears_nothing_else() {
+fn an_adopted_socket_receives_its_memberships_and_nothing_else() {
     let group = unique_group();
     let socket = joined_by_std(group);
     let mut listener = Listener::<64>::try_from(OwnedFd::from(socket)).unwrap();
-    // It was blocking, and must be no more.
+    // It was blocking, and must be non-blocking now.
     assert_eq!(listener.recv().unwrap(), Received::Empty);
     send_all(group, ["joined before it was ours"]);
     assert_eq!(expect_packet(&mut listener), b"joined before it was ours");
-    // Unicast came through before: not any more.
+    // The socket received unicast before; the listener does not.
     UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().send_to(b"unicast", (Ipv4Addr::LOCALHOST, group.port())).unwrap();
     assert_quiet(&mut listener);
     assert_eq!(listener.counters().foreign, 1);
 }
 
 #[test]
-fn an_adopted_socket_joins_and_leaves_as_any_other() {
+fn an_adopted_socket_can_join_and_leave() {
     let group = unique_group();
     let mut listener = Listener::<64>::try_from(OwnedFd::from(joined_by_std(group))).unwrap();
     let second = Group::new(unique_group().address(), group.port()).unwrap();
@@ -65,7 +65,7 @@ fn a_socket_that_was_bound_to_a_group_is_a_listener_of_that_group() {
     assert_eq!(receiver.recv_into(&mut buffer).unwrap().packet().unwrap().payload(), b"heard");
 }
 
-/// What a supervisor does: opens a socket with options of its own taste, makes it the standard input, and becomes the program.
+/// A supervisor: it opens a socket, sets some options, makes the socket its standard input, and executes the program.
 const SUPERVISOR: &str = r#"
 import os, socket, struct, sys
 group, port = sys.argv[1], int(sys.argv[2])
@@ -81,8 +81,8 @@ os.execv(sys.argv[3], sys.argv[3:])
 "#;
 
 #[test]
-fn options_of_its_former_owner_neither_hide_nor_join_packets() {
-    // The test is both: the one that starts the supervisor, and the program that the supervisor becomes.
+fn options_of_the_previous_owner_neither_hide_nor_coalesce_packets() {
+    // The test starts the supervisor, and is also the program that the supervisor executes.
     if std::env::var_os("MULTICAST_TEST_ADOPTS").is_some() {
         let fd = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
         let mut listener = Listener::<64>::try_from(fd).unwrap();
@@ -95,7 +95,7 @@ fn options_of_its_former_owner_neither_hide_nor_join_packets() {
     let mut child = Command::new("python3")
         .args(["-c", SUPERVISOR, &group.address().to_string(), &group.port().to_string()])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "options_of_its_former_owner_neither_hide_nor_join_packets", "--nocapture"])
+        .args(["--exact", "options_of_the_previous_owner_neither_hide_nor_coalesce_packets", "--nocapture"])
         .env("MULTICAST_TEST_ADOPTS", "1")
         .stdout(Stdio::piped())
         .spawn()
@@ -109,7 +109,7 @@ fn options_of_its_former_owner_neither_hide_nor_join_packets() {
 }
 
 #[test]
-fn what_is_no_udp_socket_is_refused() {
+fn other_descriptors_than_udp_sockets_are_refused() {
     let said = "open a received descriptor: not a UDP socket";
     let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let (pipe, _writer) = std::io::pipe().unwrap();
@@ -123,7 +123,7 @@ fn what_is_no_udp_socket_is_refused() {
 }
 
 #[test]
-fn a_listener_gives_its_socket_away_joined_and_open() {
+fn a_converted_listener_returns_an_open_and_joined_socket() {
     let group = unique_group();
     let listener = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
     let socket = UdpSocket::from(OwnedFd::from(listener));
@@ -142,7 +142,7 @@ fn a_listener_gives_its_socket_away_joined_and_open() {
 }
 
 #[test]
-fn a_multicaster_gives_its_socket_away_with_its_options() {
+fn a_converted_multicaster_returns_a_socket_with_its_options() {
     let group = unique_group();
     let mut listener = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
     let caster = common::send_on_lo().packets(group, ["never sent"]).unwrap();

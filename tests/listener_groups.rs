@@ -1,4 +1,4 @@
-//! Joining and leaving on `lo`: what works, what is refused, and in which words.
+//! Joining and leaving on `lo`: what works, and which errors are returned.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use common::{LO, assert_quiet, expect_packet, free_port, lo_is_in, on_lo, send_all, unique_group, unique_v6_group};
 use multicast::{Bind, ErrorKind, Family, Group, Interface, ListenOptions, Listener, Membership};
 
-/// A listener that is opened on a port, and groups of that port.
+/// A listener that is bound to a port, and groups with that port.
 fn opened<const N: usize>() -> (Listener<64>, [Group; N]) {
     let port = free_port();
     let listener = ListenOptions::new().bind::<64>(Bind::Port(port, Family::V4)).unwrap();
@@ -19,7 +19,7 @@ fn interface(text: &str) -> Interface {
 }
 
 #[test]
-fn an_opened_listener_hears_each_group_that_it_joined() {
+fn a_listener_by_port_receives_each_group_that_it_joined() {
     let (mut listener, [first, second, never]) = opened();
     send_all(first, ["before any join"]);
     listener.join(&on_lo(first)).unwrap();
@@ -33,13 +33,13 @@ fn an_opened_listener_hears_each_group_that_it_joined() {
 }
 
 #[test]
-fn leaving_stops_the_packets_of_that_group_alone() {
+fn leaving_a_group_stops_only_its_packets() {
     let (mut listener, [left, kept]) = opened();
     listener.join(&on_lo(left)).unwrap();
     listener.join(&on_lo(kept)).unwrap();
     send_all(left, ["one"]);
     assert_eq!(expect_packet(&mut listener), b"one");
-    // It is queued when the group is left: it must not come through any more.
+    // This packet is queued when the group is left, and must be refused.
     send_all(left, ["queued"]);
     listener.leave(&on_lo(left)).unwrap();
     assert!(!lo_is_in(left));
@@ -66,7 +66,7 @@ fn a_bound_listener_leaves_its_group_and_joins_it_again() {
 }
 
 #[test]
-fn joining_and_leaving_twice_are_as_once() {
+fn joining_and_leaving_twice_is_the_same_as_once() {
     let (mut listener, [group]) = opened();
     listener.leave(&on_lo(group)).unwrap();
     listener.join(&on_lo(group)).unwrap();
@@ -88,7 +88,7 @@ fn one_interface_has_many_names() {
         assert!(lo_is_in(group), "{its_name}");
         send_all(group, [its_name]);
         assert_eq!(expect_packet(&mut listener), its_name.as_bytes());
-        // They mean the same interface, so that one undoes the other.
+        // They name the same interface, so leaving by one ends the membership of the other.
         listener.leave(&on_lo(group)).unwrap();
         assert!(!lo_is_in(group), "{its_name}");
     }
@@ -104,7 +104,7 @@ fn an_unknown_interface_is_named_in_the_error() {
         assert_eq!(error.kind(), ErrorKind::NoSuchInterface);
         let mut listener = Listener::bind(on_lo(group)).unwrap();
         match membership.interface() {
-            // An interface that is gone took its name along, but a membership may be left of its index.
+            // A deleted interface has no name any more, but a membership may still exist on its index.
             Interface::Index(_) => listener.leave(&membership).unwrap(),
             _ => {
                 let error = listener.leave(&membership).unwrap_err();
@@ -127,7 +127,7 @@ fn a_bound_listener_refuses_another_group() {
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::BoundToGroup, format!("join {said}")));
     assert_eq!(error.raw_os_error(), None);
     assert_eq!(listener.leave(&on_lo(other)).unwrap_err().to_string(), format!("leave {said}"));
-    // It is as it was.
+    // The listener still works.
     send_all(group, ["still here"]);
     assert_eq!(expect_packet(&mut listener), b"still here");
 }
@@ -176,7 +176,7 @@ fn the_limit_of_groups_is_an_error_that_names_the_setting() {
     assert_eq!(error.kind(), ErrorKind::LimitReached);
     let said = format!("join {} on lo: group limit reached (net.ipv4.igmp_max_memberships)", one_too_many.address());
     assert_eq!(error.to_string(), format!("{said}, set to {limit}"));
-    // One that it has already is no new one; and one left makes room.
+    // Joining again does not count, and leaving one makes room.
     listener.join(&on_lo(group(1))).unwrap();
     listener.leave(&on_lo(group(1))).unwrap();
     listener.join(&Membership::any(one_too_many).on(LO)).unwrap();

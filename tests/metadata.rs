@@ -1,4 +1,4 @@
-//! What the kernel tells of a packet beside its payload, on `lo`: against what a Python sender set, and absent where nobody asked.
+//! Metadata on `lo`: it equals what a Python sender set, and is absent unless it was asked for.
 
 mod common;
 
@@ -13,13 +13,13 @@ fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
 }
 
-/// The metadata of the next packet, which must be there.
+/// The metadata of the next packet, which must be queued.
 fn next(listener: &mut Listener<64>) -> Metadata {
     let Received::Packet(packet) = listener.recv().unwrap() else { panic!("no packet") };
-    *packet.metadata().expect("it was asked for")
+    *packet.metadata().expect("metadata was asked for")
 }
 
-/// Bound to the group, and opened on its port.
+/// A listener that is bound to the group, and one that is bound to its port.
 fn both_kinds(group: Group) -> [Listener<64>; 2] {
     let options = ListenOptions::new().metadata();
     let mut opened = options.bind(Bind::Port(group.port(), Family::V4)).unwrap();
@@ -28,7 +28,7 @@ fn both_kinds(group: Group) -> [Listener<64>; 2] {
 }
 
 #[test]
-fn what_a_python_sender_set_is_told() {
+fn metadata_is_what_a_python_sender_set() {
     let group = unique_group();
     let mut listeners = both_kinds(group);
     let mut sender = Sender::on_lo(group);
@@ -50,11 +50,11 @@ fn what_a_python_sender_set_is_told() {
 }
 
 #[test]
-fn what_we_send_is_told() {
+fn metadata_is_what_we_sent() {
     let group = unique_group();
     let mut listeners = both_kinds(group);
     let options = send_on_lo().ttl(Ttl::SITE).traffic_class(0x2e << 2 | 2);
-    // The same singly and in one call.
+    // The same for single packets and for a batch.
     let mut caster = options.batches::<64, _>(group, ["one", "two", "3"]).unwrap();
     assert_eq!(caster.step().unwrap(), Progress::Sent(3));
     let mut caster = options.packets(group, ["four"]).unwrap();
@@ -69,7 +69,7 @@ fn what_we_send_is_told() {
 }
 
 #[test]
-fn times_of_receipt_do_not_go_back_and_count_nanoseconds() {
+fn times_of_receipt_never_go_back_and_have_nanoseconds() {
     let group = unique_group();
     let [mut listener, _] = both_kinds(group);
     let mut times = Vec::new();
@@ -78,12 +78,12 @@ fn times_of_receipt_do_not_go_back_and_count_nanoseconds() {
         times.push(next(&mut listener).received_at().unwrap());
     }
     assert!(times.is_sorted(), "{times:?}");
-    // Microseconds alone would leave them all at multiples of 1,000.
+    // With a resolution of microseconds all would be multiples of 1,000.
     assert!(times.iter().any(|time| time.subsec_nanos() % 1000 != 0), "{times:?}");
 }
 
 #[test]
-fn the_destination_is_that_of_each_packet() {
+fn each_packet_has_its_own_destination() {
     let first = unique_group();
     let second = Group::new(unique_group().address(), first.port()).unwrap();
     let [_, mut listener] = both_kinds(first);
@@ -97,7 +97,7 @@ fn the_destination_is_that_of_each_packet() {
 }
 
 #[test]
-fn a_listener_that_did_not_ask_has_none() {
+fn metadata_is_absent_unless_it_was_asked_for() {
     let group = unique_group();
     let mut opened = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap();
     opened.join(&on_lo(group)).unwrap();

@@ -1,4 +1,4 @@
-//! Sending on `lo`: progress, order, what is given back, and packets that are too long.
+//! Sending on `lo`: progress, order, returned items, and packets that are too long.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{LO, OnePacket, assert_quiet, expect_packet, on_lo, send_on_lo, unique_group};
 use multicast::{ErrorKind, Events, Interest, Interface, ListenOptions, Multicaster, Poller, Progress, SendOptions, Token};
 
-/// Steps until it is done, and gives how many packets went.
+/// Steps until it is done, and returns how many packets were sent.
 fn send_rest<I: Iterator<Item: AsRef<[u8]>>, const BATCH: usize>(caster: &mut Multicaster<I, BATCH>) -> usize {
     let mut sent = 0;
     loop {
@@ -69,7 +69,7 @@ fn done_stays_done_and_the_iterator_is_not_asked_again() {
 }
 
 #[test]
-fn a_packet_that_is_too_long_waits_until_it_is_discarded() {
+fn a_packet_that_is_too_long_stays_until_it_is_discarded() {
     let group = unique_group();
     let mut listener = ListenOptions::new().bind::<16>(on_lo(group)).unwrap();
     let items = [b"before".to_vec(), vec![7; 65_508], b"behind".to_vec()];
@@ -89,7 +89,7 @@ fn a_packet_that_is_too_long_waits_until_it_is_discarded() {
 }
 
 #[test]
-fn in_a_batch_what_went_before_is_told_first() {
+fn in_a_batch_the_packets_before_an_error_are_reported_first() {
     let group = unique_group();
     let items = [vec![1], vec![2], vec![0; 70_000], vec![3]];
     let mut caster = send_on_lo().batches::<4, _>(group, items).unwrap();
@@ -102,7 +102,7 @@ fn in_a_batch_what_went_before_is_told_first() {
 
 #[test]
 fn a_refused_packet_leaves_no_event_behind() {
-    // The kernel keeps a record of it, and reports an error for as long as nobody takes the record: a poller would spin.
+    // The kernel queues the error, and reports an error event until it is read: a poller would spin.
     let group = unique_group();
     let mut caster = send_on_lo().packets(group, [vec![0; 65_508], vec![0; 65_508], b"x".to_vec()]).unwrap();
     let poller = Poller::new().unwrap();
@@ -119,7 +119,7 @@ fn a_refused_packet_leaves_no_event_behind() {
 }
 
 #[test]
-fn what_was_not_sent_is_given_back_in_order() {
+fn unsent_items_are_returned_in_order() {
     let group = unique_group();
     let items = (0..10_u32).map(|count| vec![count as u8; if count == 2 { 70_000 } else { 1 }]);
     let mut caster = send_on_lo().batches::<4, _>(group, items).unwrap();
@@ -131,7 +131,7 @@ fn what_was_not_sent_is_given_back_in_order() {
 }
 
 #[test]
-fn the_source_is_the_interfaces_own_however_it_is_named() {
+fn the_source_is_the_address_of_the_interface_in_whichever_way_it_is_named() {
     for its_name in ["lo", "1", "127.0.0.1"] {
         let group = unique_group();
         let mut listener = ListenOptions::new().bind::<16>(on_lo(group)).unwrap();
@@ -146,10 +146,10 @@ fn the_source_is_the_interfaces_own_however_it_is_named() {
 }
 
 #[test]
-fn one_multicaster_keeps_its_port_and_two_have_two() {
+fn a_multicaster_keeps_its_port_and_two_have_different_ones() {
     let group = unique_group();
     let [mut first, mut second] = [(); 2].map(|()| SendOptions::new().interface(LO).packets(group, ["a", "b"]).unwrap());
-    assert_eq!(first.local_addr().unwrap().port(), 0, "the kernel gives it with the first packet");
+    assert_eq!(first.local_addr().unwrap().port(), 0, "the kernel chooses it with the first packet");
     assert_eq!((first.step().unwrap(), second.step().unwrap()), (Progress::Sent(1), Progress::Sent(1)));
     let port = first.local_addr().unwrap().port();
     assert_ne!(port, second.local_addr().unwrap().port());

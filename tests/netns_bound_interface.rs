@@ -1,5 +1,5 @@
-//! Listeners that are bound to their group and to their interface hear nothing else, without a guard, and say what they cannot
-//! do. In a private network: see `make test`.
+//! Listeners that are bound to their group and their interface receive nothing else, without a guard, and return errors for other
+//! joins. In a private network: see `make test`.
 
 mod common;
 
@@ -16,7 +16,7 @@ use multicast::{
     Received, SendOptions,
 };
 
-/// IPv4, and of IPv6 link-local and site-local.
+/// IPv4, and IPv6 of link-local and site-local scope.
 fn groups() -> [Group; 3] {
     [unique_group(), unique_v6_group(2), unique_v6_group(5)]
 }
@@ -31,7 +31,7 @@ fn send_on(interface: Interface, group: Group, payload: &str) {
 }
 
 #[test]
-fn its_group_comes_through_on_its_interface_and_the_kernel_has_no_guard_to_run() {
+fn a_listener_bound_to_its_interface_receives_its_group_without_a_guard() {
     let pair = Pair::new();
     for group in groups() {
         let mut on_link = bind(group, named(&pair.b));
@@ -51,7 +51,7 @@ fn its_group_comes_through_on_its_interface_and_the_kernel_has_no_guard_to_run()
 }
 
 #[test]
-fn another_interface_that_another_process_joined_does_not_come_through() {
+fn packets_on_an_interface_that_another_process_joined_are_refused() {
     let (ours, theirs) = (Pair::new(), Pair::new());
     for group in groups() {
         let mut listener = bind(group, named(&ours.b));
@@ -70,7 +70,7 @@ fn another_interface_that_another_process_joined_does_not_come_through() {
 }
 
 #[test]
-fn another_group_of_the_port_and_unicast_do_not_come_through() {
+fn other_groups_of_the_port_and_unicast_are_refused() {
     let pair = Pair::new();
     for group in groups() {
         let mut listener = bind(group, named(&pair.b));
@@ -89,7 +89,7 @@ fn another_group_of_the_port_and_unicast_do_not_come_through() {
 }
 
 #[test]
-fn what_was_left_comes_through_no_more_though_others_stay_and_may_be_joined_again() {
+fn a_group_that_was_left_is_refused_and_can_be_joined_again() {
     let pair = Pair::new();
     for group in groups() {
         let membership = Membership::any(group).on(named(&pair.b));
@@ -106,7 +106,7 @@ fn what_was_left_comes_through_no_more_though_others_stay_and_may_be_joined_agai
 }
 
 #[test]
-fn a_join_that_would_deliver_nothing_is_an_error_and_changes_nothing() {
+fn joining_on_another_interface_is_an_error_and_changes_nothing() {
     let (ours, other) = (Pair::new(), Pair::new());
     for group in groups() {
         let mut listener = bind(group, named(&ours.b));
@@ -118,7 +118,7 @@ fn a_join_that_would_deliver_nothing_is_an_error_and_changes_nothing() {
         assert_eq!(error.to_string(), format!("join {} on {}: {said}", group.address(), other.b));
         let everywhere = Membership::any(group).on(Interface::All);
         assert_eq!(listener.join(&everywhere).unwrap_err().kind(), ErrorKind::OneInterface);
-        // Not to be a member is fine, as with every listener.
+        // Leaving does nothing if the listener is not a member, as with every listener.
         listener.leave(&there).unwrap();
         let another = groups().into_iter().find(|other| other.address().is_ipv4() == group.address().is_ipv4()).unwrap();
         let another = Group::new(another.address(), group.port()).unwrap();
@@ -130,7 +130,7 @@ fn a_join_that_would_deliver_nothing_is_an_error_and_changes_nothing() {
 }
 
 #[test]
-fn no_listener_is_made_where_there_is_not_one_interface() {
+fn binding_to_no_single_interface_is_an_error() {
     require_private_network();
     let missing = Interface::Index(NonZeroU32::new(9999).unwrap());
     for group in groups() {
@@ -146,17 +146,17 @@ fn no_listener_is_made_where_there_is_not_one_interface() {
 }
 
 #[test]
-fn no_listener_is_made_where_the_kernel_does_not_bind_to_the_interface() {
+fn binding_fails_if_the_kernel_cannot_bind_to_the_interface() {
     require_private_network();
-    // SO_BINDTOIFINDEX: without the privilege before Linux 5.7, and unknown before Linux 5.0.
+    // SO_BINDTOIFINDEX: EPERM without the privilege before Linux 5.7, ENOPROTOOPT before Linux 5.0.
     let sets = ["setsockopt:1:2=62", "setsockopt:92:2=62"];
-    let name = "no_listener_is_made_where_the_kernel_does_not_bind_to_the_interface";
+    let name = "binding_fails_if_the_kernel_cannot_bind_to_the_interface";
     let Some(rules) = refusing(name, &sets) else { return };
     let kind = if rules == sets[0] { ErrorKind::Denied } else { ErrorKind::Unsupported };
     for group in groups() {
         let bound = ListenOptions::new().bind::<64>(Bind::Interface(on_lo(group)));
         assert_eq!(bound.unwrap_err().kind(), kind, "{group}");
-        // The other way needs no such option.
+        // `Bind::Group` does not need this option.
         let mut listener = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
         send_all(group, ["guarded"]);
         assert_eq!(expect_packet(&mut listener), b"guarded");
@@ -164,7 +164,7 @@ fn no_listener_is_made_where_the_kernel_does_not_bind_to_the_interface() {
 }
 
 #[test]
-fn the_kernel_runs_the_filter_and_another_may_take_its_place() {
+fn the_kernel_runs_the_filter_and_it_can_be_replaced() {
     let pair = Pair::new();
     for group in groups() {
         let options = ListenOptions::new().reuse_port(false).filter(Prefix("NOTIFY"));
@@ -183,7 +183,7 @@ fn the_kernel_runs_the_filter_and_another_may_take_its_place() {
 }
 
 #[test]
-fn one_source_is_heard_and_metadata_is_told() {
+fn a_single_source_and_metadata_work() {
     let pair = Pair::new();
     for group in groups() {
         let [ours, theirs] = pair.addresses;
@@ -203,7 +203,7 @@ fn one_source_is_heard_and_metadata_is_told() {
 }
 
 #[test]
-fn an_interface_that_is_made_anew_takes_a_new_listener_and_says_so() {
+fn after_its_interface_was_created_again_the_book_reports_one_interface() {
     for group in groups() {
         let (pair, mut links, mut book) = (Pair::new(), Links::watch().unwrap(), Memberships::<2>::new());
         let membership = Membership::any(group).on(named(&pair.b));
@@ -225,7 +225,7 @@ fn an_interface_that_is_made_anew_takes_a_new_listener_and_says_so() {
 }
 
 #[test]
-fn an_interface_without_ipv6_has_no_listener() {
+fn binding_to_an_interface_without_ipv6_is_an_error() {
     let pair = Pair::new();
     run(&format!("ip link set {} mtu 1000", pair.b));
     let group = unique_v6_group(5);

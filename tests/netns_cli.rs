@@ -1,4 +1,4 @@
-//! `mcast` where links come and go: in a private network namespace alone, with links that the tests make themselves.
+//! `mcast` while links are deleted, set down and created. Only in a private network namespace, with links that the tests create.
 #![cfg(feature = "regex")]
 
 mod common;
@@ -23,7 +23,7 @@ fn sender(link: &Pair, group: Group, arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn without_loopback_this_machine_gets_nothing() {
+fn without_loopback_this_machine_receives_nothing() {
     let link = Pair::new();
     let group = unique_group();
     let mut listener = listener(&link, group);
@@ -47,7 +47,7 @@ fn a_link_that_is_deleted_under_a_sender_is_a_failure() {
     }
     link::run(&format!("ip link delete {}", link.a));
     lines.say(b"line\n");
-    // With the link goes its address, and then the kernel knows no way.
+    // The address is deleted with the link, so the kernel has no route.
     for sender in [texts, lines] {
         let ended = sender.end().expect(1).saying("unreachable: the interface is down or gone");
         assert!(ended.errors.starts_with(&format!("mcast: send 4 bytes to {group}: ")), "{ended:?}");
@@ -67,7 +67,7 @@ fn a_link_that_is_set_down_under_a_sender_is_a_failure() {
 }
 
 #[test]
-fn a_listener_whose_link_goes_waits_on() {
+fn a_listener_waits_on_after_its_link_is_deleted() {
     let link = Pair::new();
     let group = unique_group();
     let listener =
@@ -83,7 +83,7 @@ fn a_listener_whose_link_goes_waits_on() {
 }
 
 #[test]
-fn groups_of_ipv6_work_as_well() {
+fn ipv6_groups_work() {
     let link = Pair::new();
     let group = unique_v6_group(5);
     let listener =
@@ -107,9 +107,9 @@ fn without_an_interface_the_routing_table_decides() {
 }
 
 #[test]
-fn a_demo_that_cannot_send_ends_in_time_and_with_true_figures() {
+fn a_demo_that_cannot_send_ends_in_time_with_correct_counters() {
     require_private_network();
-    // In a namespace of its own, where `lo` lets nothing pass; the other tests need theirs.
+    // In another network namespace, in which `lo` is throttled: the other tests need theirs.
     let script = "ip link set lo up && tc qdisc add dev lo root tbf rate 8bit burst 10 limit 10 && exec \"$0\" demo";
     let mut demo = Command::new("unshare");
     let ended = run(demo.args(["-n", "sh", "-c", script]).arg(example("mcast"))).expect(1).saying("do not add up");

@@ -1,4 +1,4 @@
-//! Packets that were put together, over IPv6 and over a link: both directions, against Python peers.
+//! Coalesced packets over IPv6 and over a link: in both directions, with Python peers.
 
 mod common;
 
@@ -10,7 +10,7 @@ use multicast::{
     Bind, COALESCING_BUFFER, CoalescingListener, Family, Group, ListenOptions, Membership, Progress, Received, SendOptions,
 };
 
-/// The packets that come until so many are there; then no more may be there.
+/// Receives until this many packets have arrived. No more may be queued then.
 fn take<F: Filter>(listener: &mut CoalescingListener<'_, F>, count: usize) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
     common::wait_until_mut("all packets are there", || {
@@ -23,13 +23,13 @@ fn take<F: Filter>(listener: &mut CoalescingListener<'_, F>, count: usize) -> Ve
     packets
 }
 
-/// Groups of IPv4 and of every IPv6 scope that is bound in its own way.
+/// A group of IPv4, and one of each IPv6 scope that is bound differently.
 fn groups() -> [Group; 3] {
     [unique_group(), unique_v6_group(2), unique_v6_group(5)]
 }
 
 #[test]
-fn what_python_puts_together_is_split_over_ipv6_on_lo() {
+fn batches_of_python_are_split_over_ipv6_on_lo() {
     require_private_network();
     let mut buffer = Box::new([0; COALESCING_BUFFER]);
     for scope in [1, 2, 5, 0xe] {
@@ -49,7 +49,7 @@ fn what_python_puts_together_is_split_over_ipv6_on_lo() {
 }
 
 #[test]
-fn what_python_puts_together_is_split_over_a_link() {
+fn batches_of_python_are_split_over_a_link() {
     let pair = Pair::new();
     let mut buffer = Box::new([0; COALESCING_BUFFER]);
     for group in groups() {
@@ -76,7 +76,7 @@ fn what_python_puts_together_is_split_over_a_link() {
 }
 
 #[test]
-fn python_sees_our_batches_over_a_link_with_and_without_udp_gro() {
+fn python_receives_our_batches_over_a_link_with_and_without_udp_gro() {
     let pair = Pair::new();
     for group in groups() {
         let mut plain = peer::Receiver::join(group, &pair.b);
@@ -101,7 +101,7 @@ fn python_sees_our_batches_over_a_link_with_and_without_udp_gro() {
 }
 
 #[test]
-fn a_guarded_listener_takes_its_groups_on_its_interfaces_alone() {
+fn a_coalescing_listener_receives_only_on_interfaces_that_it_joined() {
     let pair = Pair::new();
     let ours = unique_v6_group(5);
     let second = Group::new(unique_v6_group(2).address(), ours.port()).unwrap();
@@ -111,7 +111,7 @@ fn a_guarded_listener_takes_its_groups_on_its_interfaces_alone() {
     for group in [ours, second] {
         listener.join(&Membership::any(group).on(named(&pair.b))).unwrap();
     }
-    // The same group on the other end of the pair, which another process joined: not ours.
+    // Another process joined the same group on the other end of the pair; our listener did not.
     let mut witness = segments::Receiver::join(ours, &pair.a);
     let packets = numbered(6, 300, 2);
     let mut back = Sender::to(&ours.address().to_string(), ours.port(), &pair.b, "");
@@ -120,14 +120,15 @@ fn a_guarded_listener_takes_its_groups_on_its_interfaces_alone() {
         sender.send_segments(How::Option, 300, &packets.concat());
         assert_same(&take(&mut listener, packets.len()), &packets);
     }
-    // The sender's copies to its own machine came in on `a`; these go to `a`, and their copies to `b`.
+    // The copies of these packets for this machine arrived on `a`. The next packets are sent to `a`, and their copies arrive on
+    // `b`.
     let before = listener.counters();
     assert_eq!((before.received, before.rejected), (14, 0));
     back.send_segments(How::Message, 300, &packets.concat());
     assert_same(&take(&mut listener, packets.len()), &packets);
     let after = listener.counters();
     assert_eq!((after.received, after.rejected), (21, 0));
-    assert_eq!(after.foreign % 7, 0, "a packet each: {after:?}");
-    assert!(after.foreign > 0, "nothing foreign came by to be refused");
+    assert_eq!(after.foreign % 7, 0, "each packet counts: {after:?}");
+    assert!(after.foreign > 0, "no other packet arrived and was refused");
     drop(witness.next());
 }

@@ -1,4 +1,4 @@
-//! The handle-based API without arguments, and into links that are slower than we are: in a private network only.
+//! The handle-based API without arguments, and on slow links. Only in a private network.
 #![cfg(feature = "std")]
 
 mod common;
@@ -18,7 +18,7 @@ use multicast::compat::{
 };
 use multicast::{Group, Interface, Listener, Membership, Result};
 
-/// All packets of the document's group are for whoever listens, so the tests that use it do it one after the other.
+/// Every listener receives all packets of the default group, so the tests that use it run one after the other.
 fn default_group() -> std::sync::MutexGuard<'static, ()> {
     static GROUP: std::sync::Mutex<()> = std::sync::Mutex::new(());
     common::require_private_network();
@@ -26,7 +26,7 @@ fn default_group() -> std::sync::MutexGuard<'static, ()> {
 }
 
 #[test]
-fn the_documents_example_of_listen_word_for_word() -> Result<()> {
+fn the_listen_example_of_the_python_api_word_for_word() -> Result<()> {
     let _group = default_group();
     let mut listener = listen()?;
     sendto("test")?;
@@ -36,7 +36,7 @@ fn the_documents_example_of_listen_word_for_word() -> Result<()> {
 }
 
 #[test]
-fn the_documents_example_of_a_multicast_listener_word_for_word() -> Result<()> {
+fn the_listener_example_of_the_python_api_word_for_word() -> Result<()> {
     let _group = default_group();
     struct Printer(Log<String>);
     impl PacketHandler for Printer {
@@ -54,7 +54,7 @@ fn the_documents_example_of_a_multicast_listener_word_for_word() -> Result<()> {
 }
 
 #[test]
-fn the_defaults_are_the_documents() {
+fn the_defaults_are_those_of_the_python_api() {
     let _group = default_group();
     let mut listener = Listener::bind(Membership::any("224.0.42.42:4242".parse().unwrap())).unwrap();
     sendto("test").unwrap();
@@ -79,10 +79,10 @@ fn the_defaults_are_the_documents() {
     assert_eq!((packet.payload().len(), packet.wire_length()), (4_096, 5_000));
 }
 
-/// A link of one megabit a second, whose queue holds `queue` bytes.
+/// A link of one megabit per second, whose queue holds `queue` bytes.
 fn slow_link(queue: u32) -> (Pair, Interface, Interface) {
     let pair = Pair::new();
-    // Neighbour discovery would take its share.
+    // Neighbour discovery would use a part of the queue.
     std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", pair.a), "1").unwrap();
     pair.throttle(1_000_000, queue);
     let (near, far) = (named(&pair.a), named(&pair.b));
@@ -98,7 +98,7 @@ fn numbered(count: u16) -> impl Iterator<Item = Vec<u8>> + Clone {
     })
 }
 
-/// Listens at the far end in another thread: the numbers that arrive.
+/// Listens at the far end in another thread, and checks the numbers that arrive.
 fn expect_numbered(group: Group, far: Interface, count: u16) -> thread::JoinHandle<()> {
     let mut listener = Listener::bind(Membership::any(group).on(far)).unwrap();
     thread::spawn(move || {
@@ -118,7 +118,7 @@ fn sendto_waits_for_a_full_send_buffer_and_calls_no_handler() {
     register(On::read(here, |_| panic!("called")), Flags::NONE).unwrap();
     let (start, cpu) = (Instant::now(), cpu_time());
     sendto_with(numbered(60), SendOptions::new().group(group).interface(near).core(|core| core.send_buffer(1))).unwrap();
-    // 57 packets and more of 1,042 bytes have gone, at a megabit a second.
+    // At least 57 packets of 1,042 bytes have left, at one megabit per second.
     assert!(start.elapsed() > Duration::from_millis(300), "{:?}", start.elapsed());
     assert!(cpu_time() - cpu < Duration::from_millis(100), "{:?}", cpu_time() - cpu);
     receiver.join().unwrap();
@@ -137,7 +137,7 @@ fn a_multicaster_waits_for_a_full_send_buffer() {
     receiver.join().unwrap();
 }
 
-/// The kernel then says ENOBUFS, and no event tells when there is room again.
+/// The kernel then returns ENOBUFS, and no event reports that there is room again.
 #[test]
 fn a_multicaster_waits_for_a_full_queue_of_the_device_without_spinning() {
     let (_pair, near, far) = slow_link(5_000);
@@ -161,9 +161,9 @@ fn sendto_waits_for_a_full_queue_of_the_device() {
     receiver.join().unwrap();
 }
 
-/// A listener gets its packets while a multicaster beside it waits.
+/// A listener receives packets while a multicaster of the same poller waits.
 #[test]
-fn a_multicaster_that_waits_holds_nobody_up() {
+fn a_waiting_multicaster_does_not_delay_other_handlers() {
     let (_pair, near, _far) = slow_link(5_000);
     let caster = Multicaster::new(numbered(1_000), SendOptions::new().group(unique_group()).interface(near)).unwrap();
     poll(PATIENCE).unwrap();
@@ -188,7 +188,7 @@ fn copies_for_this_machine_can_be_turned_off() {
 }
 
 #[test]
-fn ipv6_groups_are_groups() {
+fn ipv6_groups_work() {
     common::require_private_network();
     for scope in [2, 5] {
         let (group, log) = (common::unique_v6_group(scope), Log::new());

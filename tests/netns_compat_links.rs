@@ -1,5 +1,4 @@
-//! The handle-based API: listeners stay members of their groups, whatever becomes of interfaces, and nothing else changes by it. In a
-//! private network: see `make test`.
+//! The handle-based API: listeners stay members of their groups when interfaces change. In a private network: see `make test`.
 #![cfg(feature = "std")]
 
 mod common;
@@ -27,7 +26,7 @@ fn send(from: &str, group: Group, text: &str) {
     SendOptions::new().interface(named(from)).loopback(false).packets(group, [text]).unwrap().step().unwrap();
 }
 
-/// Polls without waiting, for what changed to be seen to.
+/// Polls without waiting, so that changes are applied.
 fn settle(poller: &Poller) {
     assert_eq!(poller.poll(Duration::ZERO).unwrap(), 0);
 }
@@ -38,7 +37,7 @@ fn descriptors() -> usize {
 }
 
 #[test]
-fn a_listener_hears_on_after_its_interface_was_made_anew() {
+fn a_listener_receives_again_after_its_interface_was_created_again() {
     for group in groups() {
         let (pair, log, poller) = (Pair::new(), Log::new(), Poller::new().unwrap());
         MulticastListener::new(noting(&log), options(group, named(&pair.b), &poller)).unwrap();
@@ -53,7 +52,7 @@ fn a_listener_hears_on_after_its_interface_was_made_anew() {
 }
 
 #[test]
-fn packets_come_on_after_their_interface_was_made_anew() {
+fn packets_are_received_again_after_their_interface_was_created_again() {
     for group in groups() {
         let (pair, poller) = (Pair::new(), Poller::new().unwrap());
         let mut packets = Packets::new(options(group, named(&pair.b), &poller)).unwrap();
@@ -69,7 +68,7 @@ fn packets_come_on_after_their_interface_was_made_anew() {
 }
 
 #[test]
-fn what_was_left_does_not_come_through() {
+fn packets_on_an_interface_that_was_left_are_refused() {
     let (pair, other) = (Pair::new(), Pair::new());
     for group in [unique_v6_group(2), unique_v6_group(5)] {
         let poller = Poller::new().unwrap();
@@ -77,7 +76,7 @@ fn what_was_left_does_not_come_through() {
         send(&pair.a, group, "before");
         poller.poll(PATIENCE).unwrap();
         assert_eq!(packets.next().unwrap().unwrap().payload(), b"before");
-        // The interface loses its name to another one. Somebody else is a member there.
+        // Another interface gets its name. Another process is a member on the first one.
         for command in ["NAME down", "NAME name spare0", "spare0 up"] {
             run(&format!("ip link set {}", command.replace("NAME", &pair.b)));
         }
@@ -108,7 +107,7 @@ fn what_was_left_does_not_come_through() {
 }
 
 #[test]
-fn listening_may_begin_before_the_interface_is_there() {
+fn listening_may_begin_before_the_interface_exists() {
     for group in groups() {
         let (pair, log, poller) = (Pair::planned(), Log::new(), Poller::new().unwrap());
         let listener = MulticastListener::new(noting(&log), options(group, named(&pair.b), &poller)).unwrap();
@@ -128,7 +127,7 @@ fn listening_may_begin_before_the_interface_is_there() {
 }
 
 #[test]
-fn a_function_listens_on_while_it_is_waited_for() {
+fn listen_with_receives_again_after_its_interface_appears() {
     let (pair, group) = (Pair::planned(), unique_group());
     std::thread::scope(|scope| {
         let listening = scope.spawn(|| {
@@ -155,7 +154,7 @@ fn a_function_listens_on_while_it_is_waited_for() {
 }
 
 #[test]
-fn an_index_has_to_be_that_of_an_interface() {
+fn an_index_must_be_that_of_an_existing_interface() {
     let pair = Pair::new();
     let poller = Poller::new().unwrap();
     let index = Interface::Index(index_of(&pair.b));
@@ -169,7 +168,7 @@ fn an_index_has_to_be_that_of_an_interface() {
     assert_eq!(Packets::new(options(group, index, &poller)).unwrap_err().kind(), ErrorKind::NoSuchInterface);
 }
 
-/// What happens to interfaces is nothing that a caller is told of: `poll` goes on waiting, for as long as it was asked to.
+/// Changes of interfaces are not reported to the caller: `poll` waits until its timeout.
 #[test]
 fn a_poll_neither_returns_for_a_change_nor_counts_it() {
     let (pair, poller) = (Pair::new(), Poller::new().unwrap());
@@ -188,7 +187,7 @@ fn a_poll_neither_returns_for_a_change_nor_counts_it() {
 }
 
 #[test]
-fn a_loop_ends_with_its_last_handler_though_interfaces_are_watched() {
+fn a_loop_ends_with_its_last_handler_even_if_interfaces_are_watched() {
     let (pair, group, poller) = (Pair::new(), unique_group(), Poller::new().unwrap());
     MulticastListener::new(|_: &[u8], _: SocketAddr| GO_ON, options(group, named(&pair.b), &poller).limit(1)).unwrap();
     send(&pair.a, group, "x");
@@ -211,7 +210,7 @@ fn two_pollers_do_not_mix() {
     settle(&first);
     send(&pair.a, group, "to the first alone");
     assert_eq!(first.poll(PATIENCE).unwrap(), 1);
-    // The second is told when it is polled, and what was sent before is lost to it.
+    // The second poller applies the change when it is polled. Its listener has lost packets from before.
     settle(&second);
     send(&pair.a, group, "to both");
     for poller in [&first, &second] {
@@ -221,9 +220,9 @@ fn two_pollers_do_not_mix() {
     assert_eq!(two.take(), [b"to both".to_vec()]);
 }
 
-/// Interfaces change while a handler runs that polls in turn: it is told when its call is over.
+/// Interfaces change while a handler runs and polls: the change is applied to it when its call is over.
 #[test]
-fn a_listener_that_runs_meanwhile_is_told_afterwards() {
+fn changes_are_applied_to_a_running_listener_afterwards() {
     let (group, poller, heard) = (unique_group(), Poller::new().unwrap(), Log::new());
     let pair = std::rc::Rc::new(Pair::new());
     let later = Later::new();
@@ -254,10 +253,10 @@ fn a_listener_that_runs_meanwhile_is_told_afterwards() {
     later.set(|| ());
 }
 
-/// Other tests open descriptors meanwhile.
+/// Alone in its process, since other tests open descriptors at the same time.
 #[test]
-fn one_watcher_serves_a_poller_and_goes_with_its_last_listener() {
-    if !is_alone("one_watcher_serves_a_poller_and_goes_with_its_last_listener") {
+fn a_poller_has_one_watcher_until_its_last_listener_leaves() {
+    if !is_alone("a_poller_has_one_watcher_until_its_last_listener_leaves") {
         return;
     }
     let pair = Pair::new();
@@ -279,17 +278,17 @@ fn one_watcher_serves_a_poller_and_goes_with_its_last_listener() {
     }
     pair.replace();
     settle(&poller);
-    assert_eq!(descriptors(), before + 1, "nobody is left to be told");
+    assert_eq!(descriptors(), before + 1, "no listener is left");
     poller.unregister(&indexed).unwrap();
-    // And it comes again.
+    // The next listener needs a watcher again.
     MulticastListener::new(handler, options(unique_group(), named(&pair.b), &poller)).unwrap();
     assert_eq!(descriptors(), before + 2);
 }
 
-/// As any handler that fails. What it is made to fail by would be felt by other tests.
+/// It ends like any handler that fails. Alone in its namespace, since the limit would affect other tests.
 #[test]
-fn a_listener_that_cannot_be_joined_again_ends_alone_with_its_error() {
-    if !is_alone("a_listener_that_cannot_be_joined_again_ends_alone_with_its_error") {
+fn only_the_listener_that_cannot_join_again_ends() {
+    if !is_alone("only_the_listener_that_cannot_join_again_ends") {
         return;
     }
     let (pair, poller, log) = (Pair::new(), Poller::new().unwrap(), Log::new());

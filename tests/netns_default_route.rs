@@ -1,4 +1,4 @@
-//! The interface that the routing table names, where nobody named one. In a private network, whose route leads to `lo`: see
+//! The interface that the routing table names, if the user names none. In a private network, whose route leads to `lo`: see
 //! `make test`.
 
 mod common;
@@ -7,7 +7,7 @@ use common::{assert_quiet, expect_packet, on_lo, require_private_network, unique
 use multicast::{Bind, ErrorKind, Interface, ListenOptions, Listener, Membership, Progress, SendOptions};
 
 #[test]
-fn the_routing_table_names_the_interface_where_nobody_did() {
+fn without_an_interface_the_routing_table_decides() {
     require_private_network();
     for group in [unique_group(), unique_v6_group(5), unique_v6_group(8)] {
         let mut bound = ListenOptions::new().bind::<64>(Membership::any(group)).unwrap();
@@ -17,7 +17,7 @@ fn the_routing_table_names_the_interface_where_nobody_did() {
             let mut caster = SendOptions::new().packets(group, ["by route"]).unwrap();
             assert_eq!(caster.step().unwrap(), Progress::Sent(1));
             assert_eq!(expect_packet(listener), b"by route");
-            // The route leads to `lo`, so that this is the same membership.
+            // The route leads to `lo`, so this is the same membership.
             listener.leave(&on_lo(group)).unwrap();
             let mut caster = SendOptions::new().packets(group, ["left"]).unwrap();
             assert_eq!(caster.step().unwrap(), Progress::Sent(1));
@@ -29,7 +29,7 @@ fn the_routing_table_names_the_interface_where_nobody_did() {
 #[test]
 fn without_a_route_the_error_says_to_name_an_interface() {
     require_private_network();
-    // 224.0.0.0/4 is routed here, ff00::/8 too: take the narrower way out.
+    // This network has routes for 224.0.0.0/4 and ff00::/8. A more specific route takes precedence.
     common::link::run("ip route add prohibit 239.77.0.0/16");
     common::link::run("ip route add unreachable 239.78.0.0/16");
     let unreachable = "239.78.1.1:4242".parse().unwrap();
@@ -44,9 +44,9 @@ fn without_a_route_the_error_says_to_name_an_interface() {
 }
 
 #[test]
-fn a_route_for_which_no_interface_has_an_address_cannot_send_ipv4_until_one_has() {
-    // Alone: the kernel takes the address of any other link for it.
-    if !common::link::is_alone("a_route_for_which_no_interface_has_an_address_cannot_send_ipv4_until_one_has") {
+fn sending_ipv4_fails_until_the_interface_of_the_route_has_an_address() {
+    // Alone in its namespace: otherwise the kernel uses the address of another link.
+    if !common::link::is_alone("sending_ipv4_fails_until_the_interface_of_the_route_has_an_address") {
         return;
     }
     let pair = common::link::Pair::bare();
@@ -77,9 +77,9 @@ fn an_interface_without_an_address_cannot_send_ipv4() {
         pair.a
     );
     assert_eq!(error.to_string(), said);
-    // Not even with the address of another interface, which the kernel would lend it.
+    // Also if another interface has an address, which the kernel would use.
     let _other = common::link::Pair::new();
     assert_eq!(options.packets(group, ["x"]).unwrap_err().kind(), ErrorKind::NoAddress);
-    // Listening needs none.
+    // Listening needs no address.
     ListenOptions::new().bind::<64>(Membership::any(group).on(common::link::named(&pair.a))).unwrap();
 }

@@ -1,5 +1,5 @@
-//! `Interface::All`: each packet once for each interface that it arrives on, and what comes later is joined. In a private network: see
-//! `make test`.
+//! `Interface::All`: each packet is received once for each interface that it arrives on, and later interfaces are joined. In a
+//! private network: see `make test`.
 
 mod common;
 
@@ -11,7 +11,7 @@ fn groups() -> [Group; 3] {
     [unique_group(), unique_v6_group(2), unique_v6_group(5)]
 }
 
-/// Without a copy for this host, which would come in on the sender's own interface, too.
+/// Without a copy for this host, which would also arrive on the sender's interface.
 fn send(from: &str, group: Group, text: &str) {
     let options = SendOptions::new().interface(named(from)).loopback(false);
     options.packets(group, [text]).unwrap().step().unwrap();
@@ -22,8 +22,8 @@ fn on_all(group: Group) -> Membership {
 }
 
 #[test]
-fn each_packet_comes_once_for_each_interface() {
-    if !is_alone("each_packet_comes_once_for_each_interface") {
+fn each_packet_is_received_once_for_each_interface() {
+    if !is_alone("each_packet_is_received_once_for_each_interface") {
         return;
     }
     let (first, second) = (Pair::new(), Pair::new());
@@ -36,7 +36,7 @@ fn each_packet_comes_once_for_each_interface() {
             assert_eq!(expect_packet(&mut listener), expected.as_bytes(), "{group}");
         }
         assert_quiet(&mut listener);
-        // Sent with copies for this host it arrives at both ends: two interfaces, two packets.
+        // With copies for this host it arrives at both ends: two interfaces, two packets.
         SendOptions::new().interface(named(&first.a)).packets(group, ["both"]).unwrap().step().unwrap();
         for _ in 0..2 {
             assert_eq!(expect_packet(&mut listener), b"both");
@@ -58,7 +58,7 @@ fn a_source_is_blocked_and_unblocked_on_every_interface() {
     let mut listener = ListenOptions::new().bind::<64>(on_all(group)).unwrap();
     let blocked = pairs[0].addresses[0].into();
     listener.block(&on_all(group), blocked).unwrap();
-    // By the second link it is another source.
+    // On the second link the source has another address.
     send(&pairs[0].a, group, "blocked");
     send(&pairs[1].a, group, "by the second");
     assert_eq!(expect_packet(&mut listener), b"by the second");
@@ -66,7 +66,7 @@ fn a_source_is_blocked_and_unblocked_on_every_interface() {
     listener.unblock(&on_all(group), blocked).unwrap();
     send(&pairs[0].a, group, "unblocked");
     assert_eq!(expect_packet(&mut listener), b"unblocked");
-    // What was joined on one of them alone cannot be blocked on all.
+    // A group that is joined on one interface only cannot be blocked on all.
     let mut listener = ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pairs[0].b))).unwrap();
     assert_eq!(listener.block(&on_all(group), blocked).unwrap_err().kind(), ErrorKind::NotJoined);
 }
@@ -96,7 +96,7 @@ fn an_interface_that_appears_or_is_switched_on_is_joined() {
             assert_eq!(expect_packet(&mut listener), text.as_bytes(), "{group}");
         }
         assert_quiet(&mut listener);
-        // Switched off and on it keeps its membership, and is not joined twice.
+        // An interface that was set down and up keeps its membership, and is not joined twice.
         run(&format!("ip link set {} down", new.b));
         follow(&mut listener);
         run(&format!("ip link set {} up", new.b));
@@ -110,10 +110,10 @@ fn an_interface_that_appears_or_is_switched_on_is_joined() {
     }
 }
 
-/// A name in the same book, of an interface that All means, too.
+/// The same book has an entry for all interfaces, and one for the name of one of them.
 #[test]
-fn all_keeps_what_a_name_leaves() {
-    if !is_alone("all_keeps_what_a_name_leaves") {
+fn leaving_by_name_does_not_end_a_membership_on_all() {
+    if !is_alone("leaving_by_name_does_not_end_a_membership_on_all") {
         return;
     }
     let pair = Pair::new();
@@ -134,12 +134,12 @@ fn all_keeps_what_a_name_leaves() {
 }
 
 #[test]
-fn an_interface_that_does_not_speak_the_family_is_passed_over() {
-    if !is_alone("an_interface_that_does_not_speak_the_family_is_passed_over") {
+fn an_interface_without_ipv6_is_skipped() {
+    if !is_alone("an_interface_without_ipv6_is_skipped") {
         return;
     }
     let (pair, narrow) = (Pair::new(), Pair::new());
-    // Less than IPv6 takes (RFC 8200, section 5).
+    // Less than the minimum of IPv6 (RFC 8200, section 5).
     run(&format!("ip link set {} mtu 1000", narrow.b));
     for group in [unique_v6_group(2), unique_v6_group(5)] {
         let mut listener = ListenOptions::new().bind::<64>(on_all(group)).unwrap();
@@ -154,7 +154,7 @@ fn an_interface_that_does_not_speak_the_family_is_passed_over() {
             narrow.b
         );
         assert_eq!(error.to_string(), format!("join {said}"));
-        // It may get it: a book waits.
+        // The interface may get IPv6 later: a book waits.
         let mut links = Links::watch().unwrap();
         let (mut book, mut listener) =
             (Memberships::<1>::new(), ListenOptions::new().bind::<64>(Bind::Later(group)).unwrap());
@@ -171,7 +171,7 @@ fn an_interface_that_does_not_speak_the_family_is_passed_over() {
 }
 
 #[test]
-fn sending_ipv6_on_an_interface_without_addresses_is_an_error_that_says_so() {
+fn sending_ipv6_on_an_interface_without_addresses_is_an_error() {
     let pair = Pair::bare();
     for group in [unique_v6_group(2), unique_v6_group(5)] {
         let sent = SendOptions::new().interface(named(&pair.a)).packets(group, ["x"]).and_then(|mut caster| caster.step());
@@ -181,7 +181,7 @@ fn sending_ipv6_on_an_interface_without_addresses_is_an_error_that_says_so() {
 }
 
 #[test]
-fn sending_by_all_is_an_error_that_says_what_to_do() {
+fn sending_on_all_interfaces_is_an_error_with_the_remedy() {
     require_private_network();
     for group in groups() {
         let error = SendOptions::new().interface(Interface::All).packets(group, ["x"]).unwrap_err();
@@ -193,15 +193,15 @@ fn sending_by_all_is_an_error_that_says_what_to_do() {
 }
 
 #[test]
-fn no_interface_at_all_and_more_than_20_are_errors_in_words() {
-    if !is_alone("no_interface_at_all_and_more_than_20_are_errors_in_words") {
+fn no_interface_and_more_than_20_interfaces_are_errors() {
+    if !is_alone("no_interface_and_more_than_20_interfaces_are_errors") {
         return;
     }
     let group = unique_v6_group(5);
     let on_all = Membership::any(group).on(Interface::All);
     let error = ListenOptions::new().bind::<64>(on_all).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSuchInterface);
-    // A book waits for one.
+    // A book waits for an interface.
     let mut listener = ListenOptions::new().bind::<64>(Bind::Later(group)).unwrap();
     let mut book = Memberships::<1>::new();
     assert_eq!(book.join(on_all, &mut listener).unwrap().pending, 1);
@@ -212,7 +212,7 @@ fn no_interface_at_all_and_more_than_20_are_errors_in_words() {
     assert_eq!(error.kind(), ErrorKind::LimitReached);
     let said = "join on all interfaces: there are more than 20, and only 20 were joined: name the interfaces instead";
     assert_eq!(error.to_string(), said);
-    // IPv4 meets the kernel's own limit without a book, and IPv6 none.
+    // Without a book, IPv4 reaches the kernel's limit; IPv6 has none here.
     let v4 = unique_group();
     let error = ListenOptions::new().bind::<64>(Membership::any(v4).on(Interface::All)).unwrap_err();
     assert!(error.to_string().contains("group limit reached (net.ipv4.igmp_max_memberships), set to 20"), "{error}");

@@ -1,4 +1,4 @@
-//! Changes that are given to all who follow. In a private network: see `make test`.
+//! `Links::follow` applies changes to all followers. In a private network: see `make test`.
 
 mod common;
 
@@ -52,7 +52,7 @@ fn one_call_keeps_listeners_of_several_kinds_joined() {
 }
 
 #[test]
-fn slices_and_arrays_follow_too() {
+fn slices_and_arrays_can_follow() {
     let (pair, groups) = (Pair::new(), [unique_group(), unique_group()]);
     let mut links = Links::watch().unwrap();
     let mut listeners = groups.map(later);
@@ -83,9 +83,10 @@ fn slices_and_arrays_follow_too() {
     }
 }
 
-/// An IPv4 socket has 20 places, and the first of the two has used them up: what it meets does not keep the second from joining.
+/// An IPv4 socket has at most 20 memberships, and the first listener has used them up. Its error does not keep the second one
+/// from joining.
 #[test]
-fn what_one_meets_does_not_stop_the_others() {
+fn an_error_of_one_follower_does_not_stop_the_others() {
     let (pair, group, other) = (Pair::planned(), unique_group(), unique_group());
     let mut links = Links::watch().unwrap();
     let mut full = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap();
@@ -114,7 +115,7 @@ fn what_one_meets_does_not_stop_the_others() {
 }
 
 #[test]
-fn a_call_ends_after_64_reads_and_says_that_there_are_more() {
+fn follow_ends_after_64_reads_and_returns_more() {
     let pair = Pair::new();
     let mut links = Links::watch().unwrap();
     let (group, poller) = (unique_group(), Poller::new().unwrap());
@@ -122,7 +123,7 @@ fn a_call_ends_after_64_reads_and_says_that_there_are_more() {
     book.join(Membership::any(group).on(named(&pair.b)), &mut listener).unwrap();
     while links.follow(&mut book.with(&mut listener)).unwrap().more {}
     poller.register(&links, Token(0), Interest::READABLE.edge()).unwrap();
-    // 100 changes, each of which takes one read.
+    // 100 changes, each of which needs one read.
     let batch: String = (0..100).map(|number| format!("addr add 10.99.{number}.1/32 dev {}\n", pair.b)).collect();
     let file = std::env::temp_dir().join(format!("multicast-follow-{}", std::process::id()));
     std::fs::write(&file, batch).unwrap();
@@ -130,7 +131,7 @@ fn a_call_ends_after_64_reads_and_says_that_there_are_more() {
     std::fs::remove_file(&file).unwrap();
     let first = links.follow(&mut book.with(&mut listener)).unwrap();
     assert!(first.more);
-    // No new edge comes for what is queued: the answer alone tells.
+    // No new edge comes for queued changes: only `more` reports them.
     while links.follow(&mut book.with(&mut listener)).unwrap().more {}
     assert_eq!(links.next().unwrap(), None);
     send(&pair.a, group, "still here");

@@ -1,4 +1,4 @@
-//! What must not come through does not: IPv6, and several interfaces. In a private network: see `make test`.
+//! Listeners refuse packets that they did not join: IPv6, and several interfaces. In a private network: see `make test`.
 
 mod common;
 
@@ -8,12 +8,12 @@ use common::link::{Pair, named};
 use common::{assert_quiet, expect_packet, on_lo, peer, require_private_network, send_all, unique_group, unique_v6_group};
 use multicast::{Bind, Family, Group, Interface, ListenOptions, Listener, Membership, Progress, Received, SendOptions};
 
-/// How a listener to one group is made, by what the guard has to do for it.
+/// The kinds of listeners of one group. They need different guards.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     BoundV4,
     OpenedV4,
-    /// Link-local: bound to the wildcard address.
+    /// Link-local: bound to the group, and for a moment to an interface.
     BoundV6LinkLocal,
     /// Site-local: bound to the group.
     BoundV6,
@@ -58,7 +58,7 @@ fn neighbour(kind: Kind, group: Group) -> Group {
 }
 
 #[test]
-fn every_kind_of_listener_hears_its_group() {
+fn every_kind_of_listener_receives_its_group() {
     require_private_network();
     for kind in ALL {
         let group = kind.group();
@@ -75,7 +75,7 @@ fn every_kind_of_listener_hears_its_group() {
 }
 
 #[test]
-fn a_group_that_another_process_joined_on_the_port_does_not_come_through() {
+fn packets_of_a_group_that_another_process_joined_are_refused() {
     require_private_network();
     for kind in V6 {
         let ours = kind.group();
@@ -92,7 +92,7 @@ fn a_group_that_another_process_joined_on_the_port_does_not_come_through() {
 }
 
 #[test]
-fn an_interface_that_another_process_joined_does_not_come_through() {
+fn packets_on_an_interface_that_another_process_joined_are_refused() {
     let pair = Pair::new();
     for kind in ALL {
         let group = kind.group();
@@ -103,13 +103,13 @@ fn an_interface_that_another_process_joined_does_not_come_through() {
         assert_quiet(&mut listener);
         send_all(group, ["on lo"]);
         assert_eq!(expect_packet(&mut listener), b"on lo", "{kind:?}");
-        // Joined there, too, it hears both: no kind is tied to its first interface.
+        // After joining there, too, it receives both: no kind is bound to its first interface.
         listener.join(&Membership::any(group).on(named(&pair.b))).unwrap();
         send_on(named(&pair.a), group, "on the link again");
         assert_eq!(expect_packet(&mut listener), b"on the link again", "{kind:?}");
         send_all(group, ["on lo again"]);
         assert_eq!(expect_packet(&mut listener), b"on lo again", "{kind:?}");
-        // And left there, it hears `lo` alone.
+        // After leaving there, it receives only on `lo`.
         listener.leave(&Membership::any(group).on(named(&pair.b))).unwrap();
         send_on(named(&pair.a), group, "left");
         assert_quiet(&mut listener);
@@ -119,7 +119,7 @@ fn an_interface_that_another_process_joined_does_not_come_through() {
 }
 
 #[test]
-fn unicast_to_the_port_does_not_come_through() {
+fn unicast_to_the_port_is_refused() {
     require_private_network();
     for kind in ALL {
         let group = kind.group();
@@ -137,11 +137,11 @@ fn unicast_to_the_port_does_not_come_through() {
 }
 
 #[test]
-fn an_ipv6_listener_leaves_ipv4_of_its_port_alone() {
+fn an_ipv6_listener_does_not_use_its_port_for_ipv4() {
     require_private_network();
     let mut listener = ListenOptions::new().bind::<64>(Bind::Port(0, Family::V6)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    // Bound without sharing: it would be refused if the listener held the port for IPv4 as well.
+    // This bind does not share the port: it would fail if the listener used the port for IPv4 as well.
     let v4 = UdpSocket::bind(("127.0.0.1", port)).unwrap();
     v4.send_to(b"to itself", ("127.0.0.1", port)).unwrap();
     assert_quiet(&mut listener);
@@ -149,7 +149,7 @@ fn an_ipv6_listener_leaves_ipv4_of_its_port_alone() {
 }
 
 #[test]
-fn two_listeners_of_one_ipv6_group_both_get_every_packet() {
+fn two_listeners_of_one_ipv6_group_both_receive_every_packet() {
     require_private_network();
     for kind in V6 {
         let group = kind.group();
@@ -166,7 +166,7 @@ fn two_listeners_of_one_ipv6_group_both_get_every_packet() {
 }
 
 #[test]
-fn a_link_local_sender_is_told_with_its_interface() {
+fn the_address_of_a_link_local_sender_has_its_interface() {
     let pair = Pair::new();
     common::link::run(&format!("ip -6 addr add fe80::1/64 dev {} nodad", pair.a));
     let group = unique_v6_group(2);
@@ -179,9 +179,9 @@ fn a_link_local_sender_is_told_with_its_interface() {
 }
 
 #[test]
-fn listeners_that_share_a_port_get_all_of_their_own_groups_over_a_link() {
-    // The kernel distributes packets over sockets that share by SO_REUSEPORT, joined or not, where one alone is to get them:
-    // Linux 6.6 and later, IPv4, and never on `lo`.
+fn listeners_that_share_a_port_receive_all_packets_of_their_groups() {
+    // Since Linux 6.6, the kernel distributes IPv4 packets that match one socket among all sockets that share by SO_REUSEPORT,
+    // even those that did not join. It never does so on `lo`.
     let pair = Pair::new();
     let ours = unique_group();
     let theirs = neighbour(OpenedV4, ours);
@@ -190,7 +190,7 @@ fn listeners_that_share_a_port_get_all_of_their_own_groups_over_a_link() {
     let mut bound_there = BoundV4.listen(ours, named(&pair.b));
     let mut bound_on_lo = BoundV4.listen(ours, Interface::LOOPBACK);
     for _ in 0..20 {
-        // A new socket, and with it a new port, by which the kernel chooses.
+        // Each new socket has a new source port, by which the kernel chooses.
         send_on(named(&pair.a), ours, "ours");
         send_on(named(&pair.a), theirs, "theirs");
         assert_eq!(expect_packet(&mut listener), b"ours");
@@ -201,7 +201,7 @@ fn listeners_that_share_a_port_get_all_of_their_own_groups_over_a_link() {
 }
 
 #[test]
-fn a_neighbour_that_shares_by_reuseport_alone_takes_nothing_and_gives_nothing() {
+fn another_socket_with_so_reuseport_only_takes_and_adds_no_packets() {
     const NEIGHBOUR: &str = r#"
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -25,7 +25,7 @@ fn send_on(interface: Interface, group: Group, payload: &str) {
     assert_eq!(caster.step().unwrap(), Progress::Sent(1));
 }
 
-/// How many entries the guard of a listener without a filter has, each of so many instructions.
+/// The number of entries in the guard of a listener without a filter, if each has `each` instructions.
 fn entries<const MTU: usize>(listener: &Listener<MTU>, each: usize) -> Option<usize> {
     match listener.kernel_program(&mut NOTHING.clone()).unwrap().0.len() {
         0 => None,
@@ -34,7 +34,7 @@ fn entries<const MTU: usize>(listener: &Listener<MTU>, each: usize) -> Option<us
 }
 
 #[test]
-fn the_kernel_decides_as_its_program_says_over_ipv6() {
+fn the_kernel_decides_as_the_interpreter_over_ipv6() {
     require_private_network();
     let group = unique_v6_group(5);
     let senders: Vec<(UdpSocket, SocketAddr)> = (0..2)
@@ -92,7 +92,7 @@ fn the_guard_follows_joins_and_leaves_on_several_interfaces() {
             assert_eq!(entries(&listener, each), Some(count + 1), "{family:?}");
         }
         let hears = |listener: &mut Listener<64>, membership: &Membership| {
-            // What is sent on `a` comes in on `b`.
+            // Packets that are sent on `a` arrive on `b`.
             let by = if membership.interface() == Interface::LOOPBACK { Interface::LOOPBACK } else { named(&pair.a) };
             send_on(by, membership.group(), "hello");
             common::next_within(listener, common::QUIET).is_some()
@@ -100,7 +100,7 @@ fn the_guard_follows_joins_and_leaves_on_several_interfaces() {
         for membership in all {
             assert!(hears(&mut listener, membership), "{membership}");
         }
-        // Left in an order in which the first, the last and those in between take each other's places.
+        // The order of leaving moves first, last and middle entries to other places.
         for (left, place) in [1, 0, 3, 2].into_iter().enumerate() {
             listener.leave(&all[place]).unwrap();
             assert_eq!(entries(&listener, each), Some(3 - left), "{family:?}");
@@ -113,7 +113,7 @@ fn the_guard_follows_joins_and_leaves_on_several_interfaces() {
 }
 
 #[test]
-fn what_was_queued_when_a_group_was_left_does_not_come() {
+fn packets_that_were_queued_when_a_group_was_left_are_refused() {
     let pair = Pair::new();
     for group in [unique_group(), unique_v6_group(2), unique_v6_group(5)] {
         let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
@@ -129,8 +129,8 @@ fn what_was_queued_when_a_group_was_left_does_not_come() {
         assert_eq!(expect_packet(&mut listener), b"kept");
         assert_eq!(expect_packet(&mut listener), b"kept, too");
         assert_quiet(&mut listener);
-        assert_eq!(listener.counters().foreign, 1, "the one that was queued");
-        // From here on the guard is enough again.
+        assert_eq!(listener.counters().foreign, 1, "the packet that was queued");
+        // From here on only the guard checks packets.
         send_on(named(&pair.a), group, "left");
         send_on(Interface::LOOPBACK, group, "still");
         assert_eq!(expect_packet(&mut listener), b"still");
@@ -139,7 +139,7 @@ fn what_was_queued_when_a_group_was_left_does_not_come() {
 }
 
 #[test]
-fn a_link_that_was_down_while_its_group_was_left_elsewhere_is_still_heard() {
+fn leaving_a_group_elsewhere_keeps_the_membership_on_a_link_that_is_down() {
     let pair = Pair::new();
     for group in [unique_group(), unique_v6_group(5), unique_v6_group(2)] {
         let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
@@ -149,7 +149,7 @@ fn a_link_that_was_down_while_its_group_was_left_elsewhere_is_still_heard() {
         listener.leave(&on_lo(group)).unwrap();
         command(&format!("ip link set {} up", pair.b));
         common::wait_until_mut("packets come over the link", || {
-            // Not before both ends are up again.
+            // Sending fails until both ends are up again.
             let options = SendOptions::new().interface(named(&pair.a));
             let _ = options.packets(group, ["up again"]).and_then(|mut caster| caster.step());
             common::next_within(&mut listener, common::QUIET).is_some()
@@ -162,9 +162,9 @@ fn a_link_that_was_down_while_its_group_was_left_elsewhere_is_still_heard() {
 }
 
 #[test]
-fn more_groups_than_a_guard_has_room_for_are_looked_at_here() {
+fn with_more_groups_than_fit_the_guard_the_listener_checks_each_packet() {
     require_private_network();
-    // For all tests in this network: none of them minds.
+    // This changes the limit for all tests in this network; none of them depends on it.
     std::fs::write("/proc/sys/net/ipv4/igmp_max_memberships", "100").unwrap();
     for (family, most) in [(Family::V4, 64), (Family::V6, 26)] {
         let first = if family == Family::V4 { unique_group() } else { unique_v6_group(5) };
@@ -206,12 +206,12 @@ fn more_groups_than_a_guard_has_room_for_are_looked_at_here() {
 }
 
 #[test]
-fn a_join_that_fails_lets_nothing_through() {
+fn after_a_failed_join_the_guard_refuses_the_group() {
     require_private_network();
     for (group, each) in [(unique_group(), 4), (unique_v6_group(5), 10)] {
         let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
         listener.join(&on_lo(group)).unwrap();
-        // Only the kernel can tell that there is no such interface.
+        // Only the join itself finds out that this interface does not exist.
         let nowhere = Interface::Index(1_999_999_999.try_into().unwrap());
         assert!(listener.join(&Membership::any(group).on(nowhere)).is_err());
         assert_eq!(entries(&listener, each), Some(1));
@@ -221,7 +221,7 @@ fn a_join_that_fails_lets_nothing_through() {
 }
 
 #[test]
-fn options_of_ip_and_fragments_do_not_move_what_a_program_looks_at() {
+fn ip_options_and_fragments_do_not_change_what_a_program_decides() {
     const SENDER: &str = r#"
 import socket, sys
 address, port, length = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -233,7 +233,7 @@ if v6:
     s.setsockopt(socket.IPPROTO_IPV6, 59, bytes([0, 0, 1, 4, 0, 0, 0, 0]))
 else:
     s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(sys.argv[5]))
-    # A record of the route with room for two.
+    # A record-route option with room for two addresses.
     s.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, bytes([7, 11, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0]))
 s.bind(("", 0))
 port_of_mine = s.getsockname()[1]
@@ -270,7 +270,7 @@ sys.stdin.readline()
 }
 
 #[test]
-fn a_guarded_listener_with_metadata_or_coalescing_hears_its_own() {
+fn a_guarded_listener_with_metadata_or_coalescing_receives_its_groups() {
     require_private_network();
     for group in [unique_group(), unique_v6_group(5)] {
         let mut listener = ListenOptions::new().metadata().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();

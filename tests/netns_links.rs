@@ -1,4 +1,4 @@
-//! What `Links` tells of interfaces as they come, go and change. In a private network: see `make test`.
+//! What `Links` reports when interfaces are created, deleted and changed. In a private network: see `make test`.
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::link::{Pair, index_of, run};
 use multicast::{Change, Link, Links};
 
 #[test]
-fn first_it_tells_what_there_is() {
+fn existing_interfaces_are_reported_first() {
     let pair = Pair::new();
     let index = index_of(&pair.a);
     let told = all(&mut Links::watch().unwrap());
@@ -21,7 +21,7 @@ fn first_it_tells_what_there_is() {
 }
 
 #[test]
-fn it_tells_of_a_life_from_beginning_to_end() {
+fn every_change_of_an_interface_is_reported_until_it_is_deleted() {
     let pair = Pair::planned();
     let mut links = Links::watch().unwrap();
     all(&mut links);
@@ -50,7 +50,7 @@ fn it_tells_of_a_life_from_beginning_to_end() {
 }
 
 #[test]
-fn routes_are_told_of_and_a_port_that_leaves_a_bridge_is_not_gone() {
+fn routes_are_reported_and_a_port_that_leaves_a_bridge_is_not_gone() {
     let pair = Pair::new();
     let index = index_of(&pair.a);
     let mut links = Links::watch().unwrap();

@@ -1,5 +1,5 @@
-//! What `Links` does when changes come faster than they are read. Apart from other tests, whose changes would be lost with these. In a
-//! private network: see `make test`.
+//! `Links` when changes come faster than they are read. Separate from other tests, whose changes would be lost, too. In a private
+//! network: see `make test`.
 
 mod common;
 
@@ -10,13 +10,13 @@ use common::changes::{all, is_link, name, until};
 use common::link::{Pair, index_of, run};
 use multicast::{Change, Links};
 
-/// More changes than its socket holds: some are lost, and it says so. Then all is told anew.
+/// More changes than the socket's buffer holds: some are lost, and `Overrun` is reported. Then everything is reported again.
 #[test]
-fn an_overrun_is_told_and_all_that_there_is_follows() {
+fn after_an_overrun_everything_is_reported_again() {
     let pair = Pair::new();
     let index = index_of(&pair.a);
     let mut links = Links::watch().unwrap();
-    // The first list is not even read to its end.
+    // The first list is not read to its end.
     links.next().unwrap();
     let address = |number: u32| format!("10.{}.{}.{}", 100 + number / 65_536, number / 256 % 256, number % 256);
     for verb in ["add", "delete"] {
@@ -28,12 +28,12 @@ fn an_overrun_is_told_and_all_that_there_is_follows() {
     }
     run(&format!("ip addr add {}/32 dev {}", address(5_000), pair.a));
     until(&mut links, |change| *change == Change::Overrun);
-    // The last of the changes was lost, or read before: it comes with the list.
+    // The last change was lost, or read before the overrun: the list contains it.
     let last = address(5_000).parse().unwrap();
     let told = all(&mut links);
     assert!(told.contains(&Change::Address { index, address: last }), "{} told", told.len());
     assert!(told.iter().any(|change| is_link(change, index, |link| link.name == name(&pair.a))));
-    // And it goes on.
+    // Later changes are reported, too.
     run(&format!("ip link set {} down", pair.a));
     until(&mut links, |change| is_link(change, index, |link| !link.is_up));
 }

@@ -1,4 +1,4 @@
-//! Memberships that survive: by name, address and route, while interfaces come and go. In a private network: see `make test`.
+//! `Memberships` by name, address and route, while interfaces change. In a private network: see `make test`.
 
 mod common;
 
@@ -10,14 +10,14 @@ use multicast::{
     Applied, Bind, Change, ErrorKind, Group, Interface, Links, ListenOptions, Listener, Membership, Memberships, SendOptions,
 };
 
-/// A listener to one group with its book.
+/// A listener of one group, with its book.
 struct Member {
     listener: Listener<64>,
     book: Memberships<2>,
     links: Links,
 }
 
-/// Bound to the group, or open for its port: the ways to be a member.
+/// A listener that is bound to the group, and one that is bound to its port.
 const WAYS: [fn(Group) -> Listener<64>; 2] = [
     |group| ListenOptions::new().bind(Bind::Later(group)).unwrap(),
     |group| ListenOptions::new().bind(Bind::Port(group.port(), group.family())).unwrap(),
@@ -31,7 +31,7 @@ impl Member {
         Self { listener, book, links }
     }
 
-    /// Applies what has changed; how much was joined and left.
+    /// Applies the changes. Returns how many interfaces were joined and left.
     fn follow(&mut self) -> (usize, usize) {
         let (mut joined, mut left) = (0, 0);
         while let Some(change) = self.links.next().unwrap() {
@@ -51,9 +51,9 @@ fn send(from: &str, group: Group, text: &str) {
     SendOptions::new().interface(named(from)).packets(group, [text]).unwrap().step().unwrap();
 }
 
-/// As many as the kernel grants: a dead membership would take the place of a living one.
+/// A socket has at most 20 memberships. If those on deleted interfaces were not left, the limit would be reached.
 #[test]
-fn a_name_survives_25_deletions_though_a_socket_has_20_places() {
+fn a_membership_by_name_survives_25_deletions() {
     for way in WAYS {
         let (pair, group) = (Pair::new(), unique_group());
         let mut member = Member::new(way, group, named(&pair.b));
@@ -64,7 +64,7 @@ fn a_name_survives_25_deletions_though_a_socket_has_20_places() {
             assert_eq!(expect_packet(&mut member.listener), b"still here", "round {round}");
         }
         assert_quiet(&mut member.listener);
-        // No place was eaten up.
+        // All other memberships are still free.
         let limit = std::fs::read_to_string("/proc/sys/net/ipv4/igmp_max_memberships").unwrap();
         if member.listener.local_addr().unwrap().ip().is_unspecified() {
             for number in 1..limit.trim().parse::<u8>().unwrap() {
@@ -92,7 +92,7 @@ fn ipv6_memberships_survive_deletions() {
 }
 
 #[test]
-fn without_its_book_a_listener_is_deaf_afterwards() {
+fn without_a_book_the_membership_is_lost() {
     for group in groups() {
         let pair = Pair::new();
         let mut listener = ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pair.b))).unwrap();
@@ -103,7 +103,7 @@ fn without_its_book_a_listener_is_deaf_afterwards() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_joined_when_it_comes() {
+fn a_missing_interface_is_joined_when_it_appears() {
     for group in groups() {
         for way in WAYS {
             let pair = Pair::planned();
@@ -121,7 +121,7 @@ fn what_is_not_there_yet_is_joined_when_it_comes() {
 }
 
 #[test]
-fn an_address_that_comes_late_and_moves_is_followed() {
+fn a_membership_by_address_follows_the_address() {
     let pair = Pair::bare();
     let [first, second] = [&pair.a, &pair.b];
     for (group, address, length) in
@@ -133,7 +133,7 @@ fn an_address_that_comes_late_and_moves_is_followed() {
         member.follow();
         assert_eq!(member.book.pending().count(), 1);
         run(&format!("ip addr add {address}/{length} dev {second}{nodad}"));
-        // The kernel tells of an IPv6 address a while later.
+        // The kernel reports an IPv6 address a short time later.
         let mut done = (0, 0);
         common::wait_until_mut("the address is told", || {
             done = member.follow();
@@ -153,7 +153,7 @@ fn an_address_that_comes_late_and_moves_is_followed() {
 }
 
 #[test]
-fn a_name_is_followed_when_interfaces_are_renamed() {
+fn a_membership_by_name_follows_the_name() {
     let (pair, other) = (Pair::new(), Pair::new());
     for group in groups() {
         let mut member = Member::new(WAYS[1], group, named(&pair.b));
@@ -162,7 +162,7 @@ fn a_name_is_followed_when_interfaces_are_renamed() {
             run(&format!("ip link set {from} name {to}"));
             run(&format!("ip link set {to} up"));
         };
-        // Another interface takes the name.
+        // Another interface gets the name.
         rename(&pair.b, "spare0");
         assert_eq!(member.follow(), (0, 1));
         rename(&other.b, &pair.b);
@@ -170,7 +170,7 @@ fn a_name_is_followed_when_interfaces_are_renamed() {
         for end in [&pair.a, &other.a] {
             common::wait_until("the link is up", || run(&format!("ip -o link show dev {end}")).contains("state UP"));
         }
-        // Somebody else hears what the first interface brings in.
+        // Another process receives on the first interface.
         let mut peer = peer::Receiver::join(group, "spare0");
         send(&pair.a, group, "by what had the name");
         assert_eq!(peer.next().payload, b"by what had the name");
@@ -188,7 +188,7 @@ fn a_name_is_followed_when_interfaces_are_renamed() {
 }
 
 #[test]
-fn named_sources_survive_and_each_is_left_alone() {
+fn memberships_of_named_sources_survive_and_can_be_left_one_by_one() {
     let pair = Pair::new();
     let [source, there] = pair.addresses;
     let group = unique_group();
@@ -214,9 +214,9 @@ fn named_sources_survive_and_each_is_left_alone() {
     assert_quiet(&mut listener);
 }
 
-/// Two entries can mean one interface. One that ends takes nothing from the other.
+/// Two entries can name one interface. Ending one keeps the other.
 #[test]
-fn an_interface_by_two_names_is_kept_by_the_second() {
+fn two_entries_for_one_interface_do_not_end_each_other() {
     for group in groups() {
         let pair = Pair::new();
         let by_index = Interface::Index(index_of(&pair.b));
@@ -243,20 +243,20 @@ fn an_interface_by_two_names_is_kept_by_the_second() {
 }
 
 #[test]
-fn an_overrun_alone_is_enough_to_find_what_happened() {
+fn an_overrun_alone_is_enough_to_join_again() {
     let (pair, group) = (Pair::new(), unique_group());
     let mut member = Member::new(WAYS[0], group, named(&pair.b));
     pair.replace();
     let applied = member.book.apply(&Change::Overrun, &mut member.listener).unwrap();
     assert_eq!((applied.joined, applied.left, applied.pending), (1, 1, 0));
-    // What is told of it afterwards changes nothing.
+    // The changes that are reported afterwards need no more joins.
     assert_eq!(member.follow(), (0, 0));
     send(&pair.a, group, "still here");
     assert_eq!(expect_packet(&mut member.listener), b"still here");
 }
 
 #[test]
-fn after_an_interface_was_made_anew_nothing_else_comes_through() {
+fn after_an_interface_was_created_again_all_else_is_still_refused() {
     let (pair, other) = (Pair::new(), Pair::new());
     for group in groups() {
         for way in WAYS {
@@ -272,14 +272,14 @@ fn after_an_interface_was_made_anew_nothing_else_comes_through() {
             let mut peers = [peer::Receiver::join(neighbour, &pair.b), peer::Receiver::join(group, &other.b)];
             send(&pair.a, neighbour, "another group");
             send(&other.a, group, "another interface");
-            // A plain socket of IPv6 hears what any other one joined: both may come to both.
+            // A plain IPv6 socket also receives groups that other sockets joined, so each peer may receive both.
             while peers[0].next().payload != b"another group" {}
             while peers[1].next().payload != b"another interface" {}
             let (any, here) = match group.address().is_ipv4() {
                 true => ("0.0.0.0", pair.addresses[1].into()),
                 false => ("::", std::net::IpAddr::from(pair.v6_addresses()[1])),
             };
-            // Nobody may be there: then the refusal comes back.
+            // If no socket receives it, the kernel returns an error, which does not matter.
             let _ = UdpSocket::bind((any, 0)).unwrap().send_to(b"unicast", (here, group.port()));
             assert_quiet(&mut member.listener);
             send(&pair.a, group, "ours");
@@ -289,7 +289,7 @@ fn after_an_interface_was_made_anew_nothing_else_comes_through() {
 }
 
 #[test]
-fn a_book_takes_what_may_come_and_refuses_what_cannot() {
+fn a_book_accepts_what_may_appear_and_refuses_what_cannot() {
     require_private_network();
     let port = free_port();
     let mut listener = ListenOptions::new().bind::<64>(Bind::Port(port, multicast::Family::V4)).unwrap();
@@ -304,9 +304,9 @@ fn a_book_takes_what_may_come_and_refuses_what_cannot() {
     assert_eq!(error.kind(), ErrorKind::LimitReached);
     assert_eq!(error.to_string(), "join: the book of memberships is full: create it with a larger N");
     book.leave(&on(1), &mut listener).unwrap();
-    // Twice is as once.
+    // Leaving twice is the same as once.
     assert_eq!(book.leave(&on(1), &mut listener).unwrap().pending, 1);
-    // These can never come true, and are not written down.
+    // These memberships are never possible, so the book does not keep them.
     for (membership, kind) in [
         (Membership::any(Group::new([239, 253, 1, 9], port ^ 1).unwrap()).on(Interface::LOOPBACK), ErrorKind::PortMismatch),
         (Membership::any(unique_v6_group(5)).on(Interface::LOOPBACK), ErrorKind::FamilyMismatch),

@@ -1,4 +1,4 @@
-//! Metadata of packets that came over a link, IPv4 and IPv6: against the bytes that a Python packet socket reads from the wire.
+//! Metadata of packets over a link, IPv4 and IPv6, compared with the headers that a Python packet socket reads.
 
 mod common;
 
@@ -14,7 +14,7 @@ use multicast::{
     SendOptions, Token, Ttl,
 };
 
-/// Reads all UDP packets to a port from an interface, and prints what stands in their headers, and when the kernel received them.
+/// Reads all UDP packets to a port on an interface. It prints fields of their headers, and when the kernel received them.
 const WIRE: &str = r#"
 import socket, struct, sys
 name, port = sys.argv[1], int(sys.argv[2])
@@ -47,7 +47,7 @@ impl Wire {
         Self(python)
     }
 
-    /// Of the next packet: hops, traffic class, destination, interface, time.
+    /// The next packet's hop limit, traffic class, destination, interface and time.
     fn next(&mut self) -> (u8, u8, String, u32, Duration) {
         let line = self.0.line();
         let words: Vec<_> = line.split(' ').collect();
@@ -56,16 +56,16 @@ impl Wire {
     }
 }
 
-/// The metadata of the next packet, which must come.
+/// The metadata of the next packet, which must arrive.
 fn next(listener: &mut Listener<64>) -> Metadata {
     let (poller, mut events) = (Poller::new().unwrap(), Events::<1>::new());
     poller.register(listener, Token(0), Interest::READABLE).unwrap();
     assert_eq!(poller.poll(&mut events, PATIENCE).unwrap().count(), 1);
     let Received::Packet(packet) = listener.recv().unwrap() else { panic!("no packet") };
-    *packet.metadata().expect("it was asked for")
+    *packet.metadata().expect("metadata was asked for")
 }
 
-/// Both ways to listen.
+/// A listener that is bound to the group, and one that is bound to its port.
 fn both_kinds(group: Group, interface: &str) -> [Listener<64>; 2] {
     let (options, membership) = (ListenOptions::new().metadata(), Membership::any(group).on(named(interface)));
     let mut opened = options.bind(Bind::Port(group.port(), group.family())).unwrap();
@@ -74,7 +74,7 @@ fn both_kinds(group: Group, interface: &str) -> [Listener<64>; 2] {
 }
 
 #[test]
-fn what_is_on_the_wire_is_told() {
+fn metadata_is_what_is_on_the_wire() {
     let pair = Pair::new();
     for group in [unique_group(), unique_v6_group(2), unique_v6_group(5), unique_v6_group(0xe)] {
         let mut wire = Wire::on(&pair.b, group.port());
@@ -84,7 +84,7 @@ fn what_is_on_the_wire_is_told() {
             sender.mark(hops, class);
             sender.send(b"x");
             let seen = wire.next();
-            assert_eq!((seen.0, seen.1), (hops, class), "the sender did not do what it was told");
+            assert_eq!((seen.0, seen.1), (hops, class), "the sender did not set its options");
             for listener in &mut listeners {
                 let metadata = next(listener);
                 assert_eq!(metadata.destination.map(|address| address.to_string()), Some(seen.2.clone()));
@@ -93,7 +93,7 @@ fn what_is_on_the_wire_is_told() {
                 assert_eq!(metadata.interface, Some(index_of(&pair.b)));
                 assert_eq!((metadata.hop_limit, metadata.traffic_class), (Some(seen.0), Some(seen.1)), "{group}");
                 assert_eq!(metadata.ecn(), Some(class & 3));
-                // One stamp of the kernel for both, to the nanosecond.
+                // The kernel uses one time stamp for both, so they are equal to the nanosecond.
                 assert_eq!(metadata.received_at(), Some(seen.4));
             }
         }
@@ -101,7 +101,7 @@ fn what_is_on_the_wire_is_told() {
 }
 
 #[test]
-fn what_we_send_is_on_the_wire_and_is_told() {
+fn our_options_are_on_the_wire_and_in_the_metadata() {
     let pair = Pair::new();
     for group in [unique_group(), unique_v6_group(5)] {
         let mut wire = Wire::on(&pair.b, group.port());
@@ -117,7 +117,7 @@ fn what_we_send_is_on_the_wire_and_is_told() {
 }
 
 #[test]
-fn the_interface_is_that_of_each_packet() {
+fn each_packet_has_its_own_interface() {
     let pairs = [Pair::new(), Pair::new()];
     for (group, family) in [(unique_group(), Family::V4), (unique_v6_group(2), Family::V6)] {
         let mut listener = ListenOptions::new().metadata().bind::<64>(Bind::Port(group.port(), family)).unwrap();
@@ -134,7 +134,7 @@ fn the_interface_is_that_of_each_packet() {
 }
 
 #[test]
-fn metadata_is_absent_where_nobody_asked_also_over_ipv6() {
+fn metadata_is_absent_over_ipv6_unless_it_was_asked_for() {
     let pair = Pair::new();
     let groups: [Group; 2] =
         [Group::new(Ipv4Addr::new(239, 1, 2, 3), 4711), Group::new(Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 1, 2), 4711)]

@@ -1,4 +1,4 @@
-//! Sending into links that are slow, down or gone. In a private network: see `make test`.
+//! Sending on links that are slow, down or deleted. In a private network: see `make test`.
 
 mod common;
 
@@ -29,7 +29,7 @@ struct Story {
     waits: u32,
 }
 
-/// Sends all, waiting as the multicaster says.
+/// Sends everything, and waits as `step` requires.
 fn pump<I: Iterator<Item: AsRef<[u8]>>, const BATCH: usize>(caster: &mut Multicaster<I, BATCH>) -> Story {
     let poller = Poller::new().unwrap();
     poller.register(caster, Token(1), Interest::WRITABLE).unwrap();
@@ -42,7 +42,7 @@ fn pump<I: Iterator<Item: AsRef<[u8]>>, const BATCH: usize>(caster: &mut Multica
             Progress::Sent(count) => story.sent += count,
             Progress::Blocked => {
                 story.blocked += 1;
-                // A poll may come back early without an event: the next step tells.
+                // A poll may return early without an event; then the next step is `Blocked` again.
                 poller.poll(&mut events, common::PATIENCE).unwrap();
             }
             Progress::Wait(time) => {
@@ -54,7 +54,7 @@ fn pump<I: Iterator<Item: AsRef<[u8]>>, const BATCH: usize>(caster: &mut Multica
     }
 }
 
-/// What `listener` has got, or gets, is each number once and in order.
+/// Asserts that `listener` receives each number once and in order.
 fn assert_each_once_in_order(listener: &mut Listener<2000>) {
     for count in 0..COUNT {
         assert_eq!(expect_packet(listener)[..4], count.to_be_bytes());
@@ -63,10 +63,10 @@ fn assert_each_once_in_order(listener: &mut Listener<2000>) {
     assert_eq!(listener.counters().dropped, Some(0));
 }
 
-/// A listener behind a link that lets 2 Mbit a second through, and holds this many bytes.
+/// A listener behind a link of 2 Mbit per second, whose queue holds this many bytes.
 fn behind_a_slow_link(queue: u32) -> (Pair, Group, Listener<2000>, SendOptions) {
     let pair = Pair::new();
-    // Neighbour discovery would be counted with our packets.
+    // Packets of neighbour discovery would be counted, too.
     std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", pair.a), "1").unwrap();
     pair.throttle(2_000_000, queue);
     let group = unique_group();
@@ -76,8 +76,8 @@ fn behind_a_slow_link(queue: u32) -> (Pair, Group, Listener<2000>, SendOptions) 
 }
 
 #[test]
-fn with_a_tiny_send_buffer_it_blocks_and_every_item_arrives_once_and_in_order() {
-    // The link's queue is charged to the socket: three packets fill it.
+fn with_a_tiny_send_buffer_every_item_arrives_once_and_in_order() {
+    // Queued packets count against the socket's send buffer: three packets fill it.
     let (_pair, group, mut listener, options) = behind_a_slow_link(1_000_000);
     let mut caster = options.send_buffer(0).packets(group, numbered()).unwrap();
     let story = pump(&mut caster);
@@ -86,7 +86,7 @@ fn with_a_tiny_send_buffer_it_blocks_and_every_item_arrives_once_and_in_order() 
 }
 
 #[test]
-fn a_blocked_batch_goes_on_where_it_stopped() {
+fn a_blocked_batch_continues_where_it_stopped() {
     let (_pair, group, mut listener, options) = behind_a_slow_link(1_000_000);
     let mut caster = options.send_buffer(0).batches::<16, _>(group, numbered()).unwrap();
     let story = pump(&mut caster);
@@ -95,7 +95,7 @@ fn a_blocked_batch_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn what_a_blocked_multicaster_holds_is_given_back() {
+fn a_blocked_multicaster_returns_its_unsent_items() {
     let (_pair, group, mut listener, options) = behind_a_slow_link(1_000_000);
     let mut caster = options.send_buffer(0).batches::<16, _>(group, numbered()).unwrap();
     let mut sent = 0;
@@ -112,13 +112,13 @@ fn what_a_blocked_multicaster_holds_is_given_back() {
 }
 
 #[test]
-fn a_full_device_queue_makes_it_wait_and_nothing_is_lost_or_doubled() {
+fn with_a_full_device_queue_every_item_arrives_once() {
     let (pair, group, mut listener, options) = behind_a_slow_link(4000);
     let mut caster = options.packets(group, numbered()).unwrap();
     let story = pump(&mut caster);
     assert!(story.sent == COUNT as usize && story.waits > 5, "{story:?}");
     assert_each_once_in_order(&mut listener);
-    // The queue has let through what we call sent, and refused what we call refused.
+    // The queue's own counters equal ours.
     assert_eq!(pair.queue_counters(), (u64::from(COUNT), u64::from(story.waits)));
 }
 
@@ -137,7 +137,7 @@ fn a_link_that_is_down_is_an_error_until_it_is_up_again() {
     assert_eq!(error.to_string(), format!("send 3 bytes to {group}: {said}"));
     run(&format!("ip link set {} up", pair.a));
     let end = Instant::now() + common::PATIENCE;
-    // The link swallows what is sent before its carrier is back.
+    // The link drops packets without an error until its carrier is back.
     common::wait_until("the link is up", || run(&format!("ip -o link show dev {}", pair.a)).contains("state UP"));
     while caster.step().is_err() {
         assert!(Instant::now() < end);
@@ -146,7 +146,7 @@ fn a_link_that_is_down_is_an_error_until_it_is_up_again() {
 }
 
 #[test]
-fn a_link_that_is_gone_is_an_error_and_the_packet_stays() {
+fn a_deleted_link_is_an_error_and_the_packet_stays() {
     for group in [unique_group(), unique_v6_group(2), unique_v6_group(5)] {
         let pair = Pair::new();
         let mut caster = SendOptions::new().interface(named(&pair.a)).packets(group, ["one", "two"]).unwrap();
@@ -161,7 +161,7 @@ fn a_link_that_is_gone_is_an_error_and_the_packet_stays() {
 }
 
 #[test]
-fn the_source_is_the_interfaces_own_however_it_is_named() {
+fn the_source_is_the_address_of_the_interface_in_whichever_way_it_is_named() {
     let pair = Pair::new();
     let group = unique_group();
     let mut listener = ListenOptions::new().bind::<16>(Membership::any(group).on(named(&pair.b))).unwrap();
@@ -193,8 +193,8 @@ fn without_loopback_this_machine_gets_no_copy_of_its_own() {
 }
 
 #[test]
-fn local_copies_of_what_a_full_queue_refused_come_again() {
-    // The kernel makes them before it asks the queue: documented at `Progress::Wait`.
+fn local_copies_are_repeated_after_a_full_device_queue() {
+    // The kernel makes the copies before it asks the queue: see `Progress::Wait`.
     let (pair, group, mut listener, options) = behind_a_slow_link(4000);
     let own = Membership::any(group).on(named(&pair.a));
     let mut copies = ListenOptions::new().bind::<2000>(own).unwrap();

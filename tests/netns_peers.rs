@@ -1,4 +1,4 @@
-//! Against peers that we did not write, in both directions: IPv6. In a private network: see `make test`.
+//! IPv6 with independent peers, in both directions. In a private network: see `make test`.
 
 mod common;
 
@@ -12,7 +12,7 @@ use multicast::{ErrorKind, ListenOptions, Membership, Progress, Received, SendOp
 const SOCAT: &str = "socat is needed for the tests against peers: install it";
 
 #[test]
-fn python_gets_what_we_send() {
+fn python_receives_what_we_send() {
     require_private_network();
     for scope in [2, 5] {
         let group = unique_v6_group(scope);
@@ -27,7 +27,7 @@ fn python_gets_what_we_send() {
 }
 
 #[test]
-fn we_get_what_python_sends() {
+fn we_receive_what_python_sends() {
     require_private_network();
     for scope in [2, 5] {
         let group = unique_v6_group(scope);
@@ -70,7 +70,7 @@ fn the_receiver_sees_the_traffic_class() {
 }
 
 #[test]
-fn a_packet_past_the_longest_of_ipv6_is_named_by_its_length() {
+fn the_error_for_a_packet_too_long_for_ipv6_names_its_length() {
     require_private_network();
     let group = unique_v6_group(5);
     for length in [65_528_usize, 65_536, 100_000] {
@@ -82,7 +82,7 @@ fn a_packet_past_the_longest_of_ipv6_is_named_by_its_length() {
 }
 
 #[test]
-fn packets_keep_their_hops_over_a_link_and_those_of_this_host_stay_here() {
+fn the_hop_limit_is_kept_over_a_link_and_0_stays_on_this_host() {
     let pair = Pair::new();
     for group in [common::unique_group(), unique_v6_group(2), unique_v6_group(5)] {
         let mut python = peer::Receiver::join(group, &pair.b);
@@ -96,7 +96,7 @@ fn packets_keep_their_hops_over_a_link_and_those_of_this_host_stay_here() {
         }
     }
     for group in [common::unique_group(), unique_v6_group(2), unique_v6_group(5)] {
-        // The kernel holds packets of hop limit 0 back only where somebody here has joined: documented at `Ttl::HOST`.
+        // The kernel keeps packets with hop limit 0 on this host only if a process of this host has joined: see `Ttl::HOST`.
         let mut here = ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pair.a))).unwrap();
         let mut there = ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pair.b))).unwrap();
         let options = SendOptions::new().interface(named(&pair.a)).ttl(Ttl::HOST);
@@ -108,7 +108,7 @@ fn packets_keep_their_hops_over_a_link_and_those_of_this_host_stay_here() {
 }
 
 #[test]
-fn fragments_come_through_a_link_whole() {
+fn fragmented_packets_are_received_whole_over_a_link() {
     let pair = Pair::new();
     for group in [common::unique_group(), unique_v6_group(5)] {
         let membership = Membership::any(group).on(named(&pair.b));
@@ -122,7 +122,7 @@ fn fragments_come_through_a_link_whole() {
 }
 
 #[test]
-fn socat_and_we_understand_each_other() {
+fn we_exchange_packets_with_socat() {
     require_private_network();
     let group = unique_v6_group(5);
     let (address, port) = (group.address(), group.port());
@@ -146,7 +146,7 @@ fn socat_and_we_understand_each_other() {
     assert_eq!(got, payload);
 
     let mut listener = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
-    // IPV6_MULTICAST_IF, which socat has no name for: `lo` is always the first interface.
+    // The numbers mean IPV6_MULTICAST_IF, for which socat has no name, and `lo`, which is always the first interface.
     let to = format!("UDP6-DATAGRAM:[{address}]:{port},setsockopt-int=41:17:1");
     let mut socat = Command::new("socat").args(["-u", "STDIN", &to]).stdin(Stdio::piped()).spawn().expect(SOCAT);
     std::io::Write::write_all(&mut socat.stdin.take().unwrap(), b"from socat").unwrap();

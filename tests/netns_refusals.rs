@@ -1,4 +1,4 @@
-//! A real link that refuses: packets past its MTU, a firewall, a link that is down or gone, a queue that is full.
+//! Errors of a real link: packets longer than its MTU, a firewall, a link that is down or deleted, a full queue.
 
 mod common;
 
@@ -13,7 +13,7 @@ use multicast::{
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// Packets of this size to be sent on an MTU of 1500: the most that go whole over IPv4 and over IPv6.
+/// The longest payloads that need no fragmentation with an MTU of 1,500, over IPv4 and IPv6.
 const WHOLE: [usize; 2] = [1472, 1452];
 
 fn groups() -> [Group; 2] {
@@ -24,7 +24,7 @@ fn options(pair: &Pair) -> SendOptions {
     SendOptions::new().interface(named(&pair.a))
 }
 
-/// Sends everything; what left at each step must have arrived at the peer, in its order, before the next one.
+/// Sends everything. The packets of each step must arrive at the peer in order before the next step.
 fn steps<const BATCH: usize>(
     caster: &mut Multicaster<std::vec::IntoIter<Vec<u8>>, BATCH>,
     peer: &mut peer::Receiver,
@@ -47,16 +47,16 @@ fn steps<const BATCH: usize>(
     }
 }
 
-/// How many events a level-triggered poller reports in a short while; none of them may be an error.
+/// How many events a level-triggered poller reports in a short time. None of them may be an error.
 fn events(caster: &impl AsFd, interest: Interest) -> usize {
     let (poller, mut events) = (Poller::new().unwrap(), Events::<1>::new());
     poller.register(caster, Token(0), interest).unwrap();
     let found = poller.poll(&mut events, Duration::from_millis(50)).unwrap();
-    found.inspect(|event| assert!(!event.is_error(), "it would be reported for ever")).count()
+    found.inspect(|event| assert!(!event.is_error(), "the error event would be reported forever")).count()
 }
 
 #[test]
-fn packets_that_fill_the_mtu_leave_together_and_longer_ones_singly_from_the_second_batch_on() {
+fn packets_longer_than_the_mtu_are_sent_one_by_one_after_the_first_batch() {
     let pair = Pair::new();
     for (group, whole) in groups().into_iter().zip(WHOLE) {
         let mut peer = peer::Receiver::join(group, &pair.b);
@@ -64,26 +64,27 @@ fn packets_that_fill_the_mtu_leave_together_and_longer_ones_singly_from_the_seco
             let packets = sizes.iter().enumerate().map(|(number, size)| vec![number as u8; *size]).collect::<Vec<_>>();
             let mut caster = options(&pair).batches::<8, _>(group, packets.clone()).unwrap();
             let steps = steps(&mut caster, &mut peer, &packets);
-            assert_eq!(events(&caster, Interest::READABLE), 0, "the refusal was queued as an error, too");
-            // Whatever was doubled would come before this.
+            assert_eq!(events(&caster, Interest::READABLE), 0, "the kernel also queued the error");
+            // A duplicate packet would arrive before this one.
             let mut last = options(&pair).packets(group, ["the end"]).unwrap();
             assert_eq!(last.step().unwrap(), Progress::Sent(1));
             assert_eq!(peer.next().payload, b"the end");
             steps
         };
         assert_eq!(batches(&[whole; 20]), [8, 8, 4], "{group}");
-        // One byte more: the first batch is refused and leaves singly, in fragments; then no batch is tried.
+        // With one byte more, the first batch is refused, and its packets are sent one by one, in fragments. After that no batch
+        // is tried.
         let mut expected = vec![8];
         expected.extend([1; 12]);
         assert_eq!(batches(&[whole + 1; 20]), expected, "{group}");
-        // What was learnt holds for longer packets, and for no shorter ones.
+        // The learnt limit applies to longer packets, and not to shorter ones.
         let sizes = [[whole + 1; 8], [whole; 8], [whole + 2; 8]].concat();
         assert_eq!(batches(&sizes), [8, 8, 1, 1, 1, 1, 1, 1, 1, 1], "{group}");
     }
 }
 
 #[test]
-fn a_packet_past_the_mtu_is_an_error_where_it_must_not_be_fragmented() {
+fn a_packet_longer_than_the_mtu_is_an_error_if_fragmentation_is_off() {
     let pair = Pair::new();
     for (group, whole) in groups().into_iter().zip(WHOLE) {
         let mut listener = ListenOptions::new().bind::<2000>(Membership::any(group).on(named(&pair.b))).unwrap();
@@ -102,7 +103,7 @@ fn a_packet_past_the_mtu_is_an_error_where_it_must_not_be_fragmented() {
                     assert_eq!(error.to_string(), format!("send {} bytes to {group}: {said}", whole + 1));
                     assert_eq!(events(&caster, Interest::READABLE), 0);
                     assert_eq!(events(&caster, Interest::WRITABLE), 1);
-                    // It stays the next one until it is given up.
+                    // It stays the next packet until it is discarded.
                     assert_eq!(caster.step().unwrap_err().kind(), ErrorKind::TooLong);
                     assert_eq!(caster.pending().map(Vec::len), Some(whole + 1));
                     discarded.push(caster.discard().unwrap()[0]);
@@ -133,14 +134,14 @@ fn the_longest_packets_of_ipv6_are_longer_than_those_of_ipv4() {
     }
 }
 
-// Without the feature the descriptors are not those of std.
+// Without the feature `std` there are no descriptors of `std`.
 #[cfg(feature = "std")]
 #[test]
-fn errors_that_the_kernel_queued_are_forgotten_on_request() {
+fn forget_errors_discards_the_errors_that_the_kernel_queued() {
     let pair = Pair::new();
     for (group, whole) in groups().into_iter().zip(WHOLE) {
         let mut caster = options(&pair).mtu_discover().batches::<4, _>(group, vec![vec![1; 10]]).unwrap();
-        // By a second handle to the same socket, so that nobody forgets the refusal.
+        // Sent on a second descriptor of the same socket, so that `step` does not discard the error.
         let handle = std::net::UdpSocket::from(caster.as_fd().try_clone_to_owned().unwrap());
         let (poller, mut events_of) = (Poller::new().unwrap(), Events::<1>::new());
         poller.register(&caster, Token(0), Interest::WRITABLE).unwrap();
@@ -156,7 +157,7 @@ fn errors_that_the_kernel_queued_are_forgotten_on_request() {
 }
 
 #[test]
-fn a_firewall_that_forbids_is_told_and_loses_nothing() {
+fn a_firewall_that_forbids_sending_is_an_error_and_loses_nothing() {
     let pair = Pair::new();
     for group in groups() {
         let mut peer = peer::Receiver::join(group, &pair.b);
@@ -178,7 +179,7 @@ fn a_firewall_that_forbids_is_told_and_loses_nothing() {
 #[test]
 fn a_link_that_is_down_is_unreachable_until_it_is_up_and_loses_nothing() {
     let pair = Pair::new();
-    // IPv6 addresses that were given by hand go when the link goes down.
+    // IPv6 addresses that were added manually are deleted when the link goes down.
     let group = unique_group();
     let mut peer = peer::Receiver::join(group, &pair.b);
     let packets = numbered(6, 100, 0);
@@ -195,7 +196,7 @@ fn a_link_that_is_down_is_unreachable_until_it_is_up_and_loses_nothing() {
 }
 
 #[test]
-fn a_link_that_is_down_or_gone_is_told_for_both_families() {
+fn a_link_that_is_down_or_gone_is_an_error_for_both_families() {
     for which in 0..2 {
         let pair = Pair::new();
         let group = groups()[which];
@@ -204,7 +205,8 @@ fn a_link_that_is_down_or_gone_is_told_for_both_families() {
         run(&format!("ip link set {} down", pair.a));
         assert_eq!(caster.step().unwrap_err().kind(), ErrorKind::Unreachable, "{group}");
         run(&format!("ip link delete {}", pair.a));
-        // The kernel says the same of one that is gone, and of one made anew under its name: that has another index.
+        // The kernel returns the same error for a deleted link, also if one was created again with its name: that has another
+        // index.
         let error = caster.step().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
         let (rest, staged) = caster.into_parts();
@@ -212,7 +214,8 @@ fn a_link_that_is_down_or_gone_is_told_for_both_families() {
     }
 }
 
-/// A virtual link has a queue for each processor: who moves from one to another may be overtaken by packets sent later.
+/// A virtual link has a queue for each processor. If the sender moves to another processor, later packets may overtake earlier
+/// ones.
 fn stay_on_one_processor() {
     let allowed = sched_getaffinity(None).unwrap();
     let mut one = CpuSet::new();
@@ -220,8 +223,8 @@ fn stay_on_one_processor() {
     sched_setaffinity(None, &one).unwrap();
 }
 
-/// Sends all through a queue that is too small, waiting as it is told. Gives how many it said were sent, how often the queue refused,
-/// and what arrived.
+/// Sends everything through a queue that is too small, and waits as `step` requires. Returns how many packets it reported as
+/// sent, how often the queue refused, and what arrived.
 fn through_the_queue<const BATCH: usize>(pair: &Pair, group: Group, packets: &[Vec<u8>]) -> (usize, u64, Vec<Vec<u8>>) {
     stay_on_one_processor();
     let mut listener = ListenOptions::new().bind::<2000>(Membership::any(group).on(named(&pair.b))).unwrap();
@@ -249,7 +252,7 @@ fn through_the_queue<const BATCH: usize>(pair: &Pair, group: Group, packets: &[V
 }
 
 #[test]
-fn sent_and_refused_are_all_that_was_offered_to_a_full_queue() {
+fn a_full_queue_accepts_or_refuses_every_packet_that_was_offered() {
     for (group, size) in groups().into_iter().zip([1000, 900]) {
         let pair = Pair::new();
         pair.throttle(1_600_000, 5000);
@@ -258,7 +261,7 @@ fn sent_and_refused_are_all_that_was_offered_to_a_full_queue() {
         assert_eq!(sent, 100);
         assert_same(&seen, &packets);
         assert!(refused > 0, "the queue was never full");
-        // The kernel's own count. Of what the link itself sends (memberships, neighbours) some may be among them.
+        // The kernel's own counters. They may include packets of the link itself (memberships, neighbours).
         let (let_through, dropped) = pair.queue_counters();
         assert!((100..120).contains(&let_through), "{let_through}");
         assert!((refused..refused + 20).contains(&dropped), "{dropped} {refused}");
@@ -266,9 +269,9 @@ fn sent_and_refused_are_all_that_was_offered_to_a_full_queue() {
 }
 
 #[test]
-fn a_queue_that_is_shorter_than_a_batch_is_passed_singly() {
+fn with_a_queue_shorter_than_a_batch_packets_are_sent_one_by_one() {
     let pair = Pair::new();
-    // The bucket would let a batch of 20 kB through at once, but the queue never holds one.
+    // The bucket would pass a batch of 20 kB at once, but the queue is too short for one.
     run(&format!("tc qdisc add dev {} root tbf rate 8mbit burst 100000 limit 5000", pair.a));
     let packets = numbered(250, 1000, 0);
     let (sent, refused, seen) = through_the_queue::<20>(&pair, unique_group(), &packets);
@@ -278,10 +281,10 @@ fn a_queue_that_is_shorter_than_a_batch_is_passed_singly() {
 }
 
 #[test]
-fn a_shaper_that_cuts_batches_itself_may_drop_and_not_say_so_but_doubles_and_reorders_nothing() {
+fn a_shaper_that_cuts_batches_may_drop_but_not_double_or_reorder_packets() {
     let pair = Pair::new();
-    // A batch of 20 kB is more than the bucket ever holds: the kernel cuts it in front of the queue, keeps what fits, and reports
-    // that all went well. The documentation of batches warns of it.
+    // A batch of 20 kB is more than the bucket can hold: the kernel cuts it before the queue, keeps what fits, and reports
+    // success. The documentation of batches warns of this.
     pair.throttle(1_600_000, 5000);
     let packets = numbered(100, 1000, 0);
     let (sent, _, seen) = through_the_queue::<20>(&pair, unique_group(), &packets);

@@ -1,4 +1,4 @@
-//! Source-specific memberships and blocked sources: what is heard, what is refused, and in which words. In a private network: see
+//! Source-specific memberships and blocked sources: what is received, and which errors are returned. In a private network: see
 //! `make test`.
 #![cfg(feature = "std")]
 
@@ -33,7 +33,7 @@ impl TwoSources {
         Self { pair, v4, v6 }
     }
 
-    /// A group of each family, with the two sources from which packets to it come.
+    /// Groups of both families, each with its two sources.
     fn groups(&self) -> [(Group, [IpAddr; 2]); 3] {
         [(unique_group(), self.v4), (unique_v6_group(2), self.v6), (unique_v6_group(5), self.v6)]
     }
@@ -50,7 +50,7 @@ impl TwoSources {
         Membership::source(group, source).on(self.here())
     }
 
-    /// Sends a packet from this address.
+    /// Sends a packet with this source address.
     fn send(&self, source: IpAddr, group: Group, text: &str) {
         let socket = UdpSocket::bind((source, 0)).unwrap();
         let index = index_of(&self.pair.a).get();
@@ -82,11 +82,11 @@ fn is_joined(group: Group, interface: &str) -> bool {
 }
 
 #[test]
-fn the_named_sources_are_heard_and_no_other() {
+fn only_the_named_sources_are_received() {
     let net = TwoSources::new();
     for (group, sources) in net.groups() {
         let mut listener = ListenOptions::new().bind::<64>(net.from(group, sources[1])).unwrap();
-        // Another socket of the host hears all, so that the host takes all in.
+        // Another socket of this host joins from any source, so the host accepts packets from all.
         let mut all = ListenOptions::new().bind::<64>(net.any(group)).unwrap();
         net.send_from_both((group, sources), "a");
         assert_eq!(expect_packet(&mut listener), b"second a", "{group}");
@@ -103,7 +103,7 @@ fn the_named_sources_are_heard_and_no_other() {
         net.send_from_both((group, sources), "c");
         assert_eq!(expect_packet(&mut listener), b"first c");
         assert_quiet(&mut listener);
-        // With its last source it leaves the group.
+        // Leaving the last source leaves the group.
         assert!(is_joined(group, &net.pair.b));
         listener.leave(&net.from(group, sources[0])).unwrap();
         assert!(!is_joined(group, &net.pair.b), "{group}");
@@ -115,7 +115,7 @@ fn the_named_sources_are_heard_and_no_other() {
 }
 
 #[test]
-fn joining_or_leaving_a_source_twice_is_as_once() {
+fn joining_or_leaving_a_source_twice_is_the_same_as_once() {
     let net = TwoSources::new();
     for (group, sources) in net.groups() {
         let from = net.from(group, sources[0]);
@@ -126,7 +126,7 @@ fn joining_or_leaving_a_source_twice_is_as_once() {
         net.send_from_both((group, sources), "a");
         assert_eq!(expect_packet(&mut listener), b"first a");
         assert_quiet(&mut listener);
-        // One that was never joined, beside one that was.
+        // A source that was never joined, while another one is joined.
         listener.leave(&net.from(group, sources[1])).unwrap();
         listener.leave(&from).unwrap();
         listener.leave(&from).unwrap();
@@ -135,7 +135,7 @@ fn joining_or_leaving_a_source_twice_is_as_once() {
 }
 
 #[test]
-fn a_blocked_source_is_not_heard_until_it_is_unblocked() {
+fn a_blocked_source_is_not_received_until_it_is_unblocked() {
     let net = TwoSources::new();
     for (group, sources) in net.groups() {
         let any = net.any(group);
@@ -157,7 +157,7 @@ fn a_blocked_source_is_not_heard_until_it_is_unblocked() {
 }
 
 #[test]
-fn any_source_and_named_ones_do_not_mix_in_one_listener() {
+fn a_listener_cannot_join_from_any_source_and_from_named_ones() {
     let net = TwoSources::new();
     for (group, sources) in net.groups() {
         let (any, from) = (net.any(group), net.from(group, sources[0]));
@@ -172,13 +172,13 @@ fn any_source_and_named_ones_do_not_mix_in_one_listener() {
             let error = listener.join(&second).unwrap_err();
             assert_eq!((error.kind(), error.to_string()), (ErrorKind::MixedSources, format!("join {said}")));
             assert_eq!(error.raw_os_error(), None);
-            // The first kind is as it was.
+            // The first membership has not changed.
             net.send_from_both((group, sources), "x");
             for _ in 0..heard {
                 expect_packet(&mut listener);
             }
             assert_quiet(&mut listener);
-            // Left, the other kind can be joined.
+            // After leaving, the other kind can be joined.
             listener.leave(&first).unwrap();
             listener.join(&second).unwrap();
         }
@@ -194,7 +194,7 @@ fn any_source_and_named_ones_do_not_mix_in_one_listener() {
 }
 
 #[test]
-fn what_cannot_be_blocked_is_refused_in_words() {
+fn what_cannot_be_blocked_is_an_error() {
     let net = TwoSources::new();
     for (group, sources) in net.groups() {
         let any = net.any(group);
@@ -221,7 +221,7 @@ fn the_limit_of_sources_is_an_error_that_names_the_setting_and_the_count() {
             true => ("net.ipv4.igmp_max_msf", "/proc/sys/net/ipv4/igmp_max_msf"),
             false => ("net.ipv6.mld_max_msf, net.core.optmem_max", "/proc/sys/net/ipv6/mld_max_msf"),
         };
-        // The kernel shows that of IPv6 in its first network namespace alone; its default is 64.
+        // The kernel shows the limit of IPv6 only in the first network namespace; its default is 64.
         let shown = std::fs::read_to_string(path).ok();
         let limit: u16 = shown.as_deref().unwrap_or("64").trim().parse().unwrap();
         let count = if shown.is_some() { format!(", set to {limit}") } else { String::new() };
@@ -241,7 +241,7 @@ fn the_limit_of_sources_is_an_error_that_names_the_setting_and_the_count() {
         assert_eq!(error.kind(), ErrorKind::SourceLimitReached, "{group}");
         let said = format!("source limit of the group reached ({setting}){count}");
         assert_eq!(error.to_string(), format!("join {} on {}: {said}", group.address(), net.pair.b));
-        // One left makes room. The same limit holds for blocked ones.
+        // Leaving one makes room. The same limit applies to blocked sources.
         listener.leave(&net.from(group, source(1))).unwrap();
         listener.join(&net.from(group, source(limit + 1))).unwrap();
 

@@ -1,4 +1,4 @@
-//! Metadata of packets that came over a link, against what tshark makes of the same packets on the wire.
+//! Metadata of packets over a link, compared with what tshark prints for the same packets.
 
 mod common;
 
@@ -13,13 +13,13 @@ use multicast::{
     Events, Group, Interest, ListenOptions, Listener, Membership, Poller, Progress, Received, SendOptions, Token, Ttl,
 };
 
-/// tshark on an interface, told to print the headers of UDP packets to a port. It ends when it is dropped, and after a minute.
+/// tshark on an interface. It prints the headers of UDP packets to a port. It ends when this is dropped, or after a minute.
 struct Tshark {
     child: Child,
     lines: Receiver<String>,
 }
 
-/// One packet, in tshark's words.
+/// One packet, in tshark's format.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     length: usize,
@@ -31,7 +31,7 @@ struct Seen {
 }
 
 impl Tshark {
-    /// Starts it, and sends with `sender` until it sees that.
+    /// Starts it, and sends with `sender` until it prints a packet.
     fn on(interface: &str, port: u16, sender: &mut Sender) -> Self {
         let fields =
             "udp.length frame.interface_name frame.time_epoch ip.dst ipv6.dst ip.ttl ipv6.hlim ip.dsfield ipv6.tclass";
@@ -51,7 +51,7 @@ impl Tshark {
         tshark
     }
 
-    /// The next packet with so many bytes of payload.
+    /// The next packet with this many bytes of payload.
     fn next(&self, payload: usize) -> Seen {
         loop {
             let line = self.lines.recv_timeout(PATIENCE).expect("tshark sees the packet");
@@ -71,14 +71,14 @@ impl Drop for Tshark {
 }
 
 impl Seen {
-    /// Words between tabs; of two fields one is empty, that of the other family.
+    /// Fields between tabs. The fields of the other family are empty.
     fn read(line: &str) -> Option<Self> {
         let words: Vec<&str> = line.split('\t').collect();
         let [length, interface, time, to_v4, to_v6, ttl, hop_limit, tos, class] = words[..] else { return None };
         let (seconds, nanoseconds) = time.split_once('.')?;
         let class = format!("{tos}{class}");
         Some(Self {
-            // The header of UDP counts itself.
+            // The length in the UDP header includes the header.
             length: length.parse::<usize>().ok()?.checked_sub(8)?,
             interface: interface.into(),
             destination: format!("{to_v4}{to_v6}"),
@@ -89,7 +89,7 @@ impl Seen {
     }
 }
 
-/// What the next packet's metadata says, in the same words.
+/// The next packet's metadata in the same format.
 fn told(listener: &mut Listener<256>, interface: &str) -> Seen {
     let (poller, mut events) = (Poller::new().unwrap(), Events::<1>::new());
     poller.register(listener, Token(0), Interest::READABLE).unwrap();
@@ -123,16 +123,16 @@ fn metadata_is_what_tshark_sees_on_the_wire() {
             sender.send(&vec![b'x'; payload]);
             let seen = tshark.next(payload);
             assert_eq!((seen.hops, seen.class), (hops, class), "the sender did not do what it was told");
-            // One stamp of the kernel for both, to the nanosecond.
+            // The kernel uses one time stamp for both, so they are equal to the nanosecond.
             assert_eq!(told(&mut listener, &pair.b), seen);
         }
     }
 }
 
 #[test]
-fn a_batch_of_ours_is_single_packets_to_tshark() {
+fn tshark_sees_our_batch_as_single_packets() {
     let pair = Pair::new();
-    // A virtual link hands batches on whole. One that cannot has them cut, as they are on a real wire.
+    // A virtual link passes batches on whole. With this feature off they are cut, as on a real link.
     common::link::run(&format!("ip link set {} gso_max_segs 1", pair.a));
     let group = unique_group();
     let mut sender = Sender::to(&group.address().to_string(), group.port(), &pair.a, &pair.addresses[0].to_string());

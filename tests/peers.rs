@@ -1,4 +1,4 @@
-//! Against peers that we did not write, in both directions, on `lo`: Python's sockets, and socat. IPv6 is in `netns_peers.rs`.
+//! Independent peers in both directions, on `lo`: Python's sockets, and socat. IPv6 is in `netns_peers.rs`.
 
 mod common;
 
@@ -13,7 +13,7 @@ use multicast::{ListenOptions, Progress, Received, SendOptions, Ttl};
 const SOCAT: &str = "socat is needed for the tests against peers: install it";
 
 #[test]
-fn python_gets_what_we_send() {
+fn python_receives_what_we_send() {
     let group = unique_group();
     let mut python = peer::Receiver::join(group, "lo");
     for payload in peer::payloads().into_iter().chain([Vec::new()]) {
@@ -25,7 +25,7 @@ fn python_gets_what_we_send() {
 }
 
 #[test]
-fn we_get_what_python_sends() {
+fn we_receive_what_python_sends() {
     let group = unique_group();
     let mut listener = Box::new(ListenOptions::new().bind::<65_535>(on_lo(group)).unwrap());
     let mut python = peer::Sender::start(group, "lo", "127.0.0.1");
@@ -49,7 +49,7 @@ fn the_receiver_sees_the_ttl_of_each_scope() {
         let seen = python.next();
         assert_eq!((seen.hops, seen.payload), (hops, ttl.to_string().into_bytes()));
     }
-    // Not set, it is the documented default.
+    // The default TTL is 1.
     let mut caster = SendOptions::new().interface(LO).packets(group, ["x"]).unwrap();
     assert_eq!(caster.step().unwrap(), Progress::Sent(1));
     assert_eq!(python.next().hops, 1);
@@ -68,7 +68,7 @@ fn the_receiver_sees_the_traffic_class() {
 }
 
 #[test]
-fn socat_gets_what_we_send() {
+fn socat_receives_what_we_send() {
     for payload in peer::payloads() {
         let group = unique_group();
         let membership = format!("ip-add-membership={}:127.0.0.1", group.address());
@@ -91,12 +91,12 @@ fn socat_gets_what_we_send() {
 }
 
 #[test]
-fn we_get_what_socat_sends() {
+fn we_receive_what_socat_sends() {
     let group = unique_group();
     let mut listener = Box::new(ListenOptions::new().bind::<65_535>(on_lo(group)).unwrap());
     let to = format!("UDP4-DATAGRAM:{group},ip-multicast-if=127.0.0.1,ip-multicast-ttl=1");
     for payload in peer::payloads() {
-        // From a file it reads all at once, and sends it as one packet.
+        // From a file it reads everything at once, and sends it as one packet.
         let path = std::env::temp_dir().join(format!("multicast-peers-{}", std::process::id()));
         let mut file = std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();

@@ -1,4 +1,4 @@
-//! What a poller tells: which descriptors are ready, for what, how often; and what it refuses.
+//! What a poller reports: which descriptors are ready, for what, and how often; and which registrations are errors.
 
 mod common;
 
@@ -31,7 +31,7 @@ fn take_byte(reader: &OwnedFd) {
     assert_eq!(read(reader, &mut [0; 1]), Ok(1));
 }
 
-/// What is ready now.
+/// The descriptors that are ready now.
 fn ready(poller: &Poller) -> Vec<Event> {
     poller.poll(&mut Events::<16>::new(), Duration::ZERO).unwrap().collect()
 }
@@ -40,7 +40,7 @@ fn tokens(poller: &Poller) -> Vec<u64> {
     ready(poller).iter().map(|event| event.token().0).collect()
 }
 
-/// The one event that comes, sooner or later.
+/// The only event, which must come.
 #[track_caller]
 fn expect_event(poller: &Poller, token: u64) -> Event {
     let events: Vec<_> = poller.poll(&mut Events::<16>::new(), PATIENCE).unwrap().collect();
@@ -57,7 +57,7 @@ fn assert_error<T: core::fmt::Debug>(result: Result<T, Error>, kind: ErrorKind, 
 }
 
 #[test]
-fn level_triggered_comes_at_each_poll_for_as_long_as_it_is_so() {
+fn level_triggered_events_come_at_each_poll_while_the_descriptor_is_ready() {
     let (poller, (reader, writer)) = (Poller::new().unwrap(), pipe());
     poller.register(&reader, Token(7), READABLE).unwrap();
     assert_eq!(tokens(&poller), []);
@@ -71,7 +71,7 @@ fn level_triggered_comes_at_each_poll_for_as_long_as_it_is_so() {
 }
 
 #[test]
-fn edge_triggered_comes_once_each_time_that_something_arrives() {
+fn edge_triggered_events_come_once_for_each_arrival() {
     let (poller, (reader, writer)) = (Poller::new().unwrap(), pipe());
     poller.register(&reader, Token(7), READABLE.edge()).unwrap();
     for _ in 0..3 {
@@ -82,7 +82,7 @@ fn edge_triggered_comes_once_each_time_that_something_arrives() {
 }
 
 #[test]
-fn oneshot_comes_once_until_it_is_armed_again() {
+fn oneshot_events_come_once_until_reregister() {
     let (poller, (reader, writer)) = (Poller::new().unwrap(), readable_pipe());
     poller.register(&reader, Token(7), READABLE.oneshot()).unwrap();
     assert_eq!(tokens(&poller), [7]);
@@ -94,7 +94,7 @@ fn oneshot_comes_once_until_it_is_armed_again() {
 }
 
 #[test]
-fn edge_and_oneshot_go_together() {
+fn edge_and_oneshot_can_be_combined() {
     let (poller, (reader, writer)) = (Poller::new().unwrap(), readable_pipe());
     poller.register(&reader, Token(7), READABLE.edge().oneshot()).unwrap();
     assert_eq!(tokens(&poller), [7]);
@@ -129,7 +129,7 @@ fn writable_means_that_there_is_room() {
 }
 
 #[test]
-fn a_pipe_whose_writer_is_gone_is_hung_up_and_what_it_wrote_can_be_read() {
+fn a_pipe_without_a_writer_is_a_hang_up_and_can_be_read() {
     let (poller, (reader, writer)) = (Poller::new().unwrap(), readable_pipe());
     poller.register(&reader, Token(7), READABLE).unwrap();
     drop(writer);
@@ -141,9 +141,9 @@ fn a_pipe_whose_writer_is_gone_is_hung_up_and_what_it_wrote_can_be_read() {
 }
 
 #[test]
-fn a_pipe_whose_reader_is_gone_is_in_error() {
+fn a_pipe_without_a_reader_is_an_error_event() {
     let (poller, (reader, writer)) = (Poller::new().unwrap(), pipe());
-    // Told without being asked for: the interest is in reading.
+    // Errors are reported even if the interest is only in reading.
     poller.register(&writer, Token(7), READABLE).unwrap();
     drop(reader);
     let event = expect_event(&poller, 7);
@@ -165,7 +165,7 @@ fn a_timer_is_readable_when_it_is_due() {
 }
 
 #[test]
-fn a_poller_in_a_poller_is_readable_while_it_has_something_to_tell() {
+fn a_nested_poller_is_readable_while_it_has_events() {
     let (outer, inner, (reader, _writer)) = (Poller::new().unwrap(), Poller::new().unwrap(), readable_pipe());
     outer.register(&inner, Token(1), READABLE).unwrap();
     assert_eq!(tokens(&outer), []);
@@ -178,7 +178,7 @@ fn a_poller_in_a_poller_is_readable_while_it_has_something_to_tell() {
 }
 
 #[test]
-fn a_wake_of_the_inner_poller_wakes_the_outer_one_once() {
+fn a_wake_of_a_nested_poller_wakes_the_outer_one_once() {
     let (outer, inner) = (Poller::new().unwrap(), Poller::new().unwrap());
     outer.register(&inner, Token(1), READABLE).unwrap();
     inner.waker().unwrap().wake().unwrap();
@@ -234,12 +234,12 @@ fn urgent_data_alone_is_readable() {
     peer.set_nonblocking(true).unwrap();
     poller.register(&peer, Token(7), READABLE).unwrap();
     rustix::net::send(&client, b"!", rustix::net::SendFlags::OOB).unwrap();
-    // EPOLLPRI and no EPOLLIN: an ordinary read finds nothing.
+    // EPOLLPRI without EPOLLIN: an ordinary read returns nothing.
     assert!(expect_event(&poller, 7).is_readable());
     assert_eq!(peer.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
-/// Polls, and expects each of ten ready pipes to be told in any `within` polls that follow each other.
+/// Polls, and expects that any `within` polls in a row report each of ten ready pipes.
 fn expect_nobody_starves<const N: usize>(timeout: Duration, within: usize, before_poll: impl Fn(&Poller)) {
     let poller = Poller::new().unwrap();
     let pipes: Vec<_> = (0..10).map(|_| readable_pipe()).collect();
@@ -260,7 +260,7 @@ fn expect_nobody_starves<const N: usize>(timeout: Duration, within: usize, befor
 }
 
 #[test]
-fn of_more_than_there_is_room_for_the_rest_comes_at_the_next_poll() {
+fn events_that_do_not_fit_come_at_the_next_poll() {
     expect_nobody_starves::<1>(Duration::ZERO, 10, |_| {});
     expect_nobody_starves::<2>(Duration::ZERO, 5, |_| {});
     expect_nobody_starves::<3>(PATIENCE, 4, |_| {});
@@ -268,21 +268,21 @@ fn of_more_than_there_is_room_for_the_rest_comes_at_the_next_poll() {
 }
 
 #[test]
-fn a_waker_that_never_rests_starves_nobody() {
-    // It takes one turn like everybody else: eleven take turns in the room for one.
+fn constant_wakes_do_not_starve_descriptors() {
+    // The waker counts like a descriptor: eleven take turns with room for one event.
     expect_nobody_starves::<1>(Duration::ZERO, 11, |poller| poller.waker().unwrap().wake().unwrap());
     expect_nobody_starves::<2>(Duration::ZERO, 6, |poller| poller.waker().unwrap().wake().unwrap());
 }
 
 #[test]
-fn an_event_that_is_in_the_batch_is_delivered_after_unregister() {
+fn an_event_in_the_batch_is_delivered_even_after_unregister() {
     let poller = Poller::new().unwrap();
     let pipes = [readable_pipe(), readable_pipe()];
     poller.register(&pipes[0].0, Token(0), READABLE).unwrap();
     poller.register(&pipes[1].0, Token(1), READABLE).unwrap();
     let mut events = Events::<4>::new();
     let mut seen = Vec::new();
-    // The first event of the batch takes both out; the second one is in the batch already.
+    // At the first event both are unregistered; the second event is already in the batch.
     for event in poller.poll(&mut events, PATIENCE).unwrap() {
         if seen.is_empty() {
             poller.unregister(&pipes[0].0).unwrap();
@@ -306,14 +306,14 @@ fn the_body_of_the_loop_may_register_poll_and_unregister() {
         poller.unregister(&reader).unwrap();
         assert_eq!(tokens(&poller), [2]);
     }
-    // They stay until the next poll, for whoever wants to look twice.
+    // The events stay until the next poll.
     assert_eq!(events.iter().map(|event| event.token()).collect::<Vec<_>>(), [Token(1)]);
     assert_eq!((&events).into_iter().count(), 1);
     assert_eq!(poller.poll(&mut events, Duration::ZERO).unwrap().map(|event| event.token()).collect::<Vec<_>>(), [Token(2)]);
 }
 
 #[test]
-fn a_second_descriptor_of_the_same_file_is_registered_on_its_own() {
+fn a_second_descriptor_of_the_same_file_is_registered_separately() {
     let (poller, (reader, _writer)) = (Poller::new().unwrap(), readable_pipe());
     let second = rustix::io::dup(&reader).unwrap();
     poller.register(&reader, Token(1), READABLE).unwrap();
@@ -322,7 +322,7 @@ fn a_second_descriptor_of_the_same_file_is_registered_on_its_own() {
 }
 
 #[test]
-fn a_closed_descriptor_is_not_waited_for_any_more() {
+fn a_closed_descriptor_is_no_longer_polled() {
     let (poller, (reader, _writer)) = (Poller::new().unwrap(), readable_pipe());
     poller.register(&reader, Token(1), READABLE).unwrap();
     drop(reader);
@@ -330,7 +330,7 @@ fn a_closed_descriptor_is_not_waited_for_any_more() {
 }
 
 #[test]
-fn the_token_of_the_waker_is_refused_and_all_others_go() {
+fn only_the_token_of_the_waker_is_refused() {
     let (poller, (reader, _writer)) = (Poller::new().unwrap(), readable_pipe());
     let text = "a file descriptor: this token is reserved for the waker: choose another one";
     let reserved = Token(u64::MAX);
@@ -344,7 +344,7 @@ fn the_token_of_the_waker_is_refused_and_all_others_go() {
 }
 
 #[test]
-fn what_is_registered_twice_or_not_at_all_is_refused() {
+fn registering_twice_and_unregistering_an_unknown_descriptor_are_errors() {
     let (poller, (reader, _writer)) = (Poller::new().unwrap(), readable_pipe());
     let unknown = "a file descriptor: not registered: register it first";
     let (not_registered, enoent) = (ErrorKind::NotRegistered, Some(2));
@@ -361,7 +361,7 @@ fn what_is_registered_twice_or_not_at_all_is_refused() {
 
 #[cfg(feature = "std")]
 #[test]
-fn files_and_folders_are_refused() {
+fn files_and_directories_are_refused() {
     let poller = Poller::new().unwrap();
     let text = "register a file descriptor: regular files and directories cannot be polled, since they are always ready: \
                 read them without a poller";
@@ -372,13 +372,13 @@ fn files_and_folders_are_refused() {
 }
 
 #[test]
-fn pollers_that_would_wait_for_themselves_are_refused() {
+fn pollers_that_would_wait_for_each_other_are_refused() {
     let (one, two) = (Poller::new().unwrap(), Poller::new().unwrap());
     let text = "register a file descriptor: a poller cannot wait for itself";
     assert_error(one.register(&one, Token(1), READABLE), ErrorKind::System, Some(22), text);
     one.register(&two, Token(1), READABLE).unwrap();
     let text = "register a file descriptor: pollers would wait for each other in a loop, or be nested too deeply";
-    // Not 40 on MIPS.
+    // The number is 40 except on MIPS.
     let circle = rustix::io::Errno::LOOP.raw_os_error();
     assert_error(two.register(&one, Token(1), READABLE), ErrorKind::System, Some(circle), text);
 }

@@ -1,4 +1,5 @@
-//! A signal while a poller waits. It is alone in its file, and so in its process: no other test meets the signal.
+//! A signal while a poller waits. The test is alone in its file, and so in its process: the signal does not interrupt other
+//! tests.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -17,16 +18,16 @@ fn a_signal_is_a_wake_without_events() {
     signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&caught)).unwrap();
     let poller = Poller::new().unwrap();
     let mut events = Events::<4>::new();
-    // A signal to the number of a thread is for its whole process, but the kernel tries that thread first.
+    // A signal to a thread's number is for the whole process, but the kernel tries that thread first.
     let this_thread = rustix::thread::gettid();
-    // Each way of waiting: without end, in whole milliseconds, and more exactly.
+    // Each way of waiting: without limit, in whole milliseconds, and in nanoseconds.
     for timeout in [None, Some(PATIENCE), Some(PATIENCE + Duration::from_micros(1))] {
         caught.store(false, Ordering::SeqCst);
         let over = AtomicBool::new(false);
         let start = Instant::now();
         thread::scope(|threads| {
             threads.spawn(|| {
-                // Again and again: the first could come before the poll.
+                // It is sent repeatedly, since the first signal could come before the poll.
                 while !over.load(Ordering::SeqCst) {
                     thread::sleep(Duration::from_millis(20));
                     kill_process(this_thread, Signal::USR1).unwrap();

@@ -45,9 +45,9 @@ fn no_timeout_is_cut_short() {
 }
 
 #[test]
-fn a_timeout_below_a_millisecond_is_kept() {
+fn a_timeout_shorter_than_a_millisecond_is_kept() {
     let poller = Poller::new().unwrap();
-    // On a busy machine other processes come in between: one quiet moment of several is enough.
+    // On a busy machine other processes may delay a poll: one fast poll of several is enough.
     let median = (0..20)
         .map(|_| median_of_polls(&poller, Duration::from_micros(200)))
         .find(|median| *median < Duration::from_millis(1));
@@ -63,7 +63,7 @@ fn a_timeout_of_zero_returns_at_once() {
 }
 
 #[test]
-fn what_is_ready_is_told_at_once_whatever_the_timeout() {
+fn ready_descriptors_are_reported_at_once_with_any_timeout() {
     let (poller, source) = (Poller::new().unwrap(), readable());
     poller.register(&source, Token(7), Interest::READABLE).unwrap();
     let mut events = Events::<4>::new();
@@ -93,10 +93,10 @@ fn very_long_timeouts_wait_and_do_not_fail() {
         Some(long + nanosecond),
         Some(int),
         Some(int + nanosecond),
-        // These two would be short, if their milliseconds were cut to 32 bits.
+        // These two would be short if their milliseconds were cut to 32 bits.
         Some(Duration::from_millis(1 << 32)),
         Some(Duration::from_millis(1 << 31)),
-        // And these, if their seconds were.
+        // These two would be short if their seconds were cut.
         Some(Duration::from_secs(1 << 32)),
         Some(Duration::from_secs(1 << 32) + nanosecond),
     ] {
@@ -114,7 +114,7 @@ fn very_long_timeouts_wait_and_do_not_fail() {
 }
 
 #[test]
-fn a_wake_before_the_poll_ends_it_at_once_and_several_are_one() {
+fn several_wakes_before_a_poll_end_one_poll_at_once() {
     let poller = Poller::new().unwrap();
     let (waker, other) = (poller.waker().unwrap(), poller.waker().unwrap());
     let clone = waker.try_clone().unwrap();
@@ -125,7 +125,7 @@ fn a_wake_before_the_poll_ends_it_at_once_and_several_are_one() {
     let mut events = Events::<4>::new();
     assert_eq!(poller.poll(&mut events, None).unwrap().count(), 0);
     assert!(events.woken());
-    // All of them are used up, and the next polls wait again: by either way of waiting.
+    // All wakes are used up, and the next polls wait again, in each way of waiting.
     for timeout in [Duration::ZERO, Duration::from_micros(200), Duration::from_millis(2)] {
         assert!(quiet_poll(&poller, timeout) >= timeout);
     }
@@ -148,7 +148,7 @@ fn a_wake_is_never_an_event_and_hides_none() {
     assert!(events.woken());
     assert_eq!(format!("{events:?}").matches("Event {").count(), 1);
 
-    // With room for one, they come one after the other.
+    // With room for one event, they come one after the other.
     waker.wake().unwrap();
     let mut events = Events::<1>::new();
     let (mut woken, mut seen) = (0, 0);
@@ -160,7 +160,7 @@ fn a_wake_is_never_an_event_and_hides_none() {
 }
 
 #[test]
-fn a_waker_outlives_its_poller_and_does_no_harm() {
+fn a_waker_may_outlive_its_poller() {
     let poller = Poller::new().unwrap();
     let waker = poller.waker().unwrap();
     drop(poller);
@@ -168,14 +168,14 @@ fn a_waker_outlives_its_poller_and_does_no_harm() {
     let clone = waker.try_clone().unwrap();
     drop(waker);
     clone.wake().unwrap();
-    // Another poller does not notice.
+    // Another poller is not woken.
     let other = Poller::new().unwrap();
     clone.wake().unwrap();
     assert!(quiet_poll(&other, Duration::from_micros(500)) >= Duration::from_micros(500));
 }
 
 #[test]
-fn of_several_threads_that_wait_one_wakes() {
+fn a_wake_ends_one_of_several_waiting_polls() {
     let poller = Poller::new().unwrap();
     let waker = poller.waker().unwrap();
     let (report, reports) = mpsc::channel();
@@ -210,7 +210,7 @@ fn many_wakes_from_many_threads_are_never_lost() {
                 }
             });
         }
-        // Whoever sends first and wakes then is heard, however the threads overlap.
+        // If a thread first sends and then wakes, the message is received, however the threads overlap.
         let (mut heard, mut events) = (0, Events::<1>::new());
         while heard < 1000 {
             poller.poll(&mut events, PATIENCE).unwrap();

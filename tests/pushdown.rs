@@ -1,4 +1,4 @@
-//! Programs of filters: what a filter accepts, its program lets through; and nothing else where it says that it is exact.
+//! Programs of filters: a program passes every packet that its filter accepts, and no other if it is `Exact`.
 
 mod bpf;
 #[cfg(feature = "regex")]
@@ -24,7 +24,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_program_lets_through_what_its_filter_accepts(
+    fn a_program_passes_what_its_filter_accepts(
         (seed, is_ipv4) in (proptest::collection::vec(any::<u8>(), 0..400), any::<bool>()),
         room in prop_oneof![2_usize..40, Just(64), Just(300), Just(MAX_INSTRUCTIONS)],
         mtu in prop_oneof![1_usize..10, Just(64), Just(1500), Just(65_535)],
@@ -49,7 +49,7 @@ mod patterns {
     use super::*;
     use crate::regex_pairs::{COMMON, random_pair};
 
-    /// Judges a packet, and some that are almost like it: by the program, as the filter does where that accepts.
+    /// Runs the program on a packet and on similar ones: it must pass those that the filter accepts.
     fn judge(pattern: &str, packet_bytes: &[u8]) -> (usize, usize) {
         let mut filter = Regex::new(pattern).unwrap();
         let (mut accepted, mut refused) = (0, 0);
@@ -74,7 +74,7 @@ mod patterns {
     }
 
     #[test]
-    fn a_program_lets_through_what_its_pattern_matches() {
+    fn a_program_passes_what_its_pattern_matches() {
         let pairs = COMMON.iter().map(|(pattern, packet)| ((*pattern).to_owned(), packet.to_vec()));
         let (mut accepted, mut refused) = (0, 0);
         for (pattern, packet) in pairs.chain((0..6_000).map(random_pair)) {
@@ -86,7 +86,7 @@ mod patterns {
     }
 }
 
-/// How many of many random trees are exact, with so much room.
+/// How many of 2,000 random trees are exact with this much room.
 fn exact(room: usize) -> usize {
     let world = World::v4();
     let mut buffer = vec![Instruction::ZERO; room];
@@ -102,7 +102,7 @@ fn exact(room: usize) -> usize {
 fn more_room_makes_programs_exact() {
     let (little, usual, plenty) = (exact(4), exact(64), exact(MAX_INSTRUCTIONS));
     assert!(little < usual && usual <= plenty, "{little}, {usual}, {plenty}");
-    // All but those with a closure, or with bytes that can be anywhere.
+    // All are exact except those with a closure, or with bytes at any offset.
     assert!(plenty > 1000, "{plenty}");
 }
 
@@ -116,7 +116,7 @@ fn passes(program: &Program, payload: &[u8]) -> bool {
 
 #[test]
 fn conditional_jumps_reach_over_programs_of_any_length() {
-    // Two steps of 255 instructions, in each place where a test can lead to.
+    // Jumps over more than two times 255 instructions, in each place that a test can jump to.
     let long: Vec<u8> = (0..1400_u32).map(|index| (index * 7) as u8).collect();
     let flipped = |place: usize| {
         let mut other = long.clone();
@@ -150,12 +150,12 @@ fn a_prefix_that_does_not_fit_is_compared_as_far_as_it_does() {
     other[80] = b'x';
     other[299] = b'y';
     assert!(passes(&program, &other), "left to the filter itself");
-    // Just as much as the documentation promises.
+    // The length that the documentation states.
     assert_eq!(Program::of(&Prefix([0; 96]), 64, 1500, Family::V4).fit, Fit::Exact);
 }
 
 #[test]
-fn what_lies_beyond_the_cut_is_not_there() {
+fn programs_do_not_see_bytes_beyond_the_mtu() {
     let program = |filter: &dyn Filter| Program::of(filter, 64, 4, Family::V4);
     for (filter, accepted) in [
         (&Prefix(b"abcde") as &dyn Filter, false),
@@ -182,12 +182,12 @@ fn a_borrowed_or_boxed_filter_has_the_program_of_the_filter_itself() {
     let mut lent = &mut filter;
     assert_eq!(Program::of(&lent, 64, 1500, Family::V4), own);
     let source = "192.0.2.1:1900".parse().unwrap();
-    // Asked by the name of the trait, so that it is the reference that answers.
+    // Called by the name of the trait, so that the implementation for references is used.
     assert!(Filter::accepts(&mut lent, b"oh yes", source) && !Filter::accepts(&mut lent, b"no", source));
 }
 
 #[test]
-fn bounds_of_a_length_may_be_left_out_and_no_length_at_all_lets_nothing_through() {
+fn length_bounds_may_be_missing_and_an_empty_range_passes_nothing() {
     let sizes = |filter: &dyn Filter| {
         let program = Program::of(filter, 64, 1500, Family::V4);
         assert_eq!(program.fit, Fit::Exact);
@@ -196,14 +196,14 @@ fn bounds_of_a_length_may_be_left_out_and_no_length_at_all_lets_nothing_through(
     assert_eq!(sizes(&Length((Bound::Excluded(2), Bound::Excluded(5)))), [3, 4]);
     assert_eq!(sizes(&Length((Bound::Excluded(5), Bound::Unbounded))), [6, 7]);
     assert_eq!(sizes(&Length(..2)), [0, 1]);
-    // Nothing is longer than the longest, or shorter than nothing.
+    // These ranges of lengths are empty.
     assert_eq!(sizes(&Length((Bound::Excluded(usize::MAX), Bound::Unbounded))), []);
     assert_eq!(sizes(&Length(..0)), []);
     assert_eq!(sizes(&Not(Length(..0))).len(), 8);
 }
 
 #[test]
-fn a_sender_of_ipv6_is_none_of_ipv4() {
+fn an_ipv6_sender_never_matches_an_ipv4_network() {
     let subnet: Subnet = "2001:db8::/32".parse().unwrap();
     assert_eq!((subnet.network().to_string(), subnet.bits()), ("2001:db8::".to_owned(), 32));
     let program = Program::of(&Source(subnet), 64, 1500, Family::V4);
@@ -213,12 +213,12 @@ fn a_sender_of_ipv6_is_none_of_ipv4() {
 }
 
 #[test]
-fn an_assembler_tells_for_what_it_assembles_and_refuses_more_ranges_than_a_program_holds() {
+fn an_assembler_has_mtu_and_family_and_limits_the_ranges_of_a_byte() {
     let mut buffer = [Instruction::ZERO; 300];
     let mut code = Assembler::new(&mut buffer, 100_000, Family::V6);
     assert_eq!((code.mtu(), code.family()), (65_535, Family::V6));
     let ranges: Vec<_> = (0..33).map(|byte| (4 * byte, 4 * byte + 1)).collect();
-    // Left to the filter itself: no instruction of it is there.
+    // The program has no instruction for it: the filter itself decides.
     assert_eq!(code.byte_in(0, &ranges), Fit::Superset);
     assert_eq!(code.instructions().len(), 2);
     assert_eq!(code.byte_in(0, &ranges[..32]), Fit::Exact);
@@ -229,7 +229,7 @@ fn an_assembler_tells_for_what_it_assembles_and_refuses_more_ranges_than_a_progr
     assert_eq!(run(code.instructions(), &packet(vec![])), 0, "there is no byte");
 }
 
-/// Packets that come from a port above 1023 and begin with a digit: two tests that no other filter has.
+/// Accepts packets from a port above 1023 that begin with a digit: two tests that no filter of the crate has.
 #[derive(Clone, Copy, Debug)]
 struct Unprivileged;
 
@@ -244,7 +244,7 @@ impl Filter for Unprivileged {
 }
 
 #[test]
-fn a_filter_of_ones_own_is_a_part_of_others_and_they_of_it() {
+fn a_custom_filter_combines_with_others() {
     let mut filter = Or(Not(Unprivileged), Prefix(b"12")).and(Length(1..));
     let mut buffer = [Instruction::ZERO; 64];
     let mut code = Assembler::new(&mut buffer, 1500, Family::V4);
@@ -274,8 +274,8 @@ fn a_filter_of_ones_own_is_a_part_of_others_and_they_of_it() {
 }
 
 #[test]
-fn a_listing_prints_what_others_wrote_too() {
-    // `tcpdump -d`, and an instruction that is not among ours: the negation of A.
+fn a_listing_prints_programs_of_other_tools() {
+    // The output of `tcpdump -d`, and an instruction that our programs do not use: the negation of A.
     let program = [(0x40, 0, 0, 4), (0x48, 0, 0, 2), (0x50, 0, 0, u32::MAX), (0x84, 0, 0, 0), (0x06, 0, 0, 0xffff)];
     let listed = Listing(&program.map(Instruction::from_parts)).to_string();
     let lines: Vec<_> = listed.lines().collect();

@@ -1,4 +1,4 @@
-//! The example `quiet`: a flood costs the listener wakes where it asks its filter itself, and none where the kernel does.
+//! The example `quiet`: a flood wakes the listener if its filter runs in the process, and not if it runs in the kernel.
 #![cfg(feature = "std")]
 
 mod common;
@@ -16,7 +16,7 @@ fn number_before(word: &str, line: &str) -> u32 {
 }
 
 #[test]
-fn the_flood_wakes_the_listener_without_the_kernels_filter_and_not_with_it() {
+fn a_flood_wakes_the_listener_only_without_a_kernel_filter() {
     let output = Command::new(example("quiet")).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));

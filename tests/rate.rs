@@ -1,4 +1,4 @@
-//! How fast packets leave: with a clock made by hand, and with the real one over the poller.
+//! How fast packets leave: with a simulated clock, and with the real clock and a poller.
 
 mod common;
 
@@ -11,7 +11,7 @@ use multicast::{Error, ErrorKind, Events, ListenOptions, Multicaster, Poller, Pr
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How many packets leave within this time by a clock that goes on when the multicaster says so; with it, how often it waited.
+/// How many packets leave within this time, and how often it waited. The simulated clock advances by each wait.
 fn sent_within<I, const BATCH: usize>(caster: &mut Multicaster<I, BATCH>, begin: Duration, time: Duration) -> (usize, usize)
 where
     I: Iterator<Item: AsRef<[u8]>>,
@@ -33,12 +33,12 @@ where
 }
 
 #[test]
-fn exactly_so_many_leave_in_a_second_and_the_burst_at_once() {
+fn the_burst_leaves_at_once_and_then_exactly_the_rate() {
     for begin in [Duration::ZERO, Duration::from_secs(1_000_000)] {
         for (rate, burst, expected) in [(1000, 1, 1000), (1000, 10, 1009), (10, 64, 73), (1, 1, 1), (500, 500, 999)] {
             let mut caster = send_on_lo().rate(rate, burst).packets(unique_group(), iter::repeat("x")).unwrap();
-            // The burst leaves at the very beginning, and one interval later the next; the last of them at the end is not
-            // counted.
+            // The burst leaves at the beginning, and then one packet after each interval. The packet at the end of the time is
+            // not counted.
             assert_eq!(sent_within(&mut caster, begin, SECOND).0, expected, "{rate}, {burst}");
         }
     }
@@ -55,11 +55,11 @@ fn a_wait_is_as_long_as_the_next_packet_needs() {
     assert_eq!(caster.step_at(at(249)).unwrap(), Progress::Wait(at(1)));
     assert_eq!(caster.step_at(at(250)).unwrap(), Progress::Sent(1));
     assert_eq!(caster.step_at(at(260)).unwrap(), Progress::Wait(at(240)));
-    // A long pause fills the bucket, and no more than that.
+    // A long pause fills the bucket, but not beyond its size.
     assert_eq!(caster.step_at(at(60_000)).unwrap(), Progress::Sent(1));
     assert_eq!(caster.step_at(at(60_000)).unwrap(), Progress::Sent(1));
     assert_eq!(caster.step_at(at(60_000)).unwrap(), Progress::Wait(at(250)));
-    // A clock that goes back waits longer, and harms nothing.
+    // If the clock goes back, the wait is longer.
     assert_eq!(caster.step_at(at(59_000)).unwrap(), Progress::Wait(at(1250)));
 }
 
@@ -68,7 +68,7 @@ fn batches_keep_to_the_rate() {
     let group = unique_group();
     let mut listener = ListenOptions::new().bind::<8>(on_lo(group)).unwrap();
     let mut caster = send_on_lo().rate(100, 20).batches::<64, _>(group, iter::repeat_n("x", 90)).unwrap();
-    // What the bucket holds leaves in one call.
+    // All packets that the bucket allows leave in one call.
     assert_eq!(caster.step_at(Duration::ZERO).unwrap(), Progress::Sent(20));
     assert_eq!(caster.step_at(Duration::ZERO).unwrap(), Progress::Wait(Duration::from_millis(10)));
     assert_eq!(caster.step_at(Duration::from_millis(35)).unwrap(), Progress::Sent(3));
@@ -81,7 +81,7 @@ fn batches_keep_to_the_rate() {
 }
 
 #[test]
-fn discarding_costs_nothing_of_the_rate() {
+fn discarded_packets_do_not_count_for_the_rate() {
     let mut caster = send_on_lo().rate(1, 1).packets(unique_group(), [vec![0; 70_000], vec![1], vec![2]]).unwrap();
     assert_eq!(caster.step_at(Duration::ZERO).unwrap_err().kind(), ErrorKind::TooLong);
     assert_eq!(caster.discard().map(|packet| packet.len()), Some(70_000));
@@ -90,7 +90,7 @@ fn discarding_costs_nothing_of_the_rate() {
 }
 
 #[test]
-fn a_thousand_a_second_take_a_second_by_the_real_clock() {
+fn a_thousand_packets_at_a_thousand_per_second_take_a_second() {
     let group = unique_group();
     let mut listener = ListenOptions::new().bind::<8>(on_lo(group)).unwrap();
     let mut caster = send_on_lo().rate(1000, 1).packets(group, iter::repeat_n("x", 1000)).unwrap();
@@ -112,10 +112,10 @@ fn a_thousand_a_second_take_a_second_by_the_real_clock() {
     }
     let time = begin.elapsed();
     assert_eq!(received, 1000);
-    // Never faster: 999 intervals of a millisecond. A busy machine is slower, and the bucket of one does not make up for it.
+    // At least 999 intervals of a millisecond. A busy machine is slower, and a bucket of one packet does not compensate for that.
     assert!(time >= Duration::from_millis(999), "{time:?}");
     assert!(time < Duration::from_millis(1500), "{time:?}");
-    // One wait a packet, hardly more: the poller keeps microseconds, so that it never comes back too early and asks again.
+    // About one wait for each packet: the poller waits exactly, so it does not return too early.
     assert!(steps < 2500, "{steps} steps");
 }
 

@@ -1,4 +1,4 @@
-//! What listeners, watchers and questions about routes do where the kernel refuses. What it refuses of sending is in `refusals.rs`.
+//! Errors of the kernel for listeners, `Links` and route queries. Errors of sending are in `refusals.rs`.
 
 mod common;
 
@@ -10,10 +10,10 @@ use multicast::{
 };
 
 #[test]
-fn a_receive_that_is_interrupted_again_and_again_pauses() {
-    // EINTR, by each of the two calls. Those of the test's own questions about routes have other lengths.
+fn a_receive_that_is_always_interrupted_pauses() {
+    // EINTR for both system calls. Route queries of the test use another buffer length.
     let sets = ["recvfrom:4:2=64,recvmsg:4"];
-    if refusing("a_receive_that_is_interrupted_again_and_again_pauses", &sets).is_some() {
+    if refusing("a_receive_that_is_always_interrupted_pauses", &sets).is_some() {
         let group = unique_group();
         let mut bare = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
         let mut looking = ListenOptions::new().metadata().bind::<64>(on_lo(group)).unwrap();
@@ -29,8 +29,8 @@ fn a_receive_that_is_interrupted_again_and_again_pauses() {
 }
 
 #[test]
-fn a_receive_that_fails_says_why_by_each_way() {
-    // EIO, ENOMEM, and ECONNREFUSED, as a firewall's answer to what a given-away socket had sent.
+fn every_way_to_receive_returns_the_error_of_the_kernel() {
+    // EIO, ENOMEM, and ECONNREFUSED, which an ICMP error for a packet from this socket would cause.
     let kinds = [
         (5, ErrorKind::System, "receive: input or output error"),
         (12, ErrorKind::Transient, "receive: no memory or buffer space at the moment: try again later"),
@@ -39,7 +39,7 @@ fn a_receive_that_fails_says_why_by_each_way() {
     let rules = |errno: i32| format!("recvfrom:{errno}:2=64,recvmsg:{errno}");
     let sets: Vec<_> = kinds.iter().map(|(errno, ..)| rules(*errno)).collect();
     let sets: Vec<_> = sets.iter().map(String::as_str).collect();
-    let Some(refused) = refusing("a_receive_that_fails_says_why_by_each_way", &sets) else { return };
+    let Some(refused) = refusing("every_way_to_receive_returns_the_error_of_the_kernel", &sets) else { return };
     let (errno, kind, words) = kinds.into_iter().find(|(errno, ..)| rules(*errno) == refused).unwrap();
     let check = |result: multicast::Result<Received<'_>>| {
         let error = result.unwrap_err();
@@ -59,9 +59,9 @@ fn a_receive_that_fails_says_why_by_each_way() {
 }
 
 #[test]
-fn a_kernel_before_4_20_hears_its_own_ipv6_groups_alone_all_the_same() {
-    // IPV6_MULTICAST_ALL is unknown there.
-    if refusing("a_kernel_before_4_20_hears_its_own_ipv6_groups_alone_all_the_same", &["setsockopt:92:1=41:2=29"]).is_some()
+fn before_linux_4_20_an_ipv6_listener_still_receives_only_its_groups() {
+    // The option IPV6_MULTICAST_ALL is unknown.
+    if refusing("before_linux_4_20_an_ipv6_listener_still_receives_only_its_groups", &["setsockopt:92:1=41:2=29"]).is_some()
     {
         let group = unique_v6_group(5);
         let others = Group::new(unique_v6_group(5).address(), group.port()).unwrap();
@@ -92,9 +92,9 @@ fn a_socket_that_cannot_be_set_up_names_the_setting() {
 }
 
 #[test]
-fn what_cannot_be_read_of_a_socket_is_an_error_and_no_guess() {
+fn options_that_cannot_be_read_are_errors() {
     let rules = "getsockopt:5:1=1:2=8,getsockopt:1:1=1:2=26";
-    if refusing("what_cannot_be_read_of_a_socket_is_an_error_and_no_guess", &[rules]).is_some() {
+    if refusing("options_that_cannot_be_read_are_errors", &[rules]).is_some() {
         let listener = ListenOptions::new().bind::<64>(on_lo(unique_group())).unwrap();
         assert_eq!(listener.receive_buffer().unwrap_err().to_string(), "read the counters: input or output error");
         let error = listener.kernel_program(&mut [Instruction::ZERO; 64]).unwrap_err();
@@ -104,14 +104,14 @@ fn what_cannot_be_read_of_a_socket_is_an_error_and_no_guess() {
 }
 
 #[test]
-fn a_watcher_that_is_interrupted_or_refused_goes_on() {
-    // By the length of the watcher's buffer.
+fn links_continue_after_an_interrupted_or_failed_read() {
+    // The rule selects the calls of `Links` by the length of its buffer.
     let sets = ["recvfrom:4:2=8192", "recvfrom:5:2=8192"];
-    let Some(rules) = refusing("a_watcher_that_is_interrupted_or_refused_goes_on", &sets) else { return };
+    let Some(rules) = refusing("links_continue_after_an_interrupted_or_failed_read", &sets) else { return };
     let mut links = Links::watch().unwrap();
     for _ in 0..2 {
         match links.next() {
-            Ok(told) => assert_eq!((told, rules.as_str()), (None, sets[0]), "an interrupted call says nothing"),
+            Ok(told) => assert_eq!((told, rules.as_str()), (None, sets[0]), "an interrupted call reports nothing"),
             Err(error) => {
                 assert_eq!(
                     (error.to_string().as_str(), rules.as_str()),
@@ -123,23 +123,23 @@ fn a_watcher_that_is_interrupted_or_refused_goes_on() {
 }
 
 #[test]
-fn a_question_about_routes_that_is_interrupted_for_ever_ends_with_an_error() {
-    if refusing("a_question_about_routes_that_is_interrupted_for_ever_ends_with_an_error", &["recvfrom:4:2=512"]).is_some() {
+fn a_route_query_that_is_always_interrupted_ends_with_an_error() {
+    if refusing("a_route_query_that_is_always_interrupted_ends_with_an_error", &["recvfrom:4:2=512"]).is_some() {
         let group = unique_group();
         let unreadable = "cannot read the kernel's answer";
         let error = SendOptions::new().packets(group, ["x"]).unwrap_err();
         assert_eq!(error.to_string(), format!("send {} on default: {unreadable}", group.address()));
         let error = Listener::bind(Membership::any(group)).unwrap_err();
         assert_eq!(error.to_string(), format!("join {} on default: {unreadable}", group.address()));
-        // By its index nothing is to be asked.
+        // An index needs no query.
         Listener::bind(Membership::any(group).on("1".parse().unwrap())).unwrap();
     }
 }
 
 #[test]
-fn a_kernel_that_does_not_give_a_program_back_costs_no_packet() {
-    // SO_GET_FILTER: how the guard is read before it is changed.
-    if refusing("a_kernel_that_does_not_give_a_program_back_costs_no_packet", &["getsockopt:1:1=1:2=26"]).is_some() {
+fn no_packet_is_lost_if_the_program_cannot_be_read_back() {
+    // SO_GET_FILTER reads the guard before it is changed.
+    if refusing("no_packet_is_lost_if_the_program_cannot_be_read_back", &["getsockopt:1:1=1:2=26"]).is_some() {
         let group = unique_group();
         let mut opened = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap();
         opened.join(&on_lo(group)).unwrap();

@@ -1,5 +1,5 @@
-//! What we do where the kernel refuses: devices without segmentation, older kernels, full queues. What it refuses of
-//! receiving is in `receive_refusals.rs`.
+//! Errors of the kernel for senders: devices without segmentation, older kernels, full queues. Errors of receiving are in
+//! `receive_refusals.rs`.
 
 mod common;
 
@@ -10,7 +10,7 @@ use common::segments::{assert_same, numbered};
 use common::{on_lo, send_all, send_on_lo, unique_group};
 use multicast::{Bind, COALESCING_BUFFER, ErrorKind, Family, ListenOptions, Progress, Received};
 
-/// Sends everything in batches of three, and gives how many left at each step; the listener must have got all in its order.
+/// Sends everything in batches of three, and returns how many left at each step. The listener must receive all in order.
 fn steps(packets: &[Vec<u8>]) -> Vec<usize> {
     let group = unique_group();
     let mut listener = ListenOptions::new().bind::<200>(on_lo(group)).unwrap();
@@ -40,7 +40,7 @@ fn a_device_that_cannot_segment_is_not_asked_twice() {
     // EIO and ENOPROTOOPT.
     let sets = ["sendmsg:5", "sendmsg:92"];
     if refusing("a_device_that_cannot_segment_is_not_asked_twice", &sets).is_some() {
-        // The refused batch leaves singly at once; after it nothing is tried in one call.
+        // The packets of the refused batch are sent one by one at once. After that no batch is tried.
         assert_eq!(steps(&of_sizes(&[100, 100, 100, 100, 100, 50, 50])), [3, 1, 1, 1, 1]);
     }
 }
@@ -50,32 +50,32 @@ fn a_size_that_the_kernel_does_not_segment_is_remembered() {
     // EMSGSIZE and EINVAL.
     let sets = ["sendmsg:90", "sendmsg:22"];
     if refusing("a_size_that_the_kernel_does_not_segment_is_remembered", &sets).is_some() {
-        // 100 is refused once, and not tried again; 99 is; then it is the limit.
+        // Size 100 is refused once, and not tried again. Size 99 is tried, and then 98 is the limit.
         assert_eq!(steps(&of_sizes(&[100, 100, 100, 100, 100, 99, 99, 98, 99, 99])), [3, 1, 1, 3, 1, 1]);
     }
 }
 
 #[test]
-fn a_kernel_that_knows_no_segments_is_never_given_any() {
-    // Before 4.18 the option is unknown, and the control message would be passed over: one long packet instead of three.
-    if refusing("a_kernel_that_knows_no_segments_is_never_given_any", &["getsockopt:92:1=17:2=103,sendmsg:1"]).is_some() {
+fn a_kernel_without_udp_segment_never_gets_segments() {
+    // Before Linux 4.18 the option is unknown, and the kernel would ignore the control message: one long packet instead of three.
+    if refusing("a_kernel_without_udp_segment_never_gets_segments", &["getsockopt:92:1=17:2=103,sendmsg:1"]).is_some() {
         assert_eq!(steps(&numbered(7, 10, 0)), [1; 7]);
     }
 }
 
 #[test]
-fn a_batch_that_the_queue_has_no_room_for_leaves_singly() {
+fn a_batch_too_long_for_the_queue_is_sent_one_by_one() {
     // ENOBUFS and EINTR.
     let sets = ["sendmsg:105", "sendmsg:4"];
-    if refusing("a_batch_that_the_queue_has_no_room_for_leaves_singly", &sets).is_some() {
-        // Each time anew: the queue may have room the next time.
+    if refusing("a_batch_too_long_for_the_queue_is_sent_one_by_one", &sets).is_some() {
+        // Batches are tried again each time, since the queue may have room.
         assert_eq!(steps(&of_sizes(&[100, 100, 100, 50])), [1; 4]);
     }
 }
 
 #[test]
-fn a_batch_that_the_socket_has_no_room_for_waits() {
-    if refusing("a_batch_that_the_socket_has_no_room_for_waits", &["sendmsg:11"]).is_some() {
+fn a_batch_too_long_for_the_send_buffer_waits() {
+    if refusing("a_batch_too_long_for_the_send_buffer_waits", &["sendmsg:11"]).is_some() {
         let packets = numbered(5, 10, 0);
         let mut caster = send_on_lo().batches::<4, _>(unique_group(), &packets).unwrap();
         for _ in 0..3 {
@@ -88,9 +88,9 @@ fn a_batch_that_the_socket_has_no_room_for_waits() {
 }
 
 #[test]
-fn refusals_are_told_apart_and_none_loses_the_packet() {
-    let test = "refusals_are_told_apart_and_none_loses_the_packet";
-    // By the length of the address: questions to the kernel about routes must go through.
+fn each_send_error_has_its_kind_and_loses_no_packet() {
+    let test = "each_send_error_has_its_kind_and_loses_no_packet";
+    // The rule selects by the length of the address: route queries must succeed.
     let both = |errno: i32| format!("sendto:{errno}:5=16,sendmsg:{errno}");
     let kinds = [
         (1, ErrorKind::Denied),
@@ -115,7 +115,7 @@ fn refusals_are_told_apart_and_none_loses_the_packet() {
         refused(caster.step().unwrap_err());
         assert_eq!(caster.pending(), Some(&&packets[0]));
     }
-    // The way on: the packet is given back, the next one is pending.
+    // `discard` returns the packet, and the next one is pending.
     assert_eq!(caster.discard(), Some(&packets[0]));
     refused(caster.step().unwrap_err());
     let (rest, staged) = caster.into_parts();
@@ -137,8 +137,8 @@ fn a_full_device_queue_is_waited_for() {
 }
 
 #[test]
-fn a_kernel_without_udp_gro_is_said_to_lack_it() {
-    if refusing("a_kernel_without_udp_gro_is_said_to_lack_it", &["setsockopt:92:1=17:2=104"]).is_some() {
+fn coalescing_without_udp_gro_is_an_unsupported_error() {
+    if refusing("coalescing_without_udp_gro_is_an_unsupported_error", &["setsockopt:92:1=17:2=104"]).is_some() {
         let mut buffer = Box::new([0; COALESCING_BUFFER]);
         let group = unique_group();
         let error = ListenOptions::new().bind_coalescing(on_lo(group), COALESCING_BUFFER, &mut buffer).unwrap_err();
@@ -152,8 +152,8 @@ fn a_kernel_without_udp_gro_is_said_to_lack_it() {
 }
 
 #[test]
-fn a_kernel_with_the_older_time_stamp_alone_tells_the_time_too() {
-    if refusing("a_kernel_with_the_older_time_stamp_alone_tells_the_time_too", &["setsockopt:92:1=1:2=64"]).is_some() {
+fn time_stamps_work_with_the_older_option() {
+    if refusing("time_stamps_work_with_the_older_option", &["setsockopt:92:1=1:2=64"]).is_some() {
         let group = unique_group();
         let mut listener = ListenOptions::new().metadata().bind::<64>(on_lo(group)).unwrap();
         send_all(group, ["x"]);
@@ -165,17 +165,17 @@ fn a_kernel_with_the_older_time_stamp_alone_tells_the_time_too() {
 }
 
 #[test]
-fn a_kernel_that_does_not_count_drops_says_so_by_silence() {
-    if refusing("a_kernel_that_does_not_count_drops_says_so_by_silence", &["getsockopt:92:1=1:2=55"]).is_some() {
+fn without_so_meminfo_dropped_is_none() {
+    if refusing("without_so_meminfo_dropped_is_none", &["getsockopt:92:1=1:2=55"]).is_some() {
         let listener = ListenOptions::new().bind::<64>(on_lo(unique_group())).unwrap();
         assert_eq!(listener.counters().dropped, None);
     }
 }
 
 #[test]
-fn a_buffer_that_may_not_be_forced_is_granted_as_far_as_allowed() {
-    // SO_RCVBUFFORCE: it takes CAP_NET_ADMIN.
-    if refusing("a_buffer_that_may_not_be_forced_is_granted_as_far_as_allowed", &["setsockopt:1:1=1:2=33"]).is_some() {
+fn a_buffer_that_may_not_exceed_the_limit_is_granted_up_to_it() {
+    // SO_RCVBUFFORCE needs CAP_NET_ADMIN.
+    if refusing("a_buffer_that_may_not_exceed_the_limit_is_granted_up_to_it", &["setsockopt:1:1=1:2=33"]).is_some() {
         let limit = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse::<usize>().unwrap();
         let granted = |bytes| {
             let listener = ListenOptions::new().receive_buffer(bytes).bind::<64>(on_lo(unique_group())).unwrap();

@@ -1,4 +1,4 @@
-//! `Regex` beside Python's `re` on bytes: the same in the common syntax, and different exactly where the documentation says so.
+//! `Regex` compared with Python's `re` on bytes: the same in the common syntax, and different only as documented.
 #![cfg(feature = "regex")]
 
 use core::fmt::Write as _;
@@ -15,7 +15,7 @@ use regex_pairs::{COMMON, random_pair};
 
 const SOURCE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4242);
 
-/// Reads a line for each pair, pattern and packet in hexadecimal; answers whether it matches, or that the pattern is an
+/// Reads a line for each pair: pattern and packet in hexadecimal digits. It prints whether they match, or that the pattern is an
 /// error.
 const PYTHON: &str = r#"
 import re, sys, warnings
@@ -38,7 +38,7 @@ enum Answer {
 
 use Answer::{Error, Match, None as NoMatch};
 
-/// What Python answers to all pairs, and its version.
+/// Python's answers to all pairs, and its version.
 fn python(pairs: &[(String, Vec<u8>)]) -> (String, Vec<Answer>) {
     let mut process = Command::new("python3")
         .args(["-c", PYTHON])
@@ -98,7 +98,7 @@ fn assert_same(pairs: &[(String, Vec<u8>)]) -> (usize, usize) {
 }
 
 #[test]
-fn the_common_syntax_is_as_in_python() {
+fn the_common_syntax_matches_as_in_python() {
     let pairs: Vec<_> = COMMON.iter().map(|(pattern, packet)| ((*pattern).to_owned(), packet.to_vec())).collect();
     let (matches, others) = assert_same(&pairs);
     assert!(pairs.len() >= 150 && matches >= 60 && others >= 60, "{matches} and {others}");
@@ -106,7 +106,7 @@ fn the_common_syntax_is_as_in_python() {
 }
 
 #[test]
-fn random_patterns_are_as_in_python() {
+fn random_patterns_match_as_in_python() {
     let pairs: Vec<_> = (0..6_000).map(random_pair).collect();
     let (matches, others) = assert_same(&pairs);
     assert!(matches > 1_000 && others > 1_000, "{matches} and {others}");
@@ -115,9 +115,9 @@ fn random_patterns_are_as_in_python() {
 }
 
 #[test]
-fn the_documented_differences_are_all_there() {
+fn all_documented_differences_exist() {
     let differences: &[(&str, &[u8], Answer, Answer)] = &[
-        // Pattern, packet, Python, here: both accept it, and mean something else.
+        // Pattern, packet, Python's answer, our answer: both accept the pattern, with different meanings.
         ("a$", b"a\n", Match, NoMatch),
         ("$", b"\n", Match, NoMatch),
         (r"\<", b"<", Match, NoMatch),
@@ -131,7 +131,7 @@ fn the_documented_differences_are_all_there() {
         ("a{2, 3}", b"a{2, 3}", Match, NoMatch),
         ("(?x)[a b]", b" ", Match, NoMatch),
         ("(?x)[#]", b"#", Match, Error),
-        // Errors here.
+        // Errors only here.
         ("(?=a)", b"a", Match, Error),
         ("(?!a)", b"b", Match, Error),
         ("b(?<=b)", b"b", Match, Error),
@@ -157,7 +157,7 @@ fn the_documented_differences_are_all_there() {
         ("(?L)a", b"a", Match, Error),
         (r"\é", "é".as_bytes(), Match, Error),
         ("(?x)é", "é".as_bytes(), Match, Error),
-        // Errors there.
+        // Errors only in Python.
         ("(?<name>x)", b"x", Error, Match),
         ("a**", b"aa", Error, Match),
         ("a{2}{3}", b"aaaaaa", Error, Match),
@@ -175,8 +175,7 @@ fn the_documented_differences_are_all_there() {
         (r"\p{L}", b"A", Error, Error),
         ("a)|(?:b", b"a", Error, Error),
     ];
-    // What Python says here depends on its version: possessive repetitions came with 3.11, where flags in the middle became
-    // errors.
+    // Python's answer depends on its version: 3.11 added possessive repetitions, and made flags in the middle an error.
     let since_3_11: &[(&str, &[u8], Answer, Answer)] = &[
         ("a*+a", b"aaa", NoMatch, Match),
         ("a++a", b"aaa", NoMatch, Match),

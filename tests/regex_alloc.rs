@@ -1,4 +1,4 @@
-//! After `prepare`, no packet takes memory from the heap. Allocations are counted for each thread on its own.
+//! After `prepare`, packets allocate nothing. Allocations are counted for each thread separately.
 #![cfg(feature = "regex")]
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -65,7 +65,7 @@ fn no_packet_allocates_once_prepared() {
     }
 }
 
-/// Patterns that nobody thought of: random nestings of choices and places, which make the matcher look far ahead.
+/// Random patterns: nested alternatives and assertions, which make the matcher look far ahead.
 #[test]
 fn no_random_pattern_allocates_once_prepared() {
     const PIECES: [&str; 24] = [
@@ -117,9 +117,9 @@ fn no_random_pattern_allocates_once_prepared() {
     assert!(tried > 5_000, "{tried}");
 }
 
-/// Without `prepare` the answer is as right; and the counter does count.
+/// Without `prepare` the answer is the same, but memory is allocated, so the counter works.
 #[test]
-fn unprepared_it_allocates_and_is_right() {
+fn without_prepare_it_allocates_and_still_matches() {
     let mut filter = Regex::new(r"(?:a|\xFF)+z").unwrap();
     let allocations = allocations_in(|| assert!(filter.accepts(b"\xFFaz", SOURCE)));
     assert_ne!(allocations, 0);

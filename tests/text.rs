@@ -1,5 +1,4 @@
-//! Texts in and out: groups, interfaces, names and scopes, parsed and printed; and what must be refused, with the words that it
-//! is refused with.
+//! Groups, interfaces, names and scopes: parsed, printed, and refused with the right error text.
 
 use core::fmt::{Debug, Display};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,7 +16,7 @@ const INTERFACE_SYNTAX: &str = "write a name of 1 to 15 bytes, an index of 1 or 
 const TTL_SYNTAX: &str = "write 0 to 255, or host, subnet, site, region, continent, unrestricted";
 const TTL_RANGE: &str = "out of range: give 0 to 255";
 
-/// The text must be refused as this kind of error, with just these words.
+/// Parsing the text must return this kind of error with exactly this message.
 #[track_caller]
 fn assert_refused<T: FromStr<Err = Error> + Debug>(text: &str, kind: ErrorKind, words: &str) {
     let error = text.parse::<T>().expect_err(text);
@@ -31,7 +30,7 @@ fn addresses_that_are_not_multicast_are_refused() {
     for text in ["10.0.0.1:5000", "223.255.255.255:1", "240.0.0.0:1", "255.255.255.255:1", "0.0.0.0:0"] {
         assert_refused::<Group>(text, ErrorKind::NotMulticast, &format!("parse group {text}: {NOT_MULTICAST}"));
     }
-    // An IPv4 group in the clothes of IPv6 is no IPv6 group.
+    // An IPv4-mapped group is not an IPv6 group.
     for text in ["[fe80::1]:5000", "[::]:1", "[feff::]:1", "[::ffff:239.1.2.3]:5000"] {
         assert_refused::<Group>(text, ErrorKind::NotMulticast, &format!("parse group {text}: {NOT_MULTICAST}"));
     }
@@ -51,7 +50,7 @@ fn port_0_is_refused() {
 }
 
 #[test]
-fn what_is_no_address_with_a_port_is_refused_as_a_group() {
+fn a_group_needs_an_address_with_a_port() {
     for text in [
         "239.1.2.3",
         "239.1.2.3:",
@@ -85,7 +84,7 @@ fn a_scope_in_a_group_is_refused_since_it_belongs_to_the_membership() {
 }
 
 #[test]
-fn a_ttl_past_its_range_is_refused() {
+fn a_ttl_out_of_range_is_refused() {
     for text in ["256", "1000", "00256", "99999999999999999999"] {
         assert_refused::<Ttl>(text, ErrorKind::OutOfRange, &format!("parse ttl {text}: {TTL_RANGE}"));
     }
@@ -96,7 +95,7 @@ fn a_ttl_past_its_range_is_refused() {
     }
 }
 
-/// Checks the integers of one type: those within the range of a TTL are one, and the others are refused by their number.
+/// Checks one integer type: numbers within the range of a TTL convert, and others are an error that names the number.
 macro_rules! assert_takes {
     ($integer:ty: $($refused:expr => $named:expr),*) => {
         for (number, ttl) in [(0, Ttl::HOST), (1, Ttl::SUBNET), (127, Ttl::new(127))] {
@@ -111,7 +110,7 @@ macro_rules! assert_takes {
 }
 
 #[test]
-fn a_ttl_is_made_of_any_integer() {
+fn a_ttl_converts_from_any_integer_type() {
     let large = "a number of more than 63 bits";
     assert_takes!(i8: -1_i8 => "-1", i8::MIN => "-128");
     assert_takes!(i16: -1_i16 => "-1", 256_i16 => "256");
@@ -136,7 +135,7 @@ fn a_ttl_that_is_neither_number_nor_scope_is_refused() {
 }
 
 #[test]
-fn the_six_scopes_have_their_documented_numbers() {
+fn the_six_scopes_have_the_right_numbers() {
     for (text, number, ttl) in [
         ("host", 0, Ttl::HOST),
         ("subnet", 1, Ttl::SUBNET),
@@ -199,7 +198,7 @@ fn the_family_of_a_group_is_that_of_its_address() {
 }
 
 #[test]
-fn a_known_group_is_one_that_new_accepts() {
+fn known_accepts_the_same_groups_as_new() {
     let address = IpAddr::from([239, 1, 2, 3]);
     assert_eq!(Group::known(address, 5000), Group::new(address, 5000).ok());
     assert_eq!((Group::known(address, 0), Group::known(IpAddr::from([10, 0, 0, 1]), 5000)), (None, None));
@@ -210,17 +209,17 @@ fn a_membership_of_one_source_names_it() {
     let group = "239.1.2.3:5000".parse().unwrap();
     let membership = Membership::source(group, IpAddr::from([10, 0, 0, 1])).on(Interface::LOOPBACK);
     assert_eq!(membership.to_string(), "239.1.2.3:5000 from 10.0.0.1 on lo");
-    // As in Rust, with quotes and escapes.
+    // `Debug` prints quotes and escapes, as in Rust.
     assert_eq!(format!("{:?}", Name::new("\u{1b}[31m").unwrap()), r#""\u{1b}[31m""#);
 }
 
 #[test]
-fn a_long_text_is_shown_by_its_beginning_which_ends_between_characters() {
+fn errors_show_the_beginning_of_a_long_text_cut_between_characters() {
     let dots = |kept: &str| format!("parse ttl {kept}...: {TTL_SYNTAX}");
     assert_refused::<Ttl>(&"x".repeat(34), ErrorKind::Syntax, &format!("parse ttl {}: {TTL_SYNTAX}", "x".repeat(34)));
     assert_refused::<Ttl>(&"x".repeat(35), ErrorKind::Syntax, &dots(&"x".repeat(34)));
     assert_refused::<Ttl>(&"é".repeat(1000), ErrorKind::Syntax, &dots(&"é".repeat(17)));
-    // Characters of three and four bytes, of which the last does not fit.
+    // Characters of three and four bytes; the last one does not fit.
     assert_refused::<Ttl>(&"€".repeat(12), ErrorKind::Syntax, &dots(&"€".repeat(11)));
     assert_refused::<Ttl>(&"🦀".repeat(9), ErrorKind::Syntax, &dots(&"🦀".repeat(8)));
     assert_refused::<Ttl>(&"x".repeat(1 << 20), ErrorKind::Syntax, &dots(&"x".repeat(34)));
@@ -241,7 +240,7 @@ fn control_characters_of_a_text_do_not_reach_the_terminal() {
 
 #[test]
 fn control_characters_of_an_interface_do_not_reach_the_terminal_either() {
-    // The kernel allows such a name, and so do we: it is only shown in other words.
+    // The kernel allows such a name, and so does the crate. Only the printed form is escaped.
     let name = Name::new("\u{1b}[31m").unwrap();
     let membership = Membership::any("239.1.2.3:5000".parse().unwrap()).on(name.into());
     let error = ListenOptions::new().bind::<16>(membership).unwrap_err();
@@ -249,7 +248,7 @@ fn control_characters_of_an_interface_do_not_reach_the_terminal_either() {
     assert_eq!(error.to_string(), "join 239.1.2.3 on \\u{1b}[31m: no such interface");
 }
 
-/// Any texts: control characters and all of Unicode, and such as are nearly right.
+/// Any texts: control characters, all of Unicode, and texts that are almost valid.
 fn texts() -> impl Strategy<Value = String> {
     prop_oneof![
         vec(any::<char>(), 0..50).prop_map(String::from_iter),
@@ -267,7 +266,8 @@ fn group_addresses() -> impl Strategy<Value = IpAddr> {
     ]
 }
 
-/// Parses it or refuses it; what is parsed prints as something that is the same again, and what is refused, is in one clean line.
+/// Parses the text. A value must print as a text that parses to the same value. An error must print as one line without control
+/// characters.
 fn parses_or_says_why<T: FromStr<Err = Error> + Display + PartialEq + Debug>(text: &str, begin: &str) {
     match text.parse::<T>() {
         Ok(value) => {
@@ -278,7 +278,7 @@ fn parses_or_says_why<T: FromStr<Err = Error> + Display + PartialEq + Debug>(tex
             let words = error.to_string();
             assert!(words.starts_with(begin), "{words}");
             assert!(!words.chars().any(char::is_control), "{words:?}");
-            // 34 bytes are kept; none of them takes more than six characters to print.
+            // 34 bytes are kept, and each takes at most six characters to print.
             assert!(words.chars().count() <= 34 * 6 + 110, "{words}");
             assert_eq!(error.raw_os_error(), None);
         }
@@ -289,7 +289,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_text_is_parsed_or_refused_in_one_clean_line(text in texts()) {
+    fn any_text_is_parsed_or_refused_with_one_printable_line(text in texts()) {
         parses_or_says_why::<Group>(&text, "parse group ");
         parses_or_says_why::<Interface>(&text, "parse interface ");
         parses_or_says_why::<Name>(&text, "parse interface ");
@@ -326,7 +326,7 @@ proptest! {
     }
 
     #[test]
-    fn a_number_is_a_ttl_from_0_to_255_alone(number in prop_oneof![-300_i64..600, any::<i64>()]) {
+    fn only_numbers_from_0_to_255_are_a_ttl(number in prop_oneof![-300_i64..600, any::<i64>()]) {
         prop_assert_eq!(Ttl::try_from(number).is_ok(), (0..=255).contains(&number));
         prop_assert_eq!(number.to_string().parse::<Ttl>().is_ok(), (0..=255).contains(&number));
     }
@@ -339,8 +339,8 @@ proptest! {
     }
 
     #[test]
-    fn a_name_is_what_the_kernel_allows(text in prop_oneof![vec(any::<char>(), 0..8).prop_map(String::from_iter), "[ -~\\t\u{a0}é€]{0,18}", "[.0-9a-z]{0,4}"]) {
-        // dev_valid_name() of net/core/dev.c, whose blanks are those of Latin-1.
+    fn a_name_is_valid_if_the_kernel_allows_it(text in prop_oneof![vec(any::<char>(), 0..8).prop_map(String::from_iter), "[ -~\\t\u{a0}é€]{0,18}", "[.0-9a-z]{0,4}"]) {
+        // dev_valid_name() of net/core/dev.c, whose white space is that of Latin-1.
         let is_blank = |byte: u8| byte.is_ascii_whitespace() || byte == 0x0b || byte == 0xa0;
         let forbidden = |byte: u8| byte == 0 || byte == b'/' || byte == b':' || is_blank(byte);
         let allowed = (1..=15).contains(&text.len()) && text != "." && text != ".." && !text.bytes().any(forbidden);

@@ -1,6 +1,6 @@
-//! What the public types are: which may go to other threads, be copied, be printed; and how large they are.
+//! Traits and sizes of the public types: which can move to other threads, be copied, and be printed.
 //!
-//! Most of it is checked by the compiler: a type that loses a trait, or gains one that it must not have, does not compile here.
+//! The compiler checks most of this: if a type loses a trait, or gains one that it must not have, this file does not compile.
 
 use core::error::Error as StdError;
 use core::fmt::{Debug, Display};
@@ -23,7 +23,7 @@ use multicast::{
 type Closure = fn(&[u8], SocketAddr) -> bool;
 type Caster = Multicaster<Empty<&'static [u8]>>;
 
-/// Asserts, when it is compiled, that each type has all of the traits.
+/// Asserts at compile time that each type has all of the traits.
 macro_rules! assert_are {
     ($traits:path $(, $more:path)*: $($kind:ty),* $(,)?) => {
         const _: () = {
@@ -33,7 +33,7 @@ macro_rules! assert_are {
     };
 }
 
-/// Asserts, when it is compiled, that none of the types has the trait: where one has, there are two answers to `of`, and the
+/// Asserts at compile time that none of the types has the trait: if one has it, there are two candidates for `of`, and the
 /// compiler cannot choose.
 macro_rules! assert_are_not {
     ($name:path: $($kind:ty),* $(,)?) => {
@@ -49,14 +49,14 @@ macro_rules! assert_are_not {
     };
 }
 
-// Everything may be moved to another thread and be shared, and a caught panic does not poison it.
+// Every type can be moved to another thread and be shared, also after a caught panic.
 assert_are!(Send, Sync, Unpin, UnwindSafe, RefUnwindSafe:
     Group, Family, Interface, Name, Ttl, Membership, Packet<'_>, Received<'_>, Error, ErrorKind, Counters, Receiver, Listener,
     Listener<1500, Prefix<&'static [u8]>>, ListenOptions, Caster, SendOptions, Progress, Poller, Events<16>, Event, Iter<'_>,
     Token, Interest, Waker, Always, Prefix<&'static [u8]>, By<Closure>,
 );
 
-// Filters are plain values, and so are their programs.
+// Filters and their programs are plain values.
 assert_are!(Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug, Copy, Clone:
     Always, Never, Prefix<&'static [u8]>, Suffix<&'static str>, Contains<[u8; 4]>, At<[u8; 2]>, Masked<[u8; 2], [u8; 2]>,
     Length<core::ops::RangeTo<usize>>, Source, Port, Subnet, And<Always, Never>, Or<Always, Never>, Not<Port>, By<Closure>,
@@ -67,7 +67,7 @@ assert_are!(PartialEq, Eq, Hash, FromStr<Err = Error>, Display: Subnet);
 assert_are!(From<IpAddr>, From<core::net::Ipv4Addr>, From<core::net::Ipv6Addr>: Subnet);
 assert_are!(Display: Listing<'static>);
 
-// A filter or an iterator that must stay in its thread keeps what owns it there, too.
+// A listener with a filter that must stay in its thread stays there, too; so does a multicaster with its iterator.
 assert_are_not!(Send: Listener<16, Prefix<std::rc::Rc<[u8]>>>, Multicaster<std::vec::IntoIter<std::rc::Rc<[u8]>>>);
 assert_are_not!(Sync: Listener<16, Prefix<std::rc::Rc<[u8]>>>, Multicaster<std::vec::IntoIter<std::rc::Rc<[u8]>>>);
 
@@ -77,7 +77,7 @@ assert_are!(Debug:
     Token, Interest, Waker, Always, Prefix<&'static [u8]>, By<Closure>,
 );
 
-// Plain values are copied; what owns a descriptor is not even cloned, but for the waker, whose clone can fail.
+// Plain values are `Copy`. Types that own a descriptor are not even `Clone`; a waker has `try_clone`, which can fail.
 assert_are!(Copy, Clone, PartialEq:
     Group, Family, Interface, Name, Ttl, Membership, Packet<'_>, Received<'_>, ErrorKind, Counters, SendOptions, Progress, Event,
     Token, Interest, Always, Prefix<&'static [u8]>,
@@ -106,7 +106,7 @@ assert_are!(TryFrom<i8, Error = Error>, TryFrom<i16, Error = Error>, TryFrom<i32
     TryFrom<i128, Error = Error>, TryFrom<isize, Error = Error>, TryFrom<u16, Error = Error>, TryFrom<u32, Error = Error>,
     TryFrom<u64, Error = Error>, TryFrom<u128, Error = Error>, TryFrom<usize, Error = Error>: Ttl);
 
-/// Compiles as long as a user's `match` needs no `_`.
+/// Compiles only if a `match` of a user needs no `_`.
 const fn is_to_be_called_again(progress: Progress) -> bool {
     match progress {
         Progress::Sent(_) | Progress::Blocked | Progress::Wait(_) => true,
@@ -123,7 +123,7 @@ fn progress_says_whether_to_call_again() {
 }
 
 #[test]
-fn options_are_by_default_what_new_makes_them() {
+fn default_options_equal_new_options() {
     assert_eq!(SendOptions::default(), SendOptions::new());
 }
 
@@ -140,7 +140,7 @@ fn sizes_stay_small() {
 }
 
 #[test]
-fn room_for_events_can_go_to_another_thread_and_back() {
+fn events_can_move_to_another_thread_and_back() {
     let poller = Poller::new().unwrap();
     poller.waker().unwrap().wake().unwrap();
     let mut events = Events::<2>::new();
@@ -158,11 +158,11 @@ mod with_std {
     use super::*;
 
     assert_are!(Into<io::Error>, From<io::Error>: Error);
-    // What runtimes ask for.
+    // The traits that async runtimes require.
     assert_are!(AsRawFd, IntoRawFd: Poller, Links, Caster);
     assert_are!(AsFd: std::net::UdpSocket, std::fs::File, OwnedFd);
 
-    /// Both ways lead to one descriptor, which outlives its owner.
+    /// Asserts that both traits return the same descriptor, and that it stays open after its owner is gone.
     fn assert_agree(owner: impl AsFd + IntoRawFd + AsRawFd) {
         let fd = owner.as_fd().as_raw_fd();
         assert_eq!((owner.as_raw_fd(), owner.into_raw_fd()), (fd, fd));
@@ -170,7 +170,7 @@ mod with_std {
     }
 
     #[test]
-    fn a_raw_descriptor_is_the_one_that_is_lent() {
+    fn as_raw_fd_and_as_fd_return_the_same_descriptor() {
         assert_agree(Poller::new().unwrap());
         assert_agree(Links::watch().unwrap());
         let group = "239.77.1.4:10079".parse().unwrap();
@@ -186,7 +186,7 @@ mod with_std {
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert_eq!(error.raw_os_error(), None);
         assert_eq!(error.to_string(), sentence);
-        // The whole error is still in there.
+        // The whole error is still inside.
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).expect("our error");
         assert_eq!(inner.kind(), ErrorKind::NotMulticast);
     }
@@ -237,7 +237,7 @@ fn an_error_prints_for_people_and_for_programmers() {
 }
 
 #[test]
-fn what_owns_a_socket_prints_its_descriptor_and_not_its_buffer() {
+fn owners_of_sockets_print_the_descriptor_but_not_the_buffer() {
     use rustix::fd::AsRawFd;
 
     let membership = Membership::any("239.77.1.2:10077".parse().unwrap()).on(Interface::LOOPBACK);

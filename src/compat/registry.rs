@@ -5,7 +5,7 @@
 //!
 //! Each handler is registered one-shot, and armed again when its call is over. So the kernel reports no running handler to a
 //! nested poll, which neither calls it nor spins; and a handler in the batch of an outer poll is never in the batch of an inner
-//! one as well. This costs one system call a turn, of up to 64 packets.
+//! one as well. This costs one system call per turn of up to 64 packets.
 //!
 //! Edge-triggered handlers stay armed, since arming one would make a new edge: what happens while they run is reported to them
 //! afterwards.

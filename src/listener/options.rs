@@ -17,7 +17,7 @@ use crate::socket::{Socket, family_of};
 ///
 /// | call | creates a | packets are in |
 /// |---|---|---|
-/// | [`bind`](Self::bind) | [`Listener`] | a buffer of its own |
+/// | [`bind`](Self::bind) | [`Listener`] | its own buffer |
 /// | [`bind_receiver`](Self::bind_receiver) | [`Receiver`] | the buffer that you pass to each call |
 /// | [`bind_coalescing`](Self::bind_coalescing) | [`CoalescingListener`] | one buffer that you lend, many at a time |
 ///

@@ -12,7 +12,7 @@ use multicast::filter::{
     Always, And, At, Contains, Filter, Length, Masked, Never, Not, Or, Port, Prefix, Source, Subnet, Suffix, by,
 };
 
-/// A datagram as it came in.
+/// A datagram as it was received.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub payload: Vec<u8>,
@@ -22,14 +22,14 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// What a program sees from offset 0 on: the UDP header and the payload.
+    /// What a program sees from offset 0 on: UDP header and payload.
     fn datagram(&self) -> Vec<u8> {
         let length = (self.payload.len() + 8) as u16;
         let header = [self.source.port().to_be_bytes(), [0x12, 0x34], length.to_be_bytes(), [0, 0]].concat();
         [&header, &self.payload[..]].concat()
     }
 
-    /// The network header, and the datagram behind it.
+    /// The network header, followed by the datagram.
     fn network(&self) -> Vec<u8> {
         let header = match (self.source.ip(), self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
@@ -44,8 +44,8 @@ impl Sent {
     }
 }
 
-/// Runs a program as the kernel does, and checks on the way what the kernel checks when it is attached: how many bytes of the
-/// datagram it lets through.
+/// Runs a program as the kernel does, and checks what the kernel checks when it is attached. Returns how many bytes of the
+/// datagram it passes.
 pub fn run(program: &[Instruction], sent: &Sent) -> u32 {
     let (datagram, network) = (sent.datagram(), sent.network());
     let (mut a, mut x, mut line) = (0_u32, 0_u32, 0_usize);
@@ -63,7 +63,7 @@ pub fn run(program: &[Instruction], sent: &Sent) -> u32 {
         let (code, if_true, if_false, k) = instruction.parts();
         line += 1;
         let mut jump = |is_so: bool| line += usize::from(if is_so { if_true } else { if_false });
-        // Whatever is behind the end refuses the packet.
+        // A load beyond the end rejects the packet.
         let loaded = match code {
             0x20 => load(k, 4),
             0x28 => load(k, 2),
@@ -95,7 +95,7 @@ pub fn run(program: &[Instruction], sent: &Sent) -> u32 {
     }
 }
 
-/// Numbers that look random, and are the same each time.
+/// Pseudo-random numbers, the same in every run.
 pub fn noise(seed: u64, count: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
@@ -107,7 +107,7 @@ pub fn noise(seed: u64, count: usize) -> Vec<u8> {
     (0..count).map(|_| next()).collect()
 }
 
-/// Bytes from which things are made; zeros when they are used up.
+/// Bytes from which filters and packets are generated; zeros when they are used up.
 #[derive(Clone, Debug)]
 pub struct Bytes<'b>(pub &'b [u8]);
 
@@ -126,7 +126,7 @@ impl Bytes<'_> {
         from[self.below(from.len())]
     }
 
-    /// A few letters of an alphabet of two, so that packets and filters meet; at times many.
+    /// A few letters of an alphabet of two, so that packets often match filters; sometimes many.
     pub fn text(&mut self) -> Vec<u8> {
         let length = match self.next() {
             0..=239 => self.below(6),
@@ -143,7 +143,7 @@ impl Bytes<'_> {
     }
 }
 
-/// Where and from whom packets come.
+/// The addresses of the packets, and of their senders.
 #[derive(Clone, Debug)]
 pub struct World {
     pub family: Family,
@@ -196,7 +196,7 @@ pub enum Tree {
     Length(usize, usize),
     Source(Subnet),
     Port(u16),
-    /// A closure, of which the kernel knows nothing: whether the packet has an even length.
+    /// A closure, which the kernel cannot run: whether the packet has an even length.
     Even,
     And(Box<Self>, Box<Self>),
     Or(Box<Self>, Box<Self>),
@@ -335,7 +335,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Of at most so many instructions, for packets that are cut at `mtu` bytes.
+    /// A program of at most this many instructions, for packets that are cut at `mtu` bytes.
     pub fn of<F: Filter + ?Sized>(filter: &F, room: usize, mtu: usize, family: Family) -> Self {
         let mut buffer = vec![Instruction::ZERO; room];
         let mut code = Assembler::new(&mut buffer, mtu, family);
@@ -350,7 +350,7 @@ impl std::fmt::Display for Program {
     }
 }
 
-/// Whatever a filter accepts passes its program, and nothing else where that is exact.
+/// Asserts that the program passes every packet that the filter accepts, and no other if it is exact.
 pub fn assert_sound<F: Filter + std::fmt::Debug>(filter: &mut F, code: &Assembler<'_>, fit: Fit, sent: &Sent) -> bool {
     let seen = &sent.payload[..sent.payload.len().min(code.mtu())];
     let accepted = filter.accepts(seen, sent.source);

@@ -1,4 +1,4 @@
-//! What `Links` tells, waited for and recognised.
+//! Waits for changes that `Links` reports, and recognises them.
 
 // Each test file compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
@@ -10,7 +10,7 @@ use multicast::{Change, Events, Interest, Link, Links, Name, Poller, Token};
 
 use super::PATIENCE;
 
-/// Reads what is told until a change is as wanted, which is given. It waits as a program would.
+/// Reads changes until one is wanted, and returns it. It waits with a poller, as a program does.
 pub fn until(links: &mut Links, wanted: impl Fn(&Change) -> bool) -> Change {
     let poller = Poller::new().unwrap();
     poller.register(&*links, Token(0), Interest::READABLE).unwrap();
@@ -22,12 +22,12 @@ pub fn until(links: &mut Links, wanted: impl Fn(&Change) -> bool) -> Change {
                 return change;
             }
         }
-        assert!(Instant::now() < end, "it was not told");
+        assert!(Instant::now() < end, "the change was not reported");
         poller.poll(&mut events, Duration::from_millis(100)).unwrap();
     }
 }
 
-/// Reads all that there is.
+/// Reads all changes that are queued.
 pub fn all(links: &mut Links) -> Vec<Change> {
     std::iter::from_fn(|| links.next().unwrap()).collect()
 }

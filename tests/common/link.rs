@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use multicast::Interface;
 
-/// A pair: what leaves `a` comes in at `b`, and the other way round. It is deleted when it is dropped.
+/// A pair: packets that leave `a` arrive at `b`, and the other way round. It is deleted when it is dropped.
 pub struct Pair {
     pub a: String,
     pub b: String,
@@ -32,7 +32,7 @@ impl Pair {
         pair
     }
 
-    /// Names and addresses of a pair that is not there yet.
+    /// Names and addresses of a pair that does not exist yet.
     pub fn planned() -> Self {
         static COUNT: AtomicU8 = AtomicU8::new(1);
         super::require_private_network();
@@ -42,13 +42,13 @@ impl Pair {
         Self { a: format!("va{process}x{count}"), b: format!("vb{process}x{count}"), addresses }
     }
 
-    /// Makes it, with addresses: for the first time, or again after it was deleted.
+    /// Creates it with addresses: for the first time, or again after it was deleted.
     pub fn create(&self) {
         self.create_bare();
         self.give_addresses();
     }
 
-    /// The addresses of both ends that are of IPv6.
+    /// The IPv6 addresses of both ends.
     pub fn v6_addresses(&self) -> [Ipv6Addr; 2] {
         self.addresses.map(|address| {
             let [_, high, low, host] = address.octets().map(|byte| format!("{byte}"));
@@ -67,16 +67,17 @@ impl Pair {
         let (a, b) = (&self.a, &self.b);
         run(&format!("ip link add {a} type veth peer name {b}"));
         for end in [a, b] {
-            // Addresses that the kernel makes itself are not usable for a second, while it looks for duplicates.
+            // Addresses that the kernel generates itself are unusable for a second, during duplicate address detection.
             run(&format!("ip link set {end} addrgenmode none"));
-            // Both ends are in one namespace, so that every packet comes from an address of our own.
+            // Both ends are in one namespace, so every packet has a local source address.
             std::fs::write(format!("/proc/sys/net/ipv4/conf/{end}/accept_local"), "1").unwrap();
             run(&format!("ip link set {end} up"));
         }
         self.wait_until_up();
     }
 
-    /// The kernel sees to it a while after an end was switched on; until then the ends swallow what is sent.
+    /// The kernel switches the carrier on a short time after an end was set up; until then the ends drop packets without an
+    /// error.
     pub fn wait_until_up(&self) {
         for end in [&self.a, &self.b] {
             super::wait_until("the link is up", || run(&format!("ip -o link show dev {end}")).contains("state UP"));
@@ -88,19 +89,20 @@ impl Pair {
         run(&format!("ip link delete {}", self.a));
     }
 
-    /// Deletes both ends and makes them anew, with the same names and addresses: other interfaces to the kernel.
+    /// Deletes both ends and creates them again, with the same names and addresses. To the kernel they are new interfaces.
     pub fn replace(&self) {
         self.delete();
         self.create();
     }
 
-    /// Lets `a` send this many bits a second, and queue this many bytes: what is queued is charged to its sender.
+    /// Lets `a` send this many bits per second, and queue this many bytes. Queued packets count against the send buffer of their
+    /// socket.
     pub fn throttle(&self, bits_a_second: u32, queue: u32) {
         let a = &self.a;
         run(&format!("tc qdisc add dev {a} root tbf rate {bits_a_second} burst 3000 limit {queue}"));
     }
 
-    /// How many packets `a`'s queue let through and refused.
+    /// How many packets the queue of `a` sent, and how many it refused.
     pub fn queue_counters(&self) -> (u64, u64) {
         let text = run(&format!("tc -s qdisc show dev {}", self.a));
         let words = text.split([' ', ',', '(']).collect::<Vec<_>>();
@@ -119,8 +121,9 @@ impl Drop for Pair {
     }
 }
 
-/// Runs this test, of the calling file, in a network in which it is alone: for tests that see all interfaces, also those that other tests
-/// have or left behind. True where it is; else it has been run by now, in a process of its own, and the caller returns.
+/// Runs this test of the calling file in its own network namespace: for tests that see all interfaces, including those of other
+/// tests. Returns true inside that namespace. Otherwise the test has already run there, in its own process, and the caller must
+/// return.
 pub fn is_alone(test: &str) -> bool {
     const ALONE: &str = "MULTICAST_TEST_ALONE";
     super::require_private_network();
@@ -140,18 +143,18 @@ pub fn is_alone(test: &str) -> bool {
     false
 }
 
-/// The interface of this name.
+/// The interface with this name.
 pub fn named(name: &str) -> Interface {
     name.parse().unwrap()
 }
 
-/// The index of the interface of this name.
+/// The index of the interface with this name.
 pub fn index_of(name: &str) -> std::num::NonZeroU32 {
     let text = run(&format!("ip -o link show dev {name}"));
     text.split(':').next().unwrap().parse().unwrap()
 }
 
-/// Runs a command of blank-separated words, which must go well, and gives its output.
+/// Runs a command, given as words separated by spaces. It must succeed. Returns its output.
 pub fn run(command: &str) -> String {
     let mut words = command.split(' ');
     let output = Command::new(words.next().unwrap()).args(words).output();

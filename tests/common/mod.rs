@@ -1,4 +1,4 @@
-//! What the tests share. Everything here stays on `lo`.
+//! Shared by the tests. Everything here stays on `lo`.
 
 // Each test file compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use multicast::filter::Filter;
 use multicast::{Events, Group, Interest, Interface, Listener, Membership, Packet, Poller, Received, SendOptions, Token};
 
-/// What one call brought, where a test knows that it is a packet or nothing.
+/// The result of one call, if a test knows that it is a packet or nothing.
 pub trait OnePacket<'a> {
     fn packet(self) -> Option<Packet<'a>>;
 }
@@ -36,13 +36,13 @@ impl<'a> OnePacket<'a> for Received<'a> {
 /// The interface of all tests: packets do not leave the machine.
 pub const LO: Interface = Interface::LOOPBACK;
 
-/// How long a test waits for what must come.
+/// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a test waits for what must not come.
+/// How long a test waits to see that nothing happens.
 pub const QUIET: Duration = Duration::from_millis(150);
 
-/// A port that nobody uses at the moment, and that the kernel gives to nobody who did not ask for it (`ip_local_port_range`): else a
-/// sender of another test could get it in between.
+/// A port that no socket uses at the moment. It is outside `ip_local_port_range`, so the kernel does not choose it for a sender
+/// of another test.
 pub fn free_port() -> u16 {
     const FIRST: u16 = 10_000;
     const COUNT: u16 = 20_000;
@@ -55,18 +55,18 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Whether a UDP socket of the network of this thread is bound to the port, as the kernel lists it. To try it out by binding one would hold the
-/// port for longer than that: a process that another thread is starting has a copy of each descriptor until it is under way.
+/// Whether a UDP socket in the network namespace of this thread is bound to the port, according to the kernel's list. Trying to
+/// bind would hold the port too long: a process that another thread is starting has a copy of each descriptor until its `exec`.
 pub fn is_bound(port: u16) -> bool {
     let local = format!(":{port:04X}");
     ["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"].iter().any(|list| {
-        // Without IPv6 there is no second list.
+        // Without IPv6 the second list does not exist.
         let list = std::fs::read_to_string(list).unwrap_or_default();
         list.lines().skip(1).any(|line| line.split_whitespace().nth(1).is_some_and(|address| address.ends_with(&local)))
     })
 }
 
-/// Two numbers that no other test has: one of the process, one counted.
+/// Two numbers that no other test has: one for the process, and a counter.
 fn unique() -> (u16, u16) {
     static COUNT: AtomicU16 = AtomicU16::new(1);
     (std::process::id() as u16, COUNT.fetch_add(1, Ordering::Relaxed))
@@ -79,7 +79,7 @@ pub fn unique_group() -> Group {
     Group::new(Ipv4Addr::new(239, a, b, count as u8), free_port()).unwrap()
 }
 
-/// An IPv6 group of link-local (2), site-local (5) or another scope, that no other test uses.
+/// An IPv6 group of this scope that no other test uses: 2 is link-local, 5 is site-local.
 pub fn unique_v6_group(scope: u16) -> Group {
     let (process, count) = unique();
     Group::new(Ipv6Addr::new(0xff00 | scope, 0, 0, 0, 0, 0, process, count), free_port()).unwrap()
@@ -101,7 +101,7 @@ pub fn send_all<P: IntoIterator<Item: AsRef<[u8]>>>(group: Group, packets: P) {
     while caster.step().unwrap() != multicast::Progress::Done {}
 }
 
-/// The payload of the next packet, or `None` where none comes in this time.
+/// The payload of the next packet, or `None` if none arrives in this time.
 pub fn next_within<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>, time: Duration) -> Option<Vec<u8>> {
     let poller = Poller::new().unwrap();
     poller.register(&*listener, Token(0), Interest::READABLE).unwrap();
@@ -121,17 +121,17 @@ pub fn next_within<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>,
     }
 }
 
-/// The payload of the next packet, which must come.
+/// The payload of the next packet, which must arrive.
 pub fn expect_packet<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>) -> Vec<u8> {
     next_within(listener, PATIENCE).expect("a packet")
 }
 
-/// Nothing must come for a while.
+/// No packet may arrive for a while.
 pub fn assert_quiet<const MTU: usize, F: Filter>(listener: &mut Listener<MTU, F>) {
     assert_eq!(next_within(listener, QUIET), None);
 }
 
-/// A Python program that we talk with by lines. It is ended when it is dropped.
+/// A Python program that reads and prints lines. Dropping this ends it.
 pub struct Python {
     child: Child,
     input: ChildStdin,
@@ -139,7 +139,7 @@ pub struct Python {
 }
 
 impl Python {
-    /// Starts it. It should print a line when it is ready: see [`Self::line`].
+    /// Starts the program. It should print a line when it is ready: see [`Self::line`].
     pub fn start(program: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new("python3")
             .args(["-u", "-c", program])
@@ -153,24 +153,24 @@ impl Python {
         Self { child, input, lines }
     }
 
-    /// The next line that it prints, without its end. It must come.
+    /// The next line that it prints, without the newline. It must print one.
     pub fn line(&mut self) -> String {
         self.lines.recv_timeout(PATIENCE).expect("a line of the Python peer")
     }
 
-    /// Nothing must be printed for a while.
+    /// It must not print anything for a while.
     pub fn assert_quiet(&mut self) {
         assert_eq!(self.lines.recv_timeout(QUIET).ok(), None);
     }
 
-    /// Writes it a line.
+    /// Writes a line to its input.
     pub fn say(&mut self, line: &str) {
         writeln!(self.input, "{line}").unwrap();
         self.input.flush().unwrap();
     }
 }
 
-/// The lines of another process's output, read by a thread so that one can wait for them with a time-out. It ends with the
+/// The lines of another process's output. A thread reads them, so that a test can wait for them with a time-out. It ends with the
 /// output.
 pub fn lines_of(output: ChildStdout) -> Receiver<String> {
     let (send, lines) = channel();
@@ -192,32 +192,32 @@ impl Drop for Python {
     }
 }
 
-/// Refuses to run where packets could leave the machine: for tests that use the default route.
+/// Panics if packets could leave the machine: for tests that use the default route.
 pub fn require_private_network() {
     let network = std::env::var("MULTICAST_TEST_NETWORK");
     assert_eq!(network.as_deref(), Ok("private"), "this test needs a network of its own: run `make test`");
 }
 
-/// Whether any socket of this network is a member of the IPv4 group on `lo`, as the kernel lists it.
+/// Whether any socket of this network namespace is a member of the IPv4 group on `lo`, according to the kernel's list.
 pub fn lo_is_in(group: Group) -> bool {
     let std::net::IpAddr::V4(address) = group.address() else { panic!("{group} is not of IPv4") };
     let wanted = format!("{:08X}", u32::from_ne_bytes(address.octets()));
     let list = std::fs::read_to_string("/proc/net/igmp").unwrap();
-    // An interface's line begins with its index; its groups follow, each indented.
+    // The line of an interface begins with its index. Its groups follow, each indented.
     let mut of_lo = list.lines().skip_while(|line| !line.contains("\tlo ")).skip(1);
     of_lo.by_ref().take_while(|line| line.starts_with('\t')).any(|line| line.trim_start().starts_with(&wanted))
 }
 
-/// Waits until it is so.
+/// Waits until the condition is true.
 pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     wait_until_mut(what, is_so);
 }
 
-/// The same for a question that changes something.
+/// As [`wait_until`], for a condition that changes something.
 pub fn wait_until_mut(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
-        assert!(Instant::now() < end, "waited in vain until {what}");
+        assert!(Instant::now() < end, "waited too long until {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,4 +1,4 @@
-//! Peers that we did not write: Python's sockets. They run as processes of their own.
+//! Independent peers: Python's sockets, in separate processes.
 
 // Each test file compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
@@ -7,7 +7,7 @@ use multicast::Group;
 
 use super::Python;
 
-/// Joins a group on an interface; then prints what comes in: hop limit, traffic class, sender, payload.
+/// Joins a group on an interface. For each packet it prints hop limit, traffic class, sender and payload.
 const RECEIVER: &str = r#"
 import socket, struct, sys
 group, port, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -39,7 +39,7 @@ while True:
     print(hops, tclass, source[0].split("%")[0], "." + data.hex())
 "#;
 
-/// Sends each line of its input, in hexadecimal digits, as one packet.
+/// Sends each line of its input as one packet; the lines are in hexadecimal digits.
 const SENDER: &str = r#"
 import socket, struct, sys
 group, port, name, address = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
@@ -58,7 +58,7 @@ for line in sys.stdin:
     print("sent", s.getsockname()[1])
 "#;
 
-/// What the peer saw of a packet.
+/// What the peer reports about a packet.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Seen {
     pub hops: i32,
@@ -67,7 +67,7 @@ pub struct Seen {
     pub payload: Vec<u8>,
 }
 
-/// A Python program that joined the group on the interface of this name.
+/// A Python program that has joined the group on the interface with this name.
 pub struct Receiver(Python);
 
 impl Receiver {
@@ -77,12 +77,12 @@ impl Receiver {
         Self(python)
     }
 
-    /// Nothing must come for a while.
+    /// It must receive nothing for a while.
     pub fn assert_quiet(&mut self) {
         self.0.assert_quiet();
     }
 
-    /// The next packet, which must come.
+    /// The next packet, which must arrive.
     pub fn next(&mut self) -> Seen {
         let line = self.0.line();
         let mut words = line.split(' ');
@@ -93,7 +93,7 @@ impl Receiver {
     }
 }
 
-/// A Python program that sends to the group from the interface of this name, on IPv4 with this source address.
+/// A Python program that sends to the group on the interface with this name; for IPv4 with this source address.
 pub struct Sender(Python);
 
 impl Sender {
@@ -119,7 +119,8 @@ pub fn from_hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
-/// The payloads that every pair of peers must carry: all bytes, one, what fits into a frame, fragments, and the longest of IPv4.
+/// The payloads that every pair of peers must exchange: all byte values, one byte, the longest without fragments, with fragments,
+/// and the longest of IPv4.
 pub fn payloads() -> Vec<Vec<u8>> {
     let counted = |length: usize| (0..length).map(|at| (at % 251) as u8).collect::<Vec<_>>();
     vec![(0..=255).collect(), vec![0], counted(1472), counted(8000), counted(65_507)]

@@ -1,12 +1,12 @@
-//! A kernel that refuses what this one does: the test runs again in a process of its own, under a filter (`seccomp(2)`) that makes
-//! chosen system calls fail. So older kernels, and devices that nobody has at hand, can be tested.
+//! Makes system calls fail: the test runs again in its own process, under a filter (`seccomp(2)`) that returns errors for chosen
+//! calls. This way the behaviour with older kernels and with other devices can be tested.
 
 // Each test file compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
 use std::process::Command;
 
-/// Installs the filter for itself, which needs no privilege, and becomes the program.
+/// Installs the filter for its own process, which needs no privilege, and executes the program.
 const LAUNCHER: &str = r#"
 import ctypes, os, struct, sys
 names = ("sendto", "recvfrom", "sendmsg", "recvmsg", "bind", "setsockopt", "getsockopt")
@@ -18,7 +18,7 @@ def when(rule):
     call, errno, *words = rule.split(":")
     checks = [(0, calls[call])] + [(16 + 8 * int(word[0]), int(word[2:])) for word in words]
     for at, (offset, value) in enumerate(checks):
-        # Where it differs: past the other checks and the refusal.
+        # If it differs: skip the other checks and the error.
         code.extend([(LOAD, 0, 0, offset), (EQUAL, 0, 2 * (len(checks) - at - 1) + 1, value)])
     code.append((RETURN, 0, 0, 0x00050000 | int(errno)))
 for rule in sys.argv[1].split(","):
@@ -34,9 +34,10 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 const MARK: &str = "MULTICAST_TEST_REFUSED";
 
-/// Runs the test of this name once for each set of rules, and returns the rules in that run, `None` outside of it.
+/// Runs the test with this name once for each set of rules. In these runs it returns the rules, otherwise `None`.
 ///
-/// A rule is CALL:ERRNO, with :NUMBER=VALUE for each argument, counted from 0, that must have a value; a set is joined by commas.
+/// A rule is CALL:ERRNO, and :NUMBER=VALUE for each argument that must have a value; NUMBER counts from 0. Rules of a set are
+/// separated by commas.
 pub fn refusing(test: &str, sets: &[&str]) -> Option<String> {
     if let Ok(rules) = std::env::var(MARK) {
         return Some(rules);
@@ -46,7 +47,7 @@ pub fn refusing(test: &str, sets: &[&str]) -> Option<String> {
         command.args(["-c", LAUNCHER, rules]).arg(std::env::current_exe().unwrap());
         let output = command.args(["--exact", test, "--nocapture"]).env(MARK, rules).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
-        // A name that no test has would pass, too.
+        // With a name that no test has, the status would be success, too.
         let is_passed = output.status.success() && text.contains("1 passed");
         assert!(is_passed, "with {rules}:\n{text}{}", String::from_utf8_lossy(&output.stderr));
     }

@@ -1,4 +1,4 @@
-//! Peers that put packets together: Python's sockets with `UDP_SEGMENT` and `UDP_GRO`. They run as processes of their own.
+//! Independent peers that send and receive batches: Python's sockets with `UDP_SEGMENT` and `UDP_GRO`, in separate processes.
 
 // Each test file compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
@@ -7,7 +7,7 @@ use multicast::Group;
 
 use super::{Python, peer};
 
-/// Sends each line of its input: how, the size of the segments, and the payload in hexadecimal digits behind a dot.
+/// Sends each line of its input: the method, the size of the segments, a dot, and the payload in hexadecimal digits.
 const SENDER: &str = r#"
 import socket, struct, sys
 group, port, name, address = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
@@ -42,8 +42,8 @@ for line in sys.stdin:
     print("sent", s.getsockname()[1])
 "#;
 
-/// Joins a group and takes packets as the kernel put them together: prints the size of the segments, 0 where it says none, and the
-/// payload.
+/// Joins a group, and receives packets as the kernel coalesced them. It prints the size of the segments, or 0 if there is none,
+/// and the payload.
 const RECEIVER: &str = r#"
 import socket, struct, sys
 group, port, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -75,7 +75,7 @@ pub enum How {
     Message,
 }
 
-/// A Python program that sends to the group from the interface of this name, on IPv4 with this source address.
+/// A Python program that sends on the interface with this name; for IPv4 with this source address.
 pub struct Sender(Python);
 
 impl Sender {
@@ -83,7 +83,7 @@ impl Sender {
         Self::to(&group.address().to_string(), group.port(), "lo", "127.0.0.1")
     }
 
-    /// To any address, one that is no group's included.
+    /// Sends to any address, which need not be that of a group.
     pub fn to(address: &str, port: u16, interface: &str, source: &str) -> Self {
         let mut python = Python::start(SENDER, &[address, &port.to_string(), interface, source]);
         assert_eq!(python.line(), "ready");
@@ -104,7 +104,7 @@ impl Sender {
         self.say(how, size, payload)
     }
 
-    /// Sets the time to live or hop limit, and the traffic class, of what follows.
+    /// Sets time to live or hop limit, and traffic class, of the following packets.
     pub fn mark(&mut self, hops: u8, traffic_class: u8) {
         self.say("hops", hops.into(), b"");
         self.say("class", traffic_class.into(), b"");
@@ -116,7 +116,7 @@ impl Sender {
     }
 }
 
-/// A Python program with `UDP_GRO` that joined the group on the interface of this name.
+/// A Python program with `UDP_GRO` that has joined the group on the interface with this name.
 pub struct Receiver(Python);
 
 impl Receiver {
@@ -126,7 +126,7 @@ impl Receiver {
         Self(python)
     }
 
-    /// The next datagram, which must come: the size of its segments, 0 where it is one packet, and its payload.
+    /// The next datagram, which must arrive: the size of its segments, 0 if it is one packet, and its payload.
     pub fn next(&mut self) -> (usize, Vec<u8>) {
         let line = self.0.line();
         let (size, payload) = line.split_once(" .").unwrap();
@@ -140,7 +140,7 @@ impl Receiver {
     }
 }
 
-/// Packets of one size, each full of its own number, and one of `last` bytes behind them unless that is 0.
+/// Packets of one size, each filled with its own number, and then one of `last` bytes, unless that is 0.
 pub fn numbered(count: usize, size: usize, last: usize) -> Vec<Vec<u8>> {
     let mut packets: Vec<_> = (0..count).map(|number| vec![number as u8; size]).collect();
     if last > 0 {
@@ -149,7 +149,7 @@ pub fn numbered(count: usize, size: usize, last: usize) -> Vec<Vec<u8>> {
     packets
 }
 
-/// Compares packets, and on failure prints lengths and first bytes instead of all that they hold.
+/// Compares packets. On failure it prints their lengths and first bytes, not all of their contents.
 #[track_caller]
 pub fn assert_same(seen: &[Vec<u8>], expected: &[Vec<u8>]) {
     let brief =

@@ -1,4 +1,4 @@
-//! What the tests of the handle-based API share.
+//! Shared by the tests of the handle-based API.
 
 // Each test file compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
@@ -43,7 +43,7 @@ pub fn readable_pipe() -> (UnixStream, UnixStream) {
     (here, there)
 }
 
-/// Reads all that is there.
+/// Reads everything that is available.
 pub fn drain(mut stream: &UnixStream) -> usize {
     let mut total = 0;
     let mut buffer = [0; 64];
@@ -53,7 +53,7 @@ pub fn drain(mut stream: &UnixStream) -> usize {
     total
 }
 
-/// A handler of a pipe's end that waits for `interest` and calls a closure for what happens.
+/// A handler for the end of a pipe. It waits for `interest`, and calls a closure for each event.
 pub struct On<C> {
     pub stream: UnixStream,
     pub interest: Flags,
@@ -117,7 +117,7 @@ impl<T> Clone for Log<T> {
     }
 }
 
-/// Something that counts its drops.
+/// A value that records its drop.
 pub struct Dropped(pub Log<()>);
 
 impl Drop for Dropped {
@@ -126,7 +126,7 @@ impl Drop for Dropped {
     }
 }
 
-/// A packet handler that notes all packets.
+/// A packet handler that records all packets.
 pub fn noting(log: &Log<Vec<u8>>) -> impl FnMut(&[u8], SocketAddr) -> ControlFlow<()> + 'static {
     let log = log.clone();
     move |packet: &[u8], _source| {
@@ -141,7 +141,8 @@ pub fn cpu_time() -> Duration {
     Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// A function that a handler calls and that is made after it: for what needs the handler's own handle.
+/// A function that a handler calls and that is set after the handler was created: for functions that need the handler's own
+/// handle.
 pub struct Later(Rc<RefCell<Box<dyn Fn()>>>);
 
 impl Later {

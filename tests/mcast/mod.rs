@@ -1,4 +1,4 @@
-//! Runs the example programs, as a shell would, and looks at what they print and how they end.
+//! Runs the example programs as a shell does, and checks what they print and how they end.
 
 // Each test file compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
@@ -18,7 +18,7 @@ use multicast::Group;
 
 use crate::common::PATIENCE;
 
-/// The path of an example program. `cargo test` builds the examples beside the tests.
+/// The path of an example program. `cargo test` builds the examples with the tests.
 pub fn example(name: &str) -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
@@ -37,7 +37,7 @@ pub fn example(name: &str) -> PathBuf {
     path
 }
 
-/// When this file, or a file in this folder, was changed last.
+/// When this file, or a file in this directory, was last changed.
 fn last_change(path: &Path) -> Option<SystemTime> {
     match fs::read_dir(path) {
         Ok(entries) => entries.filter_map(|entry| last_change(&entry.ok()?.path())).max(),
@@ -59,7 +59,7 @@ pub fn shell(script: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// `mcast listen` on `lo`, with further arguments. It is a member of the group when this returns.
+/// `mcast listen` on `lo`, with more arguments. It is a member of the group when this returns.
 pub fn listen(group: Group, arguments: &[&str]) -> Running {
     let running = Running::start(&mut mcast(listen_arguments(group, arguments)));
     wait_for_member(group);
@@ -72,14 +72,14 @@ pub fn listen_arguments(group: Group, arguments: &[&str]) -> Vec<String> {
     on_lo.into_iter().chain(arguments.iter().map(|argument| (*argument).to_owned())).collect()
 }
 
-/// `mcast send` on `lo`, with further arguments.
+/// `mcast send` on `lo`, with more arguments.
 pub fn send(group: Group, arguments: &[&str]) -> Command {
     let mut command = mcast(["send", "--interface", "lo", "--to", &group.to_string()]);
     command.args(arguments);
     command
 }
 
-/// Waits until somebody on this machine has joined the group.
+/// Waits until a process on this machine has joined the group.
 pub fn wait_for_member(group: Group) {
     let (file, address) = match group.address() {
         IpAddr::V4(address) => ("/proc/net/igmp", format!("{:08X} ", u32::from_ne_bytes(address.octets()))),
@@ -92,7 +92,7 @@ pub fn wait_for_member(group: Group) {
     }
 }
 
-/// How a program ended, and what it had said.
+/// How a program ended, and what it printed.
 #[derive(Debug)]
 pub struct Ended {
     pub status: ExitStatus,
@@ -103,7 +103,7 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// It must have ended by itself, with this code.
+    /// It must have ended with this exit code, and not by a signal.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.status.signal(), None, "{self:?}");
@@ -112,14 +112,14 @@ impl Ended {
         self
     }
 
-    /// It must have said this at standard error.
+    /// It must have printed these words to standard error.
     #[track_caller]
     pub fn saying(self, words: &str) -> Self {
         assert!(self.errors.contains(words), "{words:?} is not in {self:?}");
         self
     }
 
-    /// It must have said nothing at standard error.
+    /// It must have printed nothing to standard error.
     #[track_caller]
     pub fn quietly(self) -> Self {
         assert_eq!(self.errors, "", "{self:?}");
@@ -135,7 +135,7 @@ pub fn run(command: &mut Command) -> Ended {
     running.end()
 }
 
-/// A program that runs. It is killed when it is dropped.
+/// A running program. It is killed when this is dropped.
 pub struct Running {
     child: Child,
     pub input: Option<ChildStdin>,
@@ -145,7 +145,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts it with standard output and standard error in our hands, and with its standard input, too.
+    /// Starts it with pipes for standard input, standard output and standard error.
     pub fn start(command: &mut Command) -> Self {
         Self::start_reading(command.stdin(Stdio::piped()))
     }
@@ -157,7 +157,7 @@ impl Running {
         running.lines = lines;
         thread::spawn(move || {
             for line in BufReader::new(output).lines() {
-                // The test may have had enough.
+                // The test may not read all lines.
                 let _ = sender.send(line.unwrap());
             }
         });
@@ -179,20 +179,20 @@ impl Running {
         (Self { child, input, lines: mpsc::channel().1, errors: Some(errors), started }, output)
     }
 
-    /// Gives it input.
+    /// Writes to its standard input.
     pub fn say(&mut self, bytes: &[u8]) {
         let input = self.input.as_mut().unwrap();
         input.write_all(bytes).unwrap();
         input.flush().unwrap();
     }
 
-    /// The next line that it prints, which must come.
+    /// The next line that it prints. It must print one.
     #[track_caller]
     pub fn line(&self) -> String {
         self.line_within(PATIENCE).expect("a line")
     }
 
-    /// The next line, or `None` where none comes in this time.
+    /// The next line, or `None` if it prints none in this time.
     #[track_caller]
     pub fn line_within(&self, time: Duration) -> Option<String> {
         match self.lines.recv_timeout(time) {
@@ -239,7 +239,7 @@ impl Drop for Running {
     }
 }
 
-/// What stands behind the address.
+/// The part of the line after the address.
 #[track_caller]
 pub fn payload_of(line: &str) -> &str {
     line.split_once(' ').unwrap_or_else(|| panic!("no blank in {line:?}")).1

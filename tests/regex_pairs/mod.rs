@@ -253,16 +253,16 @@ pub(crate) const COMMON: &[(&str, &[u8])] = &[
     ("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\xFF"),
 ];
 
-/// A pair out of a seed: always the same one.
+/// The pair for a seed: always the same one.
 pub(crate) fn random_pair(seed: u64) -> (String, Vec<u8>) {
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    // The first numbers of neighbouring seeds are alike.
+    // The first numbers of neighbouring seeds are similar.
     random.below(2);
     random.below(2);
     let is_ascii = random.below(3) == 0;
     let is_verbose = is_ascii && random.below(2) == 0;
     let mut pattern = String::from(random.choose(&["", "", "(?i)", "(?s)", "(?m)", "(?ms)", "(?is)"]));
-    // Where `$` is that of lines, a newline at the end is none to Python either.
+    // `$` is used only with `(?m)`: without it, Python's `$` also matches before a final newline.
     let has_end = pattern.contains('m');
     if is_verbose {
         pattern.push_str("(?x)");
@@ -326,7 +326,7 @@ impl Generator {
             4 => self.pattern.push_str(self.random.choose(&[r"\d", r"\D", r"\w", r"\W", r"\s", r"\S"])),
             5 | 6 => self.class(),
             7 => {
-                // No place may be repeated in Python.
+                // Python does not allow repetition of an assertion.
                 let places: &[_] = if self.has_end { &["^", "$", r"\b"] } else { &["^", r"\b", r"\A"] };
                 self.pattern.push_str(self.random.choose(places));
                 return;
