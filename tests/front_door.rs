@@ -184,6 +184,23 @@ fn a_head_finds_its_packet_in_every_kind_of_buffer() {
     assert_eq!(head.packet(&[], None).wire_length(), 4);
 }
 
+/// A head is good until the next call to `recv`, and so is what came with its packet.
+#[test]
+fn the_packet_of_a_head_has_its_metadata_after_its_group_was_left() {
+    for group in groups() {
+        for (place, joins) in places(group) {
+            let mut listener = ListenOptions::new().metadata().bind::<64>(place).unwrap();
+            join_if(joins, group, &mut listener);
+            send_all(group, ["one"]);
+            let packet = listener.recv().unwrap().packet().unwrap();
+            let (head, metadata) = (packet.head(), *packet.metadata().unwrap());
+            assert!(metadata.interface.is_some());
+            listener.leave(&on_lo(group)).unwrap();
+            assert_eq!(listener.packet(head).metadata(), Some(&metadata), "{place:?}");
+        }
+    }
+}
+
 /// 64 refused packets end one call. Behind them waits one that is wanted, and an edge-triggered poller reports nothing more.
 #[test]
 fn the_loop_of_the_documentation_is_right_on_an_edge() {

@@ -132,7 +132,7 @@ impl<F: Filter> Inner<F> {
     /// A membership has ended: its packets are to be refused, those that are queued and those to come.
     fn left(&mut self, membership: &Membership) {
         // The answer that is remembered may not be true any more.
-        self.last.interface = None;
+        self.last_is_admitted = false;
         self.gatekeeper.membership_ended(Self::recv_checked);
         if self.gatekeeper.has_guard() && self.socket.prune(membership.group().family()) == Guard::Lost {
             self.gatekeeper.guard_lost(Self::recv_checked);

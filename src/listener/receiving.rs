@@ -49,6 +49,8 @@ pub(crate) struct Inner<F> {
     /// How the last packet that was let through came in: what the caller is told of it, and the last answer of the kernel to
     /// whether the socket is a member there.
     pub(super) last: Metadata,
+    /// That answer is still true: no membership has ended since.
+    pub(super) last_is_admitted: bool,
     counters: Counted,
     pub(super) setup: Setup,
 }
@@ -93,7 +95,8 @@ struct Counted {
 impl<F: Filter> Inner<F> {
     #[inline(always)]
     pub(super) fn new(socket: Socket, filter: F, gatekeeper: Gatekeeper<CheckedPath<F>>, setup: Setup) -> Self {
-        Self { socket, filter, gatekeeper, last: Metadata::default(), counters: Counted::default(), setup }
+        let (last, counters) = (Metadata::default(), Counted::default());
+        Self { socket, filter, gatekeeper, last, last_is_admitted: false, counters, setup }
     }
 
     /// Who keeps strangers out of a socket that is not bound yet, and has no guard; the socket is made to tell what that takes.
@@ -210,7 +213,7 @@ impl<F: Filter> Inner<F> {
             self.counters.foreign = self.counters.foreign.wrapping_add(packets);
             return Ok(None);
         }
-        self.last = arrival.metadata;
+        (self.last, self.last_is_admitted) = (arrival.metadata, true);
         Ok(Some((datagram, arrival.segment)))
     }
 
@@ -219,7 +222,8 @@ impl<F: Filter> Inner<F> {
         let (Some(destination), Some(interface)) = (arrival.destination, arrival.interface) else {
             return false;
         };
-        if self.last.interface == arrival.interface && self.last.destination == arrival.destination {
+        let is_as_last = self.last.interface == arrival.interface && self.last.destination == arrival.destination;
+        if is_as_last && self.last_is_admitted {
             return true;
         }
         destination.is_multicast() && self.socket.is_member(destination, interface)
@@ -227,8 +231,10 @@ impl<F: Filter> Inner<F> {
 
     /// The same listener with another filter.
     pub(super) fn exchange_filter<G: Filter>(self, filter: G) -> Inner<G> {
-        let Self { socket, gatekeeper, last, counters, setup, filter: _ } = self;
-        Inner { socket, filter, gatekeeper: gatekeeper.with_path(Inner::<G>::recv_checked), last, counters, setup }
+        let Self { socket, gatekeeper, last, last_is_admitted, counters, setup, filter: _ } = self;
+        let path: CheckedPath<G> = Inner::recv_checked;
+        let gatekeeper = gatekeeper.with_path(path);
+        Inner { socket, filter, gatekeeper, last, last_is_admitted, counters, setup }
     }
 }
 
