@@ -11,7 +11,7 @@ use super::socket::ListeningSocket;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::filter::Filter;
 use crate::group::Membership;
-use crate::socket::{Guard, each_interface_to_join, family_of};
+use crate::socket::{each_interface_to_join, family_of};
 
 impl<B, F: Filter> ListeningSocket<B, F> {
     /// Joins a group on an interface (`MCAST_JOIN_GROUP`, `ip(7)`). It does nothing if the listener has joined it already.
@@ -26,7 +26,8 @@ impl<B, F: Filter> ListeningSocket<B, F> {
     /// with an MTU of less than 1,280; [`ErrorKind::Unreachable`] where no interface was named and there is no route;
     /// [`ErrorKind::InterfaceNeeded`] for a link-local group without an interface; [`ErrorKind::LimitReached`] and
     /// [`ErrorKind::SourceLimitReached`]; [`ErrorKind::MixedSources`] where the group was joined there in the other way, from any
-    /// source or from named ones: the kernel would turn the one into the other.
+    /// source or from named ones: the kernel would turn the one into the other; [`ErrorKind::Denied`] where somebody else has locked the
+    /// guard (`SO_LOCK_FILTER`), which would refuse the group's packets.
     ///
     /// On [`Interface::All`](crate::Interface::All) the interfaces that were joined before an error stay joined.
     /// [`Memberships`](crate::Memberships) also joins on interfaces that appear later or are created again.
@@ -115,8 +116,11 @@ impl<F: Filter> Inner<F> {
         if self.setup.one_interface && !self.socket.is_bound_to_interface(interface) {
             return Err(Error::new(Operation::Join, membership.object(), ErrorKind::OneInterface));
         }
-        if self.gatekeeper.has_guard() && self.socket.admit(membership.group().address(), interface) == Guard::Lost {
-            self.gatekeeper.guard_lost(Self::recv_checked);
+        if self.gatekeeper.has_guard() {
+            match self.socket.admit(membership.group().address(), interface) {
+                Ok(guard) => self.guard_changed(guard),
+                Err(errno) => return Err(Error::system(Operation::Join, membership.object(), errno)),
+            }
         }
         Ok(())
     }
@@ -134,8 +138,11 @@ impl<F: Filter> Inner<F> {
         // The answer that is remembered may not be true any more.
         self.last_is_admitted = false;
         self.gatekeeper.membership_ended(Self::recv_checked);
-        if self.gatekeeper.has_guard() && self.socket.prune(membership.group().family()) == Guard::Lost {
-            self.gatekeeper.guard_lost(Self::recv_checked);
+        if self.gatekeeper.has_guard() {
+            match self.socket.prune(membership.group().family()) {
+                Ok(guard) => self.guard_changed(guard),
+                Err(_) => self.gatekeeper.guard_lost(Self::recv_checked),
+            }
         }
     }
 

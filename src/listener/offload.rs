@@ -123,17 +123,27 @@ impl<F: Filter> Inner<F> {
         let (program, is_empty) = (code.instructions(), code.is_empty());
         let mut filters = !is_empty;
         if self.gatekeeper.has_guard() {
-            if self.socket.guard_with(family, program)? == Guard::Lost {
-                self.gatekeeper.guard_lost(Self::recv_checked);
-            }
-        } else if is_empty || !self.socket.attach(program) {
+            let guard = self.socket.guard_with(family, program)?;
+            self.setup.offloaded(true, filters);
+            self.guard_changed(guard);
+            return Ok(());
+        }
+        if is_empty || !self.socket.attach(program) {
             if self.setup.kernel_filters {
                 self.socket.detach()?;
             }
             filters = false;
         }
-        self.setup.offloaded(self.gatekeeper.has_guard(), filters);
+        self.setup.offloaded(false, filters);
         Ok(())
+    }
+
+    /// Follows what became of the guard at a change of it.
+    pub(super) fn guard_changed(&mut self, guard: Guard) {
+        if let Guard::Lost { filters } = guard {
+            self.gatekeeper.guard_lost(Self::recv_checked);
+            self.setup.kernel_filters = filters;
+        }
     }
 
     /// Uses a guard that the socket brings along: that of another listener, which shares the socket.

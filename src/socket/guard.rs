@@ -44,8 +44,8 @@ const ROOM: usize = 256;
 pub(crate) enum Guard {
     /// The guard lets through what it should.
     Kept,
-    /// There is no room for it, or the kernel refused it: it is gone.
-    Lost,
+    /// There is no room for it, or the kernel refused it: it is gone. The filter may run alone.
+    Lost { filters: bool },
 }
 
 /// What is to be done with the program.
@@ -75,14 +75,14 @@ impl Socket {
         })
     }
 
-    /// Lets a group on an interface through.
-    pub(crate) fn admit(&self, group: IpAddr, interface: NonZeroU32) -> Guard {
+    /// Lets a group on an interface through. It is an error if the guard stays and refuses it, as one that somebody else has locked.
+    pub(crate) fn admit(&self, group: IpAddr, interface: NonZeroU32) -> Result<Guard, Errno> {
         let family = if group.is_ipv4() { Family::V4 } else { Family::V6 };
         self.change(family, Change::Admit((group, interface.get())))
     }
 
-    /// Lets through no more what the socket is no member of any more.
-    pub(crate) fn prune(&self, family: Family) -> Guard {
+    /// Lets through no more what the socket is no member of any more. After an error it may still let that through.
+    pub(crate) fn prune(&self, family: Family) -> Result<Guard, Errno> {
         self.change(family, Change::Prune)
     }
 
@@ -90,16 +90,12 @@ impl Socket {
     ///
     /// Where the guard cannot be kept, the other filter is attached alone, or no program at all. An error leaves all as it was.
     pub(crate) fn guard_with(&self, family: Family, filter: &[Instruction]) -> Result<Guard, Errno> {
-        let guard = self.change(family, Change::Filter(filter));
-        if guard == Guard::Lost && !self.attach(filter) {
-            self.detach()?;
-        }
-        Ok(guard)
+        self.change(family, Change::Filter(filter))
     }
 
     /// Whether a guard is attached, by us or by a former owner.
     pub(crate) fn is_guarded(&self, family: Family) -> bool {
-        self.change(family, Change::Nothing) == Guard::Kept
+        self.change(family, Change::Nothing) == Ok(Guard::Kept)
     }
 
     /// Attaches a program in place of the one before, at once; whether that could be done.
@@ -125,25 +121,26 @@ impl Socket {
         })
     }
 
-    fn change(&self, family: Family, change: Change<'_>) -> Guard {
+    fn change(&self, family: Family, change: Change<'_>) -> Result<Guard, Errno> {
         let length = sys::attached_filter(&self.fd, &mut []).unwrap_or(0);
         let more = if let Change::Filter(filter) = change { filter.len() } else { SPARE };
-        let is_done =
-            with_buffer::<ROOM, _>(length.saturating_add(more), |buffer| self.change_in(buffer, length, family, change));
-        match is_done {
-            Some(()) => Guard::Kept,
-            None => Guard::Lost,
-        }
+        with_buffer::<ROOM, _>(length.saturating_add(more), |buffer| self.change_in(buffer, length, family, change))
     }
 
-    /// `None` where the guard is gone, or another filter could not be put behind it.
-    fn change_in(&self, buffer: &mut [Instruction], length: usize, family: Family, change: Change<'_>) -> Option<()> {
+    fn change_in(
+        &self,
+        buffer: &mut [Instruction],
+        length: usize,
+        family: Family,
+        change: Change<'_>,
+    ) -> Result<Guard, Errno> {
         let Some(mut program) = self.read(buffer, length, family) else {
-            // A guard that the kernel does not give back cannot be changed: it would refuse for ever what is joined now.
-            if matches!(change, Change::Admit(_) | Change::Prune) {
-                let _ = self.detach();
-            }
-            return None;
+            return match change {
+                Change::Nothing => Ok(Guard::Lost { filters: false }),
+                Change::Filter(filter) => self.filter_alone(filter),
+                // A guard that the kernel does not give back cannot be changed: it would refuse for ever what is joined now.
+                Change::Admit(_) | Change::Prune => self.filter_alone(&[]),
+            };
         };
         let is_attached = match change {
             Change::Nothing => true,
@@ -161,16 +158,20 @@ impl Socket {
                 }
                 program.entries() == before || self.attach(program.instructions())
             }
-            Change::Filter(filter) => return self.exchange(&program, filter),
+            Change::Filter(filter) if self.exchange(&program, filter).is_some() => true,
+            Change::Filter(filter) => return self.filter_alone(filter),
         };
-        if is_attached {
-            return Some(());
+        if is_attached { Ok(Guard::Kept) } else { self.filter_alone(program.filter()) }
+    }
+
+    /// What is left where a guard cannot be kept: the filter, and not even that where the kernel does not take it. An error leaves all
+    /// as it was.
+    fn filter_alone(&self, filter: &[Instruction]) -> Result<Guard, Errno> {
+        let filters = !filter.is_empty() && self.attach(filter);
+        if !filters {
+            self.detach()?;
         }
-        // What is left is the filter alone, and not even that where the kernel does not want it.
-        if !self.attach(program.filter()) {
-            let _ = self.detach();
-        }
-        None
+        Ok(Guard::Lost { filters })
     }
 
     /// Writes the same guard before another filter.
