@@ -113,7 +113,7 @@ impl<F: Filter> Inner<F> {
     /// Lets the group, which is about to be joined on this interface, through the guard. Where that cannot be, we check each packet from
     /// now on. Where the group's packets would never arrive, it is an error.
     fn admit(&mut self, membership: &Membership, interface: NonZeroU32) -> Result<()> {
-        if self.setup.one_interface && !self.socket.is_bound_to_interface(interface) {
+        if self.setup.one_interface && self.socket.bound_interface() != Some(interface) {
             return Err(Error::new(Operation::Join, membership.object(), ErrorKind::OneInterface));
         }
         if self.gatekeeper.has_guard() {

@@ -225,6 +225,12 @@ impl<F: Filter> ListenOptions<F> {
         if kernel_filter && attach(&socket, &filter, family, needs_guard, &mut setup) {
             gatekeeper.guard_attached();
         }
+        // `ip vrf exec` binds each socket of a process to an interface when it is opened. There it stays.
+        let stays_on = if must_unbind { socket.bound_interface() } else { None };
+        let address = match stays_on {
+            Some(index) => address.with_scope(index.get()),
+            None => address,
+        };
         let mut bound = socket.bind(&address);
         if reuse_port && bound.is_err() {
             match socket.bind_beside(bound, &address) {
@@ -235,7 +241,7 @@ impl<F: Filter> ListenOptions<F> {
                 Err(errno) => bound = Err(errno),
             }
         }
-        if must_unbind && bound.is_ok() {
+        if must_unbind && stays_on.is_none() && bound.is_ok() {
             bound = socket.unbind_from_interface();
         }
         if let Err(errno) = bound {
