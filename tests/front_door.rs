@@ -116,6 +116,18 @@ fn a_listener_of_a_link_local_group_is_bound_to_it_and_leaves_unicast_to_others(
     }
 }
 
+/// The kernel asks for a scope of more groups than those of ff02::/16: interface-local ones, and those with flags.
+#[test]
+fn groups_of_every_scope_and_flag_are_bound_to_their_address() {
+    for scope in [0x01, 0x02, 0x03, 0x04, 0x05, 0x08, 0x0e, 0x11, 0x12, 0x15, 0x32, 0x35, 0x72] {
+        let group = unique_v6_group(scope);
+        let mut listener = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
+        assert_eq!(listener.local_addr().unwrap(), std::net::SocketAddr::from(group));
+        send_all(group, ["hello"]);
+        assert_eq!(expect_packet(&mut listener), b"hello", "{group}");
+    }
+}
+
 #[test]
 fn as_many_instructions_as_were_asked_for_are_used_and_no_more() {
     let group = unique_group();
