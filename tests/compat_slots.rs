@@ -184,6 +184,33 @@ fn a_running_handler_is_registered_and_cannot_be_lent() {
     own.set(|| ());
 }
 
+/// Lent by another handler of the same poll, it is in the queue with its event: that is the one it waits for.
+#[test]
+fn a_one_shot_handler_that_is_lent_between_its_event_and_its_call_is_called_once() {
+    let (poller, calls, lent) = (Poller::new().unwrap(), Log::new(), Later::new());
+    let (first, _first) = readable_pipe();
+    let (second, _second) = readable_pipe();
+    let lends = lent.clone();
+    let lend = move |_: &UnixStream| {
+        lends.call();
+        Ok(BREAK)
+    };
+    poller.register(On::read(first, lend), Flags::NONE).unwrap();
+    let log = calls.clone();
+    let call = move |_: &UnixStream| {
+        log.add(());
+        Ok(GO_ON)
+    };
+    let handle = poller.register(On::read(second, call), Flags::ONESHOT).unwrap();
+    let same = handle.clone();
+    lent.set(move || assert_eq!(same.with(|_| ()).unwrap(), Some(())));
+    while poller.poll(Duration::ZERO).unwrap() > 0 {}
+    assert_eq!(calls.len(), 1);
+    poller.rearm(&handle).unwrap();
+    while poller.poll(Duration::ZERO).unwrap() > 0 {}
+    assert_eq!(calls.len(), 2);
+}
+
 /// The pause of a handler that has left must neither keep the loop running nor shorten a wait.
 #[test]
 fn a_pause_ends_when_its_handler_leaves() {

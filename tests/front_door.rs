@@ -133,6 +133,18 @@ fn a_listener_of_a_link_local_group_is_bound_to_it_and_leaves_unicast_to_others(
     }
 }
 
+/// The kernel asks for a scope of more groups than those of ff02::/16: interface-local ones, and those with flags.
+#[test]
+fn groups_of_every_scope_and_flag_are_bound_to_their_address() {
+    for scope in [0x01, 0x02, 0x03, 0x04, 0x05, 0x08, 0x0e, 0x11, 0x12, 0x15, 0x32, 0x35, 0x72] {
+        let group = unique_v6_group(scope);
+        let mut listener = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
+        assert_eq!(listener.local_addr().unwrap(), std::net::SocketAddr::from(group));
+        send_all(group, ["hello"]);
+        assert_eq!(expect_packet(&mut listener), b"hello", "{group}");
+    }
+}
+
 #[test]
 fn a_program_has_at_most_max_instructions() {
     let group = unique_group();
@@ -199,6 +211,23 @@ fn a_head_finds_its_packet_in_every_kind_of_buffer() {
     assert_eq!(head.packet(&mine, None).payload(), b"aaaa");
     assert_eq!(head.packet(&mine[..2], None).payload(), b"aa", "not beyond the end of the buffer");
     assert_eq!(head.packet(&[], None).wire_length(), 4);
+}
+
+/// A head is good until the next call to `recv`, and so is what came with its packet.
+#[test]
+fn the_packet_of_a_head_has_its_metadata_after_its_group_was_left() {
+    for group in groups() {
+        for (place, joins) in places(group) {
+            let mut listener = ListenOptions::new().metadata().bind::<64>(place).unwrap();
+            join_if(joins, group, &mut listener);
+            send_all(group, ["one"]);
+            let packet = listener.recv().unwrap().packet().unwrap();
+            let (head, metadata) = (packet.head(), *packet.metadata().unwrap());
+            assert!(metadata.interface.is_some());
+            listener.leave(&on_lo(group)).unwrap();
+            assert_eq!(listener.packet(head).metadata(), Some(&metadata), "{place:?}");
+        }
+    }
 }
 
 /// 64 rejected packets end one call. A wanted packet is queued after them, and an edge-triggered poller does not report it again.

@@ -110,3 +110,23 @@ fn a_locked_program_stays_and_so_does_its_filter() {
         assert_eq!(expect_packet(&mut listener), b"one");
     }
 }
+
+/// A guard that cannot be taken off would refuse what is joined now.
+#[test]
+fn a_join_behind_a_guard_that_somebody_locked_is_an_error() {
+    let group = unique_group();
+    let mut listener = ListenOptions::new().bind::<16>(Bind::Port(group.port(), Family::V4)).unwrap();
+    let other = multicast::Group::new(unique_group().address(), group.port()).unwrap();
+    listener.join(&on_lo(group)).unwrap();
+    let handle = listener.as_fd().try_clone_to_owned().unwrap();
+    let status = Command::new("python3").args(["-c", LOCK]).stdin(handle).status();
+    assert!(status.expect("python3 is needed for this test: install it").success());
+    let error = listener.join(&on_lo(other)).unwrap_err();
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Denied, Some(1)), "{error}");
+    // What was joined before is still heard, and joining it again is no error.
+    listener.join(&on_lo(group)).unwrap();
+    send_all(other, ["other"]);
+    send_all(group, ["one"]);
+    assert_eq!(expect_packet(&mut listener), b"one");
+    assert_quiet(&mut listener);
+}

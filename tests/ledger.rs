@@ -9,9 +9,11 @@ mod common;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use common::{OnePacket, free_port, on_lo, send_all, unique_group};
+use common::{OnePacket, PATIENCE, free_port, on_lo, send_all, unique_group, unique_v6_group};
 use multicast::filter::{Prefix, by};
-use multicast::{Bind, Events, Family, Group, Interest, ListenOptions, Poller, Received, Token};
+use multicast::{
+    Bind, COALESCING_BUFFER, Events, Family, Group, Interest, ListenOptions, ListeningSocket, Poller, Received, Token,
+};
 
 /// Receives all queued packets, and returns how many.
 fn drain<const MTU: usize, F: multicast::filter::Filter>(listener: &mut multicast::Listener<MTU, F>) -> u64 {
@@ -61,6 +63,58 @@ fn sent_packets_are_received_rejected_or_dropped() {
         // Every accepted packet is longer than the buffer; the others are not.
         assert_eq!(counters.truncated, counters.received);
         assert!(!counters.kernel_refuses);
+    }
+}
+
+/// Sends runs of more than 64 unwanted packets to a listener on an edge-triggered poller, more than its buffer holds in all.
+fn check_ledger<B>(
+    group: Group,
+    said: &str,
+    mut listener: ListeningSocket<B, Prefix<&'static [u8]>>,
+    mut recv: impl FnMut(&mut ListeningSocket<B, Prefix<&'static [u8]>>) -> Option<bool>,
+) {
+    listener.join(&on_lo(group)).unwrap();
+    let (poller, mut events, mut taken) = (Poller::new().unwrap(), Events::<1>::new(), 0);
+    poller.register(&listener, Token(0), Interest::READABLE.edge()).unwrap();
+    for _ in 0..3 {
+        let payload = |count: usize| if count % 99 == 98 { vec![b'y'; count] } else { vec![b'n'; count % 3] };
+        send_all(group, (0..198).map(payload));
+        assert_eq!(poller.poll(&mut events, PATIENCE).unwrap().count(), 1, "{said}");
+        while let Some(is_packet) = recv(&mut listener) {
+            taken += u64::from(is_packet);
+        }
+    }
+    let counters = listener.counters();
+    assert_eq!((counters.received, counters.foreign), (taken, 0), "{said}");
+    assert_eq!(counters.received + counters.rejected + counters.dropped.unwrap(), 3 * 198, "{said}: {counters:?}");
+    assert!(taken > 0 && counters.dropped > Some(0), "{said}: {counters:?}");
+}
+
+#[test]
+fn the_ledger_of_each_kind_at_each_place_adds_up_on_an_edge() {
+    fn took(received: Received<'_>) -> Option<bool> {
+        match received {
+            Received::Packet(_) => Some(true),
+            Received::Paused => Some(false),
+            Received::Empty => None,
+        }
+    }
+    for group in [unique_group(), unique_v6_group(2), unique_v6_group(5)] {
+        let by_port = Bind::Port(group.port(), group.family());
+        for place in [Bind::Group(on_lo(group)), Bind::Later(group), Bind::Interface(on_lo(group)), by_port] {
+            for runs_in_kernel in [true, false] {
+                let options = ListenOptions::new().filter(Prefix(&b"y"[..])).kernel_filter(runs_in_kernel);
+                // Room for some 130 packets.
+                let options = options.receive_buffer(50_000);
+                let said = format!("{place:?}, in the kernel: {runs_in_kernel}");
+                check_ledger(group, &said, options.bind::<64>(place).unwrap(), |listener| took(listener.recv().unwrap()));
+                let receiver = options.metadata().bind_receiver(place, 64).unwrap();
+                check_ledger(group, &said, receiver, |receiver| took(receiver.recv_into(&mut [0; 64]).unwrap()));
+                let mut buffer = Box::new([0; COALESCING_BUFFER]);
+                let coalescing = options.bind_coalescing(place, 64, &mut buffer).unwrap();
+                check_ledger(group, &said, coalescing, |listener| took(listener.recv().unwrap()));
+            }
+        }
     }
 }
 
@@ -123,7 +177,7 @@ fn another_source_is_served_during_a_flood() {
     let mut events = Events::<4>::new();
     let (mut served_after, mut turns) = (None, 0_u32);
     while served_after.is_none() {
-        for event in poller.poll(&mut events, common::PATIENCE).unwrap() {
+        for event in poller.poll(&mut events, PATIENCE).unwrap() {
             match event.token() {
                 Token(1) => assert!(listener.recv().unwrap().packet().is_none()),
                 _ => served_after = Some(listener.counters().rejected),

@@ -232,3 +232,31 @@ fn binding_to_an_interface_without_ipv6_is_an_error() {
     let bound = ListenOptions::new().bind::<64>(Bind::Interface(Membership::any(group).on(named(&pair.b))));
     assert_eq!(bound.unwrap_err().kind(), ErrorKind::NoAddress);
 }
+
+/// `ip vrf exec` confines a process to an interface. A listener that could leave it would hear nothing of it.
+#[cfg(feature = "std")]
+#[test]
+fn a_process_that_is_confined_to_an_interface_stays_there() {
+    use common::confined::confined;
+    use multicast::AsFd;
+    use std::process::Command;
+
+    const BOUND_TO: &str = "import socket; print(socket.socket(fileno=0).getsockopt(socket.SOL_SOCKET, 62))";
+    let pair = std::cell::OnceCell::new();
+    let test = "a_process_that_is_confined_to_an_interface_stays_there";
+    let Some(name) = confined(test, || pair.get_or_init(Pair::new).b.clone()) else { return };
+    for group in groups() {
+        let membership = Membership::any(group).on(named(&name));
+        for place in [Bind::Group(membership), Bind::Later(group), Bind::Port(group.port(), group.family())] {
+            let mut listener = ListenOptions::new().bind::<64>(place).unwrap();
+            listener.join(&membership).unwrap();
+            let socket = listener.as_fd().try_clone_to_owned().unwrap();
+            let output = Command::new("python3").args(["-c", BOUND_TO]).stdin(socket).output().unwrap();
+            let index = index_of(&name).to_string();
+            assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), index, "{place:?}");
+            send_on(named(&name), group, "from its interface");
+            assert_eq!(expect_packet(&mut listener), b"from its interface", "{place:?}");
+            assert_eq!(listener.local_addr().unwrap().ip().is_multicast(), !matches!(place, Bind::Port(..)));
+        }
+    }
+}

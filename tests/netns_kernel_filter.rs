@@ -7,7 +7,7 @@ mod common;
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 
 use bpf::{Bytes, Program, Sent, Tree, World, noise, run};
-use common::link::{Pair, named, run as command};
+use common::link::{Pair, is_alone, named, run as command};
 use common::{
     OnePacket, assert_quiet, expect_packet, on_lo, require_private_network, send_all, unique_group, unique_v6_group,
 };
@@ -202,6 +202,32 @@ fn with_more_groups_than_fit_the_guard_the_listener_checks_each_packet() {
         }
         assert_quiet(&mut listener);
         assert_eq!(listener.counters().foreign, 1, "unicast");
+    }
+}
+
+/// Where the kernel has no room for the guard and none for the filter alone, no program is left, and nothing depends on one.
+#[test]
+fn a_filter_that_goes_with_the_guard_runs_here_whatever_the_buffer() {
+    if !is_alone("a_filter_that_goes_with_the_guard_runs_here_whatever_the_buffer") {
+        return;
+    }
+    command("ip route add 224.0.0.0/4 dev lo src 127.0.0.1");
+    let limit = |bytes: &str| std::fs::write("/proc/sys/net/core/optmem_max", bytes).unwrap();
+    for is_joined in [true, false] {
+        let group = unique_group();
+        let options = ListenOptions::new().filter(Prefix("yes"));
+        let mut receiver = options.bind_receiver(Bind::Port(group.port(), Family::V4), 64).unwrap();
+        receiver.join(&on_lo(group)).unwrap();
+        assert!(receiver.recv_into(&mut [0; 8]).is_err(), "the kernel's filter sees 64 bytes");
+        limit("600");
+        match is_joined {
+            true => receiver.join(&on_lo(Group::new([239, 7, 7, 7], group.port()).unwrap())).unwrap(),
+            false => drop(receiver.replace_filter(Prefix("yes")).unwrap()),
+        }
+        limit("131072");
+        assert_eq!(receiver.kernel_program(&mut NOTHING.clone()).unwrap().0, []);
+        send_all(group, ["no", "yes, here"]);
+        assert_eq!(receiver.recv_into(&mut [0; 8]).unwrap().packet().unwrap().payload(), b"yes, her", "{is_joined}");
     }
 }
 

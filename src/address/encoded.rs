@@ -52,6 +52,12 @@ impl Address {
         Self { bytes }
     }
 
+    /// The same address of IPv6 with another scope.
+    pub(crate) fn with_scope(mut self, scope: u32) -> Self {
+        put(&mut self.bytes, 24, &scope.to_ne_bytes());
+        self
+    }
+
     /// A `sockaddr_nl`: family, port id 0 (the kernel chooses one), groups.
     pub(crate) fn of_netlink(groups: u32) -> Self {
         let mut bytes = [0; Self::CAPACITY];

@@ -89,16 +89,13 @@ impl Shared {
 
     /// Arms handlers whose pause is over, and returns when the next pause ends.
     fn end_pauses(&self) -> Result<Option<Instant>> {
-        let now = Instant::now();
+        let (now, mut token) = (Instant::now(), LINKS);
         loop {
-            let next = self.registry.table.borrow().next_due();
-            match next {
-                Some((until, entry)) if until <= now => {
-                    if let Some(call) = self.registry.call(&*entry) {
-                        call.finish(Rearm::Always)?;
-                    }
-                }
-                next => return Ok(next.map(|(until, _)| until)),
+            let due = self.registry.table.borrow().due_after(token, now);
+            let Some(entry) = due else { return Ok(self.registry.table.borrow().next_due()) };
+            token = entry.state().token;
+            if let Some(call) = self.registry.call(&*entry) {
+                call.finish(Rearm::Always)?;
             }
         }
     }

@@ -81,7 +81,9 @@ impl Registry {
     /// Lends a handler whose descriptor and interest may change; `None` if it is running or has left.
     pub(super) fn with<T: Handler, R>(&self, slot: &Slot<T>, look: impl FnOnce(&mut T) -> R) -> Result<Option<R>> {
         let state = slot.state();
-        let is_waiting = !state.armed.get().is_none() || state.paused_until.get().is_some();
+        // One that is queued has had its event: armed now, it would get a second one.
+        let is_armed = !state.armed.get().is_none() && state.ready.get().is_none();
+        let is_waiting = is_armed || state.paused_until.get().is_some();
         self.lend(slot, if is_waiting { Rearm::Always } else { Rearm::UnlessOneshot }, |handler| {
             let looked = look(handler);
             state.armed.set(Flags::NONE);

@@ -61,17 +61,27 @@ impl Table {
 
     /// The next handler after this one that has memberships to keep.
     pub(super) fn kept_after(&self, token: Token) -> Option<Rc<dyn Entry>> {
-        let mut entries = self.entries.range((Bound::Excluded(token), Bound::Unbounded)).map(|(_, entry)| entry);
-        entries.find(|entry| entry.state().is_kept).cloned()
+        self.behind(token).find(|entry| entry.state().is_kept).cloned()
     }
 
-    /// The handler whose pause ends next, and when.
-    pub(super) fn next_due(&self) -> Option<(Instant, Rc<dyn Entry>)> {
+    fn behind(&self, token: Token) -> impl Iterator<Item = &Rc<dyn Entry>> {
+        self.entries.range((Bound::Excluded(token), Bound::Unbounded)).map(|(_, entry)| entry)
+    }
+
+    /// The first handler after this one whose pause is over.
+    pub(super) fn due_after(&self, token: Token, now: Instant) -> Option<Rc<dyn Entry>> {
         if self.paused == 0 {
             return None;
         }
-        let paused = self.entries.values().filter_map(|entry| Some((entry.state().paused_until.get()?, entry)));
-        paused.min_by_key(|(until, _)| *until).map(|(until, entry)| (until, Rc::clone(entry)))
+        self.behind(token).find(|entry| entry.state().paused_until.get().is_some_and(|until| until <= now)).cloned()
+    }
+
+    /// When the next pause is over.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        if self.paused == 0 {
+            return None;
+        }
+        self.entries.values().filter_map(|entry| entry.state().paused_until.get()).min()
     }
 
     /// Records an event, and queues its handler.

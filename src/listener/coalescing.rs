@@ -73,7 +73,7 @@ impl<'b> Coalescing<'b> {
             };
             budget = budget.saturating_sub(1);
             let length = end.saturating_sub(begin);
-            let cut = begin.saturating_add(length.min(inner.setup.mtu.into()));
+            let cut = begin.saturating_add(length.min(inner.state.mtu.into()));
             let datagram = Datagram { length, source: self.rest.source };
             if inner.accepts(self.buffer.get(begin..cut).unwrap_or(&[]), length, &datagram.source) {
                 let payload = self.buffer.get(begin..cut).unwrap_or(&[]);

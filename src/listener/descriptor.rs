@@ -4,7 +4,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::bind::Place;
 use super::gatekeeper::Wants;
-use super::receiving::{Inner, Setup};
+use super::receiving::{Inner, Offload, State};
 use super::socket::{Listener, ListeningSocket, Own, Receiver};
 use crate::error::{Error, Result};
 use crate::filter::Always;
@@ -20,8 +20,8 @@ impl<B, F> AsFd for ListeningSocket<B, F> {
 /// Returns the socket: bound, joined, non-blocking, and without a program in the kernel.
 impl<B, F> From<ListeningSocket<B, F>> for OwnedFd {
     fn from(listener: ListeningSocket<B, F>) -> Self {
-        let Inner { socket, gatekeeper, setup, .. } = listener.inner;
-        if gatekeeper.has_guard() || setup.kernel_filters {
+        let Inner { socket, gatekeeper, state, .. } = listener.inner;
+        if gatekeeper.has_guard() || state.offload == Offload::Filter {
             // The new owner may join other groups and use no filter. We attached the program ourselves, so removing it does not
             // fail.
             let _ = socket.detach();
@@ -60,7 +60,7 @@ fn adopt(fd: OwnedFd) -> Result<Inner<Always>> {
     let family = family_of(&address);
     let mut gatekeeper = Inner::gatekeeper(&socket, family, place.needs_guard(), Wants::Payload)?;
     Inner::guard_against(sharing, &socket, family, &mut gatekeeper)?;
-    let mut inner = Inner::new(socket, Always, gatekeeper, Setup::new(usize::MAX, 0, false));
+    let mut inner = Inner::new(socket, Always, gatekeeper, State::new(usize::MAX, 0, false));
     // Another listener may hold a descriptor of the same socket. Then both share its guard.
     inner.adopt_guard(family);
     Ok(inner)

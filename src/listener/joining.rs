@@ -11,7 +11,7 @@ use super::socket::ListeningSocket;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::filter::Filter;
 use crate::group::Membership;
-use crate::socket::{Guard, each_interface_to_join, family_of};
+use crate::socket::{each_interface_to_join, family_of};
 
 impl<B, F: Filter> ListeningSocket<B, F> {
     /// Joins a group on an interface (`MCAST_JOIN_GROUP`, `ip(7)`). It does nothing if the listener is a member already.
@@ -25,7 +25,8 @@ impl<B, F: Filter> ListeningSocket<B, F> {
     /// IPv6, as with an MTU of less than 1,280; [`ErrorKind::Unreachable`] if no interface is named and there is no route;
     /// [`ErrorKind::InterfaceNeeded`] for a link-local group without an interface; [`ErrorKind::LimitReached`] and
     /// [`ErrorKind::SourceLimitReached`]; [`ErrorKind::MixedSources`] if the group is joined on that interface from any source,
-    /// and this membership names one, or the other way round: the kernel would replace the first membership.
+    /// and this membership names one, or the other way round: the kernel would replace the first membership;
+    /// [`ErrorKind::Denied`] if somebody else has locked the guard (`SO_LOCK_FILTER`), which would refuse the group's packets.
     ///
     /// After an error on [`Interface::All`](crate::Interface::All), the interfaces that were joined before it stay joined.
     /// [`Memberships`](crate::Memberships) also joins on interfaces that appear later or are created again.
@@ -111,11 +112,14 @@ impl<F: Filter> Inner<F> {
     /// Makes the guard pass the group, which is joined next on this interface. If the guard cannot be changed, the listener
     /// checks each packet from now on. It is an error if the group's packets would never arrive.
     fn admit(&mut self, membership: &Membership, interface: NonZeroU32) -> Result<()> {
-        if self.setup.one_interface && !self.socket.is_bound_to_interface(interface) {
+        if self.state.one_interface && self.socket.bound_interface() != Some(interface) {
             return Err(Error::new(Operation::Join, membership.object(), ErrorKind::OneInterface));
         }
-        if self.gatekeeper.has_guard() && self.socket.admit(membership.group().address(), interface) == Guard::Lost {
-            self.gatekeeper.guard_lost(Self::recv_checked);
+        if self.gatekeeper.has_guard() {
+            match self.socket.admit(membership.group().address(), interface) {
+                Ok(guard) => self.guard_changed(guard),
+                Err(errno) => return Err(Error::system(Operation::Join, membership.object(), errno)),
+            }
         }
         Ok(())
     }
@@ -131,10 +135,13 @@ impl<F: Filter> Inner<F> {
     /// A membership has ended: its packets are refused from now on, queued ones and later ones.
     fn left(&mut self, membership: &Membership) {
         // The last answer about membership may be wrong now.
-        self.last.interface = None;
+        self.state.last_is_admitted = false;
         self.gatekeeper.membership_ended(Self::recv_checked);
-        if self.gatekeeper.has_guard() && self.socket.prune(membership.group().family()) == Guard::Lost {
-            self.gatekeeper.guard_lost(Self::recv_checked);
+        if self.gatekeeper.has_guard() {
+            match self.socket.prune(membership.group().family()) {
+                Ok(guard) => self.guard_changed(guard),
+                Err(_) => self.gatekeeper.guard_lost(Self::recv_checked),
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Guard and filter as one program in the kernel.
 
-use super::receiving::{Inner, Setup};
+use super::receiving::{Inner, Offload, State};
 use super::socket::ListeningSocket;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::kernel::{Assembler, INSTRUCTIONS, Instruction, Listing, MAX_INSTRUCTIONS, with_buffer};
@@ -20,7 +20,7 @@ impl<B, F: Filter> ListeningSocket<B, F> {
     /// nothing is changed. It is no error if the kernel does not accept the new program: then the filter runs in this process,
     /// which is slower.
     pub fn replace_filter(&mut self, mut filter: F) -> Result<F> {
-        filter.prepare(self.inner.setup.mtu.into());
+        filter.prepare(self.inner.state.mtu.into());
         self.inner.install(&filter)?;
         Ok(core::mem::replace(&mut self.inner.filter, filter))
     }
@@ -31,7 +31,7 @@ impl<B, F: Filter> ListeningSocket<B, F> {
     /// As [`replace_filter`](Self::replace_filter). On an error the socket is closed.
     pub fn with_filter<G: Filter>(self, mut filter: G) -> Result<ListeningSocket<B, G>> {
         let Self { mut inner, buffer } = self;
-        filter.prepare(inner.setup.mtu.into());
+        filter.prepare(inner.state.mtu.into());
         inner.install(&filter)?;
         Ok(ListeningSocket { inner: inner.exchange_filter(filter), buffer })
     }
@@ -77,67 +77,80 @@ impl<B, F> ListeningSocket<B, F> {
 /// Attaches guard and filter before the socket is bound, as far as the kernel accepts them. Returns whether it accepted the
 /// guard.
 #[inline(always)]
-pub(super) fn attach<F: Filter>(socket: &Socket, filter: &F, family: Family, needs_guard: bool, setup: &mut Setup) -> bool {
-    with_buffer::<INSTRUCTIONS, _>(setup.max_instructions.into(), |buffer| {
-        let code = assemble(buffer, filter, family, setup);
+pub(super) fn attach<F: Filter>(socket: &Socket, filter: &F, family: Family, needs_guard: bool, state: &mut State) -> bool {
+    with_buffer::<INSTRUCTIONS, _>(state.max_instructions.into(), |buffer| {
+        let code = assemble(buffer, filter, family, state);
         let (program, is_empty) = (code.instructions(), code.is_empty());
         let has_guard = needs_guard && socket.guard(family, program);
         let filters = !is_empty && (has_guard || socket.attach(program));
-        setup.offloaded(has_guard, filters);
+        state.offloaded(has_guard, filters);
         has_guard
     })
 }
 
 /// The filter's program, as far as it fits.
 #[inline]
-fn assemble<'b, F: Filter>(buffer: &'b mut [Instruction], filter: &F, family: Family, setup: &Setup) -> Assembler<'b> {
-    let room = buffer.len().min(setup.max_instructions.into());
-    let mut code = Assembler::new(buffer.get_mut(..room).unwrap_or(&mut []), setup.mtu.into(), family);
+fn assemble<'b, F: Filter>(buffer: &'b mut [Instruction], filter: &F, family: Family, state: &State) -> Assembler<'b> {
+    let room = buffer.len().min(state.max_instructions.into());
+    let mut code = Assembler::new(buffer.get_mut(..room).unwrap_or(&mut []), state.mtu.into(), family);
     // The kernel would decide about a coalesced datagram by its first packet.
-    if !setup.coalesces {
+    if !state.coalesces {
         // The fit does not matter: the filter checks again what the program passes.
         let _ = filter.compile(&mut code);
     }
     code
 }
 
-impl Setup {
+impl State {
     /// Records what the kernel does from now on. It may have refused packets since it ran any program.
     #[inline]
     const fn offloaded(&mut self, has_guard: bool, filters: bool) {
-        self.kernel_filters = filters;
-        self.kernel_refuses |= filters || has_guard;
+        if filters {
+            self.offload = Offload::Filter;
+        } else if has_guard || matches!(self.offload, Offload::Filter) {
+            self.offload = Offload::NoFilter;
+        }
     }
 }
 
 impl<F: Filter> Inner<F> {
     /// Replaces the filter's program in the kernel.
     fn install<G: Filter>(&mut self, filter: &G) -> Result<()> {
-        if self.setup.max_instructions == 0 {
+        if self.state.max_instructions == 0 {
             return Ok(());
         }
         let installed =
-            with_buffer::<INSTRUCTIONS, _>(self.setup.max_instructions.into(), |buffer| self.install_in(buffer, filter));
+            with_buffer::<INSTRUCTIONS, _>(self.state.max_instructions.into(), |buffer| self.install_in(buffer, filter));
         installed.map_err(|errno| Error::system(Operation::Configure, Object::Named("SO_DETACH_FILTER"), errno))
     }
 
     fn install_in<G: Filter>(&mut self, buffer: &mut [Instruction], filter: &G) -> core::result::Result<(), Errno> {
         let family = self.socket.family()?;
-        let code = assemble(buffer, filter, family, &self.setup);
+        let code = assemble(buffer, filter, family, &self.state);
         let (program, is_empty) = (code.instructions(), code.is_empty());
         let mut filters = !is_empty;
         if self.gatekeeper.has_guard() {
-            if self.socket.guard_with(family, program)? == Guard::Lost {
-                self.gatekeeper.guard_lost(Self::recv_checked);
-            }
-        } else if is_empty || !self.socket.attach(program) {
-            if self.setup.kernel_filters {
+            let guard = self.socket.guard_with(family, program)?;
+            self.state.offloaded(true, filters);
+            self.guard_changed(guard);
+            return Ok(());
+        }
+        if is_empty || !self.socket.attach(program) {
+            if self.state.offload == Offload::Filter {
                 self.socket.detach()?;
             }
             filters = false;
         }
-        self.setup.offloaded(self.gatekeeper.has_guard(), filters);
+        self.state.offloaded(false, filters);
         Ok(())
+    }
+
+    /// Follows the result of a change of the guard.
+    pub(super) fn guard_changed(&mut self, guard: Guard) {
+        if let Guard::Lost { filters } = guard {
+            self.gatekeeper.guard_lost(Self::recv_checked);
+            self.state.offloaded(true, filters);
+        }
     }
 
     /// Uses the guard that an adopted socket already has: another listener shares the socket.
@@ -146,7 +159,7 @@ impl<F: Filter> Inner<F> {
             self.gatekeeper.guard_attached();
             // Queued packets may have arrived before the guard was attached.
             self.gatekeeper.membership_ended(Self::recv_checked);
-            self.setup.offloaded(true, false);
+            self.state.offloaded(true, false);
         }
     }
 }

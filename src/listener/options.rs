@@ -4,7 +4,7 @@ use super::bind::{Bind, Place};
 use super::coalescing::{COALESCING_BUFFER, Coalescing};
 use super::gatekeeper::Wants;
 use super::offload::{attach, within_limits};
-use super::receiving::{Inner, Setup};
+use super::receiving::{Inner, State};
 use super::socket::{CoalescingListener, Listener, ListeningSocket, Own, Receiver};
 use crate::address::Address;
 use crate::error::{Error, ErrorKind, Object, Operation, Result};
@@ -235,11 +235,17 @@ impl<F: Filter> ListenOptions<F> {
         if coalesces {
             socket.want_coalesced()?;
         }
-        let mut setup = Setup::new(mtu, if kernel_filter { max_instructions } else { 0 }, coalesces);
-        setup.one_interface = one_interface;
-        if kernel_filter && attach(&socket, &filter, family, needs_guard, &mut setup) {
+        let mut state = State::new(mtu, if kernel_filter { max_instructions } else { 0 }, coalesces);
+        state.one_interface = one_interface;
+        if kernel_filter && attach(&socket, &filter, family, needs_guard, &mut state) {
             gatekeeper.guard_attached();
         }
+        // `ip vrf exec` binds each socket of a process to an interface when it is opened. There it stays.
+        let stays_on = if must_unbind { socket.bound_interface() } else { None };
+        let address = match stays_on {
+            Some(index) => address.with_scope(index.get()),
+            None => address,
+        };
         let mut bound = socket.bind(&address);
         if reuse_port && bound.is_err() {
             match socket.bind_beside(bound, &address) {
@@ -250,7 +256,7 @@ impl<F: Filter> ListenOptions<F> {
                 Err(errno) => bound = Err(errno),
             }
         }
-        if must_unbind && bound.is_ok() {
+        if must_unbind && stays_on.is_none() && bound.is_ok() {
             bound = socket.unbind_from_interface();
         }
         if let Err(errno) = bound {
@@ -261,7 +267,7 @@ impl<F: Filter> ListenOptions<F> {
             (Some((group, interface)), None) if is_simple => socket.join_first(group, interface)?,
             _ => {}
         }
-        let mut inner = Inner::new(socket, filter, gatekeeper, setup);
+        let mut inner = Inner::new(socket, filter, gatekeeper, state);
         if let (Some(membership), false) = (membership, is_simple) {
             inner.join(&membership)?;
         }

@@ -51,12 +51,12 @@ pub(crate) struct Inner<F> {
     /// member of this group on this interface.
     pub(super) last: Metadata,
     counters: Counted,
-    pub(super) setup: Setup,
+    pub(super) state: State,
 }
 
-/// How a listener was created, and what the kernel does for it.
+/// How a listener was created, and what has become of it.
 #[derive(Clone, Copy)]
-pub(super) struct Setup {
+pub(super) struct State {
     /// The filter sees at most this many bytes of a packet. So does its program in the kernel.
     pub(super) mtu: u16,
     /// How many instructions the filter's program may have; 0 if the kernel runs no program.
@@ -65,17 +65,28 @@ pub(super) struct Setup {
     pub(super) coalesces: bool,
     /// It is bound to one interface, and can join only there.
     pub(super) one_interface: bool,
-    /// The kernel runs the filter's program.
-    pub(super) kernel_filters: bool,
-    /// The kernel may have refused packets, and counted them as dropped.
-    pub(super) kernel_refuses: bool,
+    pub(super) offload: Offload,
+    /// The socket is still a member of the group on the interface that the last packet came in on: no membership has ended since.
+    pub(super) last_is_admitted: bool,
 }
 
-impl Setup {
+/// What the kernel runs for the listener beside the guard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offload {
+    /// No filter, and it never ran any program.
+    Nothing,
+    /// No filter. But it may have refused packets, and counted them as dropped.
+    NoFilter,
+    /// The filter's program.
+    Filter,
+}
+
+impl State {
     /// No program is attached yet.
     pub(super) const fn new(mtu: usize, max_instructions: u16, coalesces: bool) -> Self {
         let mtu = if mtu > u16::MAX as usize { u16::MAX } else { mtu as u16 };
-        Self { mtu, max_instructions, coalesces, one_interface: false, kernel_filters: false, kernel_refuses: false }
+        let (offload, one_interface, last_is_admitted) = (Offload::Nothing, false, false);
+        Self { mtu, max_instructions, coalesces, one_interface, offload, last_is_admitted }
     }
 }
 
@@ -93,8 +104,9 @@ struct Counted {
 
 impl<F: Filter> Inner<F> {
     #[inline(always)]
-    pub(super) fn new(socket: Socket, filter: F, gatekeeper: Gatekeeper<CheckedPath<F>>, setup: Setup) -> Self {
-        Self { socket, filter, gatekeeper, last: Metadata::default(), counters: Counted::default(), setup }
+    pub(super) fn new(socket: Socket, filter: F, gatekeeper: Gatekeeper<CheckedPath<F>>, state: State) -> Self {
+        let (last, counters) = (Metadata::default(), Counted::default());
+        Self { socket, filter, gatekeeper, last, counters, state }
     }
 
     /// The gatekeeper of a socket that is not bound yet and has no guard. It also sets the options for the control messages that
@@ -174,7 +186,7 @@ impl<F: Filter> Inner<F> {
     /// Asks the filter, and counts the packet.
     #[inline(always)]
     pub(super) fn accepts(&mut self, payload: &[u8], length: usize, source: &Address) -> bool {
-        let seen = payload.get(..usize::from(self.setup.mtu)).unwrap_or(payload);
+        let seen = payload.get(..usize::from(self.state.mtu)).unwrap_or(payload);
         let accepted = self.filter.accepts(seen, source.internet());
         let counters = &mut self.counters;
         counters.truncated = counters.truncated.wrapping_add(u64::from(length > payload.len()));
@@ -212,7 +224,7 @@ impl<F: Filter> Inner<F> {
             self.counters.foreign = self.counters.foreign.wrapping_add(packets);
             return Ok(None);
         }
-        self.last = arrival.metadata;
+        (self.last, self.state.last_is_admitted) = (arrival.metadata, true);
         Ok(Some((datagram, arrival.segment)))
     }
 
@@ -222,7 +234,8 @@ impl<F: Filter> Inner<F> {
         let (Some(destination), Some(interface)) = (arrival.destination, arrival.interface) else {
             return false;
         };
-        if self.last.interface == arrival.interface && self.last.destination == arrival.destination {
+        let is_as_last = self.last.interface == arrival.interface && self.last.destination == arrival.destination;
+        if is_as_last && self.state.last_is_admitted {
             return true;
         }
         destination.is_multicast() && self.socket.is_member(destination, interface)
@@ -230,15 +243,17 @@ impl<F: Filter> Inner<F> {
 
     /// The same listener with another filter.
     pub(super) fn exchange_filter<G: Filter>(self, filter: G) -> Inner<G> {
-        let Self { socket, gatekeeper, last, counters, setup, filter: _ } = self;
-        Inner { socket, filter, gatekeeper: gatekeeper.with_path(Inner::<G>::recv_checked), last, counters, setup }
+        let Self { socket, gatekeeper, last, counters, state, filter: _ } = self;
+        let path: CheckedPath<G> = Inner::recv_checked;
+        let gatekeeper = gatekeeper.with_path(path);
+        Inner { socket, filter, gatekeeper, last, counters, state }
     }
 }
 
 impl<F> Inner<F> {
     pub(super) fn counters(&self) -> Counters {
         let Counted { received, rejected, truncated, foreign } = self.counters;
-        let (dropped, kernel_refuses) = (self.socket.dropped().map(u64::from), self.setup.kernel_refuses);
+        let (dropped, kernel_refuses) = (self.socket.dropped().map(u64::from), self.state.offload != Offload::Nothing);
         Counters { received, rejected, truncated, foreign, dropped, kernel_refuses }
     }
 }

@@ -4,7 +4,7 @@ use core::fmt;
 use core::net::SocketAddr;
 
 use super::coalescing::Coalescing;
-use super::receiving::{Counters, Inner};
+use super::receiving::{Counters, Inner, Offload};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::{Always, Filter};
 use crate::packet::{Head, Packet, Received};
@@ -126,7 +126,7 @@ impl<F: Filter> Receiver<F> {
     /// runs the filter, and the buffer is shorter than the mtu: the kernel would check bytes that the buffer does not hold.
     #[inline(always)]
     pub fn recv_into<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
-        if self.inner.setup.kernel_filters && buffer.len() < usize::from(self.inner.setup.mtu) {
+        if self.inner.state.offload == Offload::Filter && buffer.len() < usize::from(self.inner.state.mtu) {
             return Err(short_buffer());
         }
         self.inner.recv_into(buffer)

@@ -44,8 +44,8 @@ const ROOM: usize = 256;
 pub(crate) enum Guard {
     /// The guard is attached and correct.
     Kept,
-    /// There was no room for it, or the kernel did not accept it: there is no guard.
-    Lost,
+    /// There was no room for it, or the kernel did not accept it: there is no guard. The filter may run alone.
+    Lost { filters: bool },
 }
 
 /// A change of the program.
@@ -75,14 +75,15 @@ impl Socket {
         })
     }
 
-    /// Makes the guard pass a group on an interface.
-    pub(crate) fn admit(&self, group: IpAddr, interface: NonZeroU32) -> Guard {
+    /// Makes the guard pass a group on an interface. It is an error if the guard stays and refuses the group, as one that somebody
+    /// else has locked.
+    pub(crate) fn admit(&self, group: IpAddr, interface: NonZeroU32) -> Result<Guard, Errno> {
         let family = if group.is_ipv4() { Family::V4 } else { Family::V6 };
         self.change(family, Change::Admit((group, interface.get())))
     }
 
-    /// Removes all entries of which the socket is no longer a member.
-    pub(crate) fn prune(&self, family: Family) -> Guard {
+    /// Removes all entries of which the socket is no longer a member. After an error they may still be there.
+    pub(crate) fn prune(&self, family: Family) -> Result<Guard, Errno> {
         self.change(family, Change::Prune)
     }
 
@@ -90,16 +91,12 @@ impl Socket {
     ///
     /// If the guard cannot be kept, the filter is attached alone, or no program at all. After an error nothing has changed.
     pub(crate) fn guard_with(&self, family: Family, filter: &[Instruction]) -> Result<Guard, Errno> {
-        let guard = self.change(family, Change::Filter(filter));
-        if guard == Guard::Lost && !self.attach(filter) {
-            self.detach()?;
-        }
-        Ok(guard)
+        self.change(family, Change::Filter(filter))
     }
 
     /// Whether a guard is attached, by us or by a previous owner.
     pub(crate) fn is_guarded(&self, family: Family) -> bool {
-        self.change(family, Change::Nothing) == Guard::Kept
+        self.change(family, Change::Nothing) == Ok(Guard::Kept)
     }
 
     /// Attaches a program, which replaces the previous one in one step. Returns whether this succeeded.
@@ -125,26 +122,26 @@ impl Socket {
         })
     }
 
-    fn change(&self, family: Family, change: Change<'_>) -> Guard {
+    fn change(&self, family: Family, change: Change<'_>) -> Result<Guard, Errno> {
         let length = sys::attached_filter(&self.fd, &mut []).unwrap_or(0);
         let more = if let Change::Filter(filter) = change { filter.len() } else { SPARE };
-        let is_done =
-            with_buffer::<ROOM, _>(length.saturating_add(more), |buffer| self.change_in(buffer, length, family, change));
-        match is_done {
-            Some(()) => Guard::Kept,
-            None => Guard::Lost,
-        }
+        with_buffer::<ROOM, _>(length.saturating_add(more), |buffer| self.change_in(buffer, length, family, change))
     }
 
-    /// `None` if there is no guard any more, or if the filter after it could not be replaced.
-    fn change_in(&self, buffer: &mut [Instruction], length: usize, family: Family, change: Change<'_>) -> Option<()> {
+    fn change_in(
+        &self,
+        buffer: &mut [Instruction],
+        length: usize,
+        family: Family,
+        change: Change<'_>,
+    ) -> Result<Guard, Errno> {
         let Some(mut program) = self.read(buffer, length, family) else {
-            // If the kernel does not return the guard, it cannot be changed, and would refuse what is joined now. So it is
-            // removed.
-            if matches!(change, Change::Admit(_) | Change::Prune) {
-                let _ = self.detach();
-            }
-            return None;
+            return match change {
+                Change::Nothing => Ok(Guard::Lost { filters: false }),
+                Change::Filter(filter) => self.filter_alone(filter),
+                // If the kernel does not return the guard, it cannot be changed, and would refuse what is joined now.
+                Change::Admit(_) | Change::Prune => self.filter_alone(&[]),
+            };
         };
         let is_attached = match change {
             Change::Nothing => true,
@@ -162,16 +159,19 @@ impl Socket {
                 }
                 program.entries() == before || self.attach(program.instructions())
             }
-            Change::Filter(filter) => return self.exchange(&program, filter),
+            Change::Filter(filter) if self.exchange(&program, filter).is_some() => true,
+            Change::Filter(filter) => return self.filter_alone(filter),
         };
-        if is_attached {
-            return Some(());
+        if is_attached { Ok(Guard::Kept) } else { self.filter_alone(program.filter()) }
+    }
+
+    /// Attaches the filter alone, without a guard; no program, if the kernel does not accept it. After an error nothing has changed.
+    fn filter_alone(&self, filter: &[Instruction]) -> Result<Guard, Errno> {
+        let filters = !filter.is_empty() && self.attach(filter);
+        if !filters {
+            self.detach()?;
         }
-        // Without a guard the filter is attached alone, if the kernel accepts it.
-        if !self.attach(program.filter()) {
-            let _ = self.detach();
-        }
-        None
+        Ok(Guard::Lost { filters })
     }
 
     /// Attaches the same guard with another filter.

@@ -45,9 +45,9 @@ impl Socket {
         }
     }
 
-    /// Whether it is bound to this interface.
-    pub(crate) fn is_bound_to_interface(&self, index: NonZeroU32) -> bool {
-        sys::getsockopt_int(&self.fd, SOCKET, linux::SO_BINDTOIFINDEX) == Ok(index.get())
+    /// The interface that it is bound to.
+    pub(crate) fn bound_interface(&self) -> Option<NonZeroU32> {
+        sys::getsockopt_int(&self.fd, SOCKET, linux::SO_BINDTOIFINDEX).ok().and_then(NonZeroU32::new)
     }
 
     /// Joins a group from any source on one interface. The socket must not have joined anything yet: then the join cannot

@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod changes;
+pub mod confined;
 pub mod link;
 pub mod peer;
 pub mod refusing;
