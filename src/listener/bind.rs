@@ -44,8 +44,6 @@ pub enum Bind {
 }
 
 impl From<Membership> for Bind {
-    // Inlined, so that what is known of the membership when the program is built stays known.
-    #[inline(always)]
     fn from(membership: Membership) -> Self {
         Self::Group(membership)
     }
@@ -69,7 +67,7 @@ pub(super) struct Place {
 }
 
 impl Bind {
-    #[inline(always)]
+    #[inline]
     pub(super) fn place(self) -> Place {
         match self {
             Self::Group(membership) => Place::of(membership.group(), Some(membership), false),
@@ -83,6 +81,8 @@ impl Bind {
 }
 
 impl Place {
+    // Inlined, so that a program which knows what it binds to links only what that needs: without it tiny-listen is 816 bytes
+    // larger, and tiny-mcast 1,952.
     #[inline(always)]
     fn of(group: Group, membership: Option<Membership>, one_interface: bool) -> Self {
         let address = match group.address() {
@@ -95,7 +95,7 @@ impl Place {
     }
 
     /// Whether the kernel binds to an interface with the address, though the listener is to hear others, too.
-    #[inline(always)]
+    #[inline]
     pub(super) const fn must_unbind(&self) -> bool {
         matches!(&self.address, SocketAddr::V6(address) if address.scope_id() != 0)
     }
@@ -104,7 +104,7 @@ impl Place {
     ///
     /// A socket that is bound to an IPv4 group gets just that group, and with `IP_MULTICAST_ALL` off only on the interfaces on
     /// which it joined. The option's IPv6 twin does not look at interfaces. On the wildcard address unicast comes, too.
-    #[inline(always)]
+    #[inline]
     pub(super) const fn needs_guard(&self) -> bool {
         let is_ipv4_group = self.group.is_some() && matches!(self.address, SocketAddr::V4(_));
         !is_ipv4_group && !self.one_interface

@@ -42,7 +42,7 @@ impl Rest {
     }
 
     /// Takes the next packet off: its beginning and end.
-    #[inline(always)]
+    #[inline]
     fn take(&mut self) -> Option<(usize, usize)> {
         let begin = self.next;
         if begin > self.end {

@@ -72,7 +72,6 @@ impl<B, F> ListeningSocket<B, F> {
 }
 
 /// Gives guard and filter to the kernel, as far as it takes them, before the socket is bound. Returns whether it has taken the guard.
-#[inline(always)]
 pub(super) fn attach<F: Filter>(socket: &Socket, filter: &F, family: Family, needs_guard: bool, setup: &mut Setup) -> bool {
     with_buffer::<INSTRUCTIONS, _>(setup.max_instructions.into(), |buffer| {
         let code = assemble(buffer, filter, family, setup);

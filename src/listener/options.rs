@@ -136,8 +136,6 @@ impl<F: Filter> ListenOptions<F> {
     /// and does not share it. For [`Bind::Interface`], also if the kernel does not bind to the interface:
     /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) before Linux 5.7 without `CAP_NET_RAW`; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) before Linux 5.0;
     /// [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface) for [`Interface::All`].
-    // Inlined, as all below it, so that a program which names its place in the source is linked with what that place needs alone.
-    #[inline(always)]
     pub fn bind<const MTU: usize>(self, place: impl Into<Bind>) -> Result<Listener<MTU, F>> {
         let inner = self.open(place.into(), MTU, false)?;
         Ok(ListeningSocket { inner, buffer: Own::new() })
@@ -147,7 +145,6 @@ impl<F: Filter> ListenOptions<F> {
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
-    #[inline(always)]
     pub fn bind_receiver(self, place: impl Into<Bind>, mtu: usize) -> Result<Receiver<F>> {
         let inner = self.open(place.into(), mtu, false)?;
         Ok(ListeningSocket { inner, buffer: () })
@@ -170,7 +167,6 @@ impl<F: Filter> ListenOptions<F> {
     /// # Errors
     /// As [`bind`](Self::bind), and [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) before Linux 5.0.
     #[doc(alias = "UDP_GRO")]
-    #[inline(always)]
     pub fn bind_coalescing(
         self,
         place: impl Into<Bind>,
@@ -182,7 +178,6 @@ impl<F: Filter> ListenOptions<F> {
     }
 
     /// The one way to make a listener.
-    #[inline(always)]
     fn open(self, bind: Bind, mtu: usize, coalesces: bool) -> Result<Inner<F>> {
         // All that decides the way is read first, into plain values: after the first system call the compiler trusts no memory.
         let place = bind.place();

@@ -36,7 +36,6 @@ enum Hears {
 impl Socket {
     /// Binds to the interface that is meant for the group, and returns its index: nothing arrives that came in on another interface
     /// (`SO_BINDTOIFINDEX`, `socket(7)`).
-    #[inline(always)]
     pub(crate) fn bind_to_interface(&self, group: Group, interface: Interface) -> Result<NonZeroU32> {
         let index = route::index_by(&self.fd, group, interface, Operation::Bind)?;
         match sys::setsockopt_int(&self.fd, SOCKET, linux::SO_BINDTOIFINDEX, index.get()) {
@@ -52,14 +51,14 @@ impl Socket {
 
     /// Joins a group, from any source and on one interface, on a socket that has joined nothing yet: it can meet neither another
     /// membership in the group nor a limit.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn join_first(&self, group: Group, interface: Interface) -> Result<()> {
         let index = route::index_by(&self.fd, group, interface, Operation::Join)?;
         self.join_first_on(group, interface, index)
     }
 
     /// The same where the interface's index is known.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn join_first_on(&self, group: Group, interface: Interface, index: NonZeroU32) -> Result<()> {
         let mut request = [0; REQUEST];
         fill(&mut request, group.address(), index.get());

@@ -126,7 +126,6 @@ impl Instruction {
 
 /// Calls `work` with room for this many instructions: a buffer of `SMALL` of them where that is enough, else one of 32 KiB, which only
 /// a function of its own has on its stack.
-#[inline(always)]
 pub(crate) fn with_buffer<const SMALL: usize, R>(instructions: usize, work: impl FnOnce(&mut [Instruction]) -> R) -> R {
     if instructions <= SMALL { work(&mut [Instruction::ZERO; SMALL]) } else { with_large_buffer(work) }
 }
