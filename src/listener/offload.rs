@@ -76,7 +76,6 @@ impl<B, F> ListeningSocket<B, F> {
 
 /// Attaches guard and filter before the socket is bound, as far as the kernel accepts them. Returns whether it accepted the
 /// guard.
-#[inline(always)]
 pub(super) fn attach<F: Filter>(socket: &Socket, filter: &F, family: Family, needs_guard: bool, state: &mut State) -> bool {
     with_buffer::<INSTRUCTIONS, _>(state.max_instructions.into(), |buffer| {
         let code = assemble(buffer, filter, family, state);

@@ -139,8 +139,6 @@ impl<F: Filter> ListenOptions<F> {
     /// [`ErrorKind::Denied`] before Linux 5.7 without `CAP_NET_RAW`;
     /// [`ErrorKind::Unsupported`] before Linux 5.0;
     /// [`ErrorKind::OneInterface`] for [`Interface::All`].
-    // Inlined, as all below it, so that a program which names its place in the source is linked with what that place needs alone.
-    #[inline(always)]
     pub fn bind<const MTU: usize>(self, place: impl Into<Bind>) -> Result<Listener<MTU, F>> {
         let inner = self.open(place.into(), MTU, false)?;
         Ok(ListeningSocket { inner, buffer: Own::new() })
@@ -150,7 +148,6 @@ impl<F: Filter> ListenOptions<F> {
     ///
     /// # Errors
     /// As [`bind`](Self::bind).
-    #[inline(always)]
     pub fn bind_receiver(self, place: impl Into<Bind>, mtu: usize) -> Result<Receiver<F>> {
         let inner = self.open(place.into(), mtu, false)?;
         Ok(ListeningSocket { inner, buffer: () })
@@ -181,7 +178,6 @@ impl<F: Filter> ListenOptions<F> {
     /// # Errors
     /// As [`bind`](Self::bind), and [`ErrorKind::Unsupported`] before Linux 5.0.
     #[doc(alias = "UDP_GRO")]
-    #[inline(always)]
     pub fn bind_coalescing(
         self,
         place: impl Into<Bind>,
@@ -193,7 +189,6 @@ impl<F: Filter> ListenOptions<F> {
     }
 
     /// Creates every listener.
-    #[inline(always)]
     fn open(self, bind: Bind, mtu: usize, coalesces: bool) -> Result<Inner<F>> {
         if mtu == 0 || mtu > u16::MAX as usize {
             return Err(Error::custom(ErrorKind::OutOfRange, "bind: the mtu is out of range: give 1 to 65535 bytes"));

@@ -36,7 +36,6 @@ enum Hears {
 impl Socket {
     /// Binds to the interface that `interface` names for the group, and returns its index (`SO_BINDTOIFINDEX`, `socket(7)`). From
     /// then on the socket receives only on this interface.
-    #[inline(always)]
     pub(crate) fn bind_to_interface(&self, group: Group, interface: Interface) -> Result<NonZeroU32> {
         let index = route::index_by(&self.fd, group, interface, Operation::Bind)?;
         match sys::setsockopt_int(&self.fd, SOCKET, linux::SO_BINDTOIFINDEX, index.get()) {
@@ -52,14 +51,14 @@ impl Socket {
 
     /// Joins a group from any source on one interface. The socket must not have joined anything yet: then the join cannot
     /// conflict with another membership or exceed a limit.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn join_first(&self, group: Group, interface: Interface) -> Result<()> {
         let index = route::index_by(&self.fd, group, interface, Operation::Join)?;
         self.join_first_on(group, interface, index)
     }
 
     /// As [`join_first`](Self::join_first), with the interface's index.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn join_first_on(&self, group: Group, interface: Interface, index: NonZeroU32) -> Result<()> {
         let mut request = [0; REQUEST];
         fill(&mut request, group.address(), index.get());

@@ -17,6 +17,7 @@ const QUEUED_ERRORS: u32 = 1000;
 impl Socket {
     /// Opens a socket that sends to `group` on `interface`. Also returns the scope id for the group's address, 0 if it needs
     /// none.
+    // Inlined, so that a program which knows group and interface links only that route: without it tiny-mcast is 4,800 bytes larger.
     #[inline(always)]
     pub(crate) fn sending(group: Group, interface: Interface) -> Result<(Self, u32)> {
         let route = route::egress(group, interface)?;
@@ -88,6 +89,7 @@ impl Socket {
     }
 
     /// The hot send: `sendto(2)`.
+    // Inlined down to the system call, as `sys::sendto` is.
     #[inline(always)]
     pub(crate) fn send(&self, payload: &[u8], to: &Address) -> core::result::Result<(), Errno> {
         sys::sendto(&self.fd, payload, to)

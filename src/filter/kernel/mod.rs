@@ -125,7 +125,6 @@ impl Instruction {
 
 /// Calls `work` with room for this many instructions: with a buffer of `SMALL` instructions if that is enough, else with one of
 /// 32 KiB, in a separate function that alone needs this much stack.
-#[inline(always)]
 pub(crate) fn with_buffer<const SMALL: usize, R>(instructions: usize, work: impl FnOnce(&mut [Instruction]) -> R) -> R {
     if instructions <= SMALL { work(&mut [Instruction::ZERO; SMALL]) } else { with_large_buffer(work) }
 }
