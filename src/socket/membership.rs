@@ -36,6 +36,9 @@ enum Hears {
 impl Socket {
     /// Binds to the interface that `interface` names for the group, and returns its index (`SO_BINDTOIFINDEX`, `socket(7)`). From
     /// then on the socket receives only on this interface.
+    // Inlined, so that a program which names its kind of interface links only that way to find it: without it a program with two
+    // listeners, each bound to its interface, is 3,112 bytes larger.
+    #[inline(always)]
     pub(crate) fn bind_to_interface(&self, group: Group, interface: Interface) -> Result<NonZeroU32> {
         let index = route::index_by(&self.fd, group, interface, Operation::Bind)?;
         match sys::setsockopt_int(&self.fd, SOCKET, linux::SO_BINDTOIFINDEX, index.get()) {
@@ -51,14 +54,16 @@ impl Socket {
 
     /// Joins a group from any source on one interface. The socket must not have joined anything yet: then the join cannot
     /// conflict with another membership or exceed a limit.
-    #[inline]
+    // Inlined for the same reason: without it a program with two listeners is 3,200 bytes larger, and tiny-listen 16.
+    #[inline(always)]
     pub(crate) fn join_first(&self, group: Group, interface: Interface) -> Result<()> {
         let index = route::index_by(&self.fd, group, interface, Operation::Join)?;
         self.join_first_on(group, interface, index)
     }
 
     /// As [`join_first`](Self::join_first), with the interface's index.
-    #[inline]
+    // Inlined: without it tiny-mcast is 120 bytes larger, and a program with two listeners 192.
+    #[inline(always)]
     pub(crate) fn join_first_on(&self, group: Group, interface: Interface, index: NonZeroU32) -> Result<()> {
         let mut request = [0; REQUEST];
         fill(&mut request, group.address(), index.get());

@@ -9,7 +9,7 @@ use by_library::syscall;
 ///
 /// # Safety
 /// The arguments are what the system call of this number wants, pointers included: see its man page.
-// Inlined: an out-of-line call around the system call costs more than batching would save. Without it tiny-listen is 416 bytes
+// Inlined: an out-of-line call around the system call costs more than batching would save. Without it tiny-listen is 408 bytes
 // larger, and tiny-send 264.
 #[inline(always)]
 pub(super) unsafe fn call(number: u32, arguments: [usize; 6]) -> Result<usize, Errno> {
