@@ -15,9 +15,9 @@ BEGIN {
     room("route", "sys address group error")
     room("socket", "sys address route group filter cmsg error packet")
     room("listener", "socket filter packet group error address")
-    room("multicaster", "socket group error address")
+    room("sender", "socket listener filter packet route group error address")
     room("poller", "sys error")
-    room("links", "route listener filter group error sys address")
+    room("links", "route listener sender filter group error sys address")
     # The documented API stands on the public one, as a stranger's would: on what src/lib.rs re-exports, and on `filter`.
     room("compat", "filter")
     only_public["compat"]

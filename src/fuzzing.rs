@@ -6,9 +6,9 @@
 use core::net::IpAddr;
 
 use crate::cmsg::{Arrival, Layout, messages};
-use crate::multicaster::{segments, staging};
 use crate::packet::Stamp;
 use crate::route::netlink::{Answer, messages as netlink_messages};
+use crate::sender::{segments, staging};
 use crate::{Change, Metadata, links};
 
 /// The level, type and data of each control message.

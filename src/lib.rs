@@ -151,10 +151,10 @@ pub mod fuzzing;
 mod group;
 mod links;
 mod listener;
-mod multicaster;
 mod packet;
 mod poller;
 mod route;
+mod sender;
 mod socket;
 mod sys;
 
@@ -164,10 +164,10 @@ pub use links::{Applied, Change, Follow, Followed, Link, Links, Memberships};
 pub use listener::{
     Bind, COALESCING_BUFFER, CoalescingListener, Counters, ListenOptions, Listener, ListeningSocket, Receiver,
 };
-pub use multicaster::{Multicaster, Progress, SendOptions};
 pub use packet::{Head, Metadata, Packet, Received};
 pub use poller::{Event, Events, Interest, Iter, Poller, Token, Waker};
 pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+pub use sender::{Multicaster, Progress, SendOptions};
 
 /// The README's code is compiled and run as a test, so that it cannot drift.
 #[cfg(all(doctest, feature = "std"))]

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use core::num::NonZeroU32;
 
-use super::Multicaster;
+use super::multicaster::Multicaster;
 use super::rate::Rate;
 use super::segments::Segments;
 use super::staging::Staging;

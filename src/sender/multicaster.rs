@@ -1,12 +1,4 @@
-//! Sending: a [`Multicaster`] pulls packets from an iterator and sends them as fast as the socket takes them.
-//!
-//! It is a state machine: [`Multicaster::step`] does a limited amount of work and returns when to call it again. What to send
-//! next and what was sent is separate from the socket, in [`staging`].
-
-mod options;
-mod rate;
-pub(crate) mod segments;
-pub(crate) mod staging;
+//! A multicaster: the sending state machine.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -15,15 +7,13 @@ use core::time::Duration;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-pub use options::SendOptions;
-
+use super::rate::Rate;
+use super::segments::{COPIED, Run, Segments};
+use super::staging::Staging;
 use crate::address::Address;
 use crate::error::{Errno, Error, Object, Operation, Result};
 use crate::group::Group;
 use crate::socket::{self, Socket, raw_fd};
-use rate::Rate;
-use segments::{COPIED, Run, Segments};
-use staging::Staging;
 
 /// How long to wait if the device's queue is full: no event reports that it has room again.
 const BACK_OFF: Duration = Duration::from_millis(1);
@@ -75,13 +65,13 @@ pub enum Progress {
 /// # Ok::<(), multicast::Error>(())
 /// ```
 pub struct Multicaster<I: Iterator, const BATCH: usize = 1> {
-    socket: Socket,
-    group: Group,
+    pub(super) socket: Socket,
+    pub(super) group: Group,
     /// The group's address and port as the kernel reads them, with the scope id that a link-local group needs.
-    to: Address,
-    rate: Option<Rate>,
-    segments: Segments,
-    staging: Staging<I, BATCH>,
+    pub(super) to: Address,
+    pub(super) rate: Option<Rate>,
+    pub(super) segments: Segments,
+    pub(super) staging: Staging<I, BATCH>,
 }
 
 impl<I, const BATCH: usize> Multicaster<I, BATCH>

@@ -1,0 +1,13 @@
+//! Sending: a [`Multicaster`] pulls packets from an iterator and sends them as fast as the socket takes them.
+//!
+//! It is a state machine: [`Multicaster::step`] does a limited amount of work and returns when to call it again. What to send
+//! next and what was sent is separate from the socket, in [`staging`].
+
+mod multicaster;
+mod options;
+mod rate;
+pub(crate) mod segments;
+pub(crate) mod staging;
+
+pub use multicaster::{Multicaster, Progress};
+pub use options::SendOptions;
