@@ -167,7 +167,7 @@ pub use listener::{
 pub use packet::{Head, Metadata, Packet, Received};
 pub use poller::{Event, Events, Interest, Iter, Poller, Token, Waker};
 pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-pub use sender::{Multicaster, Progress, SendOptions};
+pub use sender::{Destination, Multicaster, Outcome, Progress, SendOptions, Sender};
 
 /// The README's code is compiled and run as a test, so that it cannot drift.
 #[cfg(all(doctest, feature = "std"))]

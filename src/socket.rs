@@ -78,7 +78,7 @@ impl Socket {
     /// that it joins itself.
     pub(crate) fn listening(family: Family) -> Result<Self> {
         let socket = Self::open(family)?;
-        socket.set(SOCKET, linux::SO_REUSEADDR, "SO_REUSEADDR", 1)?;
+        socket.share_port()?;
         if family == Family::V6 {
             socket.set(IPV6, linux::IPV6_V6ONLY, "IPV6_V6ONLY", 1)?;
         }
@@ -118,6 +118,19 @@ impl Socket {
             Ok(bytes) => Ok(bytes as usize),
             Err(errno) => Err(Error::system(Operation::Count, Object::Nothing, errno)),
         }
+    }
+
+    /// A second descriptor of the same socket.
+    pub(crate) fn duplicate(&self) -> Result<Self> {
+        match sys::duplicate(&self.fd) {
+            Ok(fd) => Ok(Self { fd }),
+            Err(errno) => Err(Error::system(Operation::Open, Object::Named("a second descriptor"), errno)),
+        }
+    }
+
+    /// Shares the port with every other socket that shares it. To be called before the bind.
+    pub(crate) fn share_port(&self) -> Result<()> {
+        self.set(SOCKET, linux::SO_REUSEADDR, "SO_REUSEADDR", 1)
     }
 
     /// `bind(2)`.
@@ -269,7 +282,7 @@ impl Socket {
 
 /// Control messages are aligned to words.
 #[repr(C, align(8))]
-struct Control([u8; cmsg::SPACE]);
+struct Control<const SPACE: usize>([u8; SPACE]);
 
 fn configured(called: &'static str, result: rustix::io::Result<()>) -> Result<()> {
     match result {

@@ -1,6 +1,6 @@
 //! The parts of an error: kind, errno, operation, and object.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use linux_raw_sys::errno as linux;
 
@@ -92,6 +92,7 @@ impl Errno {
     pub(crate) const NO_OPTION: Self = Self(linux::ENOPROTOOPT as u16);
     pub(crate) const TOO_LONG: Self = Self(linux::EMSGSIZE as u16);
     pub(crate) const PROTOCOL: Self = Self(linux::EPROTO as u16);
+    pub(crate) const REFUSED: Self = Self(linux::ECONNREFUSED as u16);
 }
 
 impl From<rustix::io::Errno> for Errno {
@@ -147,8 +148,10 @@ pub(crate) enum Object {
     },
     Packet {
         length: u32,
-        group: Group,
+        to: SocketAddr,
     },
+    /// Packets that leave on this interface.
+    On(Interface),
     Number(i64),
     Port(u16),
     #[cfg(feature = "std")]

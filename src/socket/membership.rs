@@ -40,7 +40,7 @@ impl Socket {
     // listeners, each bound to its interface, is 3,112 bytes larger.
     #[inline(always)]
     pub(crate) fn bind_to_interface(&self, group: Group, interface: Interface) -> Result<NonZeroU32> {
-        let index = route::index_by(&self.fd, group, interface, Operation::Bind)?;
+        let index = route::index_by(&self.fd, group.address(), interface, Operation::Bind)?;
         match sys::setsockopt_int(&self.fd, SOCKET, linux::SO_BINDTOIFINDEX, index.get()) {
             Ok(()) => Ok(index),
             Err(errno) => Err(Error::system(Operation::Bind, Membership::any(group).on(interface).object(), errno)),
@@ -57,7 +57,7 @@ impl Socket {
     // Inlined for the same reason: without it a program with two listeners is 3,200 bytes larger, and tiny-listen 16.
     #[inline(always)]
     pub(crate) fn join_first(&self, group: Group, interface: Interface) -> Result<()> {
-        let index = route::index_by(&self.fd, group, interface, Operation::Join)?;
+        let index = route::index_by(&self.fd, group.address(), interface, Operation::Join)?;
         self.join_first_on(group, interface, index)
     }
 
@@ -97,7 +97,7 @@ impl Socket {
         if membership.interface() == Interface::All {
             return route::each_multicast_interface(Operation::Leave, |index| self.leave_on(membership, index.get()));
         }
-        let index = match route::index(membership.group(), membership.interface(), Operation::Leave) {
+        let index = match route::index(membership.group().address(), membership.interface(), Operation::Leave) {
             Ok(index) => index.get(),
             // The route by which it was joined is gone. With index 0, the kernel finds the membership in this group on any
             // interface.
@@ -155,7 +155,7 @@ impl Socket {
         };
         match membership.interface() {
             Interface::All => route::each_multicast_interface(operation, on_each),
-            interface => on_each(route::index(membership.group(), interface, operation)?),
+            interface => on_each(route::index(membership.group().address(), interface, operation)?),
         }
     }
 
@@ -198,7 +198,7 @@ impl Socket {
 /// do not support the family are skipped.
 pub(crate) fn each_interface_to_join(membership: &Membership, mut join: impl FnMut(NonZeroU32) -> Result<()>) -> Result<()> {
     if membership.interface() != Interface::All {
-        return join(route::index(membership.group(), membership.interface(), Operation::Join)?);
+        return join(route::index(membership.group().address(), membership.interface(), Operation::Join)?);
     }
     let mut joined = 0_usize;
     route::each_multicast_interface(Operation::Join, |index| match join(index) {

@@ -287,7 +287,7 @@ where
         match or_exit(caster.step()) {
             Progress::Sent(_) => {}
             Progress::Blocked => show(&[caster.discard().as_ref().map_or(&[], AsRef::as_ref)]),
-            Progress::Wait(_) => caster.forget_errors(),
+            Progress::Wait(_) => caster.sender().forget_errors(),
             Progress::Done => break,
         }
     }
