@@ -5,9 +5,11 @@
 
 mod multicaster;
 mod options;
+mod outbox;
 mod rate;
 pub(crate) mod segments;
 pub(crate) mod staging;
 
 pub use multicaster::{Multicaster, Progress};
 pub use options::SendOptions;
+pub use outbox::Outbox;
