@@ -28,7 +28,9 @@ pub enum Progress {
     /// the packet did not leave, but listeners on this machine that joined on that interface received a copy, and receive another
     /// one at the next try. [`SendOptions::loopback`] turns off these copies.
     Wait(Duration),
-    /// The iterator has ended, and all its items were sent.
+    /// All items were sent, and the iterator has no more now. The next call asks it again: call after you gave it items
+    /// ([`Outbox`](crate::Outbox)), and never if it has ended. Do not wait until the multicaster is writable: an idle socket
+    /// always is, so that wait would return at once, again and again.
     Done,
 }
 
@@ -37,6 +39,12 @@ pub enum Progress {
 /// An item is anything that gives bytes (`AsRef<[u8]>`). Each item is one packet, also an empty one. `BATCH` is how many items
 /// are held at once, 1 to 64. After the first item it pulls only as many as the lower bound of [`Iterator::size_hint`]: a packet
 /// never waits because the iterator blocks.
+///
+/// After the iterator returned `None`, the next step asks it again: so a queue such as [`Outbox`](crate::Outbox) can feed a
+/// multicaster as long as the program runs ([`items_mut`](Self::items_mut)). If your iterator must not be asked again after its
+/// end, because it would panic or begin anew, pass it with [`.fuse()`](Iterator::fuse). What to wait for, [`Progress`] says: for
+/// a writable socket only after [`Blocked`](Progress::Blocked), for time after [`Wait`](Progress::Wait), for nothing after
+/// [`Done`](Progress::Done).
 ///
 /// No item that was pulled is lost: it stays until it is sent, [discarded](Self::discard), or [returned](Self::into_parts). Sent
 /// items are dropped together: when all are sent, or at the next step once they are at least as many as the unsent ones.
@@ -231,6 +239,16 @@ where
     /// The next packet, if one was pulled and not sent yet.
     pub fn pending(&self) -> Option<&I::Item> {
         self.staging.left().first()
+    }
+
+    /// The iterator. Items that were pulled from it and not sent yet are no longer in it.
+    pub const fn items(&self) -> &I {
+        self.staging.items()
+    }
+
+    /// The iterator, to give it more items: see [`Outbox`](crate::Outbox). The next step pulls them.
+    pub const fn items_mut(&mut self) -> &mut I {
+        self.staging.items_mut()
     }
 
     /// Returns the iterator, and an iterator over the items that were pulled from it and not sent, in their order. The socket is

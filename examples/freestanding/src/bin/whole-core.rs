@@ -15,7 +15,7 @@ use multicast::filter::kernel::{self, Assembler, Fit, Instruction};
 use multicast::filter::{self, At, Contains, Filter, Length, Masked, Never, Port, Prefix, Source, Subnet, Suffix};
 use multicast::{
     AsFd, Bind, COALESCING_BUFFER, Change, Error, ErrorKind, Events, Family, Group, Interest, Interface, Links,
-    ListenOptions, Listener, Membership, Memberships, Metadata, Multicaster, Name, OwnedFd, Packet, Poller, Progress,
+    ListenOptions, Listener, Membership, Memberships, Metadata, Multicaster, Name, Outbox, OwnedFd, Packet, Poller, Progress,
     Received, Receiver, SendOptions, Token, Ttl,
 };
 
@@ -36,6 +36,7 @@ fn main(mut unknown: Unknown) -> ! {
         7 => assemble(&mut unknown),
         8 => send(&mut unknown),
         9 => send_batches(&mut unknown),
+        12 => send_queued(&mut unknown),
         10 => poll(&mut unknown),
         11 => adopt(&mut unknown),
         _ => fail(&mut unknown),
@@ -277,6 +278,19 @@ fn send_batches(unknown: &mut Unknown) {
     finish(or_exit(options.batches::<64, _>(group(unknown), unknown.clone())), unknown);
     let packets = core::iter::repeat_n([number(unknown) as u8; 100], number(unknown));
     finish(or_exit(options.batches::<64, _>(group(unknown), packets)), unknown);
+}
+
+fn send_queued(unknown: &mut Unknown) {
+    let mut caster = or_exit(options(unknown).batches::<64, _>(group(unknown), Outbox::<_, 100>::new()));
+    while let Some(packet) = unknown.next() {
+        if let Err(packet) = caster.items_mut().push(packet) {
+            show(&[packet]);
+        }
+    }
+    let outbox = caster.items();
+    let bits = [outbox.is_empty(), outbox.is_full()].map(u8::from);
+    show(&[&outbox.len().to_ne_bytes(), &outbox.capacity().to_ne_bytes(), &bits]);
+    finish(caster, unknown);
 }
 
 fn finish<I: Iterator, const BATCH: usize>(mut caster: Multicaster<I, BATCH>, unknown: &mut Unknown)
