@@ -6,7 +6,7 @@ mod guard;
 mod membership;
 mod sending;
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
 
 pub(crate) use guard::Guard;
@@ -301,15 +301,6 @@ pub(crate) const fn family_of(address: &SocketAddr) -> Family {
     match address {
         SocketAddr::V4(_) => Family::V4,
         SocketAddr::V6(_) => Family::V6,
-    }
-}
-
-/// The wildcard address of a family, with a port.
-#[inline]
-pub(crate) const fn wildcard(family: Family, port: u16) -> SocketAddr {
-    match family {
-        Family::V4 => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port),
-        Family::V6 => SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port),
     }
 }
 

@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BUILT = ROOT / "target" / "small"
 TINY = ROOT / "examples" / "freestanding" / "target" / "release"
-GROUP, PORT = "239.1.2.3", 5000
+GROUP, OTHER_GROUP, PORT = "239.1.2.3", "239.1.2.4", 5000
 PACKETS = ("NOTIFY one", "M-SEARCH *", "NOTIFY two", "NOTIFY three")
 WANTED = "NOTIFY one\nNOTIFY two\nNOTIFY three\n"
 
@@ -175,10 +175,10 @@ def receives(program, send, expected):
         sys.exit(f"size: {program.name} printed {got!r}, not {expected!r}")
 
 
-def send_from_here(packets=PACKETS):
+def send_from_here(packets=PACKETS, group=GROUP):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for packet in packets:
-            sender.sendto(packet.encode(), (GROUP, PORT))
+            sender.sendto(packet.encode(), (group, PORT))
 
 
 def arrives(command, group, expected):
@@ -210,12 +210,14 @@ def machine():
 def measure():
     tiny_listen = Program("tiny-listen", [TINY / "tiny-listen"], 3072, 16)
     tiny_send = Program("tiny-send", [TINY / "tiny-send"], 3072, 16)
+    two_listeners = Program("two-listeners", [TINY / "two-listeners"], 6144, 24)
     tiny_mcast = TINY / "tiny-mcast"
     tiny_mcast_listen = Program("tiny-mcast", [tiny_mcast, "listen", GROUP, PORT, "lo", "NOTIFY "], 8192, 24)
     mcast = ROOT / "target" / "static" / "x86_64-unknown-linux-musl" / "mcast"
     ours = [
         tiny_listen,
         tiny_mcast_listen,
+        two_listeners,
         Program("mcast", [mcast, "listen", "--from", f"{GROUP}:{PORT}", "--interface", "lo", "--filter", "NOTIFY "],
                 262_144, 320),
     ]
@@ -226,6 +228,9 @@ def measure():
     # It sends what tiny-listen prints, and one more packet.
     receives(tiny_listen, lambda: run(tiny_send.command[0], env={}), WANTED)
     arrives(tiny_send.command, GROUP, PACKETS)
+    # Its second listener; the first one is checked below, as of all programs.
+    searches = ("M-SEARCH one", "NOTIFY *", "M-SEARCH two", "M-SEARCH three")
+    receives(two_listeners, lambda: send_from_here(searches, OTHER_GROUP), "M-SEARCH one\nM-SEARCH two\nM-SEARCH three\n")
     tiny_send.report("RSS", measured_at_its_end(tiny_send.command), tiny_send.rss_goal)
     for group, outlet in ((GROUP, "127.0.0.1"), ("ff12::1:2:3", "lo")):
         sending = [tiny_mcast, "send", group, PORT, outlet, *PACKETS]

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use multicast::filter::Prefix;
 use multicast::{
-    Bind, Events, Family, Group, Interest, Interface, ListenOptions, Membership, Poller, Progress, Received, SendOptions,
-    Token,
+    Bind, Events, Family, Group, Interest, Interface, Membership, Poller, Progress, Received, SendOptions, Token,
 };
 
+use crate::listen::open;
 use crate::output::{escape, print};
 use crate::stop::Stop;
 
@@ -18,14 +18,15 @@ const MULTICASTER: Token = Token(2);
 const PACKETS: [&str; 7] =
     ["sensor 1: 20.9", "sensor 2: 21.4", "noise", "sensor 3: 19.8", "sensor 1: 21.0", "more noise", "sensor 2: 21.5"];
 
+/// The length of the listener's buffer.
+const MTU: usize = 1500;
+
 /// How long to wait for packets on `lo`.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) fn run() -> Result<(), Stop> {
     // The kernel chooses a free port, and the process id makes a group that no other demo uses.
-    // The filter runs in the process, not in the kernel, which would count rejected packets as dropped.
-    let options = ListenOptions::new().filter(Prefix(b"sensor ")).kernel_filter(false);
-    let mut listener = options.bind::<1500>(Bind::Port(0, Family::V4))?;
+    let mut listener = open(Box::new(Prefix(b"sensor ")), Bind::Port(0, Family::V4), MTU)?;
     let [_, a, b, c] = std::process::id().to_be_bytes();
     let group = Group::new(Ipv4Addr::new(239, a, b, c), listener.local_addr()?.port())?;
     listener.join(&Membership::any(group).on(Interface::LOOPBACK))?;
@@ -38,6 +39,7 @@ pub(crate) fn run() -> Result<(), Stop> {
 
     let end = Instant::now() + PATIENCE;
     let mut events = Events::<4>::new();
+    let mut buffer = [0; MTU];
     let mut sent = 0_u64;
     let mut all_sent = false;
     loop {
@@ -59,7 +61,7 @@ pub(crate) fn run() -> Result<(), Stop> {
         for event in poller.poll(&mut events, left)? {
             match event.token() {
                 LISTENER => loop {
-                    match listener.recv()? {
+                    match listener.recv_into(&mut buffer)? {
                         Received::Packet(packet) => {
                             let mut payload = Vec::new();
                             escape(packet.payload(), &mut payload);

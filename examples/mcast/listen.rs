@@ -1,7 +1,7 @@
 //! `mcast listen`: prints each packet that comes.
 
 use multicast::filter::Filter;
-use multicast::{Counters, Events, Interest, ListenOptions, Poller, Received, Receiver, Token};
+use multicast::{Bind, Counters, Events, Interest, ListenOptions, Poller, Received, Receiver, Token};
 
 use crate::arguments::Listen;
 use crate::limits::Limits;
@@ -14,9 +14,7 @@ const OUTPUT: Token = Token(2);
 pub(crate) fn run(order: Listen) -> Result<(), Stop> {
     let limits = Limits::new(order.timeout)?;
     let output = Output::new(&limits)?;
-    // Not in the kernel, which counts rejected packets as dropped: the counters must show both.
-    let options = ListenOptions::new().filter(order.filter).kernel_filter(false);
-    let mut receiver = options.bind_receiver(order.membership, order.mtu)?;
+    let mut receiver = open(order.filter, order.membership.into(), order.mtu)?;
     let ended = print_packets(&mut receiver, order.mtu, order.limit, output, &limits);
     if let Err(Stop::Signal(_) | Stop::TimedOut | Stop::Refused(_)) = &ended {
         report(&receiver.counters());
@@ -24,8 +22,16 @@ pub(crate) fn run(order: Listen) -> Result<(), Stop> {
     ended
 }
 
-fn print_packets<F: Filter>(
-    receiver: &mut Receiver<F>,
+/// The listener of both `mcast listen` and `mcast demo`: one function and one type, so that the code for a listener is in the
+/// program once.
+///
+/// The filter does not run in the kernel, which counts rejected packets as dropped: the counters must show both.
+pub(crate) fn open(filter: Box<dyn Filter>, place: Bind, mtu: usize) -> multicast::Result<Receiver<Box<dyn Filter>>> {
+    ListenOptions::new().filter(filter).kernel_filter(false).bind_receiver(place, mtu)
+}
+
+fn print_packets(
+    receiver: &mut Receiver<Box<dyn Filter>>,
     mtu: usize,
     limit: Option<u64>,
     mut output: Output,

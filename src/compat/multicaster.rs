@@ -121,7 +121,7 @@ pub(super) fn sendto_with<K>(packets: impl IntoPackets<K>, options: SendOptions)
             Progress::Blocked => {
                 if wait_writable(&mut waiting, &caster)? {
                     // Without this the next wait would end at once again, with or without room.
-                    caster.forget_errors();
+                    caster.sender().forget_errors();
                     thread::sleep(SPURIOUS_WAKE_DELAY);
                 }
             }

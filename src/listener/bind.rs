@@ -1,9 +1,8 @@
 //! Where a listener listens.
 
-use core::net::{IpAddr, SocketAddr, SocketAddrV6};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::group::{Family, Group, Membership};
-use crate::socket::wildcard;
 
 /// Where to listen: the argument of [`ListenOptions::bind`](crate::ListenOptions::bind),
 /// [`bind_receiver`](crate::ListenOptions::bind_receiver) and [`bind_coalescing`](crate::ListenOptions::bind_coalescing).
@@ -50,16 +49,13 @@ impl From<Membership> for Bind {
     }
 }
 
-/// To bind to a link-local IPv6 group, the kernel needs an interface, and binds the socket to that interface as well. `lo` always
-/// exists and has index 1. The socket is unbound from it as soon as it is bound to the address.
-const ANY_INTERFACE: u32 = 1;
-
 /// The parts of a [`Bind`] as plain values, so that one function creates the socket for all variants. A call in each arm of a
 /// `match` would link the code of all variants into programs that use one.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
-    /// The address to bind to.
-    pub(super) address: SocketAddr,
+    /// The address to bind to, with the port.
+    pub(super) address: IpAddr,
+    pub(super) port: u16,
     pub(super) group: Option<Group>,
     /// What to join right after the bind.
     pub(super) membership: Option<Membership>,
@@ -68,7 +64,7 @@ pub(super) struct Place {
 }
 
 impl Bind {
-    // Inlined for the reason that `ListenOptions::bind` has: without it tiny-listen is 632 bytes larger, and tiny-mcast 1,648.
+    // Inlined for the reason that `ListenOptions::bind` has: without it two-listeners is 19,472 bytes larger.
     #[inline(always)]
     pub(super) fn place(self) -> Place {
         match self {
@@ -76,29 +72,27 @@ impl Bind {
             Self::Later(group) => Place::of(group, None, false),
             Self::Interface(membership) => Place::of(membership.group(), Some(membership), true),
             Self::Port(port, family) => {
-                Place { address: wildcard(family, port), group: None, membership: None, one_interface: false }
+                let address = match family {
+                    Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                    Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+                };
+                Place { address, port, group: None, membership: None, one_interface: false }
             }
         }
     }
 }
 
 impl Place {
-    // Inlined for the reason that `ListenOptions::bind` has: without it tiny-listen is 448 bytes larger, and tiny-mcast 1,480.
-    #[inline(always)]
-    fn of(group: Group, membership: Option<Membership>, one_interface: bool) -> Self {
-        let address = match group.address() {
-            IpAddr::V6(address) if group.is_link_local() && !one_interface => {
-                SocketAddr::V6(SocketAddrV6::new(address, group.port(), 0, ANY_INTERFACE))
-            }
-            _ => SocketAddr::from(group),
-        };
-        Self { address, group: Some(group), membership, one_interface }
+    #[inline]
+    const fn of(group: Group, membership: Option<Membership>, one_interface: bool) -> Self {
+        Self { address: group.address(), port: group.port(), group: Some(group), membership, one_interface }
     }
 
-    /// Whether the bind to the address also binds to an interface, and so must be undone for the interface.
-    #[inline]
-    pub(super) const fn must_unbind(&self) -> bool {
-        matches!(&self.address, SocketAddr::V6(address) if address.scope_id() != 0)
+    /// Whether the kernel binds to the address only together with an interface: a link-local IPv6 group.
+    // Inlined for the same reason: without it two-listeners is 5,672 bytes larger.
+    #[inline(always)]
+    pub(super) fn needs_interface(&self) -> bool {
+        !self.one_interface && self.group.is_some_and(Group::is_link_local)
     }
 
     /// Whether the kernel would deliver packets that this socket did not join, so that a guard or a check is needed.
@@ -108,7 +102,7 @@ impl Place {
     /// receives unicast.
     #[inline]
     pub(super) const fn needs_guard(&self) -> bool {
-        let is_ipv4_group = self.group.is_some() && matches!(self.address, SocketAddr::V4(_));
+        let is_ipv4_group = self.group.is_some() && self.address.is_ipv4();
         !is_ipv4_group && !self.one_interface
     }
 }

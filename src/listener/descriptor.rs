@@ -56,7 +56,8 @@ impl<const MTU: usize> TryFrom<OwnedFd> for Listener<MTU> {
 
 fn adopt(fd: OwnedFd) -> Result<Inner<Always>> {
     let (socket, address, sharing) = Socket::adopt(fd)?;
-    let place = Place { address, group: Group::try_from(address).ok(), membership: None, one_interface: false };
+    let (group, port) = (Group::try_from(address).ok(), address.port());
+    let place = Place { address: address.ip(), port, group, membership: None, one_interface: false };
     let family = family_of(&address);
     let mut gatekeeper = Inner::gatekeeper(&socket, family, place.needs_guard(), Wants::Payload)?;
     Inner::guard_against(sharing, &socket, family, &mut gatekeeper)?;
