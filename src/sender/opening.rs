@@ -21,18 +21,37 @@ pub(super) enum Egress {
     Later(ErrorKind),
 }
 
+/// A configured socket, and what is known of its interface.
+pub(super) struct Configured {
+    pub(super) socket: Socket,
+    /// The index of its interface; 0 if the routing table or an address decides.
+    pub(super) index: u32,
+    /// Why it cannot send yet.
+    pub(super) lacks: Option<ErrorKind>,
+}
+
 impl SendOptions {
-    /// A sender that is not bound yet, for one group or for all of a family.
+    /// A sender without answers, for one group or for all of a family.
     // Inlined, so that a program which knows group and interface links only what those need: without it tiny-mcast is 4,792 bytes
     // larger.
     #[inline(always)]
-    pub(super) fn create(&self, family: Family, group: Option<Group>) -> Result<Sender> {
+    pub(super) fn open_for(&self, family: Family, group: Option<Group>) -> Result<Sender> {
         let rate = self.checked_rate()?;
         let egress = self.egress(family, group)?;
-        self.configure(Socket::sending(family)?, family, group, egress, rate)
+        let socket = Socket::sending(family)?;
+        let Configured { socket, index, lacks } = self.configure(socket, family, group, egress)?;
+        // An address from which no answer comes: a group that is never joined. A wildcard address would take unicast packets away from
+        // other sockets on the port, and anybody's ICMP message would make a send fail.
+        let nobody = match family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)),
+            Family::V6 => IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)),
+        };
+        bind(&socket, SocketAddr::new(nobody, self.source_port))?;
+        // Made last, of plain values: so the compiler knows that no reports can come.
+        Ok(Sender { socket, interface: self.interface, index, reports: None, family, lacks, rate })
     }
 
-    /// Makes a sender of a socket.
+    /// Sets the options of the socket.
     // Inlined for the same reason.
     #[inline(always)]
     pub(super) fn configure(
@@ -41,15 +60,15 @@ impl SendOptions {
         family: Family,
         group: Option<Group>,
         egress: Egress,
-        rate: Option<Rate>,
-    ) -> Result<Sender> {
-        let mut sender = Sender::new(socket, family, self.interface, 0, rate);
-        match egress {
-            Egress::On(route) => sender.leave_on(route, group)?,
-            Egress::Routed => {}
-            Egress::Later(kind) => sender.lacks = Some(kind),
-        }
-        let socket = &sender.socket;
+    ) -> Result<Configured> {
+        let (index, lacks) = match egress {
+            Egress::On(route) => {
+                leave_on(&socket, family, route, group, self.interface)?;
+                (route.interface, None)
+            }
+            Egress::Routed => (0, None),
+            Egress::Later(kind) => (0, Some(kind)),
+        };
         socket.want_errors(family)?;
         socket.set_ttl(family, self.ttl)?;
         socket.set_loopback(family, self.loopback)?;
@@ -69,7 +88,7 @@ impl SendOptions {
         if self.mtu_discover {
             socket.discover_mtu(family)?;
         }
-        Ok(sender)
+        Ok(Configured { socket, index, lacks })
     }
 
     /// Where packets leave.
@@ -82,6 +101,7 @@ impl SendOptions {
         }
     }
 
+    #[inline(always)]
     pub(super) fn checked_rate(&self) -> Result<Option<Rate>> {
         if self.unicast_ttl == Some(0) {
             return Err(Error::new(Operation::Configure, Object::Named("unicast_ttl"), ErrorKind::Zero));
@@ -92,28 +112,18 @@ impl SendOptions {
             Some(_) => Err(Error::new(Operation::Configure, Object::Named("rate and burst"), ErrorKind::Zero)),
         }
     }
+}
 
-    /// Binds to an address from which no answer comes: a group that is never joined. A wildcard address would take unicast packets
-    /// away from other sockets on the port, and anybody's ICMP message would make a send fail.
-    #[inline]
-    pub(super) fn bind_without_answers(&self, sender: &Sender) -> Result<()> {
-        let nobody = match sender.family {
-            Family::V4 => IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)),
-            Family::V6 => IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)),
-        };
-        self.bind_to(sender, SocketAddr::new(nobody, self.source_port))
-    }
-
-    /// Binds to this address, with a port of its own if the port is 0.
-    #[inline]
-    pub(super) fn bind_to(&self, sender: &Sender, address: SocketAddr) -> Result<()> {
-        let to = Address::to(&address);
-        let bound = match address.port() {
-            0 => sender.socket.bind(&to),
-            _ => bind_shared(&sender.socket, &to)?,
-        };
-        bound.map_err(|errno| Error::system(Operation::Bind, Object::Port(address.port()), errno))
-    }
+/// Binds to this address, with a port of its own if the port is 0.
+// Inlined for the reason that `SendOptions::open_for` has.
+#[inline(always)]
+pub(super) fn bind(socket: &Socket, address: SocketAddr) -> Result<()> {
+    let to = Address::to(&address);
+    let bound = match address.port() {
+        0 => socket.bind(&to),
+        _ => bind_shared(socket, &to)?,
+    };
+    bound.map_err(|errno| Error::system(Operation::Bind, Object::Port(address.port()), errno))
 }
 
 /// Binds to a port that others may hold, too.
@@ -125,7 +135,7 @@ fn bind_shared(socket: &Socket, address: &Address) -> Result<core::result::Resul
 }
 
 /// Where packets to the group, or to all groups of the family, leave.
-// Inlined for the reason that `SendOptions::create` has.
+// Inlined for the reason that `SendOptions::open_for` has.
 #[inline(always)]
 pub(super) fn egress(family: Family, group: Option<Group>, interface: Interface) -> Result<Egress> {
     match (group, interface) {
@@ -145,20 +155,17 @@ pub(super) fn egress(family: Family, group: Option<Group>, interface: Interface)
     }
 }
 
-impl Sender {
-    /// Makes packets to groups leave on this route.
-    // Inlined for the reason that `SendOptions::create` has.
-    #[inline(always)]
-    pub(super) fn leave_on(&mut self, route: Route, group: Option<Group>) -> Result<()> {
-        match self.socket.set_egress(self.family, route) {
-            Ok(()) => {
-                self.index = route.interface;
-                self.lacks = None;
-                Ok(())
-            }
-            Err(errno) => Err(not_set(errno, group, self.interface)),
-        }
-    }
+/// Makes packets to groups leave on this route.
+// Inlined for the reason that `SendOptions::open_for` has.
+#[inline(always)]
+pub(super) fn leave_on(
+    socket: &Socket,
+    family: Family,
+    route: Route,
+    group: Option<Group>,
+    interface: Interface,
+) -> Result<()> {
+    socket.set_egress(family, route).map_err(|errno| not_set(errno, group, interface))
 }
 
 #[cold]

@@ -152,9 +152,7 @@ impl SendOptions {
     /// [`ErrorKind::Zero`](crate::ErrorKind::Zero) for a rate, a burst, or a [`unicast_ttl`](Self::unicast_ttl) of 0;
     /// [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) if another socket holds the source port and does not share it.
     pub fn open(self, family: Family) -> Result<Sender> {
-        let sender = self.create(family, None)?;
-        self.bind_without_answers(&sender)?;
-        Ok(sender)
+        self.open_for(family, None)
     }
 
     /// Creates a multicaster that sends each item of `packets` to `group` as one packet.
@@ -194,8 +192,7 @@ impl SendOptions {
         P::Item: AsRef<[u8]>,
     {
         const { assert!(BATCH >= 1 && BATCH <= 64, "a batch is 1 to 64 packets") };
-        let sender = self.create(group.family(), Some(group))?;
-        self.bind_without_answers(&sender)?;
+        let sender = self.open_for(group.family(), Some(group))?;
         Ok(Multicaster::new(sender, group, packets.into_iter()))
     }
 }

@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::net::SocketAddr;
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -63,8 +64,8 @@ pub struct Sender {
     pub(super) interface: Interface,
     /// Its index; 0 if the routing table or an address decides.
     pub(super) index: u32,
-    /// How many reports of the network were read.
-    reports: u16,
+    /// How many reports of the network were read, plus one; `None` if none can come, because nobody can answer.
+    pub(super) reports: Option<NonZeroU16>,
     pub(super) family: Family,
     /// Why it cannot send at the moment: its interface is gone, or has no address.
     pub(super) lacks: Option<ErrorKind>,
@@ -72,11 +73,6 @@ pub struct Sender {
 }
 
 impl Sender {
-    #[inline]
-    pub(super) const fn new(socket: Socket, family: Family, interface: Interface, index: u32, rate: Option<Rate>) -> Self {
-        Self { socket, interface, index, reports: 0, family, lacks: None, rate }
-    }
-
     /// Sends one packet now: to a [`Group`](crate::Group), to a `SocketAddr`, or to a [`Destination`] that also names the way. It never
     /// blocks (`sendto(2)`, `sendmsg(2)`).
     ///
@@ -175,18 +171,27 @@ impl Sender {
     /// report of the network about an earlier packet.
     #[cold]
     pub(super) fn is_no_refusal(&mut self, errno: Errno, tries: &mut u32) -> bool {
+        *tries = tries.saturating_sub(1);
         let is_other = match errno {
             Errno::WOULD_BLOCK | Errno::NO_BUFFERS => false,
             Errno::INTERRUPTED => true,
-            _ => {
-                let reports = self.socket.take_reports();
-                self.reports = self.reports.saturating_add(reports);
-                // These the kernel itself never returns for a packet.
-                reports > 0 || matches!(errno, Errno::REFUSED | Errno::PROTOCOL | Errno::NO_OPTION)
-            }
+            _ => self.take_reports(errno),
         };
-        *tries = tries.saturating_sub(1);
         is_other && *tries > 0
+    }
+
+    /// Reads the queued errors, of which the kernel would report an event. Returns whether the network caused this errno.
+    // Inlined, so that a sender which cannot get reports links no code to read them.
+    #[inline(always)]
+    fn take_reports(&mut self, errno: Errno) -> bool {
+        let Some(before) = self.reports else {
+            self.socket.drop_queued_errors();
+            return false;
+        };
+        let reports = self.socket.take_reports();
+        self.reports = Some(before.saturating_add(reports));
+        // These the kernel itself never returns for a packet.
+        reports > 0 || matches!(errno, Errno::REFUSED | Errno::PROTOCOL | Errno::NO_OPTION)
     }
 
     /// What to do after the kernel refused a packet of this length.
@@ -205,15 +210,18 @@ impl Sender {
     /// Only a sender that can get answers receives such reports.
     #[doc(alias = "MSG_ERRQUEUE")]
     pub fn forget_errors(&mut self) {
-        let reports = self.socket.forget_errors();
-        self.reports = self.reports.saturating_add(reports);
+        self.take_reports(Errno::REFUSED);
+        self.socket.drop_pending_error();
     }
 
     /// How many reports of the network (ICMP) about packets that have left were read and discarded. Anybody can send such a report. It
     /// stops at 65,535.
     #[must_use]
     pub const fn network_reports(&self) -> u16 {
-        self.reports
+        match self.reports {
+            Some(more_than) => more_than.get().saturating_sub(1),
+            None => 0,
+        }
     }
 
     /// The address family.

@@ -19,9 +19,6 @@ impl Socket {
     /// A socket to send with, not bound yet. It receives only groups that it joins itself, as one to [listen](Self::listening) with.
     pub(crate) fn sending(family: Family) -> Result<Self> {
         let socket = Self::open(family)?;
-        if family == Family::V6 {
-            socket.set(IPV6, linux::IPV6_V6ONLY, "IPV6_V6ONLY", 1)?;
-        }
         socket.turn_off_multicast_all(family)?;
         Ok(socket)
     }
@@ -148,11 +145,19 @@ impl Socket {
         reports
     }
 
-    /// Discards the queued errors and the pending one, which the next call would report.
-    pub(crate) fn forget_errors(&self) -> u16 {
-        let reports = self.take_reports();
+    /// Discards queued errors without reading them.
+    #[cold]
+    pub(crate) fn drop_queued_errors(&self) {
+        for _ in 0..QUEUED_ERRORS {
+            if sys::take_queued_error(&self.fd, &mut []).is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Discards the pending error, which the next call would return.
+    pub(crate) fn drop_pending_error(&self) {
         let _ = sys::getsockopt_int(&self.fd, SOCKET, linux::SO_ERROR);
-        reports
     }
 }
 
