@@ -180,18 +180,21 @@ impl Socket {
         }
     }
 
+    /// Asks for the hop limit, or time to live, of each datagram, for [`recv_with_arrival`](Self::recv_with_arrival).
+    pub(crate) fn want_hop_limit(&self, family: Family) -> Result<()> {
+        match family {
+            Family::V4 => self.set(IP, linux::IP_RECVTTL, "IP_RECVTTL", 1),
+            Family::V6 => self.set(IPV6, linux::IPV6_RECVHOPLIMIT, "IPV6_RECVHOPLIMIT", 1),
+        }
+    }
+
     /// Asks for everything that the kernel reports about a datagram.
     pub(crate) fn want_metadata(&self, family: Family) -> Result<()> {
         self.want_packet_info(family)?;
+        self.want_hop_limit(family)?;
         match family {
-            Family::V4 => {
-                self.set(IP, linux::IP_RECVTTL, "IP_RECVTTL", 1)?;
-                self.set(IP, linux::IP_RECVTOS, "IP_RECVTOS", 1)?;
-            }
-            Family::V6 => {
-                self.set(IPV6, linux::IPV6_RECVHOPLIMIT, "IPV6_RECVHOPLIMIT", 1)?;
-                self.set(IPV6, linux::IPV6_RECVTCLASS, "IPV6_RECVTCLASS", 1)?;
-            }
+            Family::V4 => self.set(IP, linux::IP_RECVTOS, "IP_RECVTOS", 1)?,
+            Family::V6 => self.set(IPV6, linux::IPV6_RECVTCLASS, "IPV6_RECVTCLASS", 1)?,
         }
         // The older time stamp overflows in 2038 on 32-bit systems; the newer one needs Linux 5.1.
         match self.set(SOCKET, linux::SO_TIMESTAMPNS_NEW, "SO_TIMESTAMPNS", 1) {

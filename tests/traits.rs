@@ -12,7 +12,7 @@ use core::str::FromStr;
 
 use multicast::filter::kernel::{Assembler, Fit, Instruction, Listing};
 use multicast::filter::{
-    Always, And, At, By, Contains, Length, Masked, Never, Not, Or, Port, Prefix, Source, Subnet, Suffix,
+    Always, And, At, By, Contains, Hops, Length, Masked, Never, Not, Or, Port, Prefix, Source, Subnet, Suffix,
 };
 use multicast::{
     AsFd, COALESCING_BUFFER, Counters, Error, ErrorKind, Event, Events, Family, Group, Interest, Interface, Iter, Links,
@@ -59,7 +59,7 @@ assert_are!(Send, Sync, Unpin, UnwindSafe, RefUnwindSafe:
 // Filters and their programs are plain values.
 assert_are!(Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug, Copy, Clone:
     Always, Never, Prefix<&'static [u8]>, Suffix<&'static str>, Contains<[u8; 4]>, At<[u8; 2]>, Masked<[u8; 2], [u8; 2]>,
-    Length<core::ops::RangeTo<usize>>, Source, Port, Subnet, And<Always, Never>, Or<Always, Never>, Not<Port>, By<Closure>,
+    Length<core::ops::RangeTo<usize>>, Hops<core::ops::RangeToInclusive<u8>>, Source, Port, Subnet, And<Always, Never>, Or<Always, Never>, Not<Port>, By<Closure>,
     Instruction, Listing<'static>, Fit,
 );
 assert_are!(Send, Sync, Unpin, Debug: Assembler<'_>);

@@ -46,7 +46,7 @@ impl SendOptions {
             Family::V4 => IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)),
             Family::V6 => IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)),
         };
-        bind(&socket, SocketAddr::new(nobody, self.source_port))?;
+        bind(&socket, nobody, self.source_port)?;
         // Made last, of plain values: so the compiler knows that no reports can come.
         Ok(Sender { socket, interface: self.interface, index, reports: None, family, lacks, rate })
     }
@@ -115,15 +115,13 @@ impl SendOptions {
 }
 
 /// Binds to this address, with a port of its own if the port is 0.
-// Inlined for the reason that `SendOptions::open_for` has.
-#[inline(always)]
-pub(super) fn bind(socket: &Socket, address: SocketAddr) -> Result<()> {
-    let to = Address::to(&address);
-    let bound = match address.port() {
+pub(super) fn bind(socket: &Socket, address: IpAddr, port: u16) -> Result<()> {
+    let to = Address::to(&SocketAddr::new(address, port));
+    let bound = match port {
         0 => socket.bind(&to),
         _ => bind_shared(socket, &to)?,
     };
-    bound.map_err(|errno| Error::system(Operation::Bind, Object::Port(address.port()), errno))
+    bound.map_err(|errno| Error::system(Operation::Bind, Object::Port(port), errno))
 }
 
 /// Binds to a port that others may hold, too.

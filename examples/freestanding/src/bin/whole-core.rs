@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use freestanding::{Arguments, Stream, exit, or_exit, print};
 use multicast::filter::kernel::{self, Assembler, Fit, Instruction};
-use multicast::filter::{self, At, Contains, Filter, Length, Masked, Never, Port, Prefix, Source, Subnet, Suffix};
+use multicast::filter::{self, At, Contains, Filter, Hops, Length, Masked, Never, Port, Prefix, Source, Subnet, Suffix};
 use multicast::{
     AsFd, Bind, COALESCING_BUFFER, Change, Error, ErrorKind, Events, Family, Group, Interest, Interface, Links,
     ListenOptions, Listener, Membership, Memberships, Metadata, Multicaster, Name, Outbox, OwnedFd, Packet, Poller, Progress,
@@ -199,6 +199,8 @@ fn filter(unknown: &mut Unknown) {
     let sender = Source(subnet).and(Port(number(unknown) as u16)).or(Never);
     let wanted = text.or(places).and(sender).and(Length(number(unknown)..=number(unknown)));
     receive_all(&mut or_exit(ListenOptions::new().filter(wanted).max_instructions(512).bind::<1500>(membership(unknown))));
+    let near = Hops(number(unknown) as u8..).or(Prefix(word(unknown))).not();
+    receive_all(&mut or_exit(ListenOptions::new().filter(near).bind::<1500>(membership(unknown))));
     let length = number(unknown);
     let closure = ListenOptions::new()
         .filter(filter::by(|payload: &[u8], sender: SocketAddr| payload.len() > length && sender.port() > 1));
@@ -216,6 +218,7 @@ fn change_filter(unknown: &mut Unknown) {
     show(&[listener.filter().0]);
     show(&[or_exit(listener.replace_filter(Prefix(word(unknown)))).0]);
     *listener.filter_mut() = Prefix(word(unknown));
+    let listener = or_exit(listener.with_filter(Hops(..number(unknown) as u8)));
     let mut listener = or_exit(listener.with_filter(Everything));
     receive_all(&mut listener);
     let mut room = [Instruction::ZERO; kernel::INSTRUCTIONS];
