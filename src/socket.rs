@@ -64,14 +64,19 @@ pub(crate) struct Datagram {
 
 impl Socket {
     fn open(family: Family) -> Result<Self> {
-        let (domain, noun) = match family {
-            Family::V4 => (linux::AF_INET, "an IPv4 socket"),
-            Family::V6 => (linux::AF_INET6, "an IPv6 socket"),
+        let noun = match family {
+            Family::V4 => "an IPv4 socket",
+            Family::V6 => "an IPv6 socket",
         };
-        match sys::socket(domain, linux::SOCK_DGRAM, UDP) {
-            Ok(fd) => Ok(Self { fd }),
-            Err(errno) => Err(Error::system(Operation::Open, Object::Named(noun), errno)),
-        }
+        Self::try_open(family).map_err(|errno| Error::system(Operation::Open, Object::Named(noun), errno))
+    }
+
+    fn try_open(family: Family) -> core::result::Result<Self, Errno> {
+        let domain = match family {
+            Family::V4 => linux::AF_INET,
+            Family::V6 => linux::AF_INET6,
+        };
+        Ok(Self { fd: sys::socket(domain, linux::SOCK_DGRAM, UDP)? })
     }
 
     /// A socket to listen on, not bound yet. It shares its port with every other socket that shares, and receives only groups
@@ -88,11 +93,20 @@ impl Socket {
 
     /// By default, Linux delivers packets of every group that any socket of the machine joined. This turns that off.
     fn turn_off_multicast_all(&self, family: Family) -> Result<()> {
+        let name = match family {
+            Family::V4 => "IP_MULTICAST_ALL",
+            Family::V6 => "IPV6_MULTICAST_ALL",
+        };
+        let failed = |errno| Error::system(Operation::Configure, Object::Named(name), errno);
+        self.try_turn_off_multicast_all(family).map_err(failed)
+    }
+
+    fn try_turn_off_multicast_all(&self, family: Family) -> core::result::Result<(), Errno> {
         match family {
-            Family::V4 => self.set(IP, linux::IP_MULTICAST_ALL, "IP_MULTICAST_ALL", 0),
+            Family::V4 => sys::setsockopt_int(&self.fd, IP, linux::IP_MULTICAST_ALL, 0),
             // Linux before 4.20 does not have this option. There the guard of IPv6 listeners refuses other groups.
-            Family::V6 => match self.set(IPV6, linux::IPV6_MULTICAST_ALL, "IPV6_MULTICAST_ALL", 0) {
-                Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+            Family::V6 => match sys::setsockopt_int(&self.fd, IPV6, linux::IPV6_MULTICAST_ALL, 0) {
+                Err(Errno::NO_OPTION) => Ok(()),
                 result => result,
             },
         }

@@ -38,15 +38,8 @@ impl SendOptions {
     pub(super) fn open_for(&self, family: Family, group: Option<Group>) -> Result<Sender> {
         let rate = self.checked_rate()?;
         let egress = self.egress(family, group)?;
-        let socket = Socket::sending(family)?;
-        let Configured { socket, index, lacks } = self.configure(socket, family, group, egress)?;
-        // An address from which no answer comes: a group that is never joined. A wildcard address would take unicast packets away from
-        // other sockets on the port, and anybody's ICMP message would make a send fail.
-        let nobody = match family {
-            Family::V4 => IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)),
-            Family::V6 => IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)),
-        };
-        bind(&socket, nobody, self.source_port)?;
+        let Configured { socket, index, lacks } =
+            self.configure(without_answers(family, self.source_port)?, family, group, egress)?;
         // Made last, of plain values: so the compiler knows that no reports can come.
         Ok(Sender { socket, interface: self.interface, index, reports: None, family, lacks, rate })
     }
@@ -111,6 +104,27 @@ impl SendOptions {
             Some((Some(packets), Some(burst))) => Ok(Some(Rate::new(packets, burst))),
             Some(_) => Err(Error::new(Operation::Configure, Object::Named("rate and burst"), ErrorKind::Zero)),
         }
+    }
+}
+
+/// A socket that is bound to an address from which no answer comes: a group that is never joined. A wildcard address would take
+/// unicast packets away from other sockets on the port, and anybody's ICMP message would make a send fail.
+// Not inlined, and with one error for all calls: so programs for both families have it once, and small.
+#[inline(never)]
+fn without_answers(family: Family, port: u16) -> Result<Socket> {
+    let nobody = match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)),
+        Family::V6 => IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)),
+    };
+    let address = Address::to(&SocketAddr::new(nobody, port));
+    Socket::try_sending(family, &address, port != 0).map_err(|errno| not_opened(port, errno))
+}
+
+#[cold]
+const fn not_opened(port: u16, errno: Errno) -> Error {
+    match port {
+        0 => Error::system(Operation::Open, Object::Named("a socket to send"), errno),
+        _ => Error::system(Operation::Bind, Object::Port(port), errno),
     }
 }
 

@@ -16,10 +16,19 @@ use crate::sys::{self, UDP_SEGMENT};
 const QUEUED_ERRORS: u32 = 64;
 
 impl Socket {
-    /// A socket to send with, not bound yet. It receives only groups that it joins itself, as one to [listen](Self::listening) with.
-    pub(crate) fn sending(family: Family) -> Result<Self> {
-        let socket = Self::open(family)?;
-        socket.turn_off_multicast_all(family)?;
+    /// A socket to send with, bound to this address. It shares the port if asked to. It receives only groups that it joins itself.
+    pub(crate) fn try_sending(family: Family, address: &Address, shares: bool) -> core::result::Result<Self, Errno> {
+        let socket = Self::try_open(family)?;
+        socket.try_turn_off_multicast_all(family)?;
+        if shares {
+            sys::setsockopt_int(&socket.fd, SOCKET, linux::SO_REUSEADDR, 1)?;
+        }
+        let bound = socket.bind(address);
+        if shares && bound.is_err() {
+            socket.bind_beside(bound, address)?;
+        } else {
+            bound?;
+        }
         Ok(socket)
     }
 
