@@ -16,6 +16,9 @@ pub(super) enum Gatekeeper<P> {
     Guard(Option<P>),
     /// The guard checks packets that arrive. The listener checks those that were queued before a membership ended.
     Draining(P, Wants),
+    /// The guard checks packets that arrive, and cannot be changed, since somebody else has locked it. It still passes what the
+    /// listener has left, so the listener checks each packet as well.
+    Locked(P, Wants),
     /// The listener checks each packet.
     We(P, Wants),
 }
@@ -47,24 +50,24 @@ impl<P: Copy> Gatekeeper<P> {
     pub(super) const fn path(&self) -> Option<P> {
         match self {
             Self::Bind(path) | Self::Guard(path) => *path,
-            Self::Draining(path, _) | Self::We(path, _) => Some(*path),
+            Self::Draining(path, _) | Self::Locked(path, _) | Self::We(path, _) => Some(*path),
         }
     }
 
     /// Whether the listener checks each packet's destination and interface.
     pub(super) const fn checks_here(&self) -> bool {
-        matches!(self, Self::Draining(..) | Self::We(..))
+        matches!(self, Self::Draining(..) | Self::Locked(..) | Self::We(..))
     }
 
     /// Whether the kernel runs the guard.
     pub(super) const fn has_guard(&self) -> bool {
-        matches!(self, Self::Guard(_) | Self::Draining(..))
+        matches!(self, Self::Guard(_) | Self::Draining(..) | Self::Locked(..))
     }
 
     pub(super) const fn wants(&self) -> Wants {
         match self {
             Self::Bind(path) | Self::Guard(path) => Wants::of(path),
-            Self::Draining(_, wants) | Self::We(_, wants) => *wants,
+            Self::Draining(_, wants) | Self::Locked(_, wants) | Self::We(_, wants) => *wants,
         }
     }
 
@@ -90,6 +93,13 @@ impl<P: Copy> Gatekeeper<P> {
         }
     }
 
+    /// A membership has ended, and the guard still passes its packets.
+    pub(super) const fn guard_locked(&mut self, path: P) {
+        if self.has_guard() {
+            *self = Self::Locked(path, self.wants());
+        }
+    }
+
     /// The guard is lost: the kernel had no room for a changed one, or another process removed it.
     pub(super) const fn guard_lost(&mut self, path: P) {
         if self.has_guard() {
@@ -111,6 +121,7 @@ impl<P: Copy> Gatekeeper<P> {
             Self::Bind(with) => Gatekeeper::Bind(Wants::of(with).path(path)),
             Self::Guard(with) => Gatekeeper::Guard(Wants::of(with).path(path)),
             Self::Draining(_, wants) => Gatekeeper::Draining(path, *wants),
+            Self::Locked(_, wants) => Gatekeeper::Locked(path, *wants),
             Self::We(_, wants) => Gatekeeper::We(path, *wants),
         }
     }
@@ -122,6 +133,7 @@ impl<P: Copy> fmt::Debug for Gatekeeper<P> {
             Self::Bind(_) => "the socket's address",
             Self::Guard(_) => "the guard",
             Self::Draining(..) => "the guard, and a check of queued packets",
+            Self::Locked(..) => "a locked guard, and a check of each packet",
             Self::We(..) => "a check of each packet",
         })
     }
@@ -133,10 +145,11 @@ mod tests {
 
     type Keeper = Gatekeeper<char>;
 
-    const STATES: [fn(Wants) -> Keeper; 4] = [
+    const STATES: [fn(Wants) -> Keeper; 5] = [
         |wants| Keeper::Bind(wants.path('p')),
         |wants| Keeper::Guard(wants.path('p')),
         |wants| Keeper::Draining('p', wants),
+        |wants| Keeper::Locked('p', wants),
         |wants| Keeper::We('p', wants),
     ];
 
@@ -146,7 +159,8 @@ mod tests {
             Gatekeeper::Bind(_) => 0,
             Gatekeeper::Guard(_) => 1,
             Gatekeeper::Draining(..) => 2,
-            Gatekeeper::We(..) => 3,
+            Gatekeeper::Locked(..) => 3,
+            Gatekeeper::We(..) => 4,
         }
     }
 
@@ -155,15 +169,17 @@ mod tests {
         const BIND: usize = 0;
         const GUARD: usize = 1;
         const DRAINING: usize = 2;
-        const WE: usize = 3;
-        type Event = (&'static str, fn(&mut Keeper), [usize; 4]);
-        let table: [Event; 5] = [
-            // In the state:                                                  Bind  Guard     Draining  We
-            ("guard attached", |keeper| keeper.guard_attached(), [BIND, GUARD, DRAINING, GUARD]),
-            ("membership ended", |keeper| keeper.membership_ended('p'), [BIND, DRAINING, DRAINING, WE]),
-            ("queue read", |keeper| keeper.queue_read(), [BIND, GUARD, GUARD, WE]),
-            ("guard lost", |keeper| keeper.guard_lost('p'), [BIND, WE, WE, WE]),
-            ("address shared", |keeper| keeper.address_shared('p'), [WE, GUARD, DRAINING, WE]),
+        const LOCKED: usize = 3;
+        const WE: usize = 4;
+        type Event = (&'static str, fn(&mut Keeper), [usize; 5]);
+        let table: [Event; 6] = [
+            // In the state:                                                  Bind  Guard     Draining  Locked  We
+            ("guard attached", |keeper| keeper.guard_attached(), [BIND, GUARD, DRAINING, LOCKED, GUARD]),
+            ("membership ended", |keeper| keeper.membership_ended('p'), [BIND, DRAINING, DRAINING, LOCKED, WE]),
+            ("queue read", |keeper| keeper.queue_read(), [BIND, GUARD, GUARD, LOCKED, WE]),
+            ("guard locked", |keeper| keeper.guard_locked('p'), [BIND, LOCKED, LOCKED, LOCKED, WE]),
+            ("guard lost", |keeper| keeper.guard_lost('p'), [BIND, WE, WE, WE, WE]),
+            ("address shared", |keeper| keeper.address_shared('p'), [WE, GUARD, DRAINING, LOCKED, WE]),
         ];
         for (event, happens, expected) in table {
             for (from, state) in STATES.iter().enumerate() {
@@ -178,7 +194,7 @@ mod tests {
 
     #[test]
     fn every_state_that_checks_has_the_function_that_checks() {
-        let expected = [(false, false), (false, true), (true, true), (true, false)];
+        let expected = [(false, false), (false, true), (true, true), (true, true), (true, false)];
         for (state, (checks, guard)) in STATES.iter().zip(expected) {
             for wants in [Wants::Payload, Wants::Metadata] {
                 let keeper = state(wants);

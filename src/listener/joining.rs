@@ -140,7 +140,7 @@ impl<F: Filter> Inner<F> {
         if self.gatekeeper.has_guard() {
             match self.socket.prune(membership.group().family()) {
                 Ok(guard) => self.guard_changed(guard),
-                Err(_) => self.gatekeeper.guard_lost(Self::recv_checked),
+                Err(_) => self.gatekeeper.guard_locked(Self::recv_checked),
             }
         }
     }
