@@ -149,6 +149,11 @@ pub(crate) enum Object {
         length: u32,
         group: Group,
     },
+    /// A group, and another port that the listener is bound to.
+    OtherPort {
+        group: Group,
+        port: u16,
+    },
     Number(i64),
     Port(u16),
     #[cfg(feature = "std")]

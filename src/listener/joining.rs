@@ -8,7 +8,7 @@ use core::num::NonZeroU32;
 
 use super::receiving::Inner;
 use super::socket::ListeningSocket;
-use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::error::{Error, ErrorKind, Object, Operation, Result};
 use crate::filter::Filter;
 use crate::group::Membership;
 use crate::socket::{each_interface_to_join, family_of};
@@ -159,7 +159,8 @@ impl<F: Filter> Inner<F> {
             return refused(ErrorKind::FamilyMismatch);
         }
         if local.port() != group.port() {
-            return refused(ErrorKind::PortMismatch);
+            let object = Object::OtherPort { group, port: local.port() };
+            return Err(Error::new(operation, object, ErrorKind::PortMismatch));
         }
         Ok(())
     }
