@@ -69,6 +69,21 @@ pub struct MulticastListener<H, F = Always> {
 impl<H: PacketHandler + 'static, F: Filter + 'static> MulticastListener<H, F> {
     /// Joins the group of the options, and registers with their poller, which owns the listener from now on.
     ///
+    /// A closure is a handler, too, and must name the type of its first argument, so that it takes a packet of any lifetime. If a
+    /// filter is a closure, pass it to [`filter_fn`](ListenOptions::filter_fn), which knows both types:
+    ///
+    /// ```no_run
+    /// use std::{net::SocketAddr, ops::ControlFlow};
+    /// use multicast::compat::{ListenOptions, MulticastListener};
+    ///
+    /// let print = |packet: &[u8], source: SocketAddr| {
+    ///     println!("{source}: {packet:?}");
+    ///     ControlFlow::Continue(())
+    /// };
+    /// MulticastListener::new(print, ListenOptions::new().filter_fn(|packet, source| packet.len() > 4 && source.is_ipv4()))?;
+    /// # Ok::<(), multicast::Error>(())
+    /// ```
+    ///
     /// The kernel queues packets from now on. The poller's [`poll`](super::Poller::poll) and [`run`](super::Poller::run) pass
     /// them to the handler.
     ///
