@@ -3,6 +3,7 @@
 //! It is a state machine: [`Multicaster::step`] does a limited amount of work and returns when to call it again. What to send
 //! next and what was sent is separate from the socket, in [`staging`].
 
+mod answering;
 mod destination;
 mod multicaster;
 mod opening;

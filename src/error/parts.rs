@@ -152,6 +152,11 @@ pub(crate) enum Object {
     },
     /// Packets that leave on this interface.
     On(Interface),
+    /// A group, and another port that the listener is bound to.
+    OtherPort {
+        group: Group,
+        port: u16,
+    },
     Number(i64),
     Port(u16),
     #[cfg(feature = "std")]

@@ -185,10 +185,10 @@ impl Sender {
     #[inline(always)]
     fn take_reports(&mut self, errno: Errno) -> bool {
         let Some(before) = self.reports else {
-            self.socket.drop_queued_errors();
+            socket::drop_queued_errors(self.socket.as_fd());
             return false;
         };
-        let reports = self.socket.take_reports();
+        let reports = socket::take_reports(self.socket.as_fd());
         self.reports = Some(before.saturating_add(reports));
         // These the kernel itself never returns for a packet.
         reports > 0 || matches!(errno, Errno::REFUSED | Errno::PROTOCOL | Errno::NO_OPTION)

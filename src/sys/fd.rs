@@ -13,6 +13,9 @@ pub(crate) struct Fd {
     open: BorrowedFd<'static>,
 }
 
+/// Stands for a descriptor that was moved out. The kernel allows no descriptor of this number.
+const NONE: i32 = i32::MAX;
+
 impl Fd {
     /// # Safety
     /// `raw` is what a system call that creates a descriptor returned on success, and nothing else owns it.
@@ -21,6 +24,12 @@ impl Fd {
         let raw = (raw & i32::MAX as usize) as i32;
         // SAFETY: it is not -1, and stays open until we close it in `drop`.
         Self { open: unsafe { BorrowedFd::borrow_raw(raw) } }
+    }
+
+    /// Moves the descriptor out. What stays is only fit to be dropped.
+    pub(crate) fn take(&mut self) -> Self {
+        // SAFETY: nothing uses it, and `drop` does not close it.
+        core::mem::replace(self, Self { open: unsafe { BorrowedFd::borrow_raw(NONE) } })
     }
 
     /// The descriptor as a system call's argument.
@@ -44,8 +53,10 @@ impl AsFd for Fd {
 
 impl Drop for Fd {
     fn drop(&mut self) {
-        // SAFETY: the descriptor is ours, and nothing uses it after this.
-        unsafe { rustix::io::close(self.raw()) };
+        if self.raw() != NONE {
+            // SAFETY: the descriptor is ours, and nothing uses it after this.
+            unsafe { rustix::io::close(self.raw()) };
+        }
     }
 }
 
