@@ -8,5 +8,6 @@ mod group;
 mod interface;
 
 pub(crate) use encoded::{Address, put};
+pub(crate) use group::is_link_local;
 pub use group::{Family, Group};
 pub use interface::{Interface, Name};

@@ -1,4 +1,5 @@
-//! Reads control messages from bytes (`cmsg(3)`): what the kernel reports about a datagram beside its payload.
+//! Reads and writes control messages as bytes (`cmsg(3)`): what the kernel reports about a datagram beside its payload, and what it
+//! shall do with one that is sent.
 //!
 //! Pure and safe: no pointers, no casts, and the lengths in the bytes are not trusted. Word size and byte order are arguments, so
 //! that the layouts of all processors can be tested on any one.
@@ -8,6 +9,7 @@ use core::num::NonZeroU32;
 
 use linux_raw_sys::net as linux;
 
+use crate::address::put;
 use crate::packet::{Metadata, Stamp};
 
 /// The option levels, as control messages carry them.
@@ -17,6 +19,13 @@ const UDP: u32 = linux::IPPROTO_UDP as u32;
 /// The UDP option that reports the size of the segments of a coalesced datagram. Missing in the generated bindings; from
 /// `linux/udp.h`.
 pub(crate) const UDP_GRO: u32 = 104;
+
+/// From `linux/errqueue.h`.
+const ORIGIN_ICMP: u8 = 2;
+const ORIGIN_ICMP6: u8 = 3;
+
+/// Room for what describes a queued error: the error, and the address of who sent it.
+pub(crate) const ERROR_SPACE: usize = Layout::NATIVE.space(16 + 28);
 
 /// Room for all that we ask for: packet information, hop limit, traffic class, segment size, and a time stamp.
 pub(crate) const SPACE: usize = {
@@ -58,6 +67,81 @@ impl Layout {
     }
 }
 
+/// The way of one outgoing datagram: the interface that it leaves on, and its source address (`IP_PKTINFO`, `ip(7)`; `IPV6_PKTINFO`,
+/// `ipv6(7)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// 0: the routing table chooses.
+    pub(crate) interface: u32,
+    /// `None`: the kernel chooses.
+    pub(crate) source: Option<IpAddr>,
+}
+
+/// One control message to send. Control messages are aligned to words.
+#[repr(C, align(8))]
+pub(crate) struct Outgoing {
+    bytes: [u8; Self::ROOM],
+    length: usize,
+}
+
+impl Outgoing {
+    /// Header and packet information, of which that of IPv6 is the longer one, as the widest layout lays them out.
+    const ROOM: usize = 16 + 24;
+
+    /// The packet information for a datagram to an address of this family.
+    pub(crate) fn packet_info(way: Way, to_ipv4: bool, layout: Layout) -> Self {
+        let (level, kind, length) = if to_ipv4 { (IP, linux::IP_PKTINFO, 12) } else { (IPV6, linux::IPV6_PKTINFO, 20) };
+        let mut outgoing = Self { bytes: [0; Self::ROOM], length: layout.space(length) };
+        outgoing.number(0, layout.header().saturating_add(length) as u64, layout.word, layout);
+        outgoing.number(layout.word, level.into(), 4, layout);
+        outgoing.number(layout.word.saturating_add(4), kind.into(), 4, layout);
+        let data = layout.header();
+        // struct in_pktinfo: interface, source, destination, which the kernel ignores. struct in6_pktinfo: source, interface.
+        let (interface_at, source_at) = if to_ipv4 { (0, 4) } else { (16, 0) };
+        outgoing.number(data.saturating_add(interface_at), way.interface.into(), 4, layout);
+        let source_at = data.saturating_add(source_at);
+        match way.source {
+            Some(IpAddr::V4(source)) if to_ipv4 => put(&mut outgoing.bytes, source_at, &source.octets()),
+            Some(IpAddr::V6(source)) if !to_ipv4 => put(&mut outgoing.bytes, source_at, &source.octets()),
+            _ => {}
+        }
+        outgoing
+    }
+
+    fn number(&mut self, offset: usize, number: u64, size: usize, layout: Layout) {
+        let (big, little) = (number.to_be_bytes(), number.to_le_bytes());
+        let bytes = if layout.big_endian { big.get(8_usize.saturating_sub(size)..) } else { little.get(..size) };
+        put(&mut self.bytes, offset, bytes.unwrap_or(&[]));
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or(&self.bytes)
+    }
+}
+
+/// Where a queued error comes from (`IP_RECVERR`, `ip(7)`; `IPV6_RECVERR`, `ipv6(7)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// This machine: the packet did not leave.
+    Local,
+    /// The network: an ICMP message that somebody sent, about a packet that has left.
+    Network,
+}
+
+impl Origin {
+    /// Reads the messages that came with a queued error. `None` if none of them describes an error.
+    pub(crate) fn read(control: &[u8], layout: Layout) -> Option<Self> {
+        // struct sock_extended_err: the errno, and the origin in the byte after it.
+        let error = messages(control, layout).find(|message| {
+            matches!((message.level, message.kind), (IP, linux::IP_RECVERR) | (IPV6, linux::IPV6_RECVERR))
+        })?;
+        Some(match error.data.get(4)? {
+            &ORIGIN_ICMP | &ORIGIN_ICMP6 => Self::Network,
+            _ => Self::Local,
+        })
+    }
+}
+
 /// What the control messages of one datagram say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Arrival {
@@ -79,9 +163,10 @@ impl Arrival {
     fn add(&mut self, Message { level, kind, data }: Message<'_>, layout: Layout) {
         let metadata = &mut self.metadata;
         match (level, kind) {
-            // struct in_pktinfo: interface, our own address, destination (ip(7)).
+            // struct in_pktinfo: interface, our own address, destination (ip(7)). The last two differ for multicast and broadcast.
             (IP, linux::IP_PKTINFO) => {
                 metadata.interface = layout.int(data).and_then(NonZeroU32::new);
+                metadata.is_to_us = data.get(4..8).is_some_and(|ours| data.get(8..12) == Some(ours));
                 metadata.destination = data
                     .get(8..)
                     .and_then(|rest| rest.first_chunk::<4>())
@@ -92,6 +177,8 @@ impl Arrival {
                 metadata.interface = data.get(16..).and_then(|rest| layout.int(rest)).and_then(NonZeroU32::new);
                 metadata.destination =
                     data.first_chunk::<16>().map(|octets| IpAddr::V6(Ipv6Addr::from_bits(u128::from_be_bytes(*octets))));
+                // IPv6 has no broadcast.
+                metadata.is_to_us = data.first().is_some_and(|first| *first != 0xff);
             }
             (IP, linux::IP_TTL) | (IPV6, linux::IPV6_HOPLIMIT) => {
                 metadata.hop_limit = layout.int(data).map(|hops| hops as u8);

@@ -80,6 +80,11 @@ impl Error {
         Self { object, operation, kind: None, errno: errno.0, limit: 0 }
     }
 
+    /// The same error about something else.
+    pub(crate) fn about(self, object: Object) -> Self {
+        Self { object, ..self }
+    }
+
     /// A limit of the kernel was reached; `limit` is its value.
     #[cold]
     pub(crate) const fn limit(operation: Operation, object: Object, kind: ErrorKind, errno: Errno, limit: u32) -> Self {

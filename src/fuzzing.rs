@@ -69,6 +69,10 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
         self.0.discard()
     }
 
+    pub fn items_mut(&mut self) -> &mut I {
+        self.0.items_mut()
+    }
+
     pub fn into_parts(self) -> (I, impl Iterator<Item = I::Item>) {
         self.0.into_parts()
     }

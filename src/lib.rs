@@ -34,6 +34,7 @@
 //! | [`Received`], [`Packet`], [`Head`], [`Metadata`], [`Counters`] | what a listener returns, and what it counts |
 //! | [`filter`] | which packets it returns |
 //! | [`SendOptions`], [`Multicaster`], [`Progress`] | sending: a state machine that pulls packets from an iterator |
+//! | [`Outbox`] | a queue as that iterator: for packets that come up while the program runs |
 //! | [`Poller`], [`Events`], [`Interest`], [`Token`], [`Waker`] | waiting for any file descriptors at once |
 //! | [`Links`], [`Memberships`] | interfaces that come and go, and listeners that stay joined |
 //! | [`Error`] | what was tried, on what, and why it failed |
@@ -167,7 +168,7 @@ pub use listener::{
 pub use packet::{Head, Metadata, Packet, Received};
 pub use poller::{Event, Events, Interest, Iter, Poller, Token, Waker};
 pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-pub use sender::{Multicaster, Progress, SendOptions};
+pub use sender::{Destination, Multicaster, Outbox, Outcome, Progress, SendOptions, Sender};
 
 /// The README's code is compiled and run as a test, so that it cannot drift.
 #[cfg(all(doctest, feature = "std"))]

@@ -131,6 +131,8 @@ pub struct Metadata {
     /// The traffic class: DSCP in the upper six bits, ECN in the lower two (`IP_TOS`, `IPV6_TCLASS`; RFC 2474, RFC 3168).
     pub traffic_class: Option<u8>,
     pub(crate) received: Stamp,
+    /// Whether the destination is an address of this machine: neither a group nor a broadcast address.
+    pub(crate) is_to_us: bool,
 }
 
 /// Nanoseconds since 1970, 0 for none. In two halves, since a `u64` would make the structure, of which each listener has one, 4 bytes

@@ -11,9 +11,9 @@ use core::num::NonZeroU32;
 use linux_raw_sys::net::AF_NETLINK;
 use rustix::net::SendFlags;
 
-use crate::address::Address;
+use crate::address::{Address, is_link_local};
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
-use crate::group::{Group, Interface, Name};
+use crate::group::{Interface, Name};
 use crate::sys::{self, Fd};
 use netlink::{Answer, Message, Question};
 
@@ -34,23 +34,23 @@ pub(crate) struct Route {
     pub(crate) source: Option<IpAddr>,
 }
 
-/// Resolves the interface for `group` to its index. Errors name `operation`.
+/// Resolves the interface for packets to or from `to`, mostly a group, to its index. Errors name `operation`.
 // Inlined, so that a program which names its kind of interface links only that way to find it: without it tiny-mcast is 3,032
 // bytes larger.
 #[inline(always)]
-pub(crate) fn index(group: Group, interface: Interface, operation: Operation) -> Result<NonZeroU32> {
-    let object = Object::Membership { group: group.address(), interface };
+pub(crate) fn index(to: IpAddr, interface: Interface, operation: Operation) -> Result<NonZeroU32> {
+    let object = Object::Membership { group: to, interface };
     let found = match interface {
         Interface::Index(index) => Ok(Some(index)),
         Interface::Name(name) => by_name(&name).map(Some),
         Interface::Address(address) => {
             find_address(address.is_ipv4(), |_, its| its == address).map(|found| found.map(|(index, _)| index))
         }
-        // A link-local group exists on every link, so the choice of the routing table would be arbitrary.
-        Interface::Default if group.is_link_local() => {
+        // A link-local address exists on every link, so the choice of the routing table would be arbitrary.
+        Interface::Default if is_link_local(to) => {
             return Err(Error::new(operation, object, ErrorKind::InterfaceNeeded));
         }
-        Interface::Default => by_route(group.address(), None).map(|route| NonZeroU32::new(route.interface)),
+        Interface::Default => by_route(to, None).map(|route| NonZeroU32::new(route.interface)),
         Interface::All => return Err(Error::new(operation, object, ErrorKind::OneInterface)),
     };
     match found {
@@ -63,10 +63,9 @@ pub(crate) fn index(group: Group, interface: Interface, operation: Operation) ->
 /// Like [`index`], but uses an open socket to look up a name.
 // Inlined for the reason that `index` has: without it two-listeners is 2,968 bytes larger.
 #[inline(always)]
-pub(crate) fn index_by(socket: &Fd, group: Group, interface: Interface, operation: Operation) -> Result<NonZeroU32> {
-    let Interface::Name(name) = interface else { return index(group, interface, operation) };
-    by_name_of(socket, &name)
-        .map_err(|errno| Error::system(operation, Object::Membership { group: group.address(), interface }, errno))
+pub(crate) fn index_by(socket: &Fd, to: IpAddr, interface: Interface, operation: Operation) -> Result<NonZeroU32> {
+    let Interface::Name(name) = interface else { return index(to, interface, operation) };
+    by_name_of(socket, &name).map_err(|errno| Error::system(operation, Object::Membership { group: to, interface }, errno))
 }
 
 /// Calls `each` with the index of each interface that [`Interface::All`] currently means. Stops at the first error.
@@ -94,29 +93,61 @@ pub(crate) fn exists(index: NonZeroU32) -> bool {
     asked.is_ok() && found
 }
 
-/// The route for packets to `group`.
+/// The route for packets to this address.
 ///
 /// # Errors
 /// [`ErrorKind::NoAddress`] if IPv4 packets would leave on an interface that has no address.
 // Inlined for the reason that `index` has: without it tiny-mcast is 4,448 bytes larger.
 #[inline(always)]
-pub(crate) fn egress(group: Group, interface: Interface) -> Result<Route> {
-    if let (IpAddr::V4(_), Interface::Address(address @ IpAddr::V4(_))) = (group.address(), interface) {
+pub(crate) fn egress(to: IpAddr, interface: Interface) -> Result<Route> {
+    if let (IpAddr::V4(_), Interface::Address(address @ IpAddr::V4(_))) = (to, interface) {
         return Ok(Route { interface: 0, source: Some(address) });
     }
-    let index = index(group, interface, Operation::Send)?;
-    let source = match (group.address(), interface) {
+    let index = index(to, interface, Operation::Send)?;
+    let source = match (to, interface) {
         // IPv6 chooses the source for each packet (RFC 6724), so only the index is needed.
         (IpAddr::V6(_), _) => return Ok(Route { interface: index.get(), source: None }),
-        (_, Interface::Default) => source_by_route(group.address(), index),
-        _ => source_on(group.address(), index),
+        (_, Interface::Default) => source_by_route(to, index),
+        _ => source_on(to, index),
     };
-    let object = Object::Membership { group: group.address(), interface };
+    let object = Object::Membership { group: to, interface };
     match source {
         Ok(Some(source)) => Ok(Route { interface: index.get(), source: Some(source) }),
         Ok(None) => Err(Error::new(Operation::Send, object, ErrorKind::NoAddress)),
         Err(errno) => Err(Error::system(Operation::Send, object, errno)),
     }
+}
+
+/// The address of ours on this interface in whose network this address is, if there is one: then it is reached without a router.
+pub(crate) fn address_in_network_of(
+    interface: NonZeroU32,
+    neighbour: IpAddr,
+) -> core::result::Result<Option<IpAddr>, Errno> {
+    let mut found = None;
+    ask::<PIECE>(&Question::addresses(neighbour.is_ipv4()), &mut |message| {
+        if let Some(Answer::Address { interface: its, address, network: Some(network), prefix, .. }) = message.address() {
+            if its == interface.get() && shares_prefix(network, neighbour, prefix) {
+                found = address;
+            }
+        }
+        found.is_some()
+    })?;
+    Ok(found)
+}
+
+/// Whether the first bits of two addresses are the same.
+fn shares_prefix(one: IpAddr, other: IpAddr, bits: u8) -> bool {
+    let different = match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => u128::from(one.to_bits() ^ other.to_bits()) << 96,
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.to_bits() ^ other.to_bits(),
+        _ => return false,
+    };
+    different.leading_zeros() >= bits.into()
+}
+
+/// Whether the missing interface, address or route may still appear.
+pub(crate) const fn may_come(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NoSuchInterface | ErrorKind::Unreachable | ErrorKind::NoAddress)
 }
 
 /// The source address that the routing table names for the group, if the route still leads to this interface; else one of the

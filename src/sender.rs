@@ -3,11 +3,18 @@
 //! It is a state machine: [`Multicaster::step`] does a limited amount of work and returns when to call it again. What to send
 //! next and what was sent is separate from the socket, in [`staging`].
 
+mod destination;
 mod multicaster;
+mod opening;
 mod options;
+mod outbox;
 mod rate;
 pub(crate) mod segments;
+mod socket;
 pub(crate) mod staging;
 
+pub use destination::Destination;
 pub use multicaster::{Multicaster, Progress};
 pub use options::SendOptions;
+pub use outbox::Outbox;
+pub use socket::{Outcome, Sender};

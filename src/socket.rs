@@ -64,21 +64,26 @@ pub(crate) struct Datagram {
 
 impl Socket {
     fn open(family: Family) -> Result<Self> {
-        let (domain, noun) = match family {
-            Family::V4 => (linux::AF_INET, "an IPv4 socket"),
-            Family::V6 => (linux::AF_INET6, "an IPv6 socket"),
+        let noun = match family {
+            Family::V4 => "an IPv4 socket",
+            Family::V6 => "an IPv6 socket",
         };
-        match sys::socket(domain, linux::SOCK_DGRAM, UDP) {
-            Ok(fd) => Ok(Self { fd }),
-            Err(errno) => Err(Error::system(Operation::Open, Object::Named(noun), errno)),
-        }
+        Self::try_open(family).map_err(|errno| Error::system(Operation::Open, Object::Named(noun), errno))
+    }
+
+    fn try_open(family: Family) -> core::result::Result<Self, Errno> {
+        let domain = match family {
+            Family::V4 => linux::AF_INET,
+            Family::V6 => linux::AF_INET6,
+        };
+        Ok(Self { fd: sys::socket(domain, linux::SOCK_DGRAM, UDP)? })
     }
 
     /// A socket to listen on, not bound yet. It shares its port with every other socket that shares, and receives only groups
     /// that it joins itself.
     pub(crate) fn listening(family: Family) -> Result<Self> {
         let socket = Self::open(family)?;
-        socket.set(SOCKET, linux::SO_REUSEADDR, "SO_REUSEADDR", 1)?;
+        socket.share_port()?;
         if family == Family::V6 {
             socket.set(IPV6, linux::IPV6_V6ONLY, "IPV6_V6ONLY", 1)?;
         }
@@ -88,11 +93,20 @@ impl Socket {
 
     /// By default, Linux delivers packets of every group that any socket of the machine joined. This turns that off.
     fn turn_off_multicast_all(&self, family: Family) -> Result<()> {
+        let name = match family {
+            Family::V4 => "IP_MULTICAST_ALL",
+            Family::V6 => "IPV6_MULTICAST_ALL",
+        };
+        let failed = |errno| Error::system(Operation::Configure, Object::Named(name), errno);
+        self.try_turn_off_multicast_all(family).map_err(failed)
+    }
+
+    fn try_turn_off_multicast_all(&self, family: Family) -> core::result::Result<(), Errno> {
         match family {
-            Family::V4 => self.set(IP, linux::IP_MULTICAST_ALL, "IP_MULTICAST_ALL", 0),
+            Family::V4 => sys::setsockopt_int(&self.fd, IP, linux::IP_MULTICAST_ALL, 0),
             // Linux before 4.20 does not have this option. There the guard of IPv6 listeners refuses other groups.
-            Family::V6 => match self.set(IPV6, linux::IPV6_MULTICAST_ALL, "IPV6_MULTICAST_ALL", 0) {
-                Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+            Family::V6 => match sys::setsockopt_int(&self.fd, IPV6, linux::IPV6_MULTICAST_ALL, 0) {
+                Err(Errno::NO_OPTION) => Ok(()),
                 result => result,
             },
         }
@@ -118,6 +132,19 @@ impl Socket {
             Ok(bytes) => Ok(bytes as usize),
             Err(errno) => Err(Error::system(Operation::Count, Object::Nothing, errno)),
         }
+    }
+
+    /// A second descriptor of the same socket.
+    pub(crate) fn duplicate(&self) -> Result<Self> {
+        match sys::duplicate(&self.fd) {
+            Ok(fd) => Ok(Self { fd }),
+            Err(errno) => Err(Error::system(Operation::Open, Object::Named("a second descriptor"), errno)),
+        }
+    }
+
+    /// Shares the port with every other socket that shares it. To be called before the bind.
+    pub(crate) fn share_port(&self) -> Result<()> {
+        self.set(SOCKET, linux::SO_REUSEADDR, "SO_REUSEADDR", 1)
     }
 
     /// `bind(2)`.
@@ -167,18 +194,21 @@ impl Socket {
         }
     }
 
+    /// Asks for the hop limit, or time to live, of each datagram, for [`recv_with_arrival`](Self::recv_with_arrival).
+    pub(crate) fn want_hop_limit(&self, family: Family) -> Result<()> {
+        match family {
+            Family::V4 => self.set(IP, linux::IP_RECVTTL, "IP_RECVTTL", 1),
+            Family::V6 => self.set(IPV6, linux::IPV6_RECVHOPLIMIT, "IPV6_RECVHOPLIMIT", 1),
+        }
+    }
+
     /// Asks for everything that the kernel reports about a datagram.
     pub(crate) fn want_metadata(&self, family: Family) -> Result<()> {
         self.want_packet_info(family)?;
+        self.want_hop_limit(family)?;
         match family {
-            Family::V4 => {
-                self.set(IP, linux::IP_RECVTTL, "IP_RECVTTL", 1)?;
-                self.set(IP, linux::IP_RECVTOS, "IP_RECVTOS", 1)?;
-            }
-            Family::V6 => {
-                self.set(IPV6, linux::IPV6_RECVHOPLIMIT, "IPV6_RECVHOPLIMIT", 1)?;
-                self.set(IPV6, linux::IPV6_RECVTCLASS, "IPV6_RECVTCLASS", 1)?;
-            }
+            Family::V4 => self.set(IP, linux::IP_RECVTOS, "IP_RECVTOS", 1)?,
+            Family::V6 => self.set(IPV6, linux::IPV6_RECVTCLASS, "IPV6_RECVTCLASS", 1)?,
         }
         // The older time stamp overflows in 2038 on 32-bit systems; the newer one needs Linux 5.1.
         match self.set(SOCKET, linux::SO_TIMESTAMPNS_NEW, "SO_TIMESTAMPNS", 1) {
@@ -269,7 +299,7 @@ impl Socket {
 
 /// Control messages are aligned to words.
 #[repr(C, align(8))]
-struct Control([u8; cmsg::SPACE]);
+struct Control<const SPACE: usize>([u8; SPACE]);
 
 fn configured(called: &'static str, result: rustix::io::Result<()>) -> Result<()> {
     match result {

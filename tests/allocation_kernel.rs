@@ -49,7 +49,7 @@ fn refused_batches_and_errors_take_nothing_from_the_heap() {
         assert_eq!(caster.step().unwrap(), Progress::Sent(1));
         assert_eq!(caster.step().unwrap(), Progress::Sent(1));
         caster.step().unwrap_err();
-        caster.forget_errors();
+        caster.sender().forget_errors();
         assert!(caster.discard().is_some());
     });
     assert_eq!(taken, 0);

@@ -46,13 +46,14 @@ fn the_kernel_decides_as_the_interpreter_and_the_filter_decides_the_rest() {
         let packets: Vec<Sent> = (0..PACKETS).map(|_| world.packet(&mut bytes)).collect();
         for packet in &packets {
             let sender = senders.iter().find(|sender| sender.1 == packet.source).unwrap();
+            sender.0.set_multicast_ttl_v4(packet.hop_limit.into()).unwrap();
             sender.0.send_to(&packet.payload, SocketAddr::from(group)).unwrap();
         }
         let seen = |packet: &Sent| packet.payload[..packet.payload.len().min(mtu)].to_vec();
         let accepted: Vec<_> = packets
             .iter()
+            .filter(|packet| tree.accepts_with_hop_limit(&seen(packet), packet.source, packet.hop_limit))
             .map(|packet| (seen(packet), packet.source))
-            .filter(|(payload, source)| tree.accepts(payload, *source))
             .collect();
         let passed = packets.iter().filter(|packet| run(&program.instructions, packet) != 0).count();
         let mut received = Vec::new();

@@ -58,11 +58,15 @@ fn the_kernel_decides_as_the_interpreter_over_ipv6() {
         let packets: Vec<Sent> = (0..6).map(|_| world.packet(&mut bytes)).collect();
         for packet in &packets {
             let sender = senders.iter().find(|sender| sender.1 == packet.source).unwrap();
+            rustix::net::sockopt::set_ipv6_multicast_hops(&sender.0, packet.hop_limit.into()).unwrap();
             sender.0.send_to(&packet.payload, SocketAddr::from(group)).unwrap();
         }
         let seen = |packet: &Sent| packet.payload[..packet.payload.len().min(100)].to_vec();
-        let accepted: Vec<_> =
-            packets.iter().filter(|packet| tree.accepts(&seen(packet), packet.source)).map(seen).collect();
+        let accepted: Vec<_> = packets
+            .iter()
+            .filter(|packet| tree.accepts_with_hop_limit(&seen(packet), packet.source, packet.hop_limit))
+            .map(seen)
+            .collect();
         let passed = packets.iter().filter(|packet| run(&program.instructions, packet) != 0).count();
         let mut received = Vec::new();
         while let Received::Packet(packet) = listener.recv().unwrap() {

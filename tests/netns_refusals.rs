@@ -150,7 +150,7 @@ fn forget_errors_discards_the_errors_that_the_kernel_queued() {
             handle.send_to(&vec![0; whole + 1], core::net::SocketAddr::from(group)).unwrap_err();
         }
         assert!(is_error() && is_error(), "it is reported again and again");
-        caster.forget_errors();
+        caster.sender().forget_errors();
         assert!(!is_error());
         assert_eq!(caster.step().unwrap(), Progress::Sent(1));
     }

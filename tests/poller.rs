@@ -137,7 +137,7 @@ fn a_pipe_without_a_writer_is_a_hang_up_and_can_be_read() {
     assert!(event.is_hang_up() && event.is_readable() && !event.is_error(), "{event:?}");
     take_byte(&reader);
     let event = expect_event(&poller, 7);
-    assert!(event.is_hang_up() && !event.is_readable(), "{event:?}");
+    assert!(event.is_hang_up() && event.is_readable(), "a read returns the end: {event:?}");
 }
 
 #[test]
@@ -148,6 +148,23 @@ fn a_pipe_without_a_reader_is_an_error_event() {
     drop(reader);
     let event = expect_event(&poller, 7);
     assert!(event.is_error() && !event.is_hang_up(), "{event:?}");
+    assert!(event.is_readable() && event.is_writable(), "a loop that does one of both meets the error: {event:?}");
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_loop_that_only_reads_meets_the_error_of_its_socket() {
+    let poller = Poller::new().unwrap();
+    // A datagram to a port that nobody is bound to: the kernel answers with an error, which has no packet.
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket.connect(("127.0.0.1", common::free_port())).unwrap();
+    poller.register(&socket, Token(7), READABLE).unwrap();
+    socket.send(b"").unwrap();
+    let event = expect_event(&poller, 7);
+    assert!(event.is_error() && event.is_readable(), "{event:?}");
+    assert_eq!(socket.recv(&mut [0; 1]).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+    assert_eq!(tokens(&poller), []);
 }
 
 #[test]

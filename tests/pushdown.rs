@@ -10,7 +10,7 @@ use core::ops::Bound;
 use bpf::{Bytes, Program, Sent, Tree, World, assert_sound, noise, run};
 use multicast::Family;
 use multicast::filter::kernel::{Assembler, Fit, Instruction, Listing, MAX_INSTRUCTIONS};
-use multicast::filter::{Filter, Length, Not, Or, Prefix, Source, Subnet, Suffix};
+use multicast::filter::{Filter, Hops, Length, Not, Or, Prefix, Source, Subnet, Suffix};
 use proptest::prelude::*;
 
 fn world(family: Family) -> World {
@@ -107,7 +107,13 @@ fn more_room_makes_programs_exact() {
 }
 
 fn packet(payload: Vec<u8>) -> Sent {
-    Sent { payload, source: "192.0.2.1:1900".parse().unwrap(), destination: "239.1.2.3".parse().unwrap(), interface: 1 }
+    Sent {
+        payload,
+        source: "192.0.2.1:1900".parse().unwrap(),
+        destination: "239.1.2.3".parse().unwrap(),
+        interface: 1,
+        hop_limit: 1,
+    }
 }
 
 fn passes(program: &Program, payload: &[u8]) -> bool {
@@ -200,6 +206,29 @@ fn length_bounds_may_be_missing_and_an_empty_range_passes_nothing() {
     assert_eq!(sizes(&Length((Bound::Excluded(usize::MAX), Bound::Unbounded))), []);
     assert_eq!(sizes(&Length(..0)), []);
     assert_eq!(sizes(&Not(Length(..0))).len(), 8);
+}
+
+#[test]
+fn hop_limits_are_tested_at_their_place_in_the_header() {
+    for world in [World::v4(), World::v6()] {
+        let passed = |filter: &dyn Filter| {
+            let program = Program::of(filter, 64, 1500, world.family);
+            assert_eq!(program.fit, Fit::Exact);
+            let sent = |hop_limit| Sent { hop_limit, ..world.packet(&mut Bytes(&[])) };
+            (0..=u8::MAX).filter(|hops| run(&program.instructions, &sent(*hops)) != 0).collect::<Vec<_>>()
+        };
+        assert_eq!(passed(&Hops(255..)), [255]);
+        assert_eq!(passed(&Hops(..2)), [0, 1]);
+        assert_eq!(passed(&Hops(3..=4)), [3, 4]);
+        assert_eq!(passed(&Hops((Bound::Excluded(4), Bound::Excluded(7)))), [5, 6]);
+        assert_eq!(passed(&Not(Hops(1..))), [0]);
+        assert_eq!(passed(&Hops(..)).len(), 256);
+        assert_eq!(passed(&Or(Hops(..1), Hops(255..))), [0, 255]);
+        // These ranges are empty.
+        assert_eq!(passed(&Hops(..0)), []);
+        assert_eq!(passed(&Hops((Bound::Included(9), Bound::Excluded(9)))), []);
+        assert_eq!(passed(&Hops((Bound::Excluded(255), Bound::Unbounded))), []);
+    }
 }
 
 #[test]

@@ -12,11 +12,11 @@ use core::str::FromStr;
 
 use multicast::filter::kernel::{Assembler, Fit, Instruction, Listing};
 use multicast::filter::{
-    Always, And, At, By, Contains, Length, Masked, Never, Not, Or, Port, Prefix, Source, Subnet, Suffix,
+    Always, And, At, By, Contains, Hops, Length, Masked, Never, Not, Or, Port, Prefix, Source, Subnet, Suffix,
 };
 use multicast::{
     AsFd, COALESCING_BUFFER, Counters, Error, ErrorKind, Event, Events, Family, Group, Interest, Interface, Iter, Links,
-    ListenOptions, Listener, Membership, Multicaster, Name, OwnedFd, Packet, Poller, Progress, Received, Receiver,
+    ListenOptions, Listener, Membership, Multicaster, Name, Outbox, OwnedFd, Packet, Poller, Progress, Received, Receiver,
     SendOptions, Token, Ttl, Waker,
 };
 
@@ -53,13 +53,13 @@ macro_rules! assert_are_not {
 assert_are!(Send, Sync, Unpin, UnwindSafe, RefUnwindSafe:
     Group, Family, Interface, Name, Ttl, Membership, Packet<'_>, Received<'_>, Error, ErrorKind, Counters, Receiver, Listener,
     Listener<1500, Prefix<&'static [u8]>>, ListenOptions, Caster, SendOptions, Progress, Poller, Events<16>, Event, Iter<'_>,
-    Token, Interest, Waker, Always, Prefix<&'static [u8]>, By<Closure>,
+    Token, Interest, Waker, Always, Prefix<&'static [u8]>, By<Closure>, Outbox<&'static [u8], 16>,
 );
 
 // Filters and their programs are plain values.
 assert_are!(Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, Debug, Copy, Clone:
     Always, Never, Prefix<&'static [u8]>, Suffix<&'static str>, Contains<[u8; 4]>, At<[u8; 2]>, Masked<[u8; 2], [u8; 2]>,
-    Length<core::ops::RangeTo<usize>>, Source, Port, Subnet, And<Always, Never>, Or<Always, Never>, Not<Port>, By<Closure>,
+    Length<core::ops::RangeTo<usize>>, Hops<core::ops::RangeToInclusive<u8>>, Source, Port, Subnet, And<Always, Never>, Or<Always, Never>, Not<Port>, By<Closure>,
     Instruction, Listing<'static>, Fit,
 );
 assert_are!(Send, Sync, Unpin, Debug: Assembler<'_>);
@@ -99,6 +99,8 @@ assert_are!(Into<OwnedFd>: Poller, Receiver, Listener, Caster, Links);
 assert_are!(TryFrom<OwnedFd, Error = Error>: Receiver, Listener);
 assert_are!(Iterator<Item = Event>, FusedIterator: Iter<'_>);
 assert_are!(IntoIterator<Item = Event>: &Events<16>);
+assert_are!(ExactSizeIterator, Default, Debug: Outbox<u8, 16>);
+assert_are_not!(FusedIterator: Outbox<u8, 16>);
 assert_are!(Into<SocketAddr>, TryFrom<SocketAddr, Error = Error>: Group);
 assert_are!(From<Name>, From<core::num::NonZeroU32>, From<IpAddr>: Interface);
 assert_are!(From<u8>: Ttl);

@@ -50,7 +50,7 @@ fn send_text(order: &Send, packet: &[u8], count: u64, limits: &Limits, ledger: &
 }
 
 fn send_lines(order: &Send, limits: &Limits, ledger: &mut Ledger) -> Result<(), Stop> {
-    // The multicaster pulls its packets, and `None` would end it: it is called only when there is a line here.
+    // The multicaster pulls its packets: it is called only when there is a line here.
     let next_packet = Cell::new(None::<Vec<u8>>);
     let caster = order.options.packets(order.to, iter::from_fn(|| next_packet.take()))?;
     let mut sender = Sender::new(caster, order.interval, limits)?;

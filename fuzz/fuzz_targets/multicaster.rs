@@ -1,5 +1,5 @@
 //! Staging and segments of a multicaster. With any results of the socket and any promises of the iterator, no item is lost,
-//! duplicated or reordered, and none is pulled that could block.
+//! duplicated or reordered, none is pulled that could block, and an iterator that had nothing is asked again at the next step only.
 #![no_main]
 
 use std::cell::Cell;
@@ -15,6 +15,8 @@ struct Input {
     items: u16,
     /// What its `size_hint` promises before each item, in turn, limited to what is true; if empty, nothing.
     promises: Vec<u8>,
+    /// How often the iterator returns `None` before each item, in turn; if empty, never.
+    pauses: Vec<u8>,
     /// The lengths of the items, in turn; if empty, all items are empty.
     lengths: Vec<u16>,
     steps: Vec<Step>,
@@ -60,25 +62,41 @@ struct Source<'a> {
     batch: u32,
     /// The last answer of `size_hint`, until the next item is pulled.
     promised: Cell<Option<usize>>,
-    ended: bool,
+    pauses: &'a [u8],
+    /// How often it still returns `None` before the next item.
+    pause: u8,
+    /// It returned `None` in this fill.
+    had_nothing: &'a Cell<bool>,
+}
+
+impl Source<'_> {
+    /// How often it returns `None` before the next item.
+    fn pause(&self) -> u8 {
+        match self.pauses.len() {
+            0 => 0,
+            length => self.pauses[self.next as usize % length],
+        }
+    }
 }
 
 impl Iterator for Source<'_> {
     type Item = u32;
 
     fn next(&mut self) -> Option<u32> {
-        assert!(!self.ended, "asked again after its end");
+        assert!(!self.had_nothing.get(), "asked again in one fill after it returned None");
         let staged = self.next - self.gone.get();
         assert!(staged < self.batch, "pulled more than the batch holds");
         let promised = self.promised.take();
         if staged > 0 {
             assert!(promised.is_some_and(|lower| lower > 0), "asked for more than it promised while an item waits");
         }
-        if self.next == self.end {
-            self.ended = true;
+        if self.next == self.end || self.pause > 0 {
+            self.pause = self.pause.saturating_sub(1);
+            self.had_nothing.set(true);
             return None;
         }
         self.next += 1;
+        self.pause = self.pause();
         Some(self.next - 1)
     }
 
@@ -105,16 +123,19 @@ fn assert_can_leave_together(lengths: &[usize], size: u16, largest: u16) {
 }
 
 fn run<const BATCH: usize>(input: &Input) {
-    let gone = Cell::new(0);
-    let source = Source {
+    let (gone, had_nothing) = (Cell::new(0), Cell::new(false));
+    let mut source = Source {
         next: 0,
         end: input.items.into(),
         promises: &input.promises,
         gone: &gone,
         batch: BATCH as u32,
         promised: Cell::new(None),
-        ended: false,
+        pauses: &input.pauses,
+        pause: 0,
+        had_nothing: &had_nothing,
     };
+    source.pause = source.pause();
     let mut staging = Staging::<_, BATCH>::new(source);
     // Each item must leave in its order: sent, discarded, or returned at the end.
     let leaves = |item: Option<u32>| {
@@ -130,8 +151,12 @@ fn run<const BATCH: usize>(input: &Input) {
     for step in &input.steps {
         match step {
             Step::Send { most, answers } => {
+                let had_items = !staging.left().is_empty();
+                had_nothing.set(false);
                 staging.fill();
-                assert_eq!(staging.left().is_empty(), gone.get() == u32::from(input.items), "empty only at the end");
+                let is_empty = !had_items && staging.left().is_empty();
+                assert!(!is_empty || had_nothing.get(), "empty only if the iterator had nothing");
+                assert!(is_empty || !staging.left().is_empty());
                 let mut answers = answers.iter();
                 let most = usize::from(*most).max(1);
                 while !staging.left().is_empty() {

@@ -103,6 +103,12 @@ impl Address {
         matches!(self.family(), AF_INET | AF_INET6)
     }
 
+    /// Whether it is an IPv4 address.
+    #[inline]
+    pub(crate) const fn is_ipv4(&self) -> bool {
+        self.family() == AF_INET
+    }
+
     const fn family(&self) -> u32 {
         let [low, high, ..] = self.bytes;
         u16::from_ne_bytes([low, high]) as u32

@@ -68,11 +68,6 @@ impl Group {
         self.address.is_ipv4()
     }
 
-    /// Whether the address is an IPv6 address.
-    pub(crate) const fn is_ipv6(self) -> bool {
-        self.address.is_ipv6()
-    }
-
     /// The address family.
     #[must_use]
     #[inline]
@@ -88,7 +83,18 @@ impl Group {
     #[must_use]
     #[inline]
     pub const fn is_link_local(self) -> bool {
-        matches!(self.address, IpAddr::V6(address) if matches!(address.segments()[0] & 0x000f, 1 | 2))
+        is_link_local(self.address)
+    }
+}
+
+/// Whether the address is an IPv6 address, of a group or unicast, that exists separately on every link, so that the kernel needs the
+/// interface with it.
+#[inline]
+pub(crate) const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) if address.is_multicast() => matches!(address.segments()[0] & 0x000f, 1 | 2),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }
 

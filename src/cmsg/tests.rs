@@ -51,6 +51,7 @@ fn all_that_comes_with_an_ipv4_packet_is_read_in_every_layout() {
             hop_limit: Some(33),
             traffic_class: Some(0xb9),
             received: Stamp::new(1_700_000_000_123_456_789),
+            is_to_us: false,
         };
         assert_eq!(Arrival::read(&control, layout), Arrival { metadata: expected, segment: Some(1400) }, "{layout:?}");
     }
@@ -135,4 +136,83 @@ fn all_that_we_ask_for_fits_into_the_room_for_it() {
     let sizes = [20, 4, 4, 16, 4];
     let needed: usize = sizes.iter().map(|size| message(layout, 0, 0, &vec![0; *size]).len()).sum();
     assert_eq!(needed, SPACE);
+}
+
+#[test]
+fn a_packet_is_to_us_if_its_destination_is_one_of_our_addresses() {
+    for layout in LAYOUTS {
+        let info = |ours: [u8; 4], to: [u8; 4]| {
+            let data = [bytes(layout, 3, 4), ours.to_vec(), to.to_vec()].concat();
+            Arrival::read(&message(layout, 0, 8, &data), layout).metadata.is_to_us
+        };
+        assert!(info([10, 0, 0, 1], [10, 0, 0, 1]));
+        assert!(!info([10, 0, 0, 1], [10, 0, 0, 255]), "broadcast");
+        assert!(!info([10, 0, 0, 1], [224, 0, 0, 251]), "multicast");
+        let info = |to: &str| {
+            let data = [to.parse::<Ipv6Addr>().unwrap().octets().to_vec(), bytes(layout, 3, 4)].concat();
+            Arrival::read(&message(layout, 41, 50, &data), layout).metadata.is_to_us
+        };
+        assert!(info("fe80::1"));
+        assert!(!info("ff02::fb"));
+        let cut = message(layout, 0, 8, &bytes(layout, 3, 4));
+        assert!(!Arrival::read(&cut, layout).metadata.is_to_us, "cut off");
+    }
+}
+
+#[test]
+fn the_way_of_an_outgoing_packet_is_read_back_in_every_layout() {
+    let (v4, v6): (IpAddr, IpAddr) = ([10, 0, 0, 9].into(), "fe80::9".parse().unwrap());
+    for layout in LAYOUTS {
+        for (to_ipv4, source, level, kind, length, interface_at, source_at) in
+            [(true, v4, 0, 8, 12, 0, 4), (false, v6, 41, 50, 20, 16, 0)]
+        {
+            for given in [None, Some(source)] {
+                let way = Way { interface: 0x0102_0304, source: given };
+                let outgoing = Outgoing::packet_info(way, to_ipv4, layout);
+                let [only] = messages(outgoing.as_bytes(), layout).collect::<Vec<_>>()[..] else { panic!("{layout:?}") };
+                assert_eq!((only.level, only.kind, only.data.len()), (level, kind, length), "{layout:?}");
+                assert_eq!(only.data[interface_at..interface_at + 4], bytes(layout, 0x0102_0304, 4));
+                let octets = match source {
+                    IpAddr::V4(source) => source.octets().to_vec(),
+                    IpAddr::V6(source) => source.octets().to_vec(),
+                };
+                let written = &only.data[source_at..source_at + octets.len()];
+                assert_eq!(written, if given.is_some() { &octets[..] } else { &[0; 16][..octets.len()] });
+                assert_eq!(outgoing.as_bytes().len() % layout.word, 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_source_of_the_other_family_is_not_written() {
+    let way = Way { interface: 1, source: Some("fe80::9".parse().unwrap()) };
+    let outgoing = Outgoing::packet_info(way, true, Layout::NATIVE);
+    assert!(outgoing.as_bytes()[Layout::NATIVE.header() + 4..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_queued_error_names_its_origin() {
+    for layout in LAYOUTS {
+        for (level, kind) in [(0, 11), (41, 25)] {
+            let origin = |origin: u8| {
+                let mut error = bytes(layout, 111, 4);
+                error.extend([origin, 3, 3, 0]);
+                error.extend([0; 8 + 16]);
+                Origin::read(&message(layout, level, kind, &error), layout)
+            };
+            assert_eq!(
+                [0, 1, 2, 3, 4].map(origin),
+                [
+                    Some(Origin::Local),
+                    Some(Origin::Local),
+                    Some(Origin::Network),
+                    Some(Origin::Network),
+                    Some(Origin::Local),
+                ]
+            );
+        }
+        assert_eq!(Origin::read(&message(layout, 0, 11, &bytes(layout, 111, 4)), layout), None, "cut off");
+        assert_eq!(Origin::read(&message(layout, 0, 8, &[2; 16]), layout), None, "another message");
+    }
 }

@@ -63,7 +63,7 @@ pub trait Handler: AsFd + 'static {
     /// What it waits for, [`Flags::READ`] or [`Flags::WRITE`] or both. With [`Flags::NONE`] it is not called at all.
     fn interest(&self) -> Flags;
 
-    /// Called when something can be read (`EPOLLIN` or `EPOLLPRI`), and after errors and hang-ups if the handler waits to read.
+    /// Called if the handler waits to read, when something can be read (`EPOLLIN` or `EPOLLPRI`), and after errors and hang-ups.
     ///
     /// It is called again as long as there is something to read, so it must read.
     ///
@@ -77,7 +77,8 @@ pub trait Handler: AsFd + 'static {
         ))
     }
 
-    /// Called when something can be written (`EPOLLOUT`), and after errors and hang-ups if the handler does not wait to read.
+    /// Called if the handler waits to write, when something can be written (`EPOLLOUT`), and after errors and hang-ups. If it
+    /// also waits to read, [`handle_read`](Self::handle_read) is called first.
     ///
     /// # Errors
     /// As with [`handle_read`](Self::handle_read). Without this method, a handler that waits to write ends with

@@ -118,13 +118,20 @@ pub(super) fn sendto_with<K>(packets: impl IntoPackets<K>, options: SendOptions)
             Progress::Sent(_) => {}
             Progress::Done => return Ok(()),
             Progress::Wait(time) => thread::sleep(time),
-            Progress::Blocked => wait_writable(&mut waiting, &caster)?,
+            Progress::Blocked => {
+                if wait_writable(&mut waiting, &caster)? {
+                    // Without this the next wait would end at once again, with or without room.
+                    caster.sender().forget_errors();
+                    thread::sleep(SPURIOUS_WAKE_DELAY);
+                }
+            }
         }
     }
 }
 
-/// The poller is created at the first wait: most calls never wait.
-fn wait_writable(poller: &mut Option<Poller>, socket: &impl AsFd) -> Result<()> {
+/// Returns whether an error is pending, so that there may be no room. The poller is created at the first wait: most calls never
+/// wait.
+fn wait_writable(poller: &mut Option<Poller>, socket: &impl AsFd) -> Result<bool> {
     let poller = match poller {
         Some(poller) => poller,
         None => {
@@ -134,9 +141,5 @@ fn wait_writable(poller: &mut Option<Poller>, socket: &impl AsFd) -> Result<()> 
         }
     };
     let mut events = Events::<1>::new();
-    let in_vain = poller.poll(&mut events, None)?.any(|event| !event.is_writable());
-    if in_vain {
-        thread::sleep(SPURIOUS_WAKE_DELAY);
-    }
-    Ok(())
+    Ok(poller.poll(&mut events, None)?.any(|event| event.is_error()))
 }

@@ -88,13 +88,12 @@ impl Table {
     pub(super) fn record_event(&mut self, event: Event) {
         let Some(entry) = self.entries.get(&event.token()) else { return };
         let state = entry.state();
-        let waits_to_read = state.armed.get().contains(Flags::READ);
-        let failed = event.is_error() || event.is_hang_up();
         let mut ready = state.ready.get();
-        if event.is_readable() || (failed && waits_to_read) {
+        // After an error or a hang-up an event is both.
+        if event.is_readable() && state.armed.get().contains(Flags::READ) {
             ready |= Flags::READ;
         }
-        if event.is_writable() || (failed && !waits_to_read) {
+        if event.is_writable() && state.armed.get().contains(Flags::WRITE) {
             ready |= Flags::WRITE;
         }
         state.ready.set(ready);

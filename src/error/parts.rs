@@ -1,6 +1,6 @@
 //! The parts of an error: kind, errno, operation, and object.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use linux_raw_sys::errno as linux;
 
@@ -92,6 +92,7 @@ impl Errno {
     pub(crate) const NO_OPTION: Self = Self(linux::ENOPROTOOPT as u16);
     pub(crate) const TOO_LONG: Self = Self(linux::EMSGSIZE as u16);
     pub(crate) const PROTOCOL: Self = Self(linux::EPROTO as u16);
+    pub(crate) const REFUSED: Self = Self(linux::ECONNREFUSED as u16);
 }
 
 impl From<rustix::io::Errno> for Errno {
@@ -147,13 +148,15 @@ pub(crate) enum Object {
     },
     Packet {
         length: u32,
-        group: Group,
+        to: SocketAddr,
     },
     /// A group, and another port that the listener is bound to.
     OtherPort {
         group: Group,
         port: u16,
     },
+    /// Packets that leave on this interface.
+    On(Interface),
     Number(i64),
     Port(u16),
     #[cfg(feature = "std")]

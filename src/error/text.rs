@@ -1,11 +1,12 @@
 //! The texts of errors: operations, objects, and reasons with their remedies.
 
 use core::fmt;
+use core::net::SocketAddr;
 
 use linux_raw_sys::errno as linux;
 
 use super::parts::{Errno, ErrorKind, Object, Operation};
-use crate::address::{Group, Interface};
+use crate::address::Interface;
 
 pub(super) const fn verb(operation: Operation) -> &'static str {
     match operation {
@@ -52,7 +53,9 @@ pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result
             write!(f, " {group} on {}", name.as_str().escape_debug())
         }
         Object::Membership { group, interface } => write!(f, " {group} on {interface}"),
-        Object::Packet { length, group } => write!(f, " {length} bytes to {group}"),
+        Object::Packet { length, to } => write!(f, " {length} bytes to {to}"),
+        Object::On(Interface::Name(name)) => write!(f, " on {}", name.as_str().escape_debug()),
+        Object::On(interface) => write!(f, " on {interface}"),
         Object::Number(number) => write!(f, " {number}"),
         Object::Port(port) => write!(f, " port {port}"),
         #[cfg(feature = "std")]
@@ -112,7 +115,9 @@ pub(super) fn reason(
         }
         ErrorKind::NotJoined => "the group is not joined on this interface",
         ErrorKind::OneInterface => match operation {
-            Operation::Send => "packets leave on one interface: use one multicaster per interface",
+            Operation::Send => {
+                "packets leave on one interface, and this is none or another one: use one sender per interface"
+            }
             Operation::Bind => "Bind::Interface takes one interface: name it",
             _ => {
                 "this listener is bound to one interface (Bind::Interface), and this is another one, or was created again: make a new \
@@ -121,10 +126,8 @@ pub(super) fn reason(
         },
         ErrorKind::LimitReached => limit(operation, object, errno),
         ErrorKind::TooLong => match object {
-            Object::Packet { length, group } if *length <= longest(*group) => {
-                "longer than the path MTU, and fragmentation is off"
-            }
-            Object::Packet { group, .. } if group.is_ipv6() => "too long for UDP: at most 65527 bytes",
+            Object::Packet { length, to } if *length <= longest(to) => "longer than the path MTU, and fragmentation is off",
+            Object::Packet { to, .. } if to.is_ipv6() => "too long for UDP: at most 65527 bytes",
             _ => "too long for UDP: at most 65507 bytes",
         },
         ErrorKind::AlreadyRegistered => "already registered: use reregister",
@@ -155,8 +158,8 @@ pub(super) fn reason(
 }
 
 /// The longest UDP payload (RFC 768): the length of an IPv4 packet includes its header, that of an IPv6 packet does not.
-const fn longest(group: Group) -> u32 {
-    if group.is_ipv6() { 65_527 } else { 65_507 }
+const fn longest(to: &SocketAddr) -> u32 {
+    if to.is_ipv6() { 65_527 } else { 65_507 }
 }
 
 /// What to write instead of a text that could not be parsed.

@@ -15,6 +15,27 @@ pub trait Filter {
     /// Whether the filter accepts a packet with this payload, cut at the length of the listener's buffer, from this sender.
     fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool;
 
+    /// Whether the filter needs the hop limit of a packet, as [`Hops`](super::Hops) does. If so, a listener asks the kernel for
+    /// it, and calls [`accepts_with_hop_limit`](Self::accepts_with_hop_limit). It asks this when it is created and when its
+    /// filter is replaced, so the answer must not change.
+    ///
+    /// Default: false. A filter of your own that contains others must pass on both calls to them.
+    fn needs_hop_limit(&self) -> bool {
+        false
+    }
+
+    /// As [`accepts`](Self::accepts), for a packet that arrived with this hop limit (IPv6) or time to live (IPv4).
+    ///
+    /// `accepts` is called if the hop limit is unknown. It must then accept only packets that this function accepts with any hop
+    /// limit: if in doubt, it rejects. The filters of this crate do so; [`Not`](super::Not) rejects all if the filter in it needs
+    /// the hop limit.
+    ///
+    /// Default: calls `accepts`.
+    fn accepts_with_hop_limit(&mut self, payload: &[u8], source: SocketAddr, hop_limit: u8) -> bool {
+        let _ = hop_limit;
+        self.accepts(payload, source)
+    }
+
     /// Called once, when the listener is created: no payload will be longer than `mtu` bytes. Reserve memory here, so that
     /// `accepts` needs none.
     fn prepare(&mut self, mtu: usize) {
@@ -128,6 +149,17 @@ impl<A: Filter, B: Filter> Filter for And<A, B> {
         self.0.accepts(payload, source) && self.1.accepts(payload, source)
     }
 
+    #[inline]
+    fn needs_hop_limit(&self) -> bool {
+        self.0.needs_hop_limit() || self.1.needs_hop_limit()
+    }
+
+    #[inline]
+    fn accepts_with_hop_limit(&mut self, payload: &[u8], source: SocketAddr, hop_limit: u8) -> bool {
+        self.0.accepts_with_hop_limit(payload, source, hop_limit)
+            && self.1.accepts_with_hop_limit(payload, source, hop_limit)
+    }
+
     fn prepare(&mut self, mtu: usize) {
         self.0.prepare(mtu);
         self.1.prepare(mtu);
@@ -159,6 +191,17 @@ impl<A: Filter, B: Filter> Filter for Or<A, B> {
         self.0.accepts(payload, source) || self.1.accepts(payload, source)
     }
 
+    #[inline]
+    fn needs_hop_limit(&self) -> bool {
+        self.0.needs_hop_limit() || self.1.needs_hop_limit()
+    }
+
+    #[inline]
+    fn accepts_with_hop_limit(&mut self, payload: &[u8], source: SocketAddr, hop_limit: u8) -> bool {
+        self.0.accepts_with_hop_limit(payload, source, hop_limit)
+            || self.1.accepts_with_hop_limit(payload, source, hop_limit)
+    }
+
     fn prepare(&mut self, mtu: usize) {
         self.0.prepare(mtu);
         self.1.prepare(mtu);
@@ -184,7 +227,18 @@ pub struct Not<F>(pub F);
 impl<F: Filter> Filter for Not<F> {
     #[inline]
     fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool {
-        !self.0.accepts(payload, source)
+        // That it rejects a packet with an unknown hop limit does not mean that it would reject it with the real one.
+        !self.0.needs_hop_limit() && !self.0.accepts(payload, source)
+    }
+
+    #[inline]
+    fn needs_hop_limit(&self) -> bool {
+        self.0.needs_hop_limit()
+    }
+
+    #[inline]
+    fn accepts_with_hop_limit(&mut self, payload: &[u8], source: SocketAddr, hop_limit: u8) -> bool {
+        !self.0.accepts_with_hop_limit(payload, source, hop_limit)
     }
 
     fn prepare(&mut self, mtu: usize) {
@@ -202,6 +256,14 @@ impl<F: Filter + ?Sized> Filter for &mut F {
         (**self).accepts(payload, source)
     }
 
+    fn needs_hop_limit(&self) -> bool {
+        (**self).needs_hop_limit()
+    }
+
+    fn accepts_with_hop_limit(&mut self, payload: &[u8], source: SocketAddr, hop_limit: u8) -> bool {
+        (**self).accepts_with_hop_limit(payload, source, hop_limit)
+    }
+
     fn prepare(&mut self, mtu: usize) {
         (**self).prepare(mtu);
     }
@@ -215,6 +277,14 @@ impl<F: Filter + ?Sized> Filter for &mut F {
 impl<F: Filter + ?Sized> Filter for std::boxed::Box<F> {
     fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool {
         (**self).accepts(payload, source)
+    }
+
+    fn needs_hop_limit(&self) -> bool {
+        (**self).needs_hop_limit()
+    }
+
+    fn accepts_with_hop_limit(&mut self, payload: &[u8], source: SocketAddr, hop_limit: u8) -> bool {
+        (**self).accepts_with_hop_limit(payload, source, hop_limit)
     }
 
     fn prepare(&mut self, mtu: usize) {

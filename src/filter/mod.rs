@@ -1,7 +1,7 @@
 //! Filters decide which packets a listener returns. A listener owns its filter, and calls it once per packet.
 //!
-//! A filter sees the payload, cut at the length of the listener's buffer, and the sender's address. The caller never gets a
-//! packet that the filter rejects.
+//! A filter sees the payload, cut at the length of the listener's buffer, and the sender's address; [`Hops`] also sees the hop
+//! limit. The caller never gets a packet that the filter rejects.
 //!
 //! ```
 //! use multicast::filter::{Contains, Filter, Length, Prefix, Source};
@@ -21,7 +21,7 @@
 //!
 //! | filter | what the kernel decides |
 //! |---|---|
-//! | [`Always`], [`Never`], [`Prefix`], [`Suffix`], [`At`], [`Masked`], [`Length`], [`Source`], [`Port`] | all of it |
+//! | [`Always`], [`Never`], [`Prefix`], [`Suffix`], [`At`], [`Masked`], [`Length`], [`Source`], [`Port`], [`Hops`] | all of it |
 //! | [`Contains`] | whether the packet is long enough |
 //! | `Regex` | whether the packet begins as the pattern does, and is long enough |
 //! | [`by`] | nothing |
@@ -30,6 +30,7 @@
 //! A program has at most 64 instructions; [`max_instructions`](crate::ListenOptions::max_instructions) changes that. Four bytes
 //! take two instructions, so a prefix of up to 96 bytes fits. The filter itself decides what does not fit.
 
+mod hops;
 pub mod kernel;
 mod logic;
 mod payload;
@@ -39,6 +40,7 @@ mod sender;
 
 use core::net::SocketAddr;
 
+pub use hops::Hops;
 pub use logic::{Always, And, Filter, Never, Not, Or};
 pub use payload::{At, Contains, Length, Masked, Prefix, Suffix};
 #[cfg(feature = "regex")]

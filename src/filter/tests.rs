@@ -77,6 +77,34 @@ fn senders_are_told_by_address_and_port() {
 }
 
 #[test]
+fn hop_limits_are_judged_if_they_are_known_and_rejected_if_not() {
+    #[track_caller]
+    fn assert_accepted(mut filter: impl Filter, needs: bool, expected: [bool; 4]) {
+        let source = SOURCE.parse().unwrap();
+        assert_eq!(filter.needs_hop_limit(), needs);
+        let known = [0, 1, 255].map(|hop_limit| filter.accepts_with_hop_limit(b"ab", source, hop_limit));
+        assert_eq!((known, filter.accepts(b"ab", source)), ([expected[0], expected[1], expected[2]], expected[3]));
+    }
+    const LOCAL: Hops<core::ops::RangeFrom<u8>> = Hops(255..);
+    // With a hop limit of:                                             0      1      255    unknown
+    assert_accepted(LOCAL, true, [false, false, true, false]);
+    assert_accepted(Hops(..=1), true, [true, true, false, false]);
+    assert_accepted(Not(LOCAL), true, [true, true, false, false]);
+    assert_accepted(Not(Not(LOCAL)), true, [false, false, true, false]);
+    assert_accepted(And(Prefix(b"a"), LOCAL), true, [false, false, true, false]);
+    assert_accepted(And(LOCAL, Prefix(b"b")), true, [false; 4]);
+    assert_accepted(Not(And(LOCAL, Prefix(b"b"))), true, [true, true, true, false]);
+    assert_accepted(Or(LOCAL, Prefix(b"b")), true, [false, false, true, false]);
+    assert_accepted(Or(Prefix(b"a"), LOCAL), true, [true; 4]);
+    assert_accepted(Not(Or(Prefix(b"a"), LOCAL)), true, [false; 4]);
+    assert_accepted(&mut Not(LOCAL), true, [true, true, false, false]);
+    #[cfg(feature = "std")]
+    assert_accepted(std::boxed::Box::new(Not(LOCAL)) as std::boxed::Box<dyn Filter>, true, [true, true, false, false]);
+    assert_accepted(Not(Prefix(b"b")), false, [true; 4]);
+    assert_accepted(by(|payload, _| payload == b"ab"), false, [true; 4]);
+}
+
+#[test]
 fn a_subnet_that_is_none_says_what_to_write() {
     for (text, kind, reason) in [
         ("", ErrorKind::Syntax, "as 192.0.2.0/24"),

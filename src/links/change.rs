@@ -75,7 +75,7 @@ impl Change {
                     is_multicast: has(net_device_flags::IFF_MULTICAST),
                 }))
             }
-            Answer::Address { interface, address, is_gone } => {
+            Answer::Address { interface, address, is_gone, .. } => {
                 let (index, address) = (NonZeroU32::new(interface)?, address?);
                 Some(if is_gone { Self::AddressGone { index, address } } else { Self::Address { index, address } })
             }

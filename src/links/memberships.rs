@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::filter::Filter;
 use crate::group::{Interface, Membership};
 use crate::listener::{Inner, ListeningSocket};
-use crate::route;
+use crate::route::{self, may_come};
 
 /// On how many interfaces one membership is joined at most: by default the kernel allows a socket 20 memberships.
 const INTERFACES: usize = 20;
@@ -200,7 +200,7 @@ impl Entry {
                     false => Ok(()),
                 }
             }
-            interface => match route::index(group, interface, Operation::Join) {
+            interface => match route::index(group.address(), interface, Operation::Join) {
                 Ok(wanted) => {
                     // The interface was created again or renamed, or the route has changed.
                     self.forget_where(listener, applied, |index| index != wanted);
@@ -251,9 +251,4 @@ impl Entry {
             is_kept
         });
     }
-}
-
-/// Whether the missing interface, address or route may still appear.
-const fn may_come(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::NoSuchInterface | ErrorKind::Unreachable | ErrorKind::NoAddress)
 }

@@ -75,7 +75,9 @@ impl<'b> Coalescing<'b> {
             let length = end.saturating_sub(begin);
             let cut = begin.saturating_add(length.min(inner.state.mtu.into()));
             let datagram = Datagram { length, source: self.rest.source };
-            if inner.accepts(self.buffer.get(begin..cut).unwrap_or(&[]), length, &datagram.source) {
+            // Coalesced packets may have arrived with different ones: see `ListenOptions::open`.
+            let hop_limit = if inner.state.coalesces { None } else { inner.last.hop_limit };
+            if inner.accepts(self.buffer.get(begin..cut).unwrap_or(&[]), length, &datagram.source, hop_limit) {
                 let payload = self.buffer.get(begin..cut).unwrap_or(&[]);
                 return Ok(inner.packet(payload, begin as u16, &datagram));
             }

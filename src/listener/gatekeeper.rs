@@ -10,10 +10,10 @@ use core::fmt;
 ///
 /// The transitions into those states take the function as an argument. So it is linked only into programs that can need it.
 pub(super) enum Gatekeeper<P> {
-    /// The socket refuses them, by its address and its options. With the function if the caller wants metadata.
-    Bind(Option<P>),
-    /// The guard refuses them, a program in the kernel. With the function if the caller wants metadata.
-    Guard(Option<P>),
+    /// The socket refuses them, by its address and its options. With the function if more than the payload is wanted.
+    Bind(Option<P>, Wants),
+    /// The guard refuses them, a program in the kernel. With the function if more than the payload is wanted.
+    Guard(Option<P>, Wants),
     /// The guard checks packets that arrive. The listener checks those that were queued before a membership ended.
     Draining(P, Wants),
     /// The guard checks packets that arrive, and cannot be changed, since somebody else has locked it. It still passes what the
@@ -23,22 +23,21 @@ pub(super) enum Gatekeeper<P> {
     We(P, Wants),
 }
 
-/// What the caller wants of each packet.
+/// What is wanted of each packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wants {
     Payload,
+    /// By the filter, beside the payload.
+    HopLimit,
+    /// By the caller; the hop limit is part of it.
     Metadata,
 }
 
 impl Wants {
-    const fn of<P>(path: &Option<P>) -> Self {
-        if path.is_some() { Self::Metadata } else { Self::Payload }
-    }
-
     /// The function for a state in which the listener does not check.
-    const fn path<P: Copy>(self, path: P) -> Option<P> {
+    pub(super) const fn path<P: Copy>(self, path: P) -> Option<P> {
         match self {
-            Self::Metadata => Some(path),
+            Self::HopLimit | Self::Metadata => Some(path),
             Self::Payload => None,
         }
     }
@@ -49,7 +48,7 @@ impl<P: Copy> Gatekeeper<P> {
     #[inline]
     pub(super) const fn path(&self) -> Option<P> {
         match self {
-            Self::Bind(path) | Self::Guard(path) => *path,
+            Self::Bind(path, _) | Self::Guard(path, _) => *path,
             Self::Draining(path, _) | Self::Locked(path, _) | Self::We(path, _) => Some(*path),
         }
     }
@@ -61,12 +60,12 @@ impl<P: Copy> Gatekeeper<P> {
 
     /// Whether the kernel runs the guard.
     pub(super) const fn has_guard(&self) -> bool {
-        matches!(self, Self::Guard(_) | Self::Draining(..) | Self::Locked(..))
+        matches!(self, Self::Guard(..) | Self::Draining(..) | Self::Locked(..))
     }
 
     pub(super) const fn wants(&self) -> Wants {
         match self {
-            Self::Bind(path) | Self::Guard(path) => Wants::of(path),
+            Self::Bind(_, wants) | Self::Guard(_, wants) => *wants,
             Self::Draining(_, wants) | Self::Locked(_, wants) | Self::We(_, wants) => *wants,
         }
     }
@@ -74,14 +73,14 @@ impl<P: Copy> Gatekeeper<P> {
     /// The kernel has accepted the guard, so the listener need not check.
     pub(super) const fn guard_attached(&mut self) {
         if let Self::We(path, wants) = *self {
-            *self = Self::Guard(wants.path(path));
+            *self = Self::Guard(wants.path(path), wants);
         }
     }
 
     /// A membership has ended. The guard has passed its packets until now, and some may be queued.
     pub(super) const fn membership_ended(&mut self, path: P) {
-        if let Self::Guard(with) = self {
-            *self = Self::Draining(path, Wants::of(with));
+        if let Self::Guard(_, wants) = *self {
+            *self = Self::Draining(path, wants);
         }
     }
 
@@ -89,7 +88,7 @@ impl<P: Copy> Gatekeeper<P> {
     #[inline]
     pub(super) const fn queue_read(&mut self) {
         if let Self::Draining(path, wants) = *self {
-            *self = Self::Guard(wants.path(path));
+            *self = Self::Guard(wants.path(path), wants);
         }
     }
 
@@ -110,16 +109,30 @@ impl<P: Copy> Gatekeeper<P> {
     /// The address is shared, so that the kernel may deliver packets that other sockets joined. A guard refuses them; a bind does
     /// not.
     pub(super) const fn address_shared(&mut self, path: P) {
-        if let Self::Bind(with) = self {
-            *self = Self::We(path, Wants::of(with));
+        if let Self::Bind(_, wants) = *self {
+            *self = Self::We(path, wants);
+        }
+    }
+
+    /// The filter needs the hop limit of each packet from now on.
+    pub(super) const fn hop_limit_wanted(&mut self, path: P) {
+        let wanted = Wants::HopLimit;
+        match self {
+            Self::Bind(with, wants @ Wants::Payload) | Self::Guard(with, wants @ Wants::Payload) => {
+                (*with, *wants) = (wanted.path(path), wanted);
+            }
+            Self::Draining(_, wants @ Wants::Payload)
+            | Self::Locked(_, wants @ Wants::Payload)
+            | Self::We(_, wants @ Wants::Payload) => *wants = wanted,
+            _ => {}
         }
     }
 
     /// The same state with another function.
     pub(super) const fn with_path<Q: Copy>(&self, path: Q) -> Gatekeeper<Q> {
         match self {
-            Self::Bind(with) => Gatekeeper::Bind(Wants::of(with).path(path)),
-            Self::Guard(with) => Gatekeeper::Guard(Wants::of(with).path(path)),
+            Self::Bind(_, wants) => Gatekeeper::Bind(wants.path(path), *wants),
+            Self::Guard(_, wants) => Gatekeeper::Guard(wants.path(path), *wants),
             Self::Draining(_, wants) => Gatekeeper::Draining(path, *wants),
             Self::Locked(_, wants) => Gatekeeper::Locked(path, *wants),
             Self::We(_, wants) => Gatekeeper::We(path, *wants),
@@ -130,8 +143,8 @@ impl<P: Copy> Gatekeeper<P> {
 impl<P: Copy> fmt::Debug for Gatekeeper<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Bind(_) => "the socket's address",
-            Self::Guard(_) => "the guard",
+            Self::Bind(..) => "the socket's address",
+            Self::Guard(..) => "the guard",
             Self::Draining(..) => "the guard, and a check of queued packets",
             Self::Locked(..) => "a locked guard, and a check of each packet",
             Self::We(..) => "a check of each packet",
@@ -146,18 +159,20 @@ mod tests {
     type Keeper = Gatekeeper<char>;
 
     const STATES: [fn(Wants) -> Keeper; 5] = [
-        |wants| Keeper::Bind(wants.path('p')),
-        |wants| Keeper::Guard(wants.path('p')),
+        |wants| Keeper::Bind(wants.path('p'), wants),
+        |wants| Keeper::Guard(wants.path('p'), wants),
         |wants| Keeper::Draining('p', wants),
         |wants| Keeper::Locked('p', wants),
         |wants| Keeper::We('p', wants),
     ];
 
+    const ALL: [Wants; 3] = [Wants::Payload, Wants::HopLimit, Wants::Metadata];
+
     /// The number of a state, as in `STATES`.
     fn number<P>(keeper: &Gatekeeper<P>) -> usize {
         match keeper {
-            Gatekeeper::Bind(_) => 0,
-            Gatekeeper::Guard(_) => 1,
+            Gatekeeper::Bind(..) => 0,
+            Gatekeeper::Guard(..) => 1,
             Gatekeeper::Draining(..) => 2,
             Gatekeeper::Locked(..) => 3,
             Gatekeeper::We(..) => 4,
@@ -183,7 +198,7 @@ mod tests {
         ];
         for (event, happens, expected) in table {
             for (from, state) in STATES.iter().enumerate() {
-                for wants in [Wants::Payload, Wants::Metadata] {
+                for wants in ALL {
                     let mut keeper = state(wants);
                     happens(&mut keeper);
                     assert_eq!((number(&keeper), keeper.wants()), (expected[from], wants), "{event}, in state {from}");
@@ -193,13 +208,24 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_can_want_the_hop_limit_in_each_state_and_metadata_has_it() {
+        for (from, state) in STATES.iter().enumerate() {
+            for (wants, expected) in ALL.into_iter().zip([Wants::HopLimit, Wants::HopLimit, Wants::Metadata]) {
+                let mut keeper = state(wants);
+                keeper.hop_limit_wanted('p');
+                assert_eq!((number(&keeper), keeper.wants(), keeper.path()), (from, expected, Some('p')));
+            }
+        }
+    }
+
+    #[test]
     fn every_state_that_checks_has_the_function_that_checks() {
         let expected = [(false, false), (false, true), (true, true), (true, true), (true, false)];
         for (state, (checks, guard)) in STATES.iter().zip(expected) {
-            for wants in [Wants::Payload, Wants::Metadata] {
+            for wants in ALL {
                 let keeper = state(wants);
                 assert_eq!((keeper.checks_here(), keeper.has_guard()), (checks, guard), "{keeper:?}");
-                assert_eq!(keeper.path().is_some(), checks || wants == Wants::Metadata, "{keeper:?}");
+                assert_eq!(keeper.path().is_some(), checks || wants != Wants::Payload, "{keeper:?}");
                 let other = keeper.with_path(1);
                 assert_eq!((number(&other), other.wants()), (number(&keeper), wants));
                 assert_eq!(other.path(), keeper.path().map(|_| 1));

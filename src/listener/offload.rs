@@ -6,7 +6,7 @@ use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::kernel::{Assembler, INSTRUCTIONS, Instruction, Listing, MAX_INSTRUCTIONS, with_buffer};
 use crate::filter::{Always, Filter};
 use crate::group::Family;
-use crate::socket::{Guard, Socket};
+use crate::socket::{Guard, Socket, family_of};
 
 impl<B, F: Filter> ListeningSocket<B, F> {
     /// Replaces the filter, and returns the previous one. The kernel exchanges its program in one step, so no packet passes
@@ -15,12 +15,16 @@ impl<B, F: Filter> ListeningSocket<B, F> {
     /// Queued packets have passed the previous filter; the new one checks them, too. The kernel runs no filter on a socket that
     /// was taken over with `TryFrom<OwnedFd>`, or if [`kernel_filter`](crate::ListenOptions::kernel_filter) is false.
     ///
+    /// If the new filter needs the hop limit ([`Hops`](crate::filter::Hops)), the kernel is asked for it from now on.
+    ///
     /// # Errors
     /// If the kernel does not remove the previous program, for example because another process locked it (`SO_LOCK_FILTER`): then
-    /// nothing is changed. It is no error if the kernel does not accept the new program: then the filter runs in this process,
-    /// which is slower.
+    /// nothing is changed. [`ErrorKind::InvalidInput`] if the new filter needs the hop limit, and the kernel coalesces packets for
+    /// this listener, because its first filter did not need it. It is no error if the kernel does not accept the new program: then
+    /// the filter runs in this process, which is slower.
     pub fn replace_filter(&mut self, mut filter: F) -> Result<F> {
         filter.prepare(self.inner.state.mtu.into());
+        self.inner.follow_needs(&filter)?;
         self.inner.install(&filter)?;
         Ok(core::mem::replace(&mut self.inner.filter, filter))
     }
@@ -32,6 +36,7 @@ impl<B, F: Filter> ListeningSocket<B, F> {
     pub fn with_filter<G: Filter>(self, mut filter: G) -> Result<ListeningSocket<B, G>> {
         let Self { mut inner, buffer } = self;
         filter.prepare(inner.state.mtu.into());
+        inner.follow_needs(&filter)?;
         inner.install(&filter)?;
         Ok(ListeningSocket { inner: inner.exchange_filter(filter), buffer })
     }
@@ -39,7 +44,8 @@ impl<B, F: Filter> ListeningSocket<B, F> {
     /// The filter, mutable.
     ///
     /// The kernel's program does not see such changes, so it is removed: from now on the filter runs only in this process. To
-    /// keep filtering in the kernel, pass a changed filter to [`replace_filter`](Self::replace_filter).
+    /// keep filtering in the kernel, pass a changed filter to [`replace_filter`](Self::replace_filter). So do with one that needs
+    /// the hop limit, where the previous one does not: else the kernel is not asked for it, and the filter rejects.
     pub fn filter_mut(&mut self) -> &mut F {
         // We attached the program ourselves, so removing it does not fail.
         let _ = self.inner.install(&Always);
@@ -113,6 +119,23 @@ impl State {
 }
 
 impl<F: Filter> Inner<F> {
+    /// Asks the kernel for what the next filter needs.
+    fn follow_needs<G: Filter>(&mut self, filter: &G) -> Result<()> {
+        if !filter.needs_hop_limit() {
+            return Ok(());
+        }
+        // It cannot be turned off later: the kernel would return queued datagrams without the size of the packets in them.
+        if self.state.coalesces {
+            return Err(Error::custom(
+                ErrorKind::InvalidInput,
+                "replace the filter: coalesced packets have no hop limit of their own: create the listener with this filter",
+            ));
+        }
+        self.socket.want_hop_limit(family_of(&self.socket.local_addr()?))?;
+        self.gatekeeper.hop_limit_wanted(Self::recv_checked);
+        Ok(())
+    }
+
     /// Replaces the filter's program in the kernel.
     fn install<G: Filter>(&mut self, filter: &G) -> Result<()> {
         if self.state.max_instructions == 0 {

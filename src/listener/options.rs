@@ -73,6 +73,9 @@ impl<F: Filter> ListenOptions<F> {
     ///
     /// The [kernel runs](crate::filter#in-the-kernel) the part of it that it can, so the process does not wake up for packets
     /// that it rejects. For a closure use [`by`](crate::filter::by), for a regular expression `filter::Regex`.
+    ///
+    /// With a filter that needs the hop limit ([`Hops`](crate::filter::Hops)), each packet takes as long as with
+    /// [`metadata`](Self::metadata).
     pub fn filter<G: Filter>(self, filter: G) -> ListenOptions<G> {
         let Self { receive_buffer, metadata, kernel_filter, max_instructions, reuse_port, .. } = self;
         ListenOptions { filter, receive_buffer, metadata, kernel_filter, max_instructions, reuse_port }
@@ -169,6 +172,9 @@ impl<F: Filter> ListenOptions<F> {
     /// `udp(7)`, Linux 5.0). That is many times cheaper if the sender sends batches (`UDP_SEGMENT`), or if the network interface
     /// coalesces. The listener still returns packets one by one. Packets longer than `mtu` bytes are cut.
     ///
+    /// With a filter that needs the hop limit ([`Hops`](crate::filter::Hops)) nothing is coalesced: kernels before 6.9 also
+    /// coalesce packets whose hop limits differ, and report only that of the first.
+    ///
     /// You lend it the buffer, so that 64 KiB are never moved: a `static`, a `Box`, or a local variable.
     ///
     /// ```no_run
@@ -216,7 +222,11 @@ impl<F: Filter> ListenOptions<F> {
         let address = SocketAddr::new(address, port);
         let (family, mut address) = (family_of(&address), Address::to(&address));
         let Self { mut filter, receive_buffer, metadata, kernel_filter, max_instructions, reuse_port } = self;
-        let wants = if metadata { Wants::Metadata } else { Wants::Payload };
+        let wants = match (metadata, filter.needs_hop_limit()) {
+            (true, _) => Wants::Metadata,
+            (false, true) => Wants::HopLimit,
+            (false, false) => Wants::Payload,
+        };
         // The first membership of a socket without a guard cannot conflict with another one or exceed a limit, so a simple join
         // is enough.
         let is_simple = match membership {
@@ -246,6 +256,8 @@ impl<F: Filter> ListenOptions<F> {
             socket.bind_to_interface(membership.group(), membership.interface(), index)?;
         }
         let mut gatekeeper = Inner::gatekeeper(&socket, family, needs_guard, wants)?;
+        // Kernels before 6.9 coalesce packets of different hop limits, and report that of the first.
+        let coalesces = coalesces && !filter.needs_hop_limit();
         if coalesces {
             socket.want_coalesced()?;
         }

@@ -117,12 +117,15 @@ impl<F: Filter> Inner<F> {
         wants: Wants,
     ) -> Result<Gatekeeper<CheckedPath<F>>> {
         let path: CheckedPath<F> = Self::recv_checked;
-        match (needs_guard, wants) {
-            (_, Wants::Metadata) => socket.want_metadata(family)?,
-            (true, Wants::Payload) => socket.want_packet_info(family)?,
-            (false, Wants::Payload) => return Ok(Gatekeeper::Bind(None)),
+        match wants {
+            Wants::Metadata => socket.want_metadata(family)?,
+            Wants::HopLimit | Wants::Payload if needs_guard => socket.want_packet_info(family)?,
+            Wants::HopLimit | Wants::Payload => {}
         }
-        Ok(if needs_guard { Gatekeeper::We(path, wants) } else { Gatekeeper::Bind(Some(path)) })
+        if wants == Wants::HopLimit {
+            socket.want_hop_limit(family)?;
+        }
+        Ok(if needs_guard { Gatekeeper::We(path, wants) } else { Gatekeeper::Bind(wants.path(path), wants) })
     }
 
     /// Makes the listener check each packet's destination, if the kernel may deliver packets that other sockets joined.
@@ -132,10 +135,8 @@ impl<F: Filter> Inner<F> {
         family: Family,
         gatekeeper: &mut Gatekeeper<CheckedPath<F>>,
     ) -> Result<()> {
-        if sharing == Sharing::Distribution && matches!(gatekeeper, Gatekeeper::Bind(_)) {
-            if gatekeeper.wants() == Wants::Payload {
-                socket.want_packet_info(family)?;
-            }
+        if sharing == Sharing::Distribution && matches!(gatekeeper, Gatekeeper::Bind(..)) {
+            socket.want_packet_info(family)?;
             gatekeeper.address_shared(Self::recv_checked);
         }
         Ok(())
@@ -156,14 +157,14 @@ impl<F: Filter> Inner<F> {
                 Err(Errno::INTERRUPTED) => continue,
                 Err(errno) => return Err(receive_error(errno)),
             };
-            if self.accepts(received_part(buffer, datagram.length), datagram.length, &datagram.source) {
+            if self.accepts(received_part(buffer, datagram.length), datagram.length, &datagram.source, None) {
                 return Ok(self.packet(received_part(buffer, datagram.length), 0, &datagram));
             }
         }
         Ok(Received::Paused)
     }
 
-    /// Receives if destination and interface must be checked, or if the caller wants metadata.
+    /// Receives if destination and interface must be checked, or if the caller or the filter wants metadata.
     pub(super) fn recv_checked<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
         for _ in 0..BUDGET {
             let datagram = match self.next_checked(buffer) {
@@ -175,7 +176,8 @@ impl<F: Filter> Inner<F> {
                 }
                 Err(errno) => return Err(receive_error(errno)),
             };
-            if self.accepts(received_part(buffer, datagram.length), datagram.length, &datagram.source) {
+            let hop_limit = self.last.hop_limit;
+            if self.accepts(received_part(buffer, datagram.length), datagram.length, &datagram.source, hop_limit) {
                 return Ok(self.packet(received_part(buffer, datagram.length), 0, &datagram));
             }
         }
@@ -185,9 +187,14 @@ impl<F: Filter> Inner<F> {
     /// Asks the filter, and counts the packet.
     // Inlined into the loops above: without it tiny-listen is 64 bytes larger.
     #[inline(always)]
-    pub(super) fn accepts(&mut self, payload: &[u8], length: usize, source: &Address) -> bool {
+    pub(super) fn accepts(&mut self, payload: &[u8], length: usize, source: &Address, hop_limit: Option<u8>) -> bool {
         let seen = payload.get(..usize::from(self.state.mtu)).unwrap_or(payload);
-        let accepted = self.filter.accepts(seen, source.internet());
+        let accepted = match hop_limit {
+            Some(hop_limit) if self.filter.needs_hop_limit() => {
+                self.filter.accepts_with_hop_limit(seen, source.internet(), hop_limit)
+            }
+            _ => self.filter.accepts(seen, source.internet()),
+        };
         let counters = &mut self.counters;
         counters.truncated = counters.truncated.wrapping_add(u64::from(length > payload.len()));
         if accepted {
@@ -209,7 +216,7 @@ impl<F: Filter> Inner<F> {
     pub(super) const fn metadata(&self) -> Option<&Metadata> {
         match self.gatekeeper.wants() {
             Wants::Metadata => Some(&self.last),
-            Wants::Payload => None,
+            Wants::HopLimit | Wants::Payload => None,
         }
     }
 

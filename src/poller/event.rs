@@ -59,6 +59,9 @@ impl BitOr for Interest {
     }
 }
 
+/// What epoll reports whatever the interest is, and whoever reads or writes must meet.
+const FAILED: epoll::EventFlags = epoll::EventFlags::ERR.union(epoll::EventFlags::HUP);
+
 /// A file descriptor is ready.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Event {
@@ -73,25 +76,31 @@ impl Event {
         self.token
     }
 
-    /// Something can be read (`EPOLLIN`, `EPOLLPRI`).
+    /// A read does not block: something can be read (`EPOLLIN`, `EPOLLPRI`), or the read returns the [error](Self::is_error) or
+    /// the end ([hang-up](Self::is_hang_up)).
+    ///
+    /// Errors and hang-ups count, so that a loop that only reads meets them. If it skipped them, the poller would report them
+    /// again and again.
     #[must_use]
     pub const fn is_readable(&self) -> bool {
-        self.flags.intersects(epoll::EventFlags::IN.union(epoll::EventFlags::PRI))
+        self.flags.intersects(FAILED.union(epoll::EventFlags::IN).union(epoll::EventFlags::PRI))
     }
 
-    /// Something can be written (`EPOLLOUT`).
+    /// A write does not block: something can be written (`EPOLLOUT`), or the write returns the [error](Self::is_error). Errors and
+    /// hang-ups count, as for [`is_readable`](Self::is_readable).
     #[must_use]
     pub const fn is_writable(&self) -> bool {
-        self.flags.contains(epoll::EventFlags::OUT)
+        self.flags.intersects(FAILED.union(epoll::EventFlags::OUT))
     }
 
-    /// An error is pending (`EPOLLERR`): the next read or write reports it.
+    /// An error is pending (`EPOLLERR`): the next read or write reports it. The event is also readable and writable.
     #[must_use]
     pub const fn is_error(&self) -> bool {
         self.flags.contains(epoll::EventFlags::ERR)
     }
 
-    /// The other side was closed (`EPOLLHUP`), for example of a pipe; there may still be something to read.
+    /// The other side was closed (`EPOLLHUP`), for example of a pipe; there may still be something to read. The event is also
+    /// readable and writable.
     #[must_use]
     pub const fn is_hang_up(&self) -> bool {
         self.flags.contains(epoll::EventFlags::HUP)

@@ -120,6 +120,9 @@ pub(crate) enum Answer {
     Address {
         interface: u32,
         address: Option<IpAddr>,
+        /// An address in the network that is reached over this interface, and how many of its first bits all of them share.
+        network: Option<IpAddr>,
+        prefix: u8,
         is_gone: bool,
     },
     Route {
@@ -209,13 +212,15 @@ impl<'a> Message<'a> {
     pub(crate) fn address(self) -> Option<Answer> {
         let Self { kind: NEW_ADDRESS | DELETED_ADDRESS, body, .. } = self else { return None };
         // Family, prefix length, flags, scope, index.
-        let (_, index) = body.split_first_chunk::<4>()?;
+        let ([_, prefix, ..], index) = body.split_first_chunk::<4>()?;
         let attributes = body.get(size_of::<ifaddrmsg>()..)?;
         // On a point-to-point link, the local address is ours, and ADDRESS_PEER is the peer's.
-        let value = attribute(attributes, ADDRESS_LOCAL).or_else(|| attribute(attributes, ADDRESS_PEER));
+        let peer = attribute(attributes, ADDRESS_PEER);
         Some(Answer::Address {
             interface: number(index)?,
-            address: value.and_then(ip),
+            address: attribute(attributes, ADDRESS_LOCAL).or(peer).and_then(ip),
+            network: peer.and_then(ip),
+            prefix: *prefix,
             is_gone: self.kind == DELETED_ADDRESS,
         })
     }

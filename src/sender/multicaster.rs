@@ -1,22 +1,19 @@
 //! A multicaster: the sending state machine.
 
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use core::ops::ControlFlow;
 use core::time::Duration;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::rate::Rate;
 use super::segments::{COPIED, Run, Segments};
+use super::socket::{Outcome, Sender, TRIES, packet};
 use super::staging::Staging;
 use crate::address::Address;
-use crate::error::{Errno, Error, Object, Operation, Result};
+use crate::error::{Errno, Error, ErrorKind, Operation, Result};
 use crate::group::Group;
-use crate::socket::{self, Socket, raw_fd};
-
-/// How long to wait if the device's queue is full: no event reports that it has room again.
-const BACK_OFF: Duration = Duration::from_millis(1);
+use crate::socket::{self, raw_fd};
 
 /// What one [`Multicaster::step`] did, and when to call it again.
 ///
@@ -31,7 +28,9 @@ pub enum Progress {
     /// the packet did not leave, but listeners on this machine that joined on that interface received a copy, and receive another
     /// one at the next try. [`SendOptions::loopback`] turns off these copies.
     Wait(Duration),
-    /// The iterator has ended, and all its items were sent.
+    /// All items were sent, and the iterator has no more now. The next call asks it again: call after you gave it items
+    /// ([`Outbox`](crate::Outbox)), and never if it has ended. Do not wait until the multicaster is writable: an idle socket
+    /// always is, so that wait would return at once, again and again.
     Done,
 }
 
@@ -40,6 +39,12 @@ pub enum Progress {
 /// An item is anything that gives bytes (`AsRef<[u8]>`). Each item is one packet, also an empty one. `BATCH` is how many items
 /// are held at once, 1 to 64. After the first item it pulls only as many as the lower bound of [`Iterator::size_hint`]: a packet
 /// never waits because the iterator blocks.
+///
+/// After the iterator returned `None`, the next step asks it again: so a queue such as [`Outbox`](crate::Outbox) can feed a
+/// multicaster as long as the program runs ([`items_mut`](Self::items_mut)). If your iterator must not be asked again after its
+/// end, because it would panic or begin anew, pass it with [`.fuse()`](Iterator::fuse). What to wait for, [`Progress`] says: for
+/// a writable socket only after [`Blocked`](Progress::Blocked), for time after [`Wait`](Progress::Wait), for nothing after
+/// [`Done`](Progress::Done).
 ///
 /// No item that was pulled is lost: it stays until it is sent, [discarded](Self::discard), or [returned](Self::into_parts). Sent
 /// items are dropped together: when all are sent, or at the next step once they are at least as many as the unsent ones.
@@ -65,13 +70,11 @@ pub enum Progress {
 /// # Ok::<(), multicast::Error>(())
 /// ```
 pub struct Multicaster<I: Iterator, const BATCH: usize = 1> {
-    pub(super) socket: Socket,
-    pub(super) group: Group,
+    pub(super) sender: Sender,
     /// The group's address and port as the kernel reads them, with the scope id that a link-local group needs.
     pub(super) to: Address,
-    pub(super) rate: Option<Rate>,
-    pub(super) segments: Segments,
-    pub(super) staging: Staging<I, BATCH>,
+    segments: Segments,
+    staging: Staging<I, BATCH>,
 }
 
 impl<I, const BATCH: usize> Multicaster<I, BATCH>
@@ -96,7 +99,7 @@ where
     // opt-level 3, too. It saves no bytes, except 8 of tiny-mcast.
     #[inline(always)]
     pub fn step(&mut self) -> Result<Progress> {
-        let now = if self.rate.is_some() { socket::monotonic_time() } else { Duration::ZERO };
+        let now = if self.sender.rate.is_some() { socket::monotonic_time() } else { Duration::ZERO };
         self.step_at(now)
     }
 
@@ -112,7 +115,10 @@ where
         if staged == 0 {
             return Ok(Progress::Done);
         }
-        let allowed = match &mut self.rate {
+        if let Some(kind) = self.sender.lacks {
+            return Err(self.cannot_send(kind));
+        }
+        let allowed = match &self.sender.rate {
             None => staged,
             Some(rate) => match rate.allowed(now, staged) {
                 Ok(allowed) => allowed,
@@ -120,7 +126,7 @@ where
             },
         };
         let progress = self.send(allowed)?;
-        if let (Progress::Sent(packets), Some(rate)) = (progress, &mut self.rate) {
+        if let (Progress::Sent(packets), Some(rate)) = (progress, &mut self.sender.rate) {
             rate.sent(now, packets);
         }
         Ok(progress)
@@ -142,16 +148,16 @@ where
     // Inlined: see `step`.
     #[inline(always)]
     fn send_singly(&mut self, packets: usize) -> Result<Progress> {
-        let mut sent = 0_usize;
+        let (mut sent, mut tries) = (0_usize, TRIES);
         // A copy: after a value is lent to a system call, the compiler must reload it and everything next to it.
         let to = self.to;
         while let Some(item) = self.staging.left().first().filter(|_| sent < packets) {
-            match self.socket.send(item.as_ref(), &to) {
+            match self.sender.socket.send(item.as_ref(), &to) {
                 Ok(()) => {
                     self.staging.sent(1);
                     sent = sent.saturating_add(1);
                 }
-                Err(Errno::INTERRUPTED) => {}
+                Err(errno) if self.sender.is_no_refusal(errno, &mut tries) => {}
                 // The packets before are reported first. If the error lasts, the next call returns it.
                 Err(_) if sent > 0 => break,
                 Err(errno) => return self.refused(errno),
@@ -164,20 +170,29 @@ where
     fn send_run(&mut self, most: usize) -> ControlFlow<Result<Progress>, usize> {
         let lengths = self.staging.left().iter().take(most).map(|item| item.as_ref().len());
         let Some(run) = self.segments.run(lengths) else { return ControlFlow::Continue(1) };
-        match self.send_together(run) {
-            Ok(()) => {
-                self.staging.sent(run.count);
-                return ControlFlow::Break(Ok(Progress::Sent(run.count)));
-            }
-            // Longer than the link's MTU: the kernel does not fragment segments. Older kernels return EINVAL.
-            Err(Errno::TOO_LONG | Errno::INVALID) => self.segments.refused(run.size),
-            // A device that cannot compute checksums.
-            Err(Errno::IO | Errno::NO_OPTION) => self.segments.unsupported(),
-            // A device's queue may have room for one packet and not for this many: try the first one.
-            Err(Errno::NO_BUFFERS | Errno::INTERRUPTED) => return ControlFlow::Continue(1),
-            Err(errno) => return ControlFlow::Break(self.refused(errno)),
+        let mut tries = TRIES;
+        loop {
+            return match self.send_together(run) {
+                Ok(()) => {
+                    self.staging.sent(run.count);
+                    ControlFlow::Break(Ok(Progress::Sent(run.count)))
+                }
+                // A device's queue may have room for one packet and not for this many: try the first one.
+                Err(Errno::NO_BUFFERS | Errno::INTERRUPTED) => ControlFlow::Continue(1),
+                Err(errno) if self.sender.is_no_refusal(errno, &mut tries) => continue,
+                // Longer than the link's MTU: the kernel does not fragment segments. Older kernels return EINVAL.
+                Err(Errno::TOO_LONG | Errno::INVALID) => {
+                    self.segments.refused(run.size);
+                    ControlFlow::Continue(run.count)
+                }
+                // A device that cannot compute checksums.
+                Err(Errno::IO | Errno::NO_OPTION) => {
+                    self.segments.unsupported();
+                    ControlFlow::Continue(run.count)
+                }
+                Err(errno) => ControlFlow::Break(self.refused(errno)),
+            };
         }
-        ControlFlow::Continue(run.count)
     }
 
     /// Sends the packets of this run in one call.
@@ -186,35 +201,34 @@ where
         if run.is_copied() {
             let mut together = heapless::Vec::<u8, COPIED>::new();
             if parts().all(|part| together.extend_from_slice(part).is_ok()) {
-                return self.socket.send_segments(core::iter::once(together.as_slice()), run.size, &self.to);
+                return self.sender.socket.send_segments(core::iter::once(together.as_slice()), run.size, &self.to);
             }
         }
-        self.socket.send_segments(parts(), run.size, &self.to)
+        self.sender.socket.send_segments(parts(), run.size, &self.to)
     }
 
     /// The result of a step that could not send the next packet.
     #[cold]
     fn refused(&self, errno: Errno) -> Result<Progress> {
-        match errno {
-            Errno::WOULD_BLOCK => Ok(Progress::Blocked),
-            Errno::NO_BUFFERS => Ok(Progress::Wait(BACK_OFF)),
-            _ => {
-                // The kernel also queues some of these errors, and would report an error event until they are read.
-                self.socket.forget_errors();
-                let length = self.staging.left().first().map_or(0, |item| item.as_ref().len());
-                let length = u32::try_from(length).unwrap_or(u32::MAX);
-                Err(Error::system(Operation::Send, Object::Packet { length, group: self.group }, errno))
-            }
-        }
+        self.sender.refused(errno, self.next_length(), &self.to).map(|outcome| match outcome {
+            Outcome::Sent => Progress::Sent(1),
+            Outcome::Blocked => Progress::Blocked,
+            Outcome::Wait(time) => Progress::Wait(time),
+        })
     }
 
-    /// Discards errors that the network reported for packets that have left (the error queue, `ip(7)`). Call it when an event [is
-    /// an error](crate::Event::is_error); otherwise the event is reported again and again.
-    ///
-    /// This is rare: routers must not answer multicast packets with errors.
-    #[doc(alias = "MSG_ERRQUEUE")]
-    pub fn forget_errors(&mut self) {
-        self.socket.forget_errors();
+    #[cold]
+    fn cannot_send(&self, kind: ErrorKind) -> Error {
+        Error::new(Operation::Send, packet(self.next_length(), self.to.internet()), kind)
+    }
+
+    fn next_length(&self) -> usize {
+        self.staging.left().first().map_or(0, |item| item.as_ref().len())
+    }
+
+    /// The sender that it sends with: to send single packets, also to other destinations, from the same port.
+    pub const fn sender(&mut self) -> &mut Sender {
+        &mut self.sender
     }
 
     /// Removes the next packet, and returns it: use this to skip a packet that is too long. `None` if none was pulled.
@@ -227,6 +241,16 @@ where
         self.staging.left().first()
     }
 
+    /// The iterator. Items that were pulled from it and not sent yet are no longer in it.
+    pub const fn items(&self) -> &I {
+        self.staging.items()
+    }
+
+    /// The iterator, to give it more items: see [`Outbox`](crate::Outbox). The next step pulls them.
+    pub const fn items_mut(&mut self) -> &mut I {
+        self.staging.items_mut()
+    }
+
     /// Returns the iterator, and an iterator over the items that were pulled from it and not sent, in their order. The socket is
     /// closed.
     pub fn into_parts(self) -> (I, impl Iterator<Item = I::Item>) {
@@ -234,36 +258,61 @@ where
     }
 
     /// The group.
-    pub const fn group(&self) -> Group {
-        self.group
+    pub fn group(&self) -> Group {
+        let to = self.to.internet();
+        // It was made of a group, so this is one.
+        Group::known(to.ip(), to.port()).unwrap_or(Group::DEFAULT)
     }
 
-    /// The address and port that packets are sent from (`getsockname(2)`). The port is 0 until the first packet is sent: then the
-    /// kernel chooses one. The address is the wildcard address, since each packet gets its source when it is sent.
+    /// The address and port that it is bound to: see [`Sender::local_addr`].
     ///
     /// # Errors
     /// What the kernel reports.
     pub fn local_addr(&self) -> Result<SocketAddr> {
-        self.socket.local_addr()
+        self.sender.local_addr()
+    }
+}
+
+impl<I: Iterator, const BATCH: usize> Multicaster<I, BATCH> {
+    // Inlined, as what creates the sender is: with `#[inline]`, the family of a group that is known would not be.
+    #[inline(always)]
+    pub(super) fn new(sender: Sender, group: Group, packets: I) -> Self {
+        let mut segments = Segments::new();
+        if BATCH > 1 && !sender.socket.can_segment() {
+            segments.unsupported();
+        }
+        let mut caster = Self { sender, to: Address::EMPTY, segments, staging: Staging::new(packets) };
+        caster.aim_at(group);
+        caster
+    }
+
+    /// Sets the address to send to: that of the group, and the scope id that a link-local group needs.
+    #[inline(always)]
+    pub(super) fn aim_at(&mut self, group: Group) {
+        let scope = if group.is_link_local() { self.sender.index } else { 0 };
+        self.to = Address::to(&match group.address() {
+            IpAddr::V4(address) => SocketAddr::V4(SocketAddrV4::new(address, group.port())),
+            IpAddr::V6(address) => SocketAddr::V6(SocketAddrV6::new(address, group.port(), 0, scope)),
+        });
     }
 }
 
 impl<I: Iterator, const BATCH: usize> AsFd for Multicaster<I, BATCH> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.sender.as_fd()
     }
 }
 
 impl<I: Iterator, const BATCH: usize> fmt::Debug for Multicaster<I, BATCH> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Multicaster").field("socket", &self.socket).field("group", &self.group).finish_non_exhaustive()
+        f.debug_struct("Multicaster").field("sender", &self.sender).field("to", &self.to).finish_non_exhaustive()
     }
 }
 
 /// Returns the socket. Unsent items are dropped.
 impl<I: Iterator, const BATCH: usize> From<Multicaster<I, BATCH>> for OwnedFd {
     fn from(multicaster: Multicaster<I, BATCH>) -> Self {
-        multicaster.socket.into()
+        multicaster.sender.into()
     }
 }
 

@@ -1,28 +1,34 @@
 //! Options of a multicaster, and its creation.
 
-use core::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use core::num::NonZeroU32;
-
 use super::multicaster::Multicaster;
-use super::rate::Rate;
-use super::segments::Segments;
-use super::staging::Staging;
-use crate::address::Address;
-use crate::error::{Error, ErrorKind, Object, Operation, Result};
-use crate::group::{Group, Interface, Ttl};
-use crate::socket::Socket;
+use super::socket::Sender;
+use crate::error::Result;
+use crate::group::{Family, Group, Interface, Ttl};
 
-/// Options for a multicaster. The last call, [`packets`](Self::packets) or [`batches`](Self::batches), creates it.
+/// Options for a sender or a multicaster. Set them first, then create it with one of these calls:
+///
+/// | call | creates a | sends |
+/// |---|---|---|
+/// | [`open`](Self::open) | [`Sender`] | each packet when you ask for it, to any destination |
+/// | [`open_with_replies`](Self::open_with_replies) | [`Sender`] and [`Listener`](crate::Listener) | the same, and receives the answers |
+/// | [`packets`](Self::packets) | [`Multicaster`] | the packets of an iterator, to one group |
+/// | [`batches`](Self::batches) | [`Multicaster`] | the same, many packets in one call |
+///
+/// To send from a listener's port and socket, give the options to [`ListeningSocket::sender`](crate::ListeningSocket::sender).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct SendOptions {
-    ttl: Ttl,
-    interface: Interface,
-    loopback: bool,
-    traffic_class: Option<u8>,
-    send_buffer: Option<usize>,
-    mtu_discover: bool,
-    rate: Option<(u32, u32)>,
+    pub(super) ttl: Ttl,
+    pub(super) unicast_ttl: Option<u8>,
+    pub(super) interface: Interface,
+    pub(super) later: bool,
+    pub(super) source_port: u16,
+    pub(super) loopback: bool,
+    pub(super) traffic_class: Option<u8>,
+    pub(super) priority: Option<u32>,
+    pub(super) send_buffer: Option<usize>,
+    pub(super) mtu_discover: bool,
+    pub(super) rate: Option<(u32, u32)>,
 }
 
 impl Default for SendOptions {
@@ -36,27 +42,55 @@ impl SendOptions {
     pub const fn new() -> Self {
         Self {
             ttl: Ttl::SUBNET,
+            unicast_ttl: None,
             interface: Interface::Default,
+            later: false,
+            source_port: 0,
             loopback: true,
             traffic_class: None,
+            priority: None,
             send_buffer: None,
             mtu_discover: false,
             rate: None,
         }
     }
 
-    /// How far packets go (`IP_MULTICAST_TTL`, `ip(7)`; `IPV6_MULTICAST_HOPS`, `ipv6(7)`). Default: 1, the local network.
+    /// How far packets to groups go (`IP_MULTICAST_TTL`, `ip(7)`; `IPV6_MULTICAST_HOPS`, `ipv6(7)`). Default: 1, the local network.
     #[doc(alias = "IP_MULTICAST_TTL")]
     pub const fn ttl(mut self, ttl: Ttl) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// The interface that packets leave on (`IP_MULTICAST_IF`, `ip(7)`; `IPV6_MULTICAST_IF`, `ipv6(7)`). It is resolved once,
-    /// when the multicaster is created. Default: the one that the routing table names.
+    /// How many routers unicast packets may pass, 1 to 255 (`IP_TTL`, `ip(7)`; `IPV6_UNICAST_HOPS`, `ipv6(7)`). Default: the system's,
+    /// mostly 64. Answers of mDNS need 255 (RFC 6762, section 11).
+    #[doc(alias = "IP_TTL")]
+    pub const fn unicast_ttl(mut self, hops: u8) -> Self {
+        self.unicast_ttl = Some(hops);
+        self
+    }
+
+    /// The interface that packets to groups leave on (`IP_MULTICAST_IF`, `ip(7)`; `IPV6_MULTICAST_IF`, `ipv6(7)`). It is looked up once,
+    /// when the sender is created, and again if you let the sender [follow the interface](crate::Links::follow). Default: the one that
+    /// the routing table names.
     #[doc(alias = "IP_MULTICAST_IF")]
     pub const fn interface(mut self, interface: Interface) -> Self {
         self.interface = interface;
+        self
+    }
+
+    /// Creates the sender even if the interface, its address, or the route does not exist yet. Until
+    /// [`Links::follow`](crate::Links::follow) finds it, sending returns the error that creating would have returned, and nothing leaves
+    /// on another interface.
+    pub const fn later(mut self) -> Self {
+        self.later = true;
+        self
+    }
+
+    /// The source port of all packets. The port is shared with every other socket that shares it (`SO_REUSEADDR`, `SO_REUSEPORT`;
+    /// `socket(7)`). Default: a free port that the kernel chooses.
+    pub const fn source_port(mut self, port: u16) -> Self {
+        self.source_port = port;
         self
     }
 
@@ -74,6 +108,14 @@ impl SendOptions {
     #[doc(alias = "IPV6_TCLASS")]
     pub const fn traffic_class(mut self, class: u8) -> Self {
         self.traffic_class = Some(class);
+        self
+    }
+
+    /// The priority in the device's queue: 0 to 6, with `CAP_NET_ADMIN` more (`SO_PRIORITY`, `socket(7)`). Default: 0, or what the traffic
+    /// class implies.
+    #[doc(alias = "SO_PRIORITY")]
+    pub const fn priority(mut self, priority: u32) -> Self {
+        self.priority = Some(priority);
         self
     }
 
@@ -100,14 +142,24 @@ impl SendOptions {
         self
     }
 
+    /// Opens a sender without answers. It is bound to a multicast address that it never joins, so it receives nothing, takes no packet
+    /// away from another socket on its port, and no error of the network reaches it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface);
+    /// [`ErrorKind::NoAddress`](crate::ErrorKind::NoAddress) if the interface has no IPv4 address, so that packets would leave without a
+    /// source; [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface) for [`Interface::All`];
+    /// [`ErrorKind::Zero`](crate::ErrorKind::Zero) for a rate, a burst, or a [`unicast_ttl`](Self::unicast_ttl) of 0;
+    /// [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) if another socket holds the source port and does not share it.
+    pub fn open(self, family: Family) -> Result<Sender> {
+        self.open_for(family, None)
+    }
+
     /// Creates a multicaster that sends each item of `packets` to `group` as one packet.
     ///
     /// # Errors
-    /// [`ErrorKind::Unreachable`] if there is no route and no interface was named;
-    /// [`ErrorKind::NoSuchInterface`];
-    /// [`ErrorKind::Zero`] for a rate or a burst of 0;
-    /// [`ErrorKind::NoAddress`] if the interface has no IPv4 address, so that packets would leave without a source;
-    /// [`ErrorKind::InterfaceNeeded`] for an IPv6 link-local group without an interface.
+    /// As [`open`](Self::open); [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) if there is no route and no interface was
+    /// named; [`ErrorKind::InterfaceNeeded`](crate::ErrorKind::InterfaceNeeded) for an IPv6 link-local group without an interface.
     pub fn packets<P>(self, group: Group, packets: P) -> Result<Multicaster<P::IntoIter>>
     where
         P: IntoIterator,
@@ -140,33 +192,7 @@ impl SendOptions {
         P::Item: AsRef<[u8]>,
     {
         const { assert!(BATCH >= 1 && BATCH <= 64, "a batch is 1 to 64 packets") };
-        let rate = match self.rate.map(|(packets, burst)| (NonZeroU32::new(packets), NonZeroU32::new(burst))) {
-            None => None,
-            Some((Some(packets), Some(burst))) => Some(Rate::new(packets, burst)),
-            Some(_) => return Err(Error::new(Operation::Configure, Object::Named("rate and burst"), ErrorKind::Zero)),
-        };
-        let family = group.family();
-        let (socket, scope) = Socket::sending(group, self.interface)?;
-        socket.set_ttl(family, self.ttl)?;
-        socket.set_loopback(family, self.loopback)?;
-        if let Some(class) = self.traffic_class {
-            socket.set_traffic_class(family, class)?;
-        }
-        if let Some(bytes) = self.send_buffer {
-            socket.set_send_buffer(bytes)?;
-        }
-        if self.mtu_discover {
-            socket.discover_mtu(family)?;
-        }
-        let mut segments = Segments::new();
-        if BATCH > 1 && !socket.can_segment() {
-            segments.unsupported();
-        }
-        let to = match group.address() {
-            IpAddr::V4(address) => SocketAddr::V4(SocketAddrV4::new(address, group.port())),
-            IpAddr::V6(address) => SocketAddr::V6(SocketAddrV6::new(address, group.port(), 0, scope)),
-        };
-        let staging = Staging::new(packets.into_iter());
-        Ok(Multicaster { socket, group, to: Address::to(&to), rate, segments, staging })
+        let sender = self.open_for(group.family(), Some(group))?;
+        Ok(Multicaster::new(sender, group, packets.into_iter()))
     }
 }

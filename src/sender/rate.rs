@@ -11,8 +11,8 @@ use core::time::Duration;
 pub(crate) struct Rate {
     /// The time of one packet, in nanoseconds. Rounded up, so that the rate is never higher than asked for.
     interval: NonZeroU32,
-    /// The time of a full bucket of packets, in nanoseconds.
-    depth: u64,
+    /// How many packets a full bucket holds.
+    burst: NonZeroU32,
     /// When the bucket will be full again, in nanoseconds; 64 bits are enough for 584 years.
     full_at: u64,
 }
@@ -20,22 +20,22 @@ pub(crate) struct Rate {
 impl Rate {
     pub(crate) fn new(packets_per_second: NonZeroU32, burst: NonZeroU32) -> Self {
         let interval = NonZeroU32::MIN.saturating_add(999_999_999 / packets_per_second);
-        let depth = u64::from(interval.get()).saturating_mul(burst.get().into());
-        Self { interval, depth, full_at: 0 }
+        Self { interval, burst, full_at: 0 }
     }
 
     /// How many packets may leave now, at most `wanted`; if none, how long to wait for the first one.
     pub(crate) fn allowed(&self, now: Duration, wanted: usize) -> Result<usize, Duration> {
+        let depth = u64::from(self.interval.get()).saturating_mul(self.burst.get().into());
         let mut missing = self.full_at.saturating_sub(nanoseconds(now));
         let mut allowed = 0_usize;
         while allowed < wanted {
             missing = missing.saturating_add(self.interval.get().into());
-            if missing > self.depth {
+            if missing > depth {
                 break;
             }
             allowed = allowed.saturating_add(1);
         }
-        if allowed > 0 { Ok(allowed) } else { Err(Duration::from_nanos(missing.saturating_sub(self.depth))) }
+        if allowed > 0 { Ok(allowed) } else { Err(Duration::from_nanos(missing.saturating_sub(depth))) }
     }
 
     /// Records that this many packets have left.

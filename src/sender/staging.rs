@@ -11,26 +11,22 @@ pub(crate) struct Staging<I: Iterator, const BATCH: usize> {
     staged: Vec<I::Item, BATCH, u8>,
     /// How many of `staged` were sent: fewer than its length, or 0.
     sent: u8,
-    /// The iterator has returned `None`, so it is not called again.
-    exhausted: bool,
 }
 
 impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
     pub(crate) const fn new(items: I) -> Self {
-        Self { items, staged: Vec::new(), sent: 0, exhausted: false }
+        Self { items, staged: Vec::new(), sent: 0 }
     }
 
     /// Pulls items until the batch is full: the first one always, more only as far as the iterator's `size_hint` promises them,
-    /// since a call beyond that could block.
+    /// since a call beyond that could block. `None` ends the pulling, whatever `size_hint` promised; the next call asks again.
     #[inline]
     pub(crate) fn fill(&mut self) {
         self.make_room();
         // There is room for the item: the loop's condition checks it.
-        while !self.exhausted && !self.staged.is_full() && (self.staged.is_empty() || self.items.size_hint().0 > 0) {
-            match self.items.next() {
-                Some(item) => drop(self.staged.push(item)),
-                None => self.exhausted = true,
-            }
+        while !self.staged.is_full() && (self.staged.is_empty() || self.items.size_hint().0 > 0) {
+            let Some(item) = self.items.next() else { break };
+            drop(self.staged.push(item));
         }
     }
 
@@ -85,6 +81,14 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
         let item = self.staged.pop();
         self.sent(0);
         item
+    }
+
+    pub(crate) const fn items(&self) -> &I {
+        &self.items
+    }
+
+    pub(crate) const fn items_mut(&mut self) -> &mut I {
+        &mut self.items
     }
 
     pub(crate) fn into_parts(self) -> (I, impl Iterator<Item = I::Item>) {

@@ -38,7 +38,7 @@ impl Socket {
     // Inlined for the reason that `route::index` has: without it two-listeners is 2,968 bytes larger.
     #[inline(always)]
     pub(crate) fn interface_index(&self, group: Group, interface: Interface, operation: Operation) -> Result<NonZeroU32> {
-        route::index_by(&self.fd, group, interface, operation)
+        route::index_by(&self.fd, group.address(), interface, operation)
     }
 
     /// Binds to the interface of this index (`SO_BINDTOIFINDEX`, `socket(7)`). From then on the socket receives only on this
@@ -92,7 +92,7 @@ impl Socket {
         if membership.interface() == Interface::All {
             return route::each_multicast_interface(Operation::Leave, |index| self.leave_on(membership, index.get()));
         }
-        let index = match route::index(membership.group(), membership.interface(), Operation::Leave) {
+        let index = match route::index(membership.group().address(), membership.interface(), Operation::Leave) {
             Ok(index) => index.get(),
             // The route by which it was joined is gone. With index 0, the kernel finds the membership in this group on any
             // interface.
@@ -150,7 +150,7 @@ impl Socket {
         };
         match membership.interface() {
             Interface::All => route::each_multicast_interface(operation, on_each),
-            interface => on_each(route::index(membership.group(), interface, operation)?),
+            interface => on_each(route::index(membership.group().address(), interface, operation)?),
         }
     }
 
@@ -193,7 +193,7 @@ impl Socket {
 /// do not support the family are skipped.
 pub(crate) fn each_interface_to_join(membership: &Membership, mut join: impl FnMut(NonZeroU32) -> Result<()>) -> Result<()> {
     if membership.interface() != Interface::All {
-        return join(route::index(membership.group(), membership.interface(), Operation::Join)?);
+        return join(route::index(membership.group().address(), membership.interface(), Operation::Join)?);
     }
     let mut joined = 0_usize;
     route::each_multicast_interface(Operation::Join, |index| match join(index) {

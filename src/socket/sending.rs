@@ -4,53 +4,70 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use linux_raw_sys::net as linux;
 
-use super::{IP, IPV6, SOCKET, Socket, UDP};
+use super::{Control, IP, IPV6, SOCKET, Socket, UDP};
 use crate::address::Address;
-use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
-use crate::group::{Family, Group, Interface, Ttl};
-use crate::route;
+use crate::cmsg::{self, Layout, Origin, Outgoing, Way};
+use crate::error::{Errno, Result};
+use crate::group::{Family, Ttl};
+use crate::route::Route;
 use crate::sys::{self, UDP_SEGMENT};
 
-/// More errors than a socket's memory can hold.
-const QUEUED_ERRORS: u32 = 1000;
+/// How many queued errors are read at once.
+const QUEUED_ERRORS: u32 = 64;
 
 impl Socket {
-    /// Opens a socket that sends to `group` on `interface`. Also returns the scope id for the group's address, 0 if it needs
-    /// none.
-    // Inlined, so that a program which knows group and interface links only that route: without it tiny-mcast is 4,792 bytes larger.
-    #[inline(always)]
-    pub(crate) fn sending(group: Group, interface: Interface) -> Result<(Self, u32)> {
-        let route = route::egress(group, interface)?;
-        let socket = Self::open(group.family())?;
-        let index = route.interface;
-        match group.family() {
+    /// A socket to send with, bound to this address. It shares the port if asked to. It receives only groups that it joins itself.
+    pub(crate) fn try_sending(family: Family, address: &Address, shares: bool) -> core::result::Result<Self, Errno> {
+        let socket = Self::try_open(family)?;
+        socket.try_turn_off_multicast_all(family)?;
+        if shares {
+            sys::setsockopt_int(&socket.fd, SOCKET, linux::SO_REUSEADDR, 1)?;
+        }
+        let bound = socket.bind(address);
+        if shares && bound.is_err() {
+            socket.bind_beside(bound, address)?;
+        } else {
+            bound?;
+        }
+        Ok(socket)
+    }
+
+    /// Makes the kernel report packets that do not fit into a device's queue: without it, it drops them, and reports success. It
+    /// then also reports what the network says about packets that have left: see [`take_reports`](Self::take_reports).
+    pub(crate) fn want_errors(&self, family: Family) -> Result<()> {
+        match family {
+            Family::V4 => self.set(IP, linux::IP_RECVERR, "IP_RECVERR", 1),
+            Family::V6 => self.set(IPV6, linux::IPV6_RECVERR, "IPV6_RECVERR", 1),
+        }
+    }
+
+    /// The interface that multicast packets leave on, and for IPv4 their source address.
+    ///
+    /// IPv4 needs both: with only the index, packets could leave with the source 0.0.0.0; with only the address, on another interface
+    /// that has the same address.
+    pub(crate) fn set_egress(&self, family: Family, route: Route) -> core::result::Result<(), Errno> {
+        match family {
             Family::V4 => {
-                // Both are needed: with only the index, packets could leave with the source 0.0.0.0; with only the address, on
-                // another interface that has the same address.
                 let source = match route.source {
                     Some(IpAddr::V4(source)) => source,
                     _ => Ipv4Addr::UNSPECIFIED,
                 };
-                match sys::setsockopt(&socket.fd, IP, linux::IP_MULTICAST_IF, &interface_request(source, index)) {
-                    Ok(()) => {}
-                    // No interface has this address.
-                    Err(Errno::NOT_AVAILABLE) => {
-                        let object = Object::Membership { group: group.address(), interface };
-                        return Err(Error::new(Operation::Send, object, ErrorKind::NoSuchInterface));
-                    }
-                    Err(errno) => {
-                        return Err(Error::system(Operation::Configure, Object::Named("IP_MULTICAST_IF"), errno));
-                    }
-                }
-                // Without it, the kernel drops packets that do not fit into its queue, and reports success.
-                socket.set(IP, linux::IP_RECVERR, "IP_RECVERR", 1)?;
+                sys::setsockopt(&self.fd, IP, linux::IP_MULTICAST_IF, &interface_request(source, route.interface))
             }
-            Family::V6 => {
-                socket.set(IPV6, linux::IPV6_MULTICAST_IF, "IPV6_MULTICAST_IF", index)?;
-                socket.set(IPV6, linux::IPV6_RECVERR, "IPV6_RECVERR", 1)?;
-            }
+            Family::V6 => sys::setsockopt_int(&self.fd, IPV6, linux::IPV6_MULTICAST_IF, route.interface),
         }
-        Ok((socket, if group.is_link_local() { index } else { 0 }))
+    }
+
+    /// How far unicast packets go.
+    pub(crate) fn set_unicast_ttl(&self, family: Family, hops: u8) -> Result<()> {
+        match family {
+            Family::V4 => self.set(IP, linux::IP_TTL, "IP_TTL", hops.into()),
+            Family::V6 => self.set(IPV6, linux::IPV6_UNICAST_HOPS, "IPV6_UNICAST_HOPS", hops.into()),
+        }
+    }
+
+    pub(crate) fn set_priority(&self, priority: u32) -> Result<()> {
+        self.set(SOCKET, linux::SO_PRIORITY, "SO_PRIORITY", priority)
     }
 
     pub(crate) fn set_ttl(&self, family: Family, ttl: Ttl) -> Result<()> {
@@ -112,15 +129,43 @@ impl Socket {
         sys::getsockopt_int(&self.fd, UDP, UDP_SEGMENT).is_ok()
     }
 
-    /// Discards the queued errors, so that pollers no longer report an error on the socket. Bounded: more errors than these can
-    /// only arrive while this runs.
-    pub(crate) fn forget_errors(&self) {
+    /// Sends one packet on this way: not as the options say, nor as the routing table says.
+    pub(crate) fn send_on(&self, payload: &[u8], to: &Address, way: Way) -> core::result::Result<(), Errno> {
+        let control = Outgoing::packet_info(way, to.is_ipv4(), Layout::NATIVE);
+        sys::sendmsg(&self.fd, payload, to, control.as_bytes())
+    }
+
+    /// Reads queued errors (the error queue, `ip(7)`), so that pollers no longer report an error on the socket. Bounded: if there are
+    /// more, the next call returns an error, and they are read then.
+    ///
+    /// Returns how many of them the network reported: an ICMP message of any host, about a packet that has left. Such a report makes
+    /// an unrelated later call fail once.
+    #[cold]
+    pub(crate) fn take_reports(&self) -> u16 {
+        let mut reports = 0_u16;
         for _ in 0..QUEUED_ERRORS {
-            if sys::take_queued_error(&self.fd).is_err() {
+            let mut control = Control([0; cmsg::ERROR_SPACE]);
+            let Ok(length) = sys::take_queued_error(&self.fd, &mut control.0) else { break };
+            let written = control.0.get(..length).unwrap_or(&[]);
+            if Origin::read(written, Layout::NATIVE) == Some(Origin::Network) {
+                reports = reports.saturating_add(1);
+            }
+        }
+        reports
+    }
+
+    /// Discards queued errors without reading them.
+    #[cold]
+    pub(crate) fn drop_queued_errors(&self) {
+        for _ in 0..QUEUED_ERRORS {
+            if sys::take_queued_error(&self.fd, &mut []).is_err() {
                 break;
             }
         }
-        // Also the pending error, which the next call would report.
+    }
+
+    /// Discards the pending error, which the next call would return.
+    pub(crate) fn drop_pending_error(&self) {
         let _ = sys::getsockopt_int(&self.fd, SOCKET, linux::SO_ERROR);
     }
 }

@@ -9,7 +9,7 @@
 mod call;
 mod fd;
 
-use core::ffi::{CStr, c_int, c_uint};
+use core::ffi::{CStr, c_int, c_uint, c_void};
 use core::ptr::null_mut;
 use core::time::Duration;
 
@@ -206,10 +206,11 @@ pub(crate) fn recvmsg(fd: &Fd, buffer: &mut [u8], source: &mut Address, control:
     recvmsg_from(MSG_TRUNC, fd, buffer, source, control)
 }
 
-/// `recvmsg(2)` of the error queue (`MSG_ERRQUEUE`, `ip(7)`), never blocking: removes one error from it, without reading it.
-pub(crate) fn take_queued_error(fd: &Fd) -> Result<(), Errno> {
+/// `recvmsg(2)` of the error queue (`MSG_ERRQUEUE`, `ip(7)`), never blocking: removes one error from it. Returns how many bytes of
+/// control messages were written, which describe it.
+pub(crate) fn take_queued_error(fd: &Fd, control: &mut [u8]) -> Result<usize, Errno> {
     let mut nobody = Address::EMPTY;
-    recvmsg_from(MSG_ERRQUEUE, fd, &mut [], &mut nobody, &mut []).map(drop)
+    recvmsg_from(MSG_ERRQUEUE, fd, &mut [], &mut nobody, control).map(|message| message.control)
 }
 
 /// `recvmsg(2)`; the flag selects the queue.
@@ -244,6 +245,14 @@ pub(crate) fn sendto(fd: &Fd, payload: &[u8], to: &Address) -> Result<(), Errno>
     unsafe { call(number::__NR_sendto, arguments).map(drop) }
 }
 
+/// `sendmsg(2)`, never blocking: one datagram with control messages, which are as `cmsg(3)` wants them.
+pub(crate) fn sendmsg(fd: &Fd, payload: &[u8], to: &Address, control: &[u8]) -> Result<(), Errno> {
+    // The kernel only reads from it. The pointer is not `const` because readv(2) uses the same structure.
+    let mut part = iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() as _ };
+    // SAFETY: `part` holds pointer and length of a slice that outlives the call.
+    unsafe { sendmsg_of(fd, core::slice::from_mut(&mut part), control.as_ptr() as usize, control.len(), to) }
+}
+
 /// `sendmsg(2)`, never blocking: the parts in one datagram, which the kernel cuts into segments of this size.
 pub(crate) fn send_segments<'p>(
     fd: &Fd,
@@ -251,27 +260,44 @@ pub(crate) fn send_segments<'p>(
     segment: u16,
     to: &Address,
 ) -> Result<(), Errno> {
-    let mut to = *to;
     let mut gathered = [const { iovec { iov_base: null_mut(), iov_len: 0 } }; SEGMENTS];
     let mut count = 0_usize;
     for (place, part) in gathered.iter_mut().zip(parts) {
-        // The kernel only reads from it. The pointer is not `const` because readv(2) uses the same structure.
+        // As in `sendmsg`.
         *place = iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() as _ };
         count = count.saturating_add(1);
     }
-    let mut control = SegmentSize::new(segment);
+    let control = SegmentSize::new(segment);
+    let parts = gathered.get_mut(..count).unwrap_or(&mut []);
+    // SAFETY: each part holds pointer and length of a slice that outlives the call; the control message comes with its size.
+    unsafe { sendmsg_of(fd, parts, &raw const control as usize, size_of::<SegmentSize>(), to) }
+}
+
+/// `sendmsg(2)`, never blocking.
+///
+/// # Safety
+/// Each part holds pointer and length of readable bytes, and `control_at` is the address of `control_length` readable bytes. All
+/// outlive the call.
+unsafe fn sendmsg_of(
+    fd: &Fd,
+    parts: &mut [iovec],
+    control_at: usize,
+    control_length: usize,
+    to: &Address,
+) -> Result<(), Errno> {
+    let mut to = *to;
     let mut header = msghdr {
         msg_name: to.as_mut_bytes().as_mut_ptr().cast(),
         msg_namelen: Address::CAPACITY as c_int,
-        msg_iov: gathered.as_mut_ptr().cast(),
-        msg_iovlen: count,
-        msg_control: (&raw mut control).cast(),
-        msg_controllen: size_of::<SegmentSize>(),
+        msg_iov: parts.as_mut_ptr().cast(),
+        msg_iovlen: parts.len(),
+        msg_control: control_at as *mut c_void,
+        msg_controllen: control_length,
         msg_flags: 0,
     };
-    // SAFETY: `msg` points to an initialised `msghdr`. `msg_iov` points to `msg_iovlen` initialised structures, each of which
-    // holds pointer and length of a slice that outlives the call; name and control come with their sizes. The kernel only
-    // reads them, and keeps no pointer.
+    // SAFETY: `msg` points to an initialised `msghdr`. `msg_iov` points to `msg_iovlen` initialised structures, which the caller
+    // guarantees, as it does for the control messages; the name comes with its size. The kernel only reads them, and keeps no
+    // pointer.
     unsafe { call(number::__NR_sendmsg, [fd.word(), &raw mut header as usize, MSG_DONTWAIT as usize, 0, 0, 0]).map(drop) }
 }
 

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use multicast::Family;
 use multicast::filter::kernel::{Assembler, Fit, Instruction, Listing};
 use multicast::filter::{
-    Always, And, At, Contains, Filter, Length, Masked, Never, Not, Or, Port, Prefix, Source, Subnet, Suffix, by,
+    Always, And, At, Contains, Filter, Hops, Length, Masked, Never, Not, Or, Port, Prefix, Source, Subnet, Suffix, by,
 };
 
 /// A datagram as it was received.
@@ -19,6 +19,8 @@ pub struct Sent {
     pub source: SocketAddr,
     pub destination: IpAddr,
     pub interface: u32,
+    /// The remaining hop limit, or time to live.
+    pub hop_limit: u8,
 }
 
 impl Sent {
@@ -33,10 +35,10 @@ impl Sent {
     fn network(&self) -> Vec<u8> {
         let header = match (self.source.ip(), self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                [&[0x45; 12][..], &source.octets(), &destination.octets()].concat()
+                [&[0x45; 8][..], &[self.hop_limit; 1], &[0x45; 3], &source.octets(), &destination.octets()].concat()
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                [&[0x60; 8][..], &source.octets(), &destination.octets()].concat()
+                [&[0x60; 7][..], &[self.hop_limit; 1], &source.octets(), &destination.octets()].concat()
             }
             mixed => panic!("families are mixed: {mixed:?}"),
         };
@@ -179,9 +181,13 @@ impl World {
             payload: bytes.text(),
             destination: self.destination,
             interface: self.interface,
+            hop_limit: bytes.choose(&HOP_LIMITS),
         }
     }
 }
+
+/// The hop limits of packets, and those that filters test for.
+const HOP_LIMITS: [u8; 5] = [0, 1, 64, 254, 255];
 
 /// A filter made of filters.
 #[derive(Clone, Debug)]
@@ -196,6 +202,7 @@ pub enum Tree {
     Length(usize, usize),
     Source(Subnet),
     Port(u16),
+    Hops(u8, u8),
     /// A closure, which the kernel cannot run: whether the packet has an even length.
     Even,
     And(Box<Self>, Box<Self>),
@@ -206,7 +213,7 @@ pub enum Tree {
 impl Tree {
     pub fn grow(bytes: &mut Bytes<'_>, world: &World, depth: u32) -> Self {
         let sub = |bytes: &mut Bytes<'_>| Box::new(Self::grow(bytes, world, depth - 1));
-        match bytes.below(if depth == 0 { 12 } else { 24 }) {
+        match bytes.below(if depth == 0 { 13 } else { 26 }) {
             0 => Self::Always,
             1 => Self::Never,
             2 | 3 => Self::Prefix(bytes.text()),
@@ -228,8 +235,9 @@ impl Tree {
             }
             10 => Self::Port(bytes.choose(&world.sources).port()),
             11 => Self::Even,
-            12..=15 => Self::And(sub(bytes), sub(bytes)),
-            16..=19 => Self::Or(sub(bytes), sub(bytes)),
+            12 => Self::Hops(bytes.choose(&HOP_LIMITS), bytes.choose(&HOP_LIMITS)),
+            13..=16 => Self::And(sub(bytes), sub(bytes)),
+            17..=20 => Self::Or(sub(bytes), sub(bytes)),
             _ => Self::Not(sub(bytes)),
         }
     }
@@ -293,6 +301,11 @@ macro_rules! ask {
                 let mut $filter = Port(*port);
                 $question
             }
+            Tree::Hops(least, most) => {
+                #[allow(unused_mut)]
+                let mut $filter = Hops(*least..=*most);
+                $question
+            }
             Tree::Even => {
                 #[allow(unused_mut)]
                 let mut $filter = even();
@@ -320,6 +333,14 @@ macro_rules! ask {
 impl Filter for Tree {
     fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool {
         ask!(&*self, filter => filter.accepts(payload, source))
+    }
+
+    fn needs_hop_limit(&self) -> bool {
+        ask!(self, filter => filter.needs_hop_limit())
+    }
+
+    fn accepts_with_hop_limit(&mut self, payload: &[u8], source: SocketAddr, hop_limit: u8) -> bool {
+        ask!(&*self, filter => filter.accepts_with_hop_limit(payload, source, hop_limit))
     }
 
     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
@@ -353,7 +374,10 @@ impl std::fmt::Display for Program {
 /// Asserts that the program passes every packet that the filter accepts, and no other if it is exact.
 pub fn assert_sound<F: Filter + std::fmt::Debug>(filter: &mut F, code: &Assembler<'_>, fit: Fit, sent: &Sent) -> bool {
     let seen = &sent.payload[..sent.payload.len().min(code.mtu())];
-    let accepted = filter.accepts(seen, sent.source);
+    let accepted = filter.accepts_with_hop_limit(seen, sent.source, sent.hop_limit);
+    let accepts_unknown = filter.accepts(seen, sent.source);
+    assert!(accepted || !accepts_unknown, "{filter:?} rejects {sent:?}, and accepts it if the hop limit is unknown");
+    assert!(accepted == accepts_unknown || filter.needs_hop_limit(), "{filter:?} depends on it and does not say so");
     let verdict = run(code.instructions(), sent);
     assert!(verdict == 0 || verdict == u32::MAX, "a packet is let through as it is, or not at all");
     let passes = verdict != 0;

@@ -212,6 +212,31 @@ impl<'b> Assembler<'b> {
         Fit::Exact
     }
 
+    /// Tests that the remaining hop limit, or time to live, is `least` to `most`.
+    pub(crate) fn hop_limit(&mut self, least: u8, most: u8) -> Fit {
+        if least > most {
+            return self.reject();
+        }
+        if self.room() < 2 * BESIDE {
+            return Fit::Superset;
+        }
+        let (tests_least, tests_most) = (least > u8::MIN, most < u8::MAX);
+        if tests_most {
+            self.holds_not(code::JUMP_GREATER, most.into());
+        }
+        if tests_least {
+            self.holds(code::JUMP_AT_LEAST, least.into());
+        }
+        if tests_least || tests_most {
+            let at = match self.family {
+                Family::V4 => 8,
+                Family::V6 => 7,
+            };
+            self.push(Instruction::new(code::LOAD_BYTE, code::NETWORK.saturating_add(at)));
+        }
+        Fit::Exact
+    }
+
     /// Tests that the first `bits` bits of the sender's address are those of `network`. On an IPv6 socket an IPv4 address is a
     /// mapped one, `::ffff:192.0.2.1`.
     pub(crate) fn source(&mut self, network: IpAddr, bits: u8) -> Fit {

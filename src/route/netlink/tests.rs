@@ -63,7 +63,8 @@ fn an_address_is_the_local_one_where_there_is_a_peer() {
     body.extend(3_u32.to_ne_bytes());
     body.extend(attribute_bytes(ADDRESS_PEER, &[10, 0, 0, 2]));
     body.extend(attribute_bytes(ADDRESS_LOCAL, &[10, 0, 0, 1]));
-    let expected = Answer::Address { interface: 3, address: Some([10, 0, 0, 1].into()), is_gone: false };
+    let (ours, peer) = (Some([10, 0, 0, 1].into()), Some([10, 0, 0, 2].into()));
+    let expected = Answer::Address { interface: 3, address: ours, network: peer, prefix: 24, is_gone: false };
     assert_eq!(all(&message(NEW_ADDRESS, &body)), [expected]);
 }
 

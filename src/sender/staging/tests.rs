@@ -2,6 +2,7 @@ use core::cell::Cell;
 use std::vec::Vec;
 
 use super::*;
+use crate::Outbox;
 
 /// Counts how often it is asked, and promises nothing.
 fn unpromising<'a>(asked: &'a Cell<u32>, items: core::ops::Range<u32>) -> impl Iterator<Item = u32> + 'a {
@@ -47,14 +48,51 @@ fn an_iterator_that_promises_nothing_is_asked_for_one_item_alone() {
 }
 
 #[test]
-fn an_iterator_at_its_end_is_not_asked_again() {
+fn an_iterator_that_has_nothing_is_asked_once_a_fill_and_again_at_the_next() {
     let asked = Cell::new(0);
     let mut staging = Staging::<_, 2>::new(unpromising(&asked, 0..0));
+    for fills in 1..=3 {
+        staging.fill();
+        assert_eq!(asked.get(), fills);
+        assert!(staging.left().is_empty());
+        assert_eq!(staging.discard(), None);
+    }
+}
+
+#[test]
+fn a_promise_that_is_not_kept_ends_the_pulling_of_one_fill() {
+    struct Promising(Vec<Option<u32>>);
+    impl Iterator for Promising {
+        type Item = u32;
+        fn next(&mut self) -> Option<u32> {
+            self.0.remove(0)
+        }
+        fn size_hint(&self) -> (usize, Option<usize>) {
+            (1000, None)
+        }
+    }
+    let mut staging = Staging::<_, 4>::new(Promising(std::vec![Some(0), None, None, Some(1), Some(2), Some(3)]));
     staging.fill();
+    assert_eq!(staging.left(), [0]);
     staging.fill();
-    assert_eq!(asked.get(), 1);
-    assert!(staging.left().is_empty());
-    assert_eq!(staging.discard(), None);
+    assert_eq!(staging.left(), [0], "one call returned None");
+    staging.fill();
+    assert_eq!(staging.left(), [0, 1, 2, 3]);
+}
+
+#[test]
+fn items_that_are_pushed_after_a_pause_are_pulled() {
+    let mut staging = Staging::<_, 4>::new(Outbox::<_, 8>::new());
+    for round in [0..3, 3..3, 3..11] {
+        round.clone().for_each(|item| staging.items_mut().push(item).unwrap());
+        for item in round {
+            staging.fill();
+            assert_eq!(staging.left().first(), Some(&item));
+            staging.sent(1);
+        }
+        staging.fill();
+        assert!(staging.left().is_empty() && staging.items().is_empty());
+    }
 }
 
 #[test]

@@ -12,10 +12,10 @@ use core::time::Duration;
 
 use freestanding::{Arguments, Stream, exit, or_exit, print};
 use multicast::filter::kernel::{self, Assembler, Fit, Instruction};
-use multicast::filter::{self, At, Contains, Filter, Length, Masked, Never, Port, Prefix, Source, Subnet, Suffix};
+use multicast::filter::{self, At, Contains, Filter, Hops, Length, Masked, Never, Port, Prefix, Source, Subnet, Suffix};
 use multicast::{
     AsFd, Bind, COALESCING_BUFFER, Change, Error, ErrorKind, Events, Family, Group, Interest, Interface, Links,
-    ListenOptions, Listener, Membership, Memberships, Metadata, Multicaster, Name, OwnedFd, Packet, Poller, Progress,
+    ListenOptions, Listener, Membership, Memberships, Metadata, Multicaster, Name, Outbox, OwnedFd, Packet, Poller, Progress,
     Received, Receiver, SendOptions, Token, Ttl,
 };
 
@@ -36,6 +36,7 @@ fn main(mut unknown: Unknown) -> ! {
         7 => assemble(&mut unknown),
         8 => send(&mut unknown),
         9 => send_batches(&mut unknown),
+        12 => send_queued(&mut unknown),
         10 => poll(&mut unknown),
         11 => adopt(&mut unknown),
         _ => fail(&mut unknown),
@@ -198,6 +199,8 @@ fn filter(unknown: &mut Unknown) {
     let sender = Source(subnet).and(Port(number(unknown) as u16)).or(Never);
     let wanted = text.or(places).and(sender).and(Length(number(unknown)..=number(unknown)));
     receive_all(&mut or_exit(ListenOptions::new().filter(wanted).max_instructions(512).bind::<1500>(membership(unknown))));
+    let near = Hops(number(unknown) as u8..).or(Prefix(word(unknown))).not();
+    receive_all(&mut or_exit(ListenOptions::new().filter(near).bind::<1500>(membership(unknown))));
     let length = number(unknown);
     let closure = ListenOptions::new()
         .filter(filter::by(|payload: &[u8], sender: SocketAddr| payload.len() > length && sender.port() > 1));
@@ -215,6 +218,7 @@ fn change_filter(unknown: &mut Unknown) {
     show(&[listener.filter().0]);
     show(&[or_exit(listener.replace_filter(Prefix(word(unknown)))).0]);
     *listener.filter_mut() = Prefix(word(unknown));
+    let listener = or_exit(listener.with_filter(Hops(..number(unknown) as u8)));
     let mut listener = or_exit(listener.with_filter(Everything));
     receive_all(&mut listener);
     let mut room = [Instruction::ZERO; kernel::INSTRUCTIONS];
@@ -279,6 +283,19 @@ fn send_batches(unknown: &mut Unknown) {
     finish(or_exit(options.batches::<64, _>(group(unknown), packets)), unknown);
 }
 
+fn send_queued(unknown: &mut Unknown) {
+    let mut caster = or_exit(options(unknown).batches::<64, _>(group(unknown), Outbox::<_, 100>::new()));
+    while let Some(packet) = unknown.next() {
+        if let Err(packet) = caster.items_mut().push(packet) {
+            show(&[packet]);
+        }
+    }
+    let outbox = caster.items();
+    let bits = [outbox.is_empty(), outbox.is_full()].map(u8::from);
+    show(&[&outbox.len().to_ne_bytes(), &outbox.capacity().to_ne_bytes(), &bits]);
+    finish(caster, unknown);
+}
+
 fn finish<I: Iterator, const BATCH: usize>(mut caster: Multicaster<I, BATCH>, unknown: &mut Unknown)
 where
     I::Item: AsRef<[u8]>,
@@ -287,7 +304,7 @@ where
         match or_exit(caster.step()) {
             Progress::Sent(_) => {}
             Progress::Blocked => show(&[caster.discard().as_ref().map_or(&[], AsRef::as_ref)]),
-            Progress::Wait(_) => caster.forget_errors(),
+            Progress::Wait(_) => caster.sender().forget_errors(),
             Progress::Done => break,
         }
     }

@@ -1,0 +1,132 @@
+//! Where one packet goes, and on which way.
+
+use core::net::{IpAddr, SocketAddr};
+use core::num::NonZeroU32;
+
+use crate::address::{Address, is_link_local};
+use crate::cmsg::Way;
+use crate::error::{Error, ErrorKind, Object, Operation, Result};
+use crate::group::{Group, Interface};
+use crate::packet::Packet;
+use crate::route;
+
+/// Where [`Sender::send`](crate::Sender::send) sends one packet: a group, or any unicast address. A [`Group`] and a `SocketAddr`
+/// convert into it, so you can pass them directly.
+///
+/// By default, packets to groups leave on the sender's interface, and the routing table chooses the way of unicast packets. Name
+/// another way for this packet alone with [`on`](Self::on) and [`from_address`](Self::from_address) (`IP_PKTINFO`, `ip(7)`;
+/// `IPV6_PKTINFO`, `ipv6(7)`). A destination is a plain value: make it once, and send to it many times.
+///
+/// ```no_run
+/// # use multicast::{Destination, Family, Group, Interface, SendOptions};
+/// let group: Group = "239.1.2.3:5000".parse()?;
+/// let mut sender = SendOptions::new().interface(Interface::LOOPBACK).open(Family::V4)?;
+/// sender.send(b"on the sender's interface", group)?;
+/// let elsewhere = Destination::from(group).on("eth1".parse()?)?;
+/// sender.send(b"on another one", elsewhere)?;
+/// # Ok::<(), multicast::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Destination {
+    pub(super) to: Address,
+    /// `None`: as the sender's options say.
+    pub(super) way: Option<Way>,
+}
+
+impl Destination {
+    /// The packet leaves on this interface, with an address of this interface as its source. The interface is looked up now: if it is
+    /// deleted and created again, make a new destination.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoSuchInterface`]; [`ErrorKind::NoAddress`] if the interface has no IPv4 address;
+    /// [`ErrorKind::OneInterface`] for [`Interface::All`]. If the sender's socket is bound to another interface, sending returns
+    /// [`ErrorKind::OneInterface`].
+    pub fn on(mut self, interface: Interface) -> Result<Self> {
+        let to = self.to.internet();
+        let source = self.way.and_then(|way| way.source);
+        let found = route::egress(to.ip(), interface)?;
+        let (index, source) = (found.interface, source.or(found.source));
+        if is_link_local(to.ip()) {
+            self.to = self.to.with_scope(index);
+        }
+        self.way = Some(Way { interface: index, source });
+        Ok(self)
+    }
+
+    /// The packet's source is this address, which must be one of this machine's own.
+    #[must_use]
+    pub const fn from_address(mut self, source: IpAddr) -> Self {
+        let interface = match self.way {
+            Some(way) => way.interface,
+            None => 0,
+        };
+        self.way = Some(Way { interface, source: Some(source) });
+        self
+    }
+
+    /// The way back to the sender of this packet: to its source; from the address that it was sent to, if that is one of this
+    /// machine's own; and on the interface that it came in on, if the source is link-local or in a network of that interface. A source
+    /// farther away is reached as the routing table says. [`Sender::reply`](crate::Sender::reply) does this at once; with the
+    /// destination you can answer later.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the listener does not ask the kernel for destination and interface: create it with
+    /// [`ListenOptions::answers`](crate::ListenOptions::answers). What the kernel reports when it is asked for the interface's
+    /// addresses.
+    pub fn answering(packet: &Packet<'_>) -> Result<Self> {
+        let asked_for = packet.metadata().and_then(|metadata| Some((metadata, metadata.destination?, metadata.interface?)));
+        let Some((metadata, sent_to, interface)) = asked_for else { return Err(no_way_back()) };
+        let source = packet.source();
+        let from = if metadata.is_to_us { Some(sent_to) } else { None };
+        let way = match neighbour(interface, source.ip())? {
+            Neighbour::InNetworkOf(own) => Way { interface: interface.get(), source: from.or(Some(own)) },
+            Neighbour::LinkLocal => Way { interface: interface.get(), source: from },
+            Neighbour::No => Way { interface: 0, source: from },
+        };
+        Ok(Self { to: Address::to(&source), way: Some(way) })
+    }
+}
+
+enum Neighbour {
+    /// It is in the network of this address of ours.
+    InNetworkOf(IpAddr),
+    LinkLocal,
+    /// Behind a router, or on another link.
+    No,
+}
+
+/// Whether this address is reached on this interface without a router. Where it is not, naming the interface would ask there for an
+/// address that nobody has.
+fn neighbour(interface: NonZeroU32, address: IpAddr) -> Result<Neighbour> {
+    match route::address_in_network_of(interface, address) {
+        Ok(Some(own)) => Ok(Neighbour::InNetworkOf(own)),
+        Ok(None) => Ok(match address {
+            IpAddr::V4(address) if address.is_link_local() => Neighbour::LinkLocal,
+            address if is_link_local(address) => Neighbour::LinkLocal,
+            _ => Neighbour::No,
+        }),
+        Err(errno) => Err(Error::system(Operation::Send, Object::On(Interface::Index(interface)), errno)),
+    }
+}
+
+#[cold]
+const fn no_way_back() -> Error {
+    Error::custom(
+        ErrorKind::InvalidInput,
+        "reply: the listener does not know where packets were sent to: create it with ListenOptions::answers",
+    )
+}
+
+impl From<Group> for Destination {
+    #[inline]
+    fn from(group: Group) -> Self {
+        Self::from(SocketAddr::from(group))
+    }
+}
+
+impl From<SocketAddr> for Destination {
+    #[inline]
+    fn from(to: SocketAddr) -> Self {
+        Self { to: Address::to(&to), way: None }
+    }
+}

@@ -1,0 +1,194 @@
+//! How a sender's socket is opened and configured.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::num::NonZeroU32;
+
+use super::options::SendOptions;
+use super::rate::Rate;
+use super::socket::Sender;
+use crate::address::Address;
+use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
+use crate::group::{Family, Group, Interface};
+use crate::route::{self, Route, may_come};
+use crate::socket::Socket;
+
+/// Where packets to groups leave.
+pub(super) enum Egress {
+    On(Route),
+    /// As the routing table decides for each packet.
+    Routed,
+    /// Nowhere yet, for this reason.
+    Later(ErrorKind),
+}
+
+/// A configured socket, and what is known of its interface.
+pub(super) struct Configured {
+    pub(super) socket: Socket,
+    /// The index of its interface; 0 if the routing table or an address decides.
+    pub(super) index: u32,
+    /// Why it cannot send yet.
+    pub(super) lacks: Option<ErrorKind>,
+}
+
+impl SendOptions {
+    /// A sender without answers, for one group or for all of a family.
+    // Inlined, so that a program which knows group and interface links only what those need: without it tiny-mcast is 4,792 bytes
+    // larger.
+    #[inline(always)]
+    pub(super) fn open_for(&self, family: Family, group: Option<Group>) -> Result<Sender> {
+        let rate = self.checked_rate()?;
+        let egress = self.egress(family, group)?;
+        let Configured { socket, index, lacks } =
+            self.configure(without_answers(family, self.source_port)?, family, group, egress)?;
+        // Made last, of plain values: so the compiler knows that no reports can come.
+        Ok(Sender { socket, interface: self.interface, index, reports: None, family, lacks, rate })
+    }
+
+    /// Sets the options of the socket.
+    // Inlined for the same reason.
+    #[inline(always)]
+    pub(super) fn configure(
+        &self,
+        socket: Socket,
+        family: Family,
+        group: Option<Group>,
+        egress: Egress,
+    ) -> Result<Configured> {
+        let (index, lacks) = match egress {
+            Egress::On(route) => {
+                leave_on(&socket, family, route, group, self.interface)?;
+                (route.interface, None)
+            }
+            Egress::Routed => (0, None),
+            Egress::Later(kind) => (0, Some(kind)),
+        };
+        socket.want_errors(family)?;
+        socket.set_ttl(family, self.ttl)?;
+        socket.set_loopback(family, self.loopback)?;
+        if let Some(hops) = self.unicast_ttl {
+            socket.set_unicast_ttl(family, hops)?;
+        }
+        if let Some(class) = self.traffic_class {
+            socket.set_traffic_class(family, class)?;
+        }
+        // After the traffic class, which sets a priority, too.
+        if let Some(priority) = self.priority {
+            socket.set_priority(priority)?;
+        }
+        if let Some(bytes) = self.send_buffer {
+            socket.set_send_buffer(bytes)?;
+        }
+        if self.mtu_discover {
+            socket.discover_mtu(family)?;
+        }
+        Ok(Configured { socket, index, lacks })
+    }
+
+    /// Where packets leave.
+    // Inlined for the same reason.
+    #[inline(always)]
+    pub(super) fn egress(&self, family: Family, group: Option<Group>) -> Result<Egress> {
+        match egress(family, group, self.interface) {
+            Err(error) if self.later && may_come(error.kind()) => Ok(Egress::Later(error.kind())),
+            result => result,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn checked_rate(&self) -> Result<Option<Rate>> {
+        if self.unicast_ttl == Some(0) {
+            return Err(Error::new(Operation::Configure, Object::Named("unicast_ttl"), ErrorKind::Zero));
+        }
+        match self.rate.map(|(packets, burst)| (NonZeroU32::new(packets), NonZeroU32::new(burst))) {
+            None => Ok(None),
+            Some((Some(packets), Some(burst))) => Ok(Some(Rate::new(packets, burst))),
+            Some(_) => Err(Error::new(Operation::Configure, Object::Named("rate and burst"), ErrorKind::Zero)),
+        }
+    }
+}
+
+/// A socket that is bound to an address from which no answer comes: a group that is never joined. A wildcard address would take
+/// unicast packets away from other sockets on the port, and anybody's ICMP message would make a send fail.
+// Not inlined, and with one error for all calls: so programs for both families have it once, and small.
+#[inline(never)]
+fn without_answers(family: Family, port: u16) -> Result<Socket> {
+    let nobody = match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)),
+        Family::V6 => IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)),
+    };
+    let address = Address::to(&SocketAddr::new(nobody, port));
+    Socket::try_sending(family, &address, port != 0).map_err(|errno| not_opened(port, errno))
+}
+
+#[cold]
+const fn not_opened(port: u16, errno: Errno) -> Error {
+    match port {
+        0 => Error::system(Operation::Open, Object::Named("a socket to send"), errno),
+        _ => Error::system(Operation::Bind, Object::Port(port), errno),
+    }
+}
+
+/// Binds to this address, with a port of its own if the port is 0.
+pub(super) fn bind(socket: &Socket, address: IpAddr, port: u16) -> Result<()> {
+    let to = Address::to(&SocketAddr::new(address, port));
+    let bound = match port {
+        0 => socket.bind(&to),
+        _ => bind_shared(socket, &to)?,
+    };
+    bound.map_err(|errno| Error::system(Operation::Bind, Object::Port(port), errno))
+}
+
+/// Binds to a port that others may hold, too.
+#[cold]
+fn bind_shared(socket: &Socket, address: &Address) -> Result<core::result::Result<(), Errno>> {
+    socket.share_port()?;
+    let bound = socket.bind(address);
+    Ok(if bound.is_err() { socket.bind_beside(bound, address).map(drop) } else { bound })
+}
+
+/// Where packets to the group, or to all groups of the family, leave.
+// Inlined for the reason that `SendOptions::open_for` has.
+#[inline(always)]
+pub(super) fn egress(family: Family, group: Option<Group>, interface: Interface) -> Result<Egress> {
+    match (group, interface) {
+        (Some(group), _) => route::egress(group.address(), interface).map(Egress::On),
+        (None, Interface::Default) => Ok(Egress::Routed),
+        // The answer for these groups, which exist on every link, is the answer for all groups.
+        (None, _) => {
+            let all_hosts = match family {
+                Family::V4 => IpAddr::V4(Ipv4Addr::new(224, 0, 0, 1)),
+                Family::V6 => IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1)),
+            };
+            match route::egress(all_hosts, interface) {
+                Ok(route) => Ok(Egress::On(route)),
+                Err(error) => Err(error.about(Object::On(interface))),
+            }
+        }
+    }
+}
+
+/// Makes packets to groups leave on this route.
+// Inlined for the reason that `SendOptions::open_for` has.
+#[inline(always)]
+pub(super) fn leave_on(
+    socket: &Socket,
+    family: Family,
+    route: Route,
+    group: Option<Group>,
+    interface: Interface,
+) -> Result<()> {
+    socket.set_egress(family, route).map_err(|errno| not_set(errno, group, interface))
+}
+
+#[cold]
+fn not_set(errno: Errno, group: Option<Group>, interface: Interface) -> Error {
+    let object = match group {
+        Some(group) => Object::Membership { group: group.address(), interface },
+        None => Object::On(interface),
+    };
+    match errno {
+        // No interface has this address.
+        Errno::NOT_AVAILABLE => Error::new(Operation::Send, object, ErrorKind::NoSuchInterface),
+        _ => Error::system(Operation::Send, object, errno),
+    }
+}

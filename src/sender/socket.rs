@@ -1,0 +1,273 @@
+//! An open socket that sends packets one at a time.
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::num::NonZeroU16;
+use core::time::Duration;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::destination::Destination;
+use super::rate::Rate;
+use crate::address::{Address, is_link_local};
+use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
+use crate::group::{Family, Interface};
+use crate::packet::Packet;
+use crate::socket::{self, Socket, raw_fd};
+
+/// How long to wait if the device's queue is full: no event reports that it has room again.
+const BACK_OFF: Duration = Duration::from_millis(1);
+/// How often a packet is tried again after a report of the network, or a signal, made the call fail.
+pub(super) const TRIES: u32 = 16;
+
+/// What became of one packet.
+///
+/// No variants will be added: a `match` needs no `_`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the packet was sent only if it says so"]
+pub enum Outcome {
+    /// The kernel accepted it.
+    Sent,
+    /// It was not sent, since the socket's send buffer is full (`EAGAIN`): try again when the sender is writable.
+    Blocked,
+    /// It was not sent, since the device's queue is full (`ENOBUFS`) or the rate requires a pause: try again after this time. If the
+    /// queue was full, listeners on this machine received a copy, and receive another one at the next try: see
+    /// [`Progress::Wait`](crate::Progress::Wait).
+    Wait(Duration),
+}
+
+/// An open socket that sends packets, each when you ask for it: to groups and to unicast addresses. To send what an iterator gives,
+/// use a [`Multicaster`](crate::Multicaster).
+///
+/// [`SendOptions::open`](crate::SendOptions::open) creates it. It is bound from the beginning, so [`local_addr`](Self::local_addr) is
+/// known before the first packet. It receives nothing, and no packet of anybody disturbs it. To get answers, create it with
+/// [`open_with_replies`](crate::SendOptions::open_with_replies), or from a listener with
+/// [`sender`](crate::ListeningSocket::sender).
+///
+/// ```no_run
+/// # use multicast::{Family, Group, Interface, Outcome, SendOptions};
+/// let group: Group = "239.1.2.3:5000".parse()?;
+/// let mut sender = SendOptions::new().interface(Interface::LOOPBACK).open(Family::V4)?;
+/// match sender.send(b"a packet", group)? {
+///     Outcome::Sent => println!("sent from {}", sender.local_addr()?),
+///     Outcome::Blocked => println!("try again when the sender is writable"),
+///     Outcome::Wait(time) => println!("try again after {time:?}"),
+/// }
+/// # Ok::<(), multicast::Error>(())
+/// ```
+///
+/// Wait for it to be writable only after [`Outcome::Blocked`]: an idle socket is always writable, so a loop that waits for that would
+/// never sleep.
+pub struct Sender {
+    pub(super) socket: Socket,
+    /// The interface that the options named, to find it again when it changes.
+    pub(super) interface: Interface,
+    /// Its index; 0 if the routing table or an address decides.
+    pub(super) index: u32,
+    /// How many reports of the network were read, plus one; `None` if none can come, because nobody can answer.
+    pub(super) reports: Option<NonZeroU16>,
+    pub(super) family: Family,
+    /// Why it cannot send at the moment: its interface is gone, or has no address.
+    pub(super) lacks: Option<ErrorKind>,
+    pub(super) rate: Option<Rate>,
+}
+
+impl Sender {
+    /// Sends one packet now: to a [`Group`](crate::Group), to a `SocketAddr`, or to a [`Destination`] that also names the way. It never
+    /// blocks (`sendto(2)`, `sendmsg(2)`).
+    ///
+    /// # Errors
+    /// The packet was not sent. [`ErrorKind::TooLong`], with the packet's length; [`ErrorKind::Unreachable`] if there is no route or the
+    /// interface is down, which may be temporary; [`ErrorKind::FamilyMismatch`]; [`ErrorKind::PortZero`];
+    /// [`ErrorKind::InterfaceNeeded`] for a link-local IPv6 address if neither the sender nor the destination names an interface;
+    /// [`ErrorKind::OneInterface`] if the socket is bound to one interface and the destination names another;
+    /// [`ErrorKind::NoSuchInterface`] and [`ErrorKind::NoAddress`] if the interface, or its address, is gone: see
+    /// [`Links::follow`](crate::Links::follow); [`ErrorKind::Denied`] if a firewall forbids it, or for a broadcast address.
+    ///
+    /// What the network reports about earlier packets (ICMP) is no error here: it is read, counted, and the packet is tried again.
+    pub fn send(&mut self, payload: &[u8], to: impl Into<Destination>) -> Result<Outcome> {
+        self.send_to(payload, to.into())
+    }
+
+    /// Answers a packet: sends to its source, from the address that it was sent to if that is not a group, and on the interface that it
+    /// came in on if the source is on that link. See [`Destination::answering`].
+    ///
+    /// ```no_run
+    /// # use multicast::{Bind, Family, ListenOptions, Membership, Received, SendOptions};
+    /// let search: multicast::Group = "239.255.255.250:1900".parse()?;
+    /// let mut listener = ListenOptions::new().answers().bind::<1500>(Membership::any(search).on("eth0".parse()?))?;
+    /// let mut sender = listener.sender(SendOptions::new())?;
+    /// if let Received::Packet(packet) = listener.recv()? {
+    ///     sender.reply(&packet, b"here I am")?;
+    /// }
+    /// # Ok::<(), multicast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Destination::answering`] and [`send`](Self::send).
+    pub fn reply(&mut self, packet: &Packet<'_>, payload: &[u8]) -> Result<Outcome> {
+        self.send_to(payload, Destination::answering(packet)?)
+    }
+
+    fn send_to(&mut self, payload: &[u8], mut destination: Destination) -> Result<Outcome> {
+        self.check(&mut destination, payload.len())?;
+        let now = if self.rate.is_some() { socket::monotonic_time() } else { Duration::ZERO };
+        if let Some(rate) = &self.rate {
+            if let Err(wait) = rate.allowed(now, 1) {
+                return Ok(Outcome::Wait(wait));
+            }
+        }
+        let mut tries = TRIES;
+        loop {
+            let sent = match destination.way {
+                None => self.socket.send(payload, &destination.to),
+                Some(way) => self.socket.send_on(payload, &destination.to, way),
+            };
+            match sent {
+                Ok(()) => {
+                    if let Some(rate) = &mut self.rate {
+                        rate.sent(now, 1);
+                    }
+                    return Ok(Outcome::Sent);
+                }
+                Err(errno) if self.is_no_refusal(errno, &mut tries) => {}
+                Err(errno) => return self.refused(errno, payload.len(), &destination.to),
+            }
+        }
+    }
+
+    /// Completes the destination, and refuses one that the kernel would take for another.
+    fn check(&self, destination: &mut Destination, length: usize) -> Result<()> {
+        let to = destination.to.internet();
+        let refused = |kind| Err(Error::new(Operation::Send, packet(length, to), kind));
+        if let (Some(kind), None) = (self.lacks, destination.way) {
+            return refused(kind);
+        }
+        if to.is_ipv4() != (self.family == Family::V4) {
+            return refused(ErrorKind::FamilyMismatch);
+        }
+        if to.port() == 0 {
+            return refused(ErrorKind::PortZero);
+        }
+        if let SocketAddr::V6(address) = to {
+            if is_link_local(to.ip()) && address.scope_id() == 0 {
+                match self.index {
+                    0 => return refused(ErrorKind::InterfaceNeeded),
+                    index => destination.to = destination.to.with_scope(index),
+                }
+            }
+        }
+        // The kernel would let IPv4 packets leave on the other interface.
+        if let Some(way) = destination.way {
+            let bound = if way.interface == 0 { None } else { self.socket.bound_interface() };
+            if bound.is_some_and(|bound| bound.get() != way.interface) {
+                return refused(ErrorKind::OneInterface);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the call failed for another reason than this packet, so that the same packet is to be tried again: a signal, or a
+    /// report of the network about an earlier packet.
+    #[cold]
+    pub(super) fn is_no_refusal(&mut self, errno: Errno, tries: &mut u32) -> bool {
+        *tries = tries.saturating_sub(1);
+        let is_other = match errno {
+            Errno::WOULD_BLOCK | Errno::NO_BUFFERS => false,
+            Errno::INTERRUPTED => true,
+            _ => self.take_reports(errno),
+        };
+        is_other && *tries > 0
+    }
+
+    /// Reads the queued errors, of which the kernel would report an event. Returns whether the network caused this errno.
+    // Inlined, so that a sender which cannot get reports links no code to read them.
+    #[inline(always)]
+    fn take_reports(&mut self, errno: Errno) -> bool {
+        let Some(before) = self.reports else {
+            self.socket.drop_queued_errors();
+            return false;
+        };
+        let reports = self.socket.take_reports();
+        self.reports = Some(before.saturating_add(reports));
+        // These the kernel itself never returns for a packet.
+        reports > 0 || matches!(errno, Errno::REFUSED | Errno::PROTOCOL | Errno::NO_OPTION)
+    }
+
+    /// What to do after the kernel refused a packet of this length.
+    #[cold]
+    pub(super) fn refused(&self, errno: Errno, length: usize, to: &Address) -> Result<Outcome> {
+        match errno {
+            Errno::WOULD_BLOCK => Ok(Outcome::Blocked),
+            Errno::NO_BUFFERS => Ok(Outcome::Wait(BACK_OFF)),
+            _ => Err(Error::system(Operation::Send, packet(length, to.internet()), errno)),
+        }
+    }
+
+    /// Reads the errors that the network reported for packets that have left (the error queue, `ip(7)`), and discards them. Call it
+    /// when an event [is an error](crate::Event::is_error) and there is nothing to send; otherwise the event is reported again and again.
+    ///
+    /// Only a sender that can get answers receives such reports.
+    #[doc(alias = "MSG_ERRQUEUE")]
+    pub fn forget_errors(&mut self) {
+        self.take_reports(Errno::REFUSED);
+        self.socket.drop_pending_error();
+    }
+
+    /// How many reports of the network (ICMP) about packets that have left were read and discarded. Anybody can send such a report. It
+    /// stops at 65,535.
+    #[must_use]
+    pub const fn network_reports(&self) -> u16 {
+        match self.reports {
+            Some(more_than) => more_than.get().saturating_sub(1),
+            None => 0,
+        }
+    }
+
+    /// The address family.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        self.family
+    }
+
+    /// The address and port that it is bound to (`getsockname(2)`). The port is the source port of all its packets. The address is not
+    /// their source address, which each packet gets when it is sent. Without answers it is 224.0.0.0 or ff00::, from which no answers
+    /// come; with answers it is the wildcard address, or the group of the listener.
+    ///
+    /// # Errors
+    /// What the kernel reports.
+    pub fn local_addr(&self) -> Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
+/// The packet as the object of an error.
+pub(super) fn packet(length: usize, to: SocketAddr) -> Object {
+    Object::Packet { length: u32::try_from(length).unwrap_or(u32::MAX), to }
+}
+
+impl AsFd for Sender {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Sender");
+        debug
+            .field("socket", &self.socket)
+            .field("family", &self.family)
+            .field("interface", &self.interface)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns the socket.
+impl From<Sender> for OwnedFd {
+    fn from(sender: Sender) -> Self {
+        sender.socket.into()
+    }
+}
+
+raw_fd!(Sender);
