@@ -83,6 +83,42 @@ fn a_hang_up_calls_handle_read() {
 }
 
 #[test]
+fn an_error_is_reported_to_all_that_the_handler_waits_for_and_first_to_handle_read() {
+    struct Noting(std::os::fd::OwnedFd, Flags, Log<&'static str>);
+    impl AsFd for Noting {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+    impl Handler for Noting {
+        fn interest(&self) -> Flags {
+            self.1
+        }
+        fn handle_read(&mut self) -> Result<ControlFlow<()>> {
+            self.2.add("read");
+            Ok(GO_ON)
+        }
+        fn handle_write(&mut self) -> Result<ControlFlow<()>> {
+            self.2.add("write");
+            Ok(BREAK)
+        }
+    }
+    for (flags, expected) in
+        [(Flags::READ, &["read"][..]), (Flags::WRITE, &["write"]), (Flags::READ | Flags::WRITE, &["read", "write"])]
+    {
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
+        // Full, so that the kernel does not report it as writable.
+        while rustix::io::write(&writer, &[0; 4096]).is_ok() {}
+        let (poller, log) = (Poller::new().unwrap(), Log::new());
+        poller.register(Noting(writer, flags, log.clone()), Flags::NONE).unwrap();
+        assert_eq!(poller.poll(Duration::ZERO).unwrap(), 0);
+        drop(reader);
+        assert_eq!(poller.poll(PATIENCE).unwrap(), 1);
+        assert_eq!(log.take(), expected);
+    }
+}
+
+#[test]
 fn oneshot_is_one_call_until_it_is_armed_again() {
     let (here, _there) = readable_pipe();
     let log = Log::new();
@@ -206,40 +242,4 @@ fn flags_can_be_combined_and_printed() {
     assert!(flags.contains(Flags::READ) && flags.contains(Flags::NONE) && !flags.contains(Flags::WRITE));
     assert_eq!(format!("{flags:?} {:?}", Flags::NONE), "Flags(READ | EDGE) Flags()");
     assert_eq!(Flags::default(), Flags::NONE);
-}
-
-#[test]
-fn an_error_is_reported_to_all_that_the_handler_waits_for_and_first_to_handle_read() {
-    struct Noting(std::os::fd::OwnedFd, Flags, Log<&'static str>);
-    impl AsFd for Noting {
-        fn as_fd(&self) -> BorrowedFd<'_> {
-            self.0.as_fd()
-        }
-    }
-    impl Handler for Noting {
-        fn interest(&self) -> Flags {
-            self.1
-        }
-        fn handle_read(&mut self) -> Result<ControlFlow<()>> {
-            self.2.add("read");
-            Ok(GO_ON)
-        }
-        fn handle_write(&mut self) -> Result<ControlFlow<()>> {
-            self.2.add("write");
-            Ok(BREAK)
-        }
-    }
-    for (flags, expected) in
-        [(Flags::READ, &["read"][..]), (Flags::WRITE, &["write"]), (Flags::READ | Flags::WRITE, &["read", "write"])]
-    {
-        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
-        // Full, so that the kernel does not report it as writable.
-        while rustix::io::write(&writer, &[0; 4096]).is_ok() {}
-        let (poller, log) = (Poller::new().unwrap(), Log::new());
-        poller.register(Noting(writer, flags, log.clone()), Flags::NONE).unwrap();
-        assert_eq!(poller.poll(Duration::ZERO).unwrap(), 0);
-        drop(reader);
-        assert_eq!(poller.poll(PATIENCE).unwrap(), 1);
-        assert_eq!(log.take(), expected);
-    }
 }
