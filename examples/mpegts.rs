@@ -7,10 +7,13 @@
 //!
 //! A packet holds seven cells of 188 bytes. Each cell counts, by its stream, from 0 to 15 and again: so a gap shows.
 
+mod common;
+
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use common::{arguments, usage};
 use multicast::filter::Prefix;
 use multicast::{
     Events, Group, Interest, Interface, ListenOptions, Membership, Poller, Progress, Received, Result, SendOptions, Token,
@@ -22,14 +25,10 @@ const PACKET: usize = 7 * CELL;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    match arguments()[..] {
         ["receive", interface, group] => receive(interface.parse()?, group.parse()?),
         ["send", interface, group, rate] => send(interface.parse()?, group.parse()?, rate.parse().unwrap_or(1)),
-        _ => {
-            eprintln!("usage: mpegts receive INTERFACE GROUP | send INTERFACE GROUP PACKETS_PER_SECOND");
-            Ok(())
-        }
+        _ => usage("mpegts receive INTERFACE GROUP | send INTERFACE GROUP PACKETS_PER_SECOND"),
     }
 }
 

@@ -7,8 +7,11 @@
 //!
 //! Each universe is a group. Linux lets a socket join 20 of them (`net.ipv4.igmp_max_memberships`): then this makes a second listener.
 
+mod common;
+
 use std::time::Duration;
 
+use common::{arguments, usage};
 use multicast::filter::{At, Length};
 use multicast::{
     Bind, ErrorKind, Events, Family, Group, Interest, Interface, ListenOptions, Listener, Membership, Poller, Progress,
@@ -23,14 +26,10 @@ const UNIVERSE: usize = 113;
 const SLOTS: usize = 126;
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    match arguments()[..] {
         ["listen", interface, first, last] => listen(interface.parse()?, number(first)..=number(last)),
         ["send", interface, universe] => send(interface.parse()?, number(universe)),
-        _ => {
-            eprintln!("usage: sacn listen INTERFACE FIRST LAST | send INTERFACE UNIVERSE");
-            Ok(())
-        }
+        _ => usage("sacn listen INTERFACE FIRST LAST | send INTERFACE UNIVERSE"),
     }
 }
 

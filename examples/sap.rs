@@ -5,28 +5,24 @@
 //! cargo run --example sap -- announce eth0 "My film" 239.1.1.1:5004
 //! ```
 
+mod common;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use common::{arguments, each_packet, own_address, usage};
 use multicast::filter::Masked;
-use multicast::{
-    Change, Events, Family, Group, Interest, Interface, Links, ListenOptions, Membership, Name, Outcome, Poller, Received,
-    Result, SendOptions, Token,
-};
+use multicast::{Family, Group, Interface, ListenOptions, Membership, Name, Outcome, Result, SendOptions};
 
 /// Announcements are sent again and again: here each second, for half a minute.
 const INTERVAL: Duration = Duration::from_secs(1);
 const TIMES: u32 = 30;
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    match arguments()[..] {
         ["listen", interface] => listen(interface.parse()?),
         ["announce", interface, name, stream] => announce(interface.parse()?, name, stream.parse()?),
-        _ => {
-            eprintln!("usage: sap listen INTERFACE | announce INTERFACE NAME GROUP");
-            Ok(())
-        }
+        _ => usage("sap listen INTERFACE | announce INTERFACE NAME GROUP"),
     }
 }
 
@@ -38,20 +34,15 @@ fn listen(interface: Interface) -> Result<()> {
     // Version 1, IPv4, neither encrypted nor compressed: an announcement, or the end of one.
     let wanted = Masked(0, [0b1111_1011], [0b0010_0000]);
     let mut listener = ListenOptions::new().filter(wanted).bind::<1500>(Membership::any(group()?).on(interface))?;
-    let (poller, mut events) = (Poller::new()?, Events::<1>::new());
-    poller.register(&listener, Token(0), Interest::READABLE)?;
     println!("listening");
-    loop {
-        match listener.recv()? {
-            Received::Packet(packet) => match session(packet.payload()) {
-                Some((true, text)) => println!("{}: {}", packet.source(), text.replace("\r\n", " ")),
-                Some((false, _)) => println!("{}: a session has ended", packet.source()),
-                None => println!("{}: no SDP", packet.source()),
-            },
-            Received::Paused => {}
-            Received::Empty => _ = poller.poll(&mut events, None)?,
+    each_packet(&mut listener, None, |packet| {
+        match session(packet.payload()) {
+            Some((true, text)) => println!("{}: {}", packet.source(), text.replace("\r\n", " ")),
+            Some((false, _)) => println!("{}: a session has ended", packet.source()),
+            None => println!("{}: no SDP", packet.source()),
         }
-    }
+        Ok(())
+    })
 }
 
 /// Whether the session goes on, and its description (SDP), which comes after the header and, mostly, its type.
@@ -63,7 +54,7 @@ fn session(packet: &[u8]) -> Option<(bool, String)> {
 }
 
 fn announce(interface: Name, name: &str, stream: Group) -> Result<()> {
-    let own = own_address(interface)?;
+    let IpAddr::V4(own) = own_address(interface, Family::V4)? else { return Ok(()) };
     let (address, port) = (stream.address(), stream.port());
     // Type 33 is MPEG-TS in RTP.
     let text =
@@ -82,16 +73,4 @@ fn announce(interface: Name, name: &str, stream: Group) -> Result<()> {
         std::thread::sleep(INTERVAL);
     }
     Ok(())
-}
-
-/// The first IPv4 address of the interface, which an announcement names.
-fn own_address(interface: Name) -> Result<Ipv4Addr> {
-    let (wanted, mut links) = (interface.index()?, Links::watch()?);
-    while let Some(change) = links.next()? {
-        match change {
-            Change::Address { index, address: IpAddr::V4(address) } if index == wanted => return Ok(address),
-            _ => {}
-        }
-    }
-    Ok(Ipv4Addr::UNSPECIFIED)
 }

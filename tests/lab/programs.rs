@@ -116,6 +116,29 @@ pub fn python(host: &Host, file: &str, arguments: &[&str]) -> Program {
     Program::start(host, command)
 }
 
+/// A Python program in tests/lab/protocols/ for the Python of Debian, with Debian's packages.
+pub fn debian_python(host: &Host, file: &str, arguments: &[&str]) -> Program {
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg("-u").arg(file_of(file)).args(arguments);
+    Program::start(host, command)
+}
+
+/// A program for node in tests/lab/protocols/, with the packages from target/peers/.
+pub fn node(host: &Host, file: &str, arguments: &[&str]) -> Program {
+    let packages = project().join("target/peers/node/node_modules");
+    assert!(packages.exists(), "{} is not there: run `make lab`", packages.display());
+    let mut command = Command::new("node");
+    command.arg(file_of(file)).args(arguments).env("NODE_PATH", packages);
+    Program::start(host, command)
+}
+
+/// A shell script in tests/lab/protocols/, with mounts of its own.
+pub fn script(host: &Host, file: &str, arguments: &[&str]) -> Program {
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh"]).arg(file_of(file)).args(arguments);
+    Program::start(host, command)
+}
+
 fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

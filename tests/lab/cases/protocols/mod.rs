@@ -1,5 +1,9 @@
 //! Protocols that are built on multicast, in both directions: our examples, and programs of others.
 
+mod coap;
+mod discovery;
+mod mdns;
+mod ssdp;
 mod streams;
 
 use multicast::Group;
@@ -12,7 +16,7 @@ use crate::trial::{Case, Trial};
 const AWAY: &str = "our example is on lo instead of eth0";
 
 pub fn cases() -> Vec<Case> {
-    [streams::cases].into_iter().flat_map(|cases| cases()).collect()
+    [ssdp::cases, mdns::cases, coap::cases, discovery::cases, streams::cases].into_iter().flat_map(|cases| cases()).collect()
 }
 
 /// The interface that an example is started with.
