@@ -3,12 +3,14 @@
 //! It is a state machine: [`Multicaster::step`] does a limited amount of work and returns when to call it again. What to send
 //! next and what was sent is separate from the socket, in [`staging`].
 
+mod adopting;
 mod destination;
 mod multicaster;
 mod opening;
 mod options;
 mod outbox;
 mod rate;
+mod renewing;
 pub(crate) mod segments;
 mod socket;
 pub(crate) mod staging;
