@@ -140,8 +140,12 @@ impl Sender {
     fn check(&self, destination: &mut Destination, length: usize) -> Result<()> {
         let to = destination.to.internet();
         let refused = |kind| Err(Error::new(Operation::Send, packet(length, to), kind));
-        if let (Some(kind), None) = (self.lacks, destination.way) {
-            return refused(kind);
+        if let Some(kind) = self.lacks {
+            // A way that names only the source: the kernel would choose an interface, or use the one that is gone.
+            let is_on_link = to.ip().is_multicast() || is_link_local(to.ip());
+            if destination.way.is_none_or(|way| way.interface == 0 && is_on_link) {
+                return refused(kind);
+            }
         }
         if to.is_ipv4() != (self.family == Family::V4) {
             return refused(ErrorKind::FamilyMismatch);
