@@ -1,8 +1,9 @@
-//! Changes of interfaces: [`Links`] reports them, and [`Memberships`] keeps a listener joined.
+//! Changes of interfaces: [`Links`] reports them, [`Memberships`] keeps a listener joined, and senders follow them.
 
 mod change;
 mod follow;
 mod memberships;
+mod senders;
 
 use core::fmt;
 

@@ -3,6 +3,7 @@
 //! It is a state machine: [`Multicaster::step`] does a limited amount of work and returns when to call it again. What to send
 //! next and what was sent is separate from the socket, in [`staging`].
 
+mod adopting;
 mod answering;
 mod destination;
 mod multicaster;
@@ -10,6 +11,7 @@ mod opening;
 mod options;
 mod outbox;
 mod rate;
+mod renewing;
 pub(crate) mod segments;
 mod socket;
 pub(crate) mod staging;

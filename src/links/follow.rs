@@ -12,38 +12,41 @@ use crate::listener::{Inner, ListeningSocket};
 #[non_exhaustive]
 #[must_use = "it says whether joining failed, and whether there is more to follow"]
 pub struct Followed {
-    /// How many interfaces all followers joined and left, and how many of their memberships now wait for an interface, address or
-    /// route.
+    /// How many interfaces all followers joined and left, and how many of their memberships, and of the senders, now wait for an
+    /// interface, address or route.
     pub applied: Applied,
-    /// The first error of joining: see [`ListeningSocket::join`]. The other memberships were still handled. The failed one is
-    /// tried again at the next change that concerns it. If a listener is bound to an interface that was deleted, this is
-    /// [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface), once: create a new listener.
+    /// How often a sender was set anew: to another interface or source address, or to the one that it waited for.
+    pub renewed: usize,
+    /// The first error of joining (see [`ListeningSocket::join`]), or of setting a sender anew. The other memberships and senders were
+    /// still handled. The failed one stays as it was, and is tried again at the next change that concerns it. If a listener is bound
+    /// to an interface that was deleted, this is [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface), once: create a new
+    /// listener. A sender of such a listener returns it whenever it is tried.
     pub failed: Option<Error>,
     /// Whether there may be more changes to read, since one call reads at most 64 times. A level-triggered poller reports the
     /// [`Links`] again; with an edge-triggered one, call again.
     pub more: bool,
 }
 
-/// A value that [`Links::follow`] applies changes to: a book with its listener ([`Memberships::with`]), or several of them in a
-/// tuple, an array or a slice.
+/// A value that [`Links::follow`] applies changes to: a book with its listener ([`Memberships::with`]), a [`Sender`](crate::Sender), a
+/// [`Multicaster`](crate::Multicaster), or several of them in a tuple, an array or a slice.
 ///
 /// This trait is sealed. To handle changes yourself, read them with [`Links::next`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot follow changes",
-    note = "give `book.with(&mut listener)`, or a tuple, an array or a slice of those: `&mut vec[..]`"
+    note = "give `book.with(&mut listener)`, a sender, a multicaster, or a tuple, an array or a slice of those: `&mut vec[..]`"
 )]
 pub trait Follow: sealed::Follows {}
 
 impl<T: sealed::Follows + ?Sized> Follow for T {}
 
-mod sealed {
+pub(super) mod sealed {
     use super::{Change, Followed};
 
     pub trait Follows {
         /// Applies the change, and adds the result to `followed`.
         fn follow(&mut self, change: &Change, followed: &mut Followed);
 
-        /// How many memberships wait for an interface, address or route.
+        /// How many memberships and senders wait for an interface, address or route.
         fn pending(&self) -> usize;
     }
 }
@@ -69,8 +72,32 @@ impl Links {
     /// # Ok::<(), multicast::Error>(())
     /// ```
     ///
+    /// A sender or multicaster follows its interface on the same socket: the items of a multicaster stay. When the interface is created
+    /// again, gets its address late, or gets another one, packets leave on the new one, with its address. As long as the interface, its
+    /// address or its route is missing, sending returns an error, and nothing leaves on another interface. A multicaster on
+    /// [`Interface::Default`](crate::Interface::Default) follows the route to its group. A plain sender on it has nothing to follow,
+    /// since the routing table decides for each packet.
+    ///
+    /// ```no_run
+    /// # use multicast::{Bind, Group, Interface, Links, ListenOptions, Membership, Memberships, SendOptions};
+    /// # let group: Group = "239.1.2.3:5000".parse()?;
+    /// let (eth0, mut links): (Interface, _) = ("eth0".parse()?, Links::watch()?);
+    /// let mut listener = ListenOptions::new().bind::<1500>(Bind::Later(group))?;
+    /// let mut book = Memberships::<1>::new();
+    /// book.join(Membership::any(group).on(eth0), &mut listener)?;
+    /// let options = SendOptions::new().interface(eth0).later();
+    /// let (mut sender, mut caster) = (options.open(group.family())?, options.packets(group, ["one", "two"])?);
+    ///
+    /// // Whenever `links` is readable:
+    /// let followed = links.follow(&mut (book.with(&mut listener), &mut sender, &mut caster))?;
+    /// println!("{} senders were set anew, {} followers wait", followed.renewed, followed.applied.pending);
+    /// # Ok::<(), multicast::Error>(())
+    /// ```
+    ///
+    /// Give a multicaster itself: its [`sender`](crate::Multicaster::sender) alone does not know the group.
+    ///
     /// # Errors
-    /// What the kernel reports of this socket. Errors of joining are in [`Followed::failed`].
+    /// What the kernel reports of this socket. Errors of joining, and of setting a sender anew, are in [`Followed::failed`].
     pub fn follow<T: Follow + ?Sized>(&mut self, followers: &mut T) -> Result<Followed> {
         let (mut followed, mut reads) = (Followed::default(), BUDGET);
         // It does not end before every message that was read is handled: the descriptor does not become readable for them again.
@@ -109,6 +136,16 @@ impl<F: Filter, const N: usize> sealed::Follows for With<'_, F, N> {
 
     fn pending(&self) -> usize {
         self.book.pending().count()
+    }
+}
+
+impl<T: sealed::Follows + ?Sized> sealed::Follows for &mut T {
+    fn follow(&mut self, change: &Change, followed: &mut Followed) {
+        (**self).follow(change, followed);
+    }
+
+    fn pending(&self) -> usize {
+        (**self).pending()
     }
 }
 

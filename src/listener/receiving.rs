@@ -307,10 +307,13 @@ impl<F: Filter> Inner<F> {
     /// reports are read, so that pollers no longer report an error, and counted.
     #[cold]
     fn is_report(&mut self, errno: Errno) -> bool {
+        if self.mode != Mode::Sends && self.gatekeeper.wants() != Wants::Reports {
+            return false;
+        }
         let reports = take_reports(self.socket.as_fd());
         self.counters.foreign = self.counters.foreign.wrapping_add(reports.into());
-        // This one the kernel never returns for another reason.
-        reports > 0 || errno == Errno::REFUSED
+        // If the receive buffer is full, the kernel queues no report, but still returns its errno.
+        reports > 0 || errno.is_only_of_network()
     }
 
     /// The same listener with another filter.

@@ -73,7 +73,7 @@ pub struct Multicaster<I: Iterator, const BATCH: usize = 1> {
     pub(super) sender: Sender,
     /// The group's address and port as the kernel reads them, with the scope id that a link-local group needs.
     pub(super) to: Address,
-    segments: Segments,
+    pub(super) segments: Segments,
     staging: Staging<I, BATCH>,
 }
 
@@ -91,8 +91,9 @@ where
     ///
     /// [`ErrorKind::TooLong`](crate::ErrorKind::TooLong), with the packet's length;
     /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) if the interface is down, which may be temporary; this or
-    /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface) if the interface or its IPv4 address is gone, even if it
-    /// was created again: then you must create a new multicaster, and [`into_parts`](Self::into_parts) returns the unsent items;
+    /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface) or [`ErrorKind::NoAddress`](crate::ErrorKind::NoAddress)
+    /// if the interface or its IPv4 address is gone, even if it was created again, until the multicaster
+    /// [follows the interface](crate::Links::follow) to the new one;
     /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) if a firewall forbids it.
     // Inlined down to the system call, as the hot receive is, and so are `step_at`, `send` and `send_singly`: with `#[inline]`, there
     // is a call around the system call in programs of opt-level "z" that send in several places; for `step_at` in those of
@@ -257,13 +258,6 @@ where
         self.staging.into_parts()
     }
 
-    /// The group.
-    pub fn group(&self) -> Group {
-        let to = self.to.internet();
-        // It was made of a group, so this is one.
-        Group::known(to.ip(), to.port()).unwrap_or(Group::DEFAULT)
-    }
-
     /// The address and port that it is bound to: see [`Sender::local_addr`].
     ///
     /// # Errors
@@ -274,13 +268,22 @@ where
 }
 
 impl<I: Iterator, const BATCH: usize> Multicaster<I, BATCH> {
+    /// The group.
+    pub fn group(&self) -> Group {
+        let to = self.to.internet();
+        // It was made of a group, so this is one.
+        Group::known(to.ip(), to.port()).unwrap_or(Group::DEFAULT)
+    }
+
+    /// The sender, for those who follow.
+    pub(crate) const fn plain(&self) -> &Sender {
+        &self.sender
+    }
+
     // Inlined, as what creates the sender is: with `#[inline]`, the family of a group that is known would not be.
     #[inline(always)]
     pub(super) fn new(sender: Sender, group: Group, packets: I) -> Self {
-        let mut segments = Segments::new();
-        if BATCH > 1 && !sender.socket.can_segment() {
-            segments.unsupported();
-        }
+        let segments = Self::segments_of(&sender);
         let mut caster = Self { sender, to: Address::EMPTY, segments, staging: Staging::new(packets) };
         caster.aim_at(group);
         caster

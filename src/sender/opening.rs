@@ -112,12 +112,17 @@ impl SendOptions {
 // Not inlined, and with one error for all calls: so programs for both families have it once, and small.
 #[inline(never)]
 fn without_answers(family: Family, port: u16) -> Result<Socket> {
+    Socket::try_sending(family, &nobody(family, port), port != 0).map_err(|errno| not_opened(port, errno))
+}
+
+/// The address from which no answer comes.
+#[inline(always)]
+pub(super) fn nobody(family: Family, port: u16) -> Address {
     let nobody = match family {
         Family::V4 => IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)),
         Family::V6 => IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)),
     };
-    let address = Address::to(&SocketAddr::new(nobody, port));
-    Socket::try_sending(family, &address, port != 0).map_err(|errno| not_opened(port, errno))
+    Address::to(&SocketAddr::new(nobody, port))
 }
 
 #[cold]

@@ -140,8 +140,12 @@ impl Sender {
     fn check(&self, destination: &mut Destination, length: usize) -> Result<()> {
         let to = destination.to.internet();
         let refused = |kind| Err(Error::new(Operation::Send, packet(length, to), kind));
-        if let (Some(kind), None) = (self.lacks, destination.way) {
-            return refused(kind);
+        if let Some(kind) = self.lacks {
+            // A way that names only the source: the kernel would choose an interface, or use the one that is gone.
+            let is_on_link = to.ip().is_multicast() || is_link_local(to.ip());
+            if destination.way.is_none_or(|way| way.interface == 0 && is_on_link) {
+                return refused(kind);
+            }
         }
         if to.is_ipv4() != (self.family == Family::V4) {
             return refused(ErrorKind::FamilyMismatch);
@@ -190,8 +194,8 @@ impl Sender {
         };
         let reports = socket::take_reports(self.socket.as_fd());
         self.reports = Some(before.saturating_add(reports));
-        // These the kernel itself never returns for a packet.
-        reports > 0 || matches!(errno, Errno::REFUSED | Errno::PROTOCOL | Errno::NO_OPTION)
+        // If the receive buffer is full, the kernel queues no report, but still returns its errno.
+        reports > 0 || errno.is_only_of_earlier()
     }
 
     /// What to do after the kernel refused a packet of this length.
@@ -210,7 +214,7 @@ impl Sender {
     /// Only a sender that can get answers receives such reports.
     #[doc(alias = "MSG_ERRQUEUE")]
     pub fn forget_errors(&mut self) {
-        self.take_reports(Errno::REFUSED);
+        self.take_reports(Errno::WOULD_BLOCK);
         self.socket.drop_pending_error();
     }
 

@@ -78,6 +78,24 @@ impl Socket {
         }
     }
 
+    /// The source address of IPv4 multicast packets, if one is set.
+    pub(crate) fn egress_source(&self, family: Family) -> Option<IpAddr> {
+        let mut source = [0; 4];
+        match family {
+            Family::V4 => sys::getsockopt(&self.fd, IP, linux::IP_MULTICAST_IF, &mut source).ok()?,
+            Family::V6 => return None,
+        };
+        Some(IpAddr::from(source)).filter(|source| !source.is_unspecified())
+    }
+
+    /// The interface that IPv6 multicast packets leave on; 0 if none is set. For IPv4 the kernel does not tell.
+    pub(crate) fn egress_index(&self, family: Family) -> u32 {
+        match family {
+            Family::V4 => 0,
+            Family::V6 => sys::getsockopt_int(&self.fd, IPV6, linux::IPV6_MULTICAST_IF).unwrap_or(0),
+        }
+    }
+
     /// How far unicast packets go.
     pub(crate) fn set_unicast_ttl(&self, family: Family, hops: u8) -> Result<()> {
         match family {

@@ -16,7 +16,7 @@ use multicast::filter::{self, At, Contains, Filter, Hops, Length, Masked, Never,
 use multicast::{
     AsFd, Bind, COALESCING_BUFFER, Change, Destination, Error, ErrorKind, Events, Family, Group, Interest, Interface, Links,
     ListenOptions, Listener, Membership, Memberships, Metadata, Multicaster, Name, Outbox, Outcome, OwnedFd, Packet, Poller,
-    Progress, Received, Receiver, SendOptions, Token, Ttl,
+    Progress, Received, Receiver, SendOptions, Sender, Token, Ttl,
 };
 
 freestanding::program!(main);
@@ -186,8 +186,12 @@ fn rejoin(unknown: &mut Unknown) {
         }
         show(&[&or_exit(book.apply(&change, &mut listener)).joined.to_ne_bytes()]);
     }
-    let followed = or_exit(links.follow(&mut (book.with(&mut listener),)));
+    let mut sender = or_exit(options(unknown).later().open(group(unknown).family()));
+    let mut caster = or_exit(options(unknown).later().batches::<64, _>(group(unknown), unknown.clone()));
+    let followed = or_exit(links.follow(&mut (book.with(&mut listener), &mut sender, [&mut caster])));
     show(&[&followed.applied.left.to_ne_bytes(), &[u8::from(followed.more), u8::from(followed.failed.is_some())]]);
+    show(&[&followed.renewed.to_ne_bytes()]);
+    finish(caster, unknown);
     or_exit(book.leave(&membership(unknown), &mut listener));
     show(&[&book.iter().count().to_ne_bytes(), &book.pending().count().to_ne_bytes()]);
 }
@@ -373,7 +377,8 @@ fn adopt(unknown: &mut Unknown) {
     let receiver = or_exit(Receiver::try_from(OwnedFd::from(receiver)));
     or_exit(or_exit(Poller::new()).unregister(&receiver.as_fd()));
     drop((OwnedFd::from(or_exit(Poller::new())), OwnedFd::from(or_exit(Links::watch()))));
-    drop(OwnedFd::from(or_exit(options(unknown).packets(group(unknown), unknown.clone()))));
+    let caster = or_exit(options(unknown).packets(group(unknown), unknown.clone()));
+    or_exit(Sender::try_from(OwnedFd::from(caster))).forget_errors();
 }
 
 fn fail(unknown: &mut Unknown) {

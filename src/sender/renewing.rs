@@ -1,0 +1,88 @@
+//! Sets a sender's interface and source address anew, on the same socket.
+
+use super::multicaster::Multicaster;
+use super::opening::{Egress, egress, leave_on};
+use super::segments::Segments;
+use super::socket::Sender;
+use crate::error::{Error, ErrorKind, Object, Operation, Result};
+use crate::group::{Group, Interface};
+use crate::route::{Route, may_come};
+
+impl Sender {
+    /// The interface that the options named.
+    pub(crate) const fn interface(&self) -> Interface {
+        self.interface
+    }
+
+    /// The index of its interface, or of the last one that it had; 0 if it is not known.
+    pub(crate) const fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Whether it cannot send before its interface, address or route exists.
+    pub(crate) const fn waits(&self) -> bool {
+        self.lacks.is_some()
+    }
+
+    /// Finds the way of packets to groups again, and sets it. Returns whether it has changed. Of an interface that is named by its IPv4
+    /// address, only the kernel knows the index: the caller says whether an interface has lost this address.
+    ///
+    /// If the interface, its address or the route is missing, nothing is sent until it is there. After an error, nothing has changed.
+    pub(crate) fn renew(&mut self, group: Option<Group>, is_address_lost: bool) -> Result<bool> {
+        let found = match egress(self.family, group, self.interface) {
+            Ok(Egress::On(route)) => Ok(route),
+            // The routing table is asked for each packet.
+            Ok(Egress::Routed | Egress::Later(_)) => return Ok(false),
+            Err(error) => Err(error),
+        };
+        match found.and_then(|route| self.set(route, group, is_address_lost)) {
+            Ok(is_new) => Ok(is_new),
+            Err(error) if may_come(error.kind()) => {
+                self.lacks = Some(error.kind());
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn set(&mut self, route: Route, group: Option<Group>, is_address_lost: bool) -> Result<bool> {
+        let is_moved = route.interface == 0 && is_address_lost;
+        let has_changed =
+            is_moved || route.interface != self.index || route.source != self.socket.egress_source(self.family);
+        if let Err(error) = leave_on(&self.socket, self.family, route, group, self.interface) {
+            let bound = self.socket.bound_interface();
+            return Err(match bound {
+                Some(bound) if route.interface != 0 && bound.get() != route.interface => {
+                    Error::new(Operation::Send, Object::On(self.interface), ErrorKind::OneInterface)
+                }
+                _ => error,
+            });
+        }
+        self.index = route.interface;
+        Ok(self.lacks.take().is_some() || has_changed)
+    }
+}
+
+impl<I: Iterator, const BATCH: usize> Multicaster<I, BATCH> {
+    /// As [`Sender::renew`], for its group.
+    pub(crate) fn renew(&mut self, is_address_lost: bool) -> Result<bool> {
+        let group = self.group();
+        let is_new = self.sender.renew(Some(group), is_address_lost)?;
+        if is_new {
+            self.aim_at(group);
+            // The limits of the interface before say nothing about this one.
+            self.segments = Self::segments_of(&self.sender);
+        }
+        Ok(is_new)
+    }
+
+    /// The sizes of segments to try first.
+    #[inline(always)]
+    pub(super) fn segments_of(sender: &Sender) -> Segments {
+        let mut segments = Segments::new();
+        if BATCH > 1 && !sender.socket.can_segment() {
+            segments.unsupported();
+        }
+        segments
+    }
+}
