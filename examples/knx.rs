@@ -50,7 +50,7 @@ fn search(interface: Name) -> Result<()> {
     let port = sender.local_addr()?.port();
     let question = [&SEARCH[..], &[0, 14], &endpoint(own, port)].concat();
     println!("search that names {own}:{port}: {:?}", sender.send(&question, group()?)?);
-    each_packet(&mut replies, Some(Duration::from_secs(1)), |packet| {
+    each_packet(&mut replies, Some(Duration::from_secs(2)), |packet| {
         let answer = packet.payload();
         if let (true, Some(name), Some([high, low])) =
             (answer.starts_with(&RESPONSE), answer.get(NAME), answer.get(BUS_ADDRESS..BUS_ADDRESS + 2))

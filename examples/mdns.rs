@@ -48,7 +48,7 @@ fn question(group: Group, name: &str, is_unicast: bool) -> Vec<u8> {
     message.build_bytes_vec().unwrap_or_default()
 }
 
-/// Asks, and prints the answers of a second. A full member has port 5353, where it hears answers to the group and to itself. Their
+/// Asks, and prints the answers of two seconds. A full member has port 5353, where it hears answers to the group and to itself. Their
 /// hops are not checked, since some responders, such as Python's zeroconf, send unicast with 64.
 fn ask(group: Group, link: Interface, name: &str, is_member: bool) -> Result<()> {
     let options = options().interface(link);
@@ -60,7 +60,7 @@ fn ask(group: Group, link: Interface, name: &str, is_member: bool) -> Result<()>
         options.open_with_replies(group.family())?
     };
     println!("{:?}", sender.send(&question(group, name, is_member), group)?);
-    each_packet(&mut listener, Some(Duration::from_secs(1)), |packet| {
+    each_packet(&mut listener, Some(Duration::from_secs(2)), |packet| {
         let Ok(message) = Message::parse(packet.payload()) else { return Ok(()) };
         let sent_to = packet.metadata().and_then(|metadata| metadata.destination);
         let way = if sent_to.is_some_and(|address| address.is_multicast()) { "multicast" } else { "unicast" };

@@ -39,7 +39,7 @@ fn search(interface: Interface, target: &str) -> Result<()> {
     // MX: devices answer after a random time of up to one second.
     let head = "M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: ";
     println!("{:?}", sender.send(format!("{head}{target}\r\n\r\n").as_bytes(), group()?)?);
-    each_packet(&mut replies, Some(Duration::from_millis(1500)), |packet| {
+    each_packet(&mut replies, Some(Duration::from_millis(2500)), |packet| {
         let field = |name| field(packet.payload(), name).unwrap_or_default();
         println!("{}: {} at {}", packet.source(), field("USN"), field("LOCATION"));
         Ok(())

@@ -38,7 +38,7 @@ fn probe(interface: Name) -> Result<()> {
     let (mut sender, mut replies) = options.open_with_replies::<8000>(Family::V4)?;
     let question = envelope("Probe", ALL, "", "<d:Probe><d:Types>wsdp:Device</d:Types></d:Probe>");
     println!("{:?}", sender.send(question.as_bytes(), group()?)?);
-    each_packet(&mut replies, Some(Duration::from_secs(1)), |packet| {
+    each_packet(&mut replies, Some(Duration::from_secs(2)), |packet| {
         let text = String::from_utf8_lossy(packet.payload());
         // Only what answers this question.
         if text.contains("ProbeMatches") && element(&text, "RelatesTo") == element(&question, "MessageID") {

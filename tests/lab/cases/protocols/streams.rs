@@ -94,8 +94,9 @@ fn sap_to_ffmpeg(trial: &Trial) {
     let (a, b) = two_hosts();
     let mut ffprobe = ffprobe(&b, "sap://224.2.127.254?localaddr=10.0.0.2", &["-read_intervals", "%+#20"]);
     joined(&b, "224.2.127.254:9875");
+    let mut announcing = example(&a, "sap", &["announce", ours(trial), "A film", "239.1.1.1:5004"]);
+    announcing.says("announced");
     let _ffmpeg = ffmpeg_sends(&a, "3", "rtp_mpegts", "rtp://239.1.1.1:5004?localaddr=10.0.0.1&ttl=1");
-    let _announcing = example(&a, "sap", &["announce", ours(trial), "A film", "239.1.1.1:5004"]);
     ffprobe.says("mpeg2video,");
 }
 
