@@ -15,6 +15,8 @@ test: ## run all tests, in a private network namespace
 # ONLY: runs the cases with one of these words in their names. PROOF=1 switches off what each case tests: then every case must
 # fail.
 lab: ## run the laboratory: several hosts on one machine, with real peers (ONLY=word, PROOF=1)
+	@sh tests/lab/protocols/install.sh
+	@cargo build --quiet --examples
 	@cargo test --quiet --test lab -- $(if $(PROOF),--proof) $(ONLY)
 
 # The feature sets: default, none, std, all. Without std there are no examples.

@@ -16,6 +16,7 @@ mod socket;
 
 pub use bind::Bind;
 pub use coalescing::COALESCING_BUFFER;
+pub(crate) use descriptor::Answers;
 pub use options::ListenOptions;
 pub use receiving::Counters;
 pub(crate) use receiving::Inner;

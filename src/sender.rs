@@ -4,6 +4,7 @@
 //! next and what was sent is separate from the socket, in [`staging`].
 
 mod adopting;
+mod answering;
 mod destination;
 mod multicaster;
 mod opening;

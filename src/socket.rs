@@ -9,10 +9,11 @@ mod sending;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-pub(crate) use guard::Guard;
+pub(crate) use guard::{Guard, Unicast};
 use linux_raw_sys::net as linux;
 pub(crate) use membership::each_interface_to_join;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+pub(crate) use sending::{drop_queued_errors, take_reports};
 
 use crate::address::Address;
 use crate::cmsg::{self, Arrival, Layout, UDP_GRO};
@@ -37,6 +38,9 @@ const UNWANTED: [(u32, u32); 6] = [
     (SOCKET, linux::SO_RCVPRIORITY),
     (UDP, UDP_GRO),
 ];
+
+/// More groups than a guard can have.
+const MEMBERSHIPS: u32 = 1000;
 
 /// One UDP socket, close-on-exec and non-blocking.
 #[derive(Debug)]
@@ -132,6 +136,11 @@ impl Socket {
             Ok(bytes) => Ok(bytes as usize),
             Err(errno) => Err(Error::system(Operation::Count, Object::Nothing, errno)),
         }
+    }
+
+    /// Moves the socket out. What stays is only fit to be dropped.
+    pub(crate) fn take(&mut self) -> Self {
+        Self { fd: self.fd.take() }
     }
 
     /// A second descriptor of the same socket.
@@ -243,6 +252,31 @@ impl Socket {
             return Err(Errno::PROTOCOL);
         }
         Ok((Datagram { length: message.length, source }, arrival))
+    }
+
+    /// Stops receiving for all descriptors of the socket: refuses new packets, leaves all groups as far as they are known, and discards
+    /// the queued packets.
+    pub(crate) fn stop_receiving(&self) {
+        if let Ok(address) = self.local_addr() {
+            let family = family_of(&address);
+            match address.ip().is_multicast() {
+                true => self.leave_everywhere(address.ip()),
+                false => {
+                    // The guard's list is the only one.
+                    for _ in 0..MEMBERSHIPS {
+                        let Some(group) = self.first_group(family) else { break };
+                        self.leave_everywhere(group);
+                        if self.prune(family).is_err() {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        self.refuse_all();
+        // Nothing is added any more, so this ends.
+        let mut nobody = Address::EMPTY;
+        while sys::recvfrom(&self.fd, &mut [], &mut nobody).is_ok() {}
     }
 
     /// How many datagrams the kernel dropped because the buffer was full or their checksum was wrong, or refused by a program;

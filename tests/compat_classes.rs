@@ -8,10 +8,11 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, expect_packet, on_lo, send_all, unique_group};
+use common::{PATIENCE, QUIET, expect_packet, on_lo, send_all, unique_group};
 use compat_help::{BREAK, GO_ON, Log, cpu_time, from, noting, to};
 use multicast::compat::{
-    Handle, MulticastListener, Multicaster, PacketHandler, Poller, default_poller, poll, run, sendto_with, unregister,
+    Flags, Handle, MulticastListener, Multicaster, PacketHandler, Poller, default_poller, poll, register, run, sendto_with,
+    unregister,
 };
 use multicast::{ErrorKind, Listener, Result};
 
@@ -182,7 +183,7 @@ fn an_object_can_move_to_another_poller() {
     let handle = MulticastListener::new(noting(&log), from(group)).unwrap();
     let listener = default_poller().unwrap().unregister(&handle).unwrap().unwrap();
     send_all(group, ["kept"]);
-    poller.register(listener, multicast::compat::Flags::NONE).unwrap();
+    poller.register(listener, Flags::NONE).unwrap();
     assert_eq!(poller.poll(PATIENCE).unwrap(), 1);
     assert_eq!(log.take(), [b"kept"]);
 }
@@ -199,4 +200,36 @@ fn closures_continue_and_break() {
     send_all(group, ["one", "end", "after"]);
     run(None, Duration::ZERO).unwrap();
     assert_eq!(log.take(), [b"one", b"end"]);
+}
+
+#[test]
+fn an_edge_triggered_listener_gets_the_packets_of_several_turns() {
+    let (group, log) = (unique_group(), Log::new());
+    let listener = MulticastListener::new(noting(&log), from(group)).unwrap();
+    register(unregister(&listener).unwrap().unwrap(), Flags::EDGE).unwrap();
+    send_all(group, (0..200).map(|number: u8| [number]));
+    while poll(QUIET).unwrap() > 0 {}
+    assert!(log.take().concat().into_iter().eq(0..200));
+}
+
+#[test]
+fn an_edge_triggered_listener_gets_the_packet_after_many_rejected_ones() {
+    let (group, log) = (unique_group(), Log::new());
+    let options = from(group).filter_fn(|packet, _| packet == [199]);
+    let listener = MulticastListener::new(noting(&log), options).unwrap();
+    register(unregister(&listener).unwrap().unwrap(), Flags::EDGE).unwrap();
+    send_all(group, (0..200).map(|number: u8| [number]));
+    while poll(QUIET).unwrap() > 0 {}
+    assert_eq!(log.take(), [[199]]);
+}
+
+#[test]
+fn an_edge_triggered_multicaster_sends_the_packets_of_several_turns() {
+    let (group, log) = (unique_group(), Log::new());
+    MulticastListener::new(noting(&log), from(group)).unwrap();
+    let caster = Multicaster::new((0..200).map(|number: u8| [number]), to(group)).unwrap();
+    let caster = register(unregister(&caster).unwrap().unwrap(), Flags::EDGE).unwrap();
+    while poll(QUIET).unwrap() > 0 {}
+    assert!(!caster.is_registered(), "it has sent everything");
+    assert!(log.take().concat().into_iter().eq(0..200));
 }

@@ -10,7 +10,7 @@ use common::refusing::refusing;
 use common::{assert_quiet, expect_packet, on_lo, send_all, unique_group};
 use multicast::filter::kernel::{Instruction, MAX_INSTRUCTIONS};
 use multicast::filter::{Or, Prefix, Suffix};
-use multicast::{AsFd, Bind, ErrorKind, Family, ListenOptions};
+use multicast::{AsFd, Bind, ErrorKind, Family, ListenOptions, Listener};
 
 #[test]
 fn no_packet_is_lost_if_the_kernel_accepts_no_program() {
@@ -99,9 +99,7 @@ fn a_locked_program_stays_and_so_does_its_filter() {
             opened.join(&on_lo(group)).unwrap();
             opened
         };
-        let handle = listener.as_fd().try_clone_to_owned().unwrap();
-        let status = Command::new("python3").args(["-c", LOCK]).stdin(handle).status();
-        assert!(status.expect("python3 is needed for this test: install it").success());
+        lock_program(&listener);
         let error = listener.replace_filter(Prefix("two")).unwrap_err();
         assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Denied, Some(1)), "{error}");
         assert!(error.to_string().starts_with("set SO_DETACH_FILTER: not permitted"), "{error}");
@@ -111,6 +109,32 @@ fn a_locked_program_stays_and_so_does_its_filter() {
     }
 }
 
+fn lock_program<const MTU: usize, F>(listener: &Listener<MTU, F>) {
+    let handle = listener.as_fd().try_clone_to_owned().unwrap();
+    let status = Command::new("python3").args(["-c", LOCK]).stdin(handle).status();
+    assert!(status.expect("python3 is needed for this test: install it").success());
+}
+
+/// The same after a group was left: the guard still passes that one, and no other.
+#[test]
+fn after_leaving_behind_a_locked_guard_the_listener_checks_and_joins_only_what_the_guard_passes() {
+    let group = unique_group();
+    let mut listener = ListenOptions::new().bind::<16>(Bind::Port(group.port(), Family::V4)).unwrap();
+    let other = multicast::Group::new(unique_group().address(), group.port()).unwrap();
+    listener.join(&on_lo(group)).unwrap();
+    lock_program(&listener);
+    listener.leave(&on_lo(group)).unwrap();
+    let error = listener.join(&on_lo(other)).unwrap_err();
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Denied, Some(1)), "{error}");
+    let mut another = ListenOptions::new().bind::<16>(on_lo(group)).unwrap();
+    send_all(group, ["left"]);
+    assert_eq!(expect_packet(&mut another), b"left");
+    assert_quiet(&mut listener);
+    listener.join(&on_lo(group)).unwrap();
+    send_all(group, ["joined again"]);
+    assert_eq!(expect_packet(&mut listener), b"joined again");
+}
+
 /// A guard that cannot be taken off would refuse what is joined now.
 #[test]
 fn a_join_behind_a_guard_that_somebody_locked_is_an_error() {
@@ -118,9 +142,7 @@ fn a_join_behind_a_guard_that_somebody_locked_is_an_error() {
     let mut listener = ListenOptions::new().bind::<16>(Bind::Port(group.port(), Family::V4)).unwrap();
     let other = multicast::Group::new(unique_group().address(), group.port()).unwrap();
     listener.join(&on_lo(group)).unwrap();
-    let handle = listener.as_fd().try_clone_to_owned().unwrap();
-    let status = Command::new("python3").args(["-c", LOCK]).stdin(handle).status();
-    assert!(status.expect("python3 is needed for this test: install it").success());
+    lock_program(&listener);
     let error = listener.join(&on_lo(other)).unwrap_err();
     assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Denied, Some(1)), "{error}");
     // What was joined before is still heard, and joining it again is no error.

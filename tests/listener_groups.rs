@@ -138,7 +138,7 @@ fn another_port_or_family_is_refused() {
     let elsewhere = Group::new(group.address(), group.port() ^ 1).unwrap();
     let error = listener.join(&on_lo(elsewhere)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PortMismatch);
-    let said = format!("join {} on lo: this listener is bound to another port: use one listener per port", group.address());
+    let said = format!("join {elsewhere}: this listener is bound to port {}: use one listener per port", group.port());
     assert_eq!(error.to_string(), said);
 
     let v6 = Group::new(unique_v6_group(5).address(), group.port()).unwrap();

@@ -210,3 +210,76 @@ impl Drop for Level<'_> {
         self.count.set(self.count.get().saturating_sub(1));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::cell::RefMut;
+    use std::io::{Stdin, stdin};
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::compat::handler::{Flags, Handler};
+    use crate::compat::slot::{Entry, Slot, State};
+    use crate::{AsFd, BorrowedFd, Change};
+
+    /// It waits for nothing, so its descriptor is never in the set.
+    struct Idle(Stdin);
+
+    impl AsFd for Idle {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+
+    impl Handler for Idle {
+        fn interest(&self) -> Flags {
+            Flags::NONE
+        }
+    }
+
+    /// Counts how often somebody looks at it.
+    struct Counting {
+        slot: Slot<Idle>,
+        looks: Rc<Cell<usize>>,
+    }
+
+    impl Entry for Counting {
+        fn state(&self) -> &State {
+            self.looks.set(self.looks.get() + 1);
+            self.slot.state()
+        }
+
+        fn lend(&self) -> Option<RefMut<'_, dyn Handler>> {
+            Entry::lend(&self.slot)
+        }
+
+        fn drop_handler(&self) {
+            self.slot.drop_handler();
+        }
+
+        fn keep(&self, change: &Change) -> Result<()> {
+            self.slot.keep(change)
+        }
+    }
+
+    /// How many looks at handlers it takes to end this many pauses.
+    fn looks_to_end(pauses: usize) -> usize {
+        let shared = Shared::new().unwrap();
+        let looks = Rc::new(Cell::new(0));
+        for _ in 0..pauses {
+            let mut table = shared.registry.table.borrow_mut();
+            let slot = Slot::new(table.next_token(), Idle(stdin()), Flags::NONE, None);
+            let entry = Rc::new(Counting { slot, looks: Rc::clone(&looks) });
+            table.insert(Rc::<Counting>::clone(&entry));
+            table.pause(entry.slot.state(), Some(Instant::now()));
+        }
+        looks.set(0);
+        assert_eq!(shared.end_pauses().unwrap(), None, "all pauses are over");
+        looks.get()
+    }
+
+    #[test]
+    fn many_pauses_end_in_one_walk_over_the_handlers() {
+        assert_eq!(looks_to_end(200), 2 * looks_to_end(100));
+    }
+}

@@ -91,7 +91,10 @@ pub trait Handler: AsFd + 'static {
     }
 
     /// Until when it waits for no events: for a sender that waits for a time, and not for its descriptor. The poller asks when it
-    /// is registered and after each call. `None` and a time in the past mean no pause.
+    /// is registered and after each call. `None` means no pause.
+    ///
+    /// So does a time in the past, and it also makes a new edge: an [edge-triggered](Flags::EDGE) handler that returns one is called
+    /// again if its descriptor is still ready. Return it if a call ends before it has read or written everything.
     fn paused_until(&self) -> Option<Instant> {
         None
     }
@@ -113,7 +116,7 @@ impl Flags {
     #[doc(alias = "EPOLLOUT")]
     pub const WRITE: Self = Self(2);
     /// One call when the descriptor becomes ready, and none while it stays ready (`EPOLLET`): read or write until the kernel
-    /// refuses.
+    /// refuses, or return a time in the past from [`paused_until`](Handler::paused_until).
     #[doc(alias = "EPOLLET")]
     pub const EDGE: Self = Self(4);
     /// One call, and then none until [`rearm`](super::Poller::rearm) (`EPOLLONESHOT`).

@@ -4,6 +4,7 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::ops::ControlFlow;
 use std::boxed::Box;
+use std::time::Instant;
 
 use super::handle::Handle;
 use super::handler::{Flags, Handler};
@@ -61,10 +62,27 @@ pub struct MulticastListener<H, F = Always> {
     /// How many packets it may still hand out.
     left: Option<u64>,
     turns: Turns,
+    /// Its last turn was over before its queue was empty.
+    may_have_more: bool,
 }
 
 impl<H: PacketHandler + 'static, F: Filter + 'static> MulticastListener<H, F> {
     /// Joins the group of the options, and registers with their poller, which owns the listener from now on.
+    ///
+    /// A closure is a handler, too, and must name the type of its first argument, so that it takes a packet of any lifetime. If a
+    /// filter is a closure, pass it to [`filter_fn`](ListenOptions::filter_fn), which knows both types:
+    ///
+    /// ```no_run
+    /// use std::{net::SocketAddr, ops::ControlFlow};
+    /// use multicast::compat::{ListenOptions, MulticastListener};
+    ///
+    /// let print = |packet: &[u8], source: SocketAddr| {
+    ///     println!("{source}: {packet:?}");
+    ///     ControlFlow::Continue(())
+    /// };
+    /// MulticastListener::new(print, ListenOptions::new().filter_fn(|packet, source| packet.len() > 4 && source.is_ipv4()))?;
+    /// # Ok::<(), multicast::Error>(())
+    /// ```
     ///
     /// The kernel queues packets from now on. The poller's [`poll`](super::Poller::poll) and [`run`](super::Poller::run) pass
     /// them to the handler.
@@ -79,7 +97,8 @@ impl<H: PacketHandler + 'static, F: Filter + 'static> MulticastListener<H, F> {
         let left = options.packet_limit();
         let (owned, buffer) = OwnedReceiver::open(options, &poller)?;
         let keep = owned.kept_by::<Self>(|listener, change| listener.owned.keep(change));
-        poller.register_member(Self { owned, buffer, handler, left, turns: poller.turns() }, Flags::NONE, keep)
+        let listener = Self { owned, buffer, handler, left, turns: poller.turns(), may_have_more: false };
+        poller.register_member(listener, Flags::NONE, keep)
     }
 }
 
@@ -116,13 +135,25 @@ impl<H: PacketHandler + 'static, F: Filter + 'static> Handler for MulticastListe
         Flags::READ
     }
 
+    fn paused_until(&self) -> Option<Instant> {
+        self.may_have_more.then(Instant::now)
+    }
+
     fn handle_read(&mut self) -> Result<ControlFlow<()>> {
         let ended_before = self.turns.ended();
+        self.may_have_more = true;
         for _ in 0..turn::LENGTH {
             if self.left == Some(0) {
                 return Ok(ControlFlow::Break(()));
             }
-            let Received::Packet(packet) = self.owned.receiver.recv_into(&mut self.buffer)? else { break };
+            let packet = match self.owned.receiver.recv_into(&mut self.buffer)? {
+                Received::Packet(packet) => packet,
+                Received::Paused => break,
+                Received::Empty => {
+                    self.may_have_more = false;
+                    break;
+                }
+            };
             self.left = self.left.map(|left| left.saturating_sub(1));
             let flow = self.handler.handle_packet(packet.payload(), packet.source());
             if flow.is_break() || self.left == Some(0) {

@@ -8,7 +8,7 @@
 //! one as well. This costs one system call per turn of up to 64 packets.
 //!
 //! Edge-triggered handlers stay armed, since arming one would make a new edge: what happens while they run is reported to them
-//! afterwards.
+//! afterwards. One that wants a new edge, since its turn was over before all was read or sent, returns a time from `paused_until`.
 
 use core::cell::RefCell;
 use core::ops::ControlFlow;
@@ -188,7 +188,12 @@ impl Call<'_> {
             let rearm_requested = state.rearm_requested.take();
             let is_rearmed = rearm == Rearm::Always || rearm_requested || !wanted.contains(Flags::ONESHOT);
             if is_rearmed && state.is_registered.get() {
-                pause = handler.paused_until().filter(|until| *until > Instant::now());
+                let until = handler.paused_until();
+                pause = until.filter(|until| *until > Instant::now());
+                if until.is_some() {
+                    // Armed once more, also if it is edge-triggered and still armed: that makes a new edge.
+                    state.armed.set(Flags::NONE);
+                }
                 self.registry.arm(state, &*handler, wanted, pause.is_some())?;
             }
         }

@@ -92,7 +92,22 @@ impl Errno {
     pub(crate) const NO_OPTION: Self = Self(linux::ENOPROTOOPT as u16);
     pub(crate) const TOO_LONG: Self = Self(linux::EMSGSIZE as u16);
     pub(crate) const PROTOCOL: Self = Self(linux::EPROTO as u16);
-    pub(crate) const REFUSED: Self = Self(linux::ECONNREFUSED as u16);
+}
+
+impl Errno {
+    /// Whether a send returns it only for a report of the network about an earlier packet.
+    pub(crate) const fn is_only_of_earlier(self) -> bool {
+        matches!(
+            self.0 as u32,
+            linux::ECONNREFUSED | linux::EHOSTDOWN | linux::ENONET | linux::EOPNOTSUPP | linux::ENOPROTOOPT | linux::EPROTO
+        )
+    }
+
+    /// Whether a receive returns it only for a report of the network (ICMP) about a packet that was sent from the socket.
+    pub(crate) const fn is_only_of_network(self) -> bool {
+        self.is_only_of_earlier()
+            || matches!(self.0 as u32, linux::EHOSTUNREACH | linux::ENETUNREACH | linux::EMSGSIZE | linux::EACCES)
+    }
 }
 
 impl From<rustix::io::Errno> for Errno {
@@ -152,6 +167,11 @@ pub(crate) enum Object {
     },
     /// Packets that leave on this interface.
     On(Interface),
+    /// A group, and another port that the listener is bound to.
+    OtherPort {
+        group: Group,
+        port: u16,
+    },
     Number(i64),
     Port(u16),
     #[cfg(feature = "std")]

@@ -46,7 +46,7 @@ pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result
             kept => write!(f, " {}{}", kept.escape_debug(), if text.is_cut() { "..." } else { "" }),
         },
         Object::Address(address) => write!(f, " {address}"),
-        Object::Group(group) => write!(f, " {group}"),
+        Object::Group(group) | Object::OtherPort { group, .. } => write!(f, " {group}"),
         // The kernel allows control characters in a name. They must not reach a terminal.
         Object::Interface(name) => write!(f, " {}", name.as_str().escape_debug()),
         Object::Membership { group, interface: Interface::Name(name) } => {
@@ -98,7 +98,12 @@ pub(super) fn reason(
         ErrorKind::NoAddress => "the interface has no address of this family: add one, or try again later",
         ErrorKind::FamilyMismatch => "IPv4 and IPv6 cannot be mixed: use one listener or sender per family",
         ErrorKind::BoundToGroup => "this listener is bound to one group: to receive several groups, use Bind::Port",
-        ErrorKind::PortMismatch => "this listener is bound to another port: use one listener per port",
+        ErrorKind::PortMismatch => match object {
+            Object::OtherPort { port, .. } => {
+                return write!(f, "this listener is bound to port {port}: use one listener per port");
+            }
+            _ => "this listener is bound to another port: use one listener per port",
+        },
         ErrorKind::SourceLimitReached => match object {
             Object::Membership { group, .. } if group.is_ipv6() => {
                 "source limit of the group reached (net.ipv6.mld_max_msf, net.core.optmem_max)"

@@ -63,7 +63,7 @@ impl<R: RangeBounds<u8>> Filter for Hops<R> {
         };
         match (least, most) {
             (Some(least), Some(most)) => code.hop_limit(least, most),
-            _ => code.refuse(),
+            _ => code.reject(),
         }
     }
 }

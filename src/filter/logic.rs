@@ -127,7 +127,7 @@ impl Filter for Never {
     }
 
     fn compile(&self, code: &mut Assembler<'_>) -> Fit {
-        code.refuse()
+        code.reject()
     }
 }
 

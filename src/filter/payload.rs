@@ -171,7 +171,7 @@ impl<R: RangeBounds<usize>> Filter for Length<R> {
         };
         match (least, most) {
             (Some(least), Some(most)) => code.length(least, most),
-            _ => code.refuse(),
+            _ => code.reject(),
         }
     }
 }

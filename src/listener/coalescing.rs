@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use super::receiving::{BUDGET, Inner, receive_error};
+use super::receiving::{BUDGET, Inner, Mode, receive_error};
 use crate::address::Address;
 use crate::error::{Errno, Result};
 use crate::filter::Filter;
@@ -76,7 +76,7 @@ impl<'b> Coalescing<'b> {
             let cut = begin.saturating_add(length.min(inner.state.mtu.into()));
             let datagram = Datagram { length, source: self.rest.source };
             // Coalesced packets may have arrived with different ones: see `ListenOptions::open`.
-            let hop_limit = if inner.state.coalesces { None } else { inner.last.hop_limit };
+            let hop_limit = if inner.mode == Mode::Coalesces { None } else { inner.last.hop_limit };
             if inner.accepts(self.buffer.get(begin..cut).unwrap_or(&[]), length, &datagram.source, hop_limit) {
                 let payload = self.buffer.get(begin..cut).unwrap_or(&[]);
                 return Ok(inner.packet(payload, begin as u16, &datagram));

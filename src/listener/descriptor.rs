@@ -3,12 +3,14 @@
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::bind::Place;
-use super::gatekeeper::Wants;
-use super::receiving::{Inner, Offload, State};
+use super::gatekeeper::{Gatekeeper, Wants};
+use super::offload::attach;
+use super::receiving::{Admits, Asks, CheckedPath, Inner, Mode, Offload, State};
 use super::socket::{Listener, ListeningSocket, Own, Receiver};
 use crate::error::{Error, Result};
-use crate::filter::Always;
-use crate::group::Group;
+use crate::filter::kernel::INSTRUCTIONS;
+use crate::filter::{Always, Filter};
+use crate::group::{Family, Group};
 use crate::socket::{Socket, family_of, raw_fd};
 
 impl<B, F> AsFd for ListeningSocket<B, F> {
@@ -20,8 +22,9 @@ impl<B, F> AsFd for ListeningSocket<B, F> {
 /// Returns the socket: bound, joined, non-blocking, and without a program in the kernel.
 impl<B, F> From<ListeningSocket<B, F>> for OwnedFd {
     fn from(listener: ListeningSocket<B, F>) -> Self {
-        let Inner { socket, gatekeeper, state, .. } = listener.inner;
-        if gatekeeper.has_guard() || state.offload == Offload::Filter {
+        let mut inner = listener.inner;
+        let socket = inner.take_socket();
+        if inner.gatekeeper.has_guard() || inner.state.offload == Offload::Filter {
             // The new owner may join other groups and use no filter. We attached the program ourselves, so removing it does not
             // fail.
             let _ = socket.detach();
@@ -59,12 +62,54 @@ fn adopt(fd: OwnedFd) -> Result<Inner<Always>> {
     let (group, port) = (Group::try_from(address).ok(), address.port());
     let place = Place { address: address.ip(), port, group, membership: None, one_interface: false };
     let family = family_of(&address);
-    let mut gatekeeper = Inner::gatekeeper(&socket, family, place.needs_guard(), Wants::Payload)?;
+    let mut gatekeeper = Inner::gatekeeper(&socket, family, place.needs_guard(), Wants::Payload, Asks::default())?;
+    if socket.wants_errors(family) {
+        gatekeeper.reports_wanted(Inner::recv_checked);
+    }
     Inner::guard_against(sharing, &socket, family, &mut gatekeeper)?;
-    let mut inner = Inner::new(socket, Always, gatekeeper, State::new(usize::MAX, 0, false));
+    let mut inner = Inner::new(socket, Always, gatekeeper, State::new(usize::MAX, 0, Admits::Joined), Mode::Plain);
     // Another listener may hold a descriptor of the same socket. Then both share its guard.
     inner.adopt_guard(family);
     Ok(inner)
+}
+
+impl<F: Filter> Inner<F> {
+    /// A second descriptor of the socket, to send with. From now on reports of the network may come, and dropping the listener stops
+    /// receiving.
+    pub(crate) fn share_to_send(&mut self) -> Result<Socket> {
+        let socket = self.socket.duplicate()?;
+        self.mode = Mode::Sends;
+        self.gatekeeper.reports_wanted(Self::recv_checked);
+        Ok(socket)
+    }
+}
+
+/// Prepares a socket that is not bound yet to receive answers, and nothing else: what is sent to this machine itself.
+pub(crate) struct Answers {
+    gatekeeper: Gatekeeper<CheckedPath<Always>>,
+    state: State,
+}
+
+impl Answers {
+    pub(crate) fn prepare(socket: &Socket, family: Family, mtu: usize) -> Result<Self> {
+        let asks = Asks { way: true, ..Asks::default() };
+        let mut gatekeeper = Inner::gatekeeper(socket, family, true, Wants::Metadata, asks)?;
+        let mut state = State::new(mtu, INSTRUCTIONS as u16, Admits::Unicast);
+        let (has_guard, offload) = attach(socket, &Always, family, true, state, Mode::Sends);
+        state.offload = offload;
+        if has_guard {
+            gatekeeper.guard_attached();
+            gatekeeper.guard_passes_unicast(Inner::recv_checked);
+        }
+        Ok(Self { gatekeeper, state })
+    }
+
+    /// The listener, over a second descriptor of the prepared socket.
+    pub(crate) fn listener<const MTU: usize>(self, socket: &Socket) -> Result<Listener<MTU>> {
+        let Self { gatekeeper, state } = self;
+        let inner = Inner::new(socket.duplicate()?, Always, gatekeeper, state, Mode::Sends);
+        Ok(ListeningSocket { inner, buffer: Own::new() })
+    }
 }
 
 raw_fd!([B, F] ListeningSocket<B, F>);

@@ -16,14 +16,19 @@ pub(super) enum Gatekeeper<P> {
     Guard(Option<P>, Wants),
     /// The guard checks packets that arrive. The listener checks those that were queued before a membership ended.
     Draining(P, Wants),
+    /// The guard refuses most of them, and the listener checks each packet as well: the guard passes all unicast, since it cannot see
+    /// where that came in; or somebody else has locked it, so that it still passes what the listener has left.
+    Both(P, Wants),
     /// The listener checks each packet.
     We(P, Wants),
 }
 
-/// What is wanted of each packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is wanted of each packet. Each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wants {
     Payload,
+    /// The same. But the socket is also used to send, and what the network reports about its packets must be read.
+    Reports,
     /// By the filter, beside the payload.
     HopLimit,
     /// By the caller; the hop limit is part of it.
@@ -34,7 +39,7 @@ impl Wants {
     /// The function for a state in which the listener does not check.
     pub(super) const fn path<P: Copy>(self, path: P) -> Option<P> {
         match self {
-            Self::HopLimit | Self::Metadata => Some(path),
+            Self::Reports | Self::HopLimit | Self::Metadata => Some(path),
             Self::Payload => None,
         }
     }
@@ -46,23 +51,27 @@ impl<P: Copy> Gatekeeper<P> {
     pub(super) const fn path(&self) -> Option<P> {
         match self {
             Self::Bind(path, _) | Self::Guard(path, _) => *path,
-            Self::Draining(path, _) | Self::We(path, _) => Some(*path),
+            Self::Draining(path, _) | Self::Both(path, _) | Self::We(path, _) => Some(*path),
         }
     }
 
     /// Whether the listener checks each packet's destination and interface.
     pub(super) const fn checks_here(&self) -> bool {
-        matches!(self, Self::Draining(..) | Self::We(..))
+        matches!(self, Self::Draining(..) | Self::Both(..) | Self::We(..))
     }
 
     /// Whether the kernel runs the guard.
     pub(super) const fn has_guard(&self) -> bool {
-        matches!(self, Self::Guard(..) | Self::Draining(..))
+        matches!(self, Self::Guard(..) | Self::Draining(..) | Self::Both(..))
     }
 
     pub(super) const fn wants(&self) -> Wants {
         match self {
-            Self::Bind(_, wants) | Self::Guard(_, wants) | Self::Draining(_, wants) | Self::We(_, wants) => *wants,
+            Self::Bind(_, wants)
+            | Self::Guard(_, wants)
+            | Self::Draining(_, wants)
+            | Self::Both(_, wants)
+            | Self::We(_, wants) => *wants,
         }
     }
 
@@ -70,6 +79,13 @@ impl<P: Copy> Gatekeeper<P> {
     pub(super) const fn guard_attached(&mut self) {
         if let Self::We(path, wants) = *self {
             *self = Self::Guard(wants.path(path), wants);
+        }
+    }
+
+    /// The kernel runs the guard, and the guard passes more than this listener joined.
+    pub(super) const fn guard_passes_unicast(&mut self, path: P) {
+        if let Self::Guard(_, wants) = *self {
+            *self = Self::Both(path, wants);
         }
     }
 
@@ -85,6 +101,13 @@ impl<P: Copy> Gatekeeper<P> {
     pub(super) const fn queue_read(&mut self) {
         if let Self::Draining(path, wants) = *self {
             *self = Self::Guard(wants.path(path), wants);
+        }
+    }
+
+    /// A membership has ended, and the guard still passes its packets.
+    pub(super) const fn guard_locked(&mut self, path: P) {
+        if self.has_guard() {
+            *self = Self::Both(path, self.wants());
         }
     }
 
@@ -104,14 +127,21 @@ impl<P: Copy> Gatekeeper<P> {
     }
 
     /// The filter needs the hop limit of each packet from now on.
-    pub(super) const fn hop_limit_wanted(&mut self, path: P) {
-        let wanted = Wants::HopLimit;
+    pub(super) fn hop_limit_wanted(&mut self, path: P) {
+        self.want(Wants::HopLimit, path);
+    }
+
+    /// The socket is used to send, too, from now on.
+    pub(super) fn reports_wanted(&mut self, path: P) {
+        self.want(Wants::Reports, path);
+    }
+
+    /// Wants this, or more if more was wanted before.
+    fn want(&mut self, wanted: Wants, path: P) {
+        let more = self.wants().max(wanted);
         match self {
-            Self::Bind(with, wants @ Wants::Payload) | Self::Guard(with, wants @ Wants::Payload) => {
-                (*with, *wants) = (wanted.path(path), wanted);
-            }
-            Self::Draining(_, wants @ Wants::Payload) | Self::We(_, wants @ Wants::Payload) => *wants = wanted,
-            _ => {}
+            Self::Bind(with, wants) | Self::Guard(with, wants) => (*with, *wants) = (more.path(path), more),
+            Self::Draining(_, wants) | Self::Both(_, wants) | Self::We(_, wants) => *wants = more,
         }
     }
 
@@ -121,6 +151,7 @@ impl<P: Copy> Gatekeeper<P> {
             Self::Bind(_, wants) => Gatekeeper::Bind(wants.path(path), *wants),
             Self::Guard(_, wants) => Gatekeeper::Guard(wants.path(path), *wants),
             Self::Draining(_, wants) => Gatekeeper::Draining(path, *wants),
+            Self::Both(_, wants) => Gatekeeper::Both(path, *wants),
             Self::We(_, wants) => Gatekeeper::We(path, *wants),
         }
     }
@@ -132,6 +163,7 @@ impl<P: Copy> fmt::Debug for Gatekeeper<P> {
             Self::Bind(..) => "the socket's address",
             Self::Guard(..) => "the guard",
             Self::Draining(..) => "the guard, and a check of queued packets",
+            Self::Both(..) => "the guard, and a check of each packet",
             Self::We(..) => "a check of each packet",
         })
     }
@@ -143,14 +175,15 @@ mod tests {
 
     type Keeper = Gatekeeper<char>;
 
-    const STATES: [fn(Wants) -> Keeper; 4] = [
+    const STATES: [fn(Wants) -> Keeper; 5] = [
         |wants| Keeper::Bind(wants.path('p'), wants),
         |wants| Keeper::Guard(wants.path('p'), wants),
         |wants| Keeper::Draining('p', wants),
+        |wants| Keeper::Both('p', wants),
         |wants| Keeper::We('p', wants),
     ];
 
-    const ALL: [Wants; 3] = [Wants::Payload, Wants::HopLimit, Wants::Metadata];
+    const ALL: [Wants; 4] = [Wants::Payload, Wants::Reports, Wants::HopLimit, Wants::Metadata];
 
     /// The number of a state, as in `STATES`.
     fn number<P>(keeper: &Gatekeeper<P>) -> usize {
@@ -158,7 +191,8 @@ mod tests {
             Gatekeeper::Bind(..) => 0,
             Gatekeeper::Guard(..) => 1,
             Gatekeeper::Draining(..) => 2,
-            Gatekeeper::We(..) => 3,
+            Gatekeeper::Both(..) => 3,
+            Gatekeeper::We(..) => 4,
         }
     }
 
@@ -167,15 +201,18 @@ mod tests {
         const BIND: usize = 0;
         const GUARD: usize = 1;
         const DRAINING: usize = 2;
-        const WE: usize = 3;
-        type Event = (&'static str, fn(&mut Keeper), [usize; 4]);
-        let table: [Event; 5] = [
-            // In the state:                                                  Bind  Guard     Draining  We
-            ("guard attached", |keeper| keeper.guard_attached(), [BIND, GUARD, DRAINING, GUARD]),
-            ("membership ended", |keeper| keeper.membership_ended('p'), [BIND, DRAINING, DRAINING, WE]),
-            ("queue read", |keeper| keeper.queue_read(), [BIND, GUARD, GUARD, WE]),
-            ("guard lost", |keeper| keeper.guard_lost('p'), [BIND, WE, WE, WE]),
-            ("address shared", |keeper| keeper.address_shared('p'), [WE, GUARD, DRAINING, WE]),
+        const BOTH: usize = 3;
+        const WE: usize = 4;
+        type Event = (&'static str, fn(&mut Keeper), [usize; 5]);
+        let table: [Event; 7] = [
+            // In the state:                                                  Bind  Guard     Draining  Both  We
+            ("guard attached", |keeper| keeper.guard_attached(), [BIND, GUARD, DRAINING, BOTH, GUARD]),
+            ("guard passes unicast", |keeper| keeper.guard_passes_unicast('p'), [BIND, BOTH, DRAINING, BOTH, WE]),
+            ("membership ended", |keeper| keeper.membership_ended('p'), [BIND, DRAINING, DRAINING, BOTH, WE]),
+            ("queue read", |keeper| keeper.queue_read(), [BIND, GUARD, GUARD, BOTH, WE]),
+            ("guard locked", |keeper| keeper.guard_locked('p'), [BIND, BOTH, BOTH, BOTH, WE]),
+            ("guard lost", |keeper| keeper.guard_lost('p'), [BIND, WE, WE, WE, WE]),
+            ("address shared", |keeper| keeper.address_shared('p'), [WE, GUARD, DRAINING, BOTH, WE]),
         ];
         for (event, happens, expected) in table {
             for (from, state) in STATES.iter().enumerate() {
@@ -189,19 +226,27 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_can_want_the_hop_limit_in_each_state_and_metadata_has_it() {
+    fn more_can_be_wanted_in_each_state_and_never_less() {
+        type More = (fn(&mut Keeper), Wants);
+        let more: [More; 2] = [
+            (|keeper| keeper.hop_limit_wanted('p'), Wants::HopLimit),
+            (|keeper| keeper.reports_wanted('p'), Wants::Reports),
+        ];
         for (from, state) in STATES.iter().enumerate() {
-            for (wants, expected) in ALL.into_iter().zip([Wants::HopLimit, Wants::HopLimit, Wants::Metadata]) {
-                let mut keeper = state(wants);
-                keeper.hop_limit_wanted('p');
-                assert_eq!((number(&keeper), keeper.wants(), keeper.path()), (from, expected, Some('p')));
+            for wants in ALL {
+                for (want, wanted) in more {
+                    let mut keeper = state(wants);
+                    want(&mut keeper);
+                    let expected = if wants > wanted { wants } else { wanted };
+                    assert_eq!((number(&keeper), keeper.wants(), keeper.path()), (from, expected, Some('p')));
+                }
             }
         }
     }
 
     #[test]
     fn every_state_that_checks_has_the_function_that_checks() {
-        let expected = [(false, false), (false, true), (true, true), (true, false)];
+        let expected = [(false, false), (false, true), (true, true), (true, true), (true, false)];
         for (state, (checks, guard)) in STATES.iter().zip(expected) {
             for wants in ALL {
                 let keeper = state(wants);

@@ -6,9 +6,9 @@
 use core::net::IpAddr;
 use core::num::NonZeroU32;
 
-use super::receiving::Inner;
+use super::receiving::{Admits, Inner};
 use super::socket::ListeningSocket;
-use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::error::{Error, ErrorKind, Object, Operation, Result};
 use crate::filter::Filter;
 use crate::group::Membership;
 use crate::socket::{each_interface_to_join, family_of};
@@ -112,7 +112,7 @@ impl<F: Filter> Inner<F> {
     /// Makes the guard pass the group, which is joined next on this interface. If the guard cannot be changed, the listener
     /// checks each packet from now on. It is an error if the group's packets would never arrive.
     fn admit(&mut self, membership: &Membership, interface: NonZeroU32) -> Result<()> {
-        if self.state.one_interface && self.socket.bound_interface() != Some(interface) {
+        if self.state.admits == Admits::JoinedOnOne && self.socket.bound_interface() != Some(interface) {
             return Err(Error::new(Operation::Join, membership.object(), ErrorKind::OneInterface));
         }
         if self.gatekeeper.has_guard() {
@@ -135,12 +135,12 @@ impl<F: Filter> Inner<F> {
     /// A membership has ended: its packets are refused from now on, queued ones and later ones.
     fn left(&mut self, membership: &Membership) {
         // The last answer about membership may be wrong now.
-        self.state.last_is_admitted = false;
+        self.last_is_admitted = false;
         self.gatekeeper.membership_ended(Self::recv_checked);
         if self.gatekeeper.has_guard() {
             match self.socket.prune(membership.group().family()) {
                 Ok(guard) => self.guard_changed(guard),
-                Err(_) => self.gatekeeper.guard_lost(Self::recv_checked),
+                Err(_) => self.gatekeeper.guard_locked(Self::recv_checked),
             }
         }
     }
@@ -159,7 +159,8 @@ impl<F: Filter> Inner<F> {
             return refused(ErrorKind::FamilyMismatch);
         }
         if local.port() != group.port() {
-            return refused(ErrorKind::PortMismatch);
+            let object = Object::OtherPort { group, port: local.port() };
+            return Err(Error::new(operation, object, ErrorKind::PortMismatch));
         }
         Ok(())
     }

@@ -1,12 +1,12 @@
 //! Guard and filter as one program in the kernel.
 
-use super::receiving::{Inner, Offload, State};
+use super::receiving::{Admits, Inner, Mode, Offload, State};
 use super::socket::ListeningSocket;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::kernel::{Assembler, INSTRUCTIONS, Instruction, Listing, MAX_INSTRUCTIONS, with_buffer};
 use crate::filter::{Always, Filter};
 use crate::group::Family;
-use crate::socket::{Guard, Socket, family_of};
+use crate::socket::{Guard, Socket, Unicast, family_of};
 
 impl<B, F: Filter> ListeningSocket<B, F> {
     /// Replaces the filter, and returns the previous one. The kernel exchanges its program in one step, so no packet passes
@@ -81,25 +81,45 @@ impl<B, F> ListeningSocket<B, F> {
 }
 
 /// Attaches guard and filter before the socket is bound, as far as the kernel accepts them. Returns whether it accepted the
-/// guard.
-pub(super) fn attach<F: Filter>(socket: &Socket, filter: &F, family: Family, needs_guard: bool, state: &mut State) -> bool {
+/// guard, and what it runs beside it.
+///
+/// The state is taken and returned as a value: after a reference to it has been passed on, the compiler would no longer know what it
+/// holds, and link code for all modes.
+pub(super) fn attach<F: Filter>(
+    socket: &Socket,
+    filter: &F,
+    family: Family,
+    needs_guard: bool,
+    mut state: State,
+    mode: Mode,
+) -> (bool, Offload) {
     with_buffer::<INSTRUCTIONS, _>(state.max_instructions.into(), |buffer| {
-        let code = assemble(buffer, filter, family, state);
+        let code = assemble(buffer, filter, family, state, mode);
         let (program, is_empty) = (code.instructions(), code.is_empty());
-        let has_guard = needs_guard && socket.guard(family, program);
+        let unicast = match state.admits {
+            Admits::Joined | Admits::JoinedOnOne => Unicast::Refused,
+            Admits::JoinedAndUnicast | Admits::Unicast => Unicast::Passed,
+        };
+        let has_guard = needs_guard && socket.guard(family, unicast, program);
         let filters = !is_empty && (has_guard || socket.attach(program));
         state.offloaded(has_guard, filters);
-        has_guard
+        (has_guard, state.offload)
     })
 }
 
 /// The filter's program, as far as it fits.
 #[inline]
-fn assemble<'b, F: Filter>(buffer: &'b mut [Instruction], filter: &F, family: Family, state: &State) -> Assembler<'b> {
+fn assemble<'b, F: Filter>(
+    buffer: &'b mut [Instruction],
+    filter: &F,
+    family: Family,
+    state: State,
+    mode: Mode,
+) -> Assembler<'b> {
     let room = buffer.len().min(state.max_instructions.into());
     let mut code = Assembler::new(buffer.get_mut(..room).unwrap_or(&mut []), state.mtu.into(), family);
     // The kernel would decide about a coalesced datagram by its first packet.
-    if !state.coalesces {
+    if mode != Mode::Coalesces {
         // The fit does not matter: the filter checks again what the program passes.
         let _ = filter.compile(&mut code);
     }
@@ -125,7 +145,7 @@ impl<F: Filter> Inner<F> {
             return Ok(());
         }
         // It cannot be turned off later: the kernel would return queued datagrams without the size of the packets in them.
-        if self.state.coalesces {
+        if self.mode == Mode::Coalesces {
             return Err(Error::custom(
                 ErrorKind::InvalidInput,
                 "replace the filter: coalesced packets have no hop limit of their own: create the listener with this filter",
@@ -148,7 +168,7 @@ impl<F: Filter> Inner<F> {
 
     fn install_in<G: Filter>(&mut self, buffer: &mut [Instruction], filter: &G) -> core::result::Result<(), Errno> {
         let family = self.socket.family()?;
-        let code = assemble(buffer, filter, family, &self.state);
+        let code = assemble(buffer, filter, family, self.state, self.mode);
         let (program, is_empty) = (code.instructions(), code.is_empty());
         let mut filters = !is_empty;
         if self.gatekeeper.has_guard() {
@@ -177,8 +197,11 @@ impl<F: Filter> Inner<F> {
 
     /// Uses the guard that an adopted socket already has: another listener shares the socket.
     pub(super) fn adopt_guard(&mut self, family: Family) {
-        if self.gatekeeper.checks_here() && self.socket.is_guarded(family) {
+        if let (true, Some(unicast)) = (self.gatekeeper.checks_here(), self.socket.guarded(family)) {
             self.gatekeeper.guard_attached();
+            if unicast == Unicast::Passed {
+                self.gatekeeper.guard_passes_unicast(Self::recv_checked);
+            }
             // Queued packets may have arrived before the guard was attached.
             self.gatekeeper.membership_ended(Self::recv_checked);
             self.state.offloaded(true, false);

@@ -7,7 +7,7 @@ use super::bind::{Bind, Place};
 use super::coalescing::{COALESCING_BUFFER, Coalescing};
 use super::gatekeeper::Wants;
 use super::offload::{attach, within_limits};
-use super::receiving::{Inner, State};
+use super::receiving::{Admits, Asks, Inner, Mode, State};
 use super::socket::{CoalescingListener, Listener, ListeningSocket, Own, Receiver};
 use crate::address::Address;
 use crate::error::{Error, ErrorKind, Object, Operation, Result};
@@ -38,6 +38,8 @@ pub struct ListenOptions<F = Always> {
     filter: F,
     receive_buffer: Option<usize>,
     metadata: bool,
+    answers: bool,
+    unicast: bool,
     kernel_filter: bool,
     max_instructions: u16,
     reuse_port: bool,
@@ -50,6 +52,8 @@ impl ListenOptions {
             filter: Always,
             receive_buffer: None,
             metadata: false,
+            answers: false,
+            unicast: false,
             kernel_filter: true,
             max_instructions: INSTRUCTIONS as u16,
             reuse_port: true,
@@ -77,8 +81,8 @@ impl<F: Filter> ListenOptions<F> {
     /// With a filter that needs the hop limit ([`Hops`](crate::filter::Hops)), each packet takes as long as with
     /// [`metadata`](Self::metadata).
     pub fn filter<G: Filter>(self, filter: G) -> ListenOptions<G> {
-        let Self { receive_buffer, metadata, kernel_filter, max_instructions, reuse_port, .. } = self;
-        ListenOptions { filter, receive_buffer, metadata, kernel_filter, max_instructions, reuse_port }
+        let Self { receive_buffer, metadata, answers, unicast, kernel_filter, max_instructions, reuse_port, .. } = self;
+        ListenOptions { filter, receive_buffer, metadata, answers, unicast, kernel_filter, max_instructions, reuse_port }
     }
 
     /// Whether the kernel runs guard and filter, as far as it can (`SO_ATTACH_FILTER`, `socket(7)`). Default: true.
@@ -129,6 +133,30 @@ impl<F: Filter> ListenOptions<F> {
         self
     }
 
+    /// Asks the kernel where each packet was sent to and came in, so that [`Sender::reply`](crate::Sender::reply) can answer it.
+    /// Default: off. [`metadata`](Self::metadata) and [`unicast`](Self::unicast) include it.
+    ///
+    /// [`Packet::metadata`](crate::Packet::metadata) then has these two fields. Each packet takes more time, as with `metadata`.
+    pub const fn answers(mut self) -> Self {
+        self.answers = true;
+        self
+    }
+
+    /// Also returns packets that were sent to this machine itself (unicast), for a listener that is bound to a port
+    /// ([`Bind::Port`]): those that came in on an interface where it has joined any group, and those that a process of this machine
+    /// sent to an address of such an interface or of `lo`. Broadcasts are refused. Default: off.
+    ///
+    /// The kernel gives each unicast packet to only one of the sockets that share a port, whatever they filter. So if another
+    /// program on this machine answers on the port, such as an mDNS or SSDP daemon, each of the two takes packets away from the other:
+    /// then ask from a port of your own ([`SendOptions::open_with_replies`](crate::SendOptions::open_with_replies)).
+    ///
+    /// If the kernel runs no guard (with [`kernel_filter(false)`](Self::kernel_filter), in a virtual routing domain, or with hundreds
+    /// of memberships), unicast that came in on any interface is returned: the guard has the only list of interfaces.
+    pub const fn unicast(mut self) -> Self {
+        self.unicast = true;
+        self
+    }
+
     /// Whether to share the port also with sockets that have `SO_REUSEPORT` but not `SO_REUSEADDR` (`socket(7)`). Default: true.
     /// With `false`, binding to the port of such a socket returns [`ErrorKind::AddressInUse`].
     ///
@@ -148,7 +176,8 @@ impl<F: Filter> ListenOptions<F> {
     /// holds the port and does not share it. For [`Bind::Interface`], also if the kernel does not bind to the interface:
     /// [`ErrorKind::Denied`] before Linux 5.7 without `CAP_NET_RAW`;
     /// [`ErrorKind::Unsupported`] before Linux 5.0;
-    /// [`ErrorKind::OneInterface`] for [`Interface::All`].
+    /// [`ErrorKind::OneInterface`] for [`Interface::All`]. [`ErrorKind::InvalidInput`] for [`unicast`](Self::unicast) with anything but
+    /// [`Bind::Port`].
     // Inlined, so that a program which names its places in the source links only what those places need: without it two-listeners is
     // 18,456 bytes larger.
     #[inline(always)]
@@ -221,8 +250,13 @@ impl<F: Filter> ListenOptions<F> {
         let Place { address, port, group, membership, one_interface } = place;
         let address = SocketAddr::new(address, port);
         let (family, mut address) = (family_of(&address), Address::to(&address));
-        let Self { mut filter, receive_buffer, metadata, kernel_filter, max_instructions, reuse_port } = self;
-        let wants = match (metadata, filter.needs_hop_limit()) {
+        let Self { mut filter, receive_buffer, metadata, answers, unicast, kernel_filter, max_instructions, reuse_port } =
+            self;
+        if unicast && group.is_some() {
+            return Err(not_by_port());
+        }
+        let asks = Asks { all: metadata, way: answers || unicast, hop_limit: filter.needs_hop_limit() };
+        let wants = match (asks.all || asks.way, asks.hop_limit) {
             (true, _) => Wants::Metadata,
             (false, true) => Wants::HopLimit,
             (false, false) => Wants::Payload,
@@ -255,16 +289,28 @@ impl<F: Filter> ListenOptions<F> {
         if let (Some(membership), Some(index), true) = (membership, index, one_interface) {
             socket.bind_to_interface(membership.group(), membership.interface(), index)?;
         }
-        let mut gatekeeper = Inner::gatekeeper(&socket, family, needs_guard, wants)?;
+        let mut gatekeeper = Inner::gatekeeper(&socket, family, needs_guard, wants, asks)?;
         // Kernels before 6.9 coalesce packets of different hop limits, and report that of the first.
         let coalesces = coalesces && !filter.needs_hop_limit();
         if coalesces {
             socket.want_coalesced()?;
         }
-        let mut state = State::new(mtu, if kernel_filter { max_instructions } else { 0 }, coalesces);
-        state.one_interface = one_interface;
-        if kernel_filter && attach(&socket, &filter, family, needs_guard, &mut state) {
-            gatekeeper.guard_attached();
+        let admits = match (one_interface, unicast) {
+            (true, _) => Admits::JoinedOnOne,
+            (false, true) => Admits::JoinedAndUnicast,
+            (false, false) => Admits::Joined,
+        };
+        let mode = if coalesces { Mode::Coalesces } else { Mode::Plain };
+        let mut state = State::new(mtu, if kernel_filter { max_instructions } else { 0 }, admits);
+        if kernel_filter {
+            let (has_guard, offload) = attach(&socket, &filter, family, needs_guard, state, mode);
+            state.offload = offload;
+            if has_guard {
+                gatekeeper.guard_attached();
+            }
+            if has_guard && unicast {
+                gatekeeper.guard_passes_unicast(Inner::recv_checked);
+            }
         }
         let mut must_unbind = false;
         if needs_interface {
@@ -292,12 +338,20 @@ impl<F: Filter> ListenOptions<F> {
         if let (Some(membership), Some(index), true) = (membership, index, is_simple) {
             socket.join_first(membership.group(), membership.interface(), index)?;
         }
-        let mut inner = Inner::new(socket, filter, gatekeeper, state);
+        let mut inner = Inner::new(socket, filter, gatekeeper, state, mode);
         if let (Some(membership), false) = (membership, is_simple) {
             inner.join(&membership)?;
         }
         Ok(inner)
     }
+}
+
+#[cold]
+const fn not_by_port() -> Error {
+    Error::custom(
+        ErrorKind::InvalidInput,
+        "bind: unicast() and one group do not go together: use Bind::Port, and join the group",
+    )
 }
 
 impl Listener {

@@ -2,13 +2,15 @@
 
 use core::num::{NonZeroU32, NonZeroU64};
 
+use rustix::fd::AsFd;
+
 use super::gatekeeper::{Gatekeeper, Wants};
 use crate::address::Address;
 use crate::error::{Errno, Error, Object, Operation, Result};
 use crate::filter::Filter;
 use crate::group::Family;
 use crate::packet::{Metadata, Packet, Received};
-use crate::socket::{Datagram, Sharing, Socket};
+use crate::socket::{Datagram, Sharing, Socket, take_reports};
 
 /// How many packets one call of `recv` refuses or rejects at most, before it returns [`Received::Paused`].
 pub(super) const BUDGET: u32 = 64;
@@ -24,7 +26,8 @@ pub struct Counters {
     /// Packets, received or rejected, that were longer than the buffer.
     pub truncated: u64,
     /// Packets to the same port that this listener did not join: unicast, broadcast, other groups, other interfaces. They are
-    /// refused before the filter, and are in no other counter. If the guard in the kernel refuses them
+    /// refused before the filter, and are in no other counter. Of a socket that also sends, it includes what the network reported about
+    /// sent packets (ICMP), as far as the listener has read it. If the guard in the kernel refuses them
     /// ([`kernel_refuses`](Self::kernel_refuses)), they count as dropped instead.
     pub foreign: u64,
     /// Packets that the kernel dropped, because the receive buffer was full or the checksum wrong (`SO_MEMINFO`, exact at any
@@ -42,6 +45,9 @@ pub struct Counters {
     pub kernel_refuses: bool,
 }
 
+/// The index of `lo`, in every network namespace.
+const LOOPBACK: u32 = 1;
+
 /// A listener without its buffer.
 pub(crate) struct Inner<F> {
     pub(super) socket: Socket,
@@ -52,6 +58,9 @@ pub(crate) struct Inner<F> {
     pub(super) last: Metadata,
     counters: Counted,
     pub(super) state: State,
+    pub(super) mode: Mode,
+    /// The socket is still a member of the group on the interface that the last packet came in on: no membership has ended since.
+    pub(super) last_is_admitted: bool,
 }
 
 /// How a listener was created, and what has become of it.
@@ -61,13 +70,32 @@ pub(super) struct State {
     pub(super) mtu: u16,
     /// How many instructions the filter's program may have; 0 if the kernel runs no program.
     pub(super) max_instructions: u16,
-    /// A datagram may consist of several packets that the kernel coalesced.
-    pub(super) coalesces: bool,
-    /// It is bound to one interface, and can join only there.
-    pub(super) one_interface: bool,
+    pub(super) admits: Admits,
     pub(super) offload: Offload,
-    /// The socket is still a member of the group on the interface that the last packet came in on: no membership has ended since.
-    pub(super) last_is_admitted: bool,
+}
+
+/// What may come from the socket beside single packets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Nothing.
+    Plain,
+    /// A datagram may consist of several packets that the kernel coalesced.
+    Coalesces,
+    /// A sender of ours uses the same socket: reports of the network about its packets.
+    Sends,
+}
+
+/// Which packets a listener returns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admits {
+    /// To groups that it joined.
+    Joined,
+    /// The same; it is bound to one interface, and can join only there.
+    JoinedOnOne,
+    /// To groups that it joined, and unicast that came in where it joined any.
+    JoinedAndUnicast,
+    /// Unicast alone: answers.
+    Unicast,
 }
 
 /// What the kernel runs for the listener beside the guard.
@@ -83,15 +111,24 @@ pub(super) enum Offload {
 
 impl State {
     /// No program is attached yet.
-    pub(super) const fn new(mtu: usize, max_instructions: u16, coalesces: bool) -> Self {
+    pub(super) const fn new(mtu: usize, max_instructions: u16, admits: Admits) -> Self {
         let mtu = if mtu > u16::MAX as usize { u16::MAX } else { mtu as u16 };
-        let (offload, one_interface, last_is_admitted) = (Offload::Nothing, false, false);
-        Self { mtu, max_instructions, coalesces, one_interface, offload, last_is_admitted }
+        Self { mtu, max_instructions, admits, offload: Offload::Nothing }
     }
 }
 
 /// Receives one packet if more than payload and source is needed: [`Inner::recv_checked`].
 pub(super) type CheckedPath<F> = for<'b> fn(&'b mut Inner<F>, &'b mut [u8]) -> Result<Received<'b>>;
+
+/// What the kernel is asked for with each packet.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Asks {
+    /// Everything that it can report.
+    pub(super) all: bool,
+    /// Destination and interface.
+    pub(super) way: bool,
+    pub(super) hop_limit: bool,
+}
 
 /// The counters that the listener keeps itself. They cannot overflow: at one packet per nanosecond that takes 584 years.
 #[derive(Clone, Copy, Default)]
@@ -103,27 +140,30 @@ struct Counted {
 }
 
 impl<F: Filter> Inner<F> {
-    pub(super) fn new(socket: Socket, filter: F, gatekeeper: Gatekeeper<CheckedPath<F>>, state: State) -> Self {
+    pub(super) fn new(socket: Socket, filter: F, gatekeeper: Gatekeeper<CheckedPath<F>>, state: State, mode: Mode) -> Self {
         let (last, counters) = (Metadata::default(), Counted::default());
-        Self { socket, filter, gatekeeper, last, counters, state }
+        Self { socket, filter, gatekeeper, last, counters, state, mode, last_is_admitted: false }
     }
 
     /// The gatekeeper of a socket that is not bound yet and has no guard. It also sets the options for the control messages that
-    /// the check or the metadata needs.
+    /// the check, the filter or the caller needs.
     pub(super) fn gatekeeper(
         socket: &Socket,
         family: Family,
         needs_guard: bool,
         wants: Wants,
+        asks: Asks,
     ) -> Result<Gatekeeper<CheckedPath<F>>> {
         let path: CheckedPath<F> = Self::recv_checked;
-        match wants {
-            Wants::Metadata => socket.want_metadata(family)?,
-            Wants::HopLimit | Wants::Payload if needs_guard => socket.want_packet_info(family)?,
-            Wants::HopLimit | Wants::Payload => {}
-        }
-        if wants == Wants::HopLimit {
-            socket.want_hop_limit(family)?;
+        if asks.all {
+            socket.want_metadata(family)?;
+        } else {
+            if needs_guard || asks.way {
+                socket.want_packet_info(family)?;
+            }
+            if asks.hop_limit {
+                socket.want_hop_limit(family)?;
+            }
         }
         Ok(if needs_guard { Gatekeeper::We(path, wants) } else { Gatekeeper::Bind(wants.path(path), wants) })
     }
@@ -174,7 +214,10 @@ impl<F: Filter> Inner<F> {
                     self.gatekeeper.queue_read();
                     return Ok(Received::Empty);
                 }
-                Err(errno) => return Err(receive_error(errno)),
+                Err(errno) => match self.is_report(errno) {
+                    true => continue,
+                    false => return Err(receive_error(errno)),
+                },
             };
             let hop_limit = self.last.hop_limit;
             if self.accepts(received_part(buffer, datagram.length), datagram.length, &datagram.source, hop_limit) {
@@ -216,7 +259,7 @@ impl<F: Filter> Inner<F> {
     pub(super) const fn metadata(&self) -> Option<&Metadata> {
         match self.gatekeeper.wants() {
             Wants::Metadata => Some(&self.last),
-            Wants::HopLimit | Wants::Payload => None,
+            Wants::HopLimit | Wants::Reports | Wants::Payload => None,
         }
     }
 
@@ -231,37 +274,78 @@ impl<F: Filter> Inner<F> {
             self.counters.foreign = self.counters.foreign.wrapping_add(packets);
             return Ok(None);
         }
-        (self.last, self.state.last_is_admitted) = (arrival.metadata, true);
+        (self.last, self.last_is_admitted) = (arrival.metadata, true);
         Ok(Some((datagram, arrival.segment)))
     }
 
-    /// Whether this socket is a member of the group on the interface. It asks the kernel, unless the last answer was for the same
-    /// two.
+    /// Whether this listener returns a packet that came on this way. It asks the kernel, unless the last answer was for the same one.
     fn admits(&self, arrival: &Metadata) -> bool {
         let (Some(destination), Some(interface)) = (arrival.destination, arrival.interface) else {
             return false;
         };
         let is_as_last = self.last.interface == arrival.interface && self.last.destination == arrival.destination;
-        if is_as_last && self.state.last_is_admitted {
+        if is_as_last && self.last_is_admitted {
             return true;
         }
-        destination.is_multicast() && self.socket.is_member(destination, interface)
+        match self.state.admits {
+            _ if destination.is_multicast() => self.socket.is_member(destination, interface),
+            Admits::Joined | Admits::JoinedOnOne => false,
+            Admits::JoinedAndUnicast => arrival.is_to_us && self.has_joined_on(interface),
+            Admits::Unicast => arrival.is_to_us,
+        }
+    }
+
+    /// Whether this listener has joined any group on this interface; or whether the packet came from this machine, to an address of
+    /// `lo`. True if that is not known: only the guard has a list.
+    fn has_joined_on(&self, interface: NonZeroU32) -> bool {
+        let family = self.socket.family();
+        interface.get() == LOOPBACK
+            || family.is_ok_and(|family| self.socket.has_joined_on(family, interface).unwrap_or(true))
+    }
+
+    /// Whether a receive failed because of what the network reported about a packet that was sent from this socket. Then all such
+    /// reports are read, so that pollers no longer report an error, and counted.
+    #[cold]
+    fn is_report(&mut self, errno: Errno) -> bool {
+        if self.mode != Mode::Sends && self.gatekeeper.wants() != Wants::Reports {
+            return false;
+        }
+        let reports = take_reports(self.socket.as_fd());
+        self.counters.foreign = self.counters.foreign.wrapping_add(reports.into());
+        // If the receive buffer is full, the kernel queues no report, but still returns its errno.
+        reports > 0 || errno.is_only_of_network()
     }
 
     /// The same listener with another filter.
-    pub(super) fn exchange_filter<G: Filter>(self, filter: G) -> Inner<G> {
-        let Self { socket, gatekeeper, last, counters, state, filter: _ } = self;
+    pub(super) fn exchange_filter<G: Filter>(mut self, filter: G) -> Inner<G> {
+        let (last, counters, state, mode) = (self.last, self.counters, self.state, self.mode);
+        let last_is_admitted = self.last_is_admitted;
         let path: CheckedPath<G> = Inner::recv_checked;
-        let gatekeeper = gatekeeper.with_path(path);
-        Inner { socket, filter, gatekeeper, last, counters, state }
+        let gatekeeper = self.gatekeeper.with_path(path);
+        Inner { socket: self.take_socket(), filter, gatekeeper, last, counters, state, mode, last_is_admitted }
     }
 }
 
 impl<F> Inner<F> {
+    /// Moves the socket out. What stays is only fit to be dropped.
+    pub(super) fn take_socket(&mut self) -> Socket {
+        self.mode = Mode::Plain;
+        self.socket.take()
+    }
+
     pub(super) fn counters(&self) -> Counters {
         let Counted { received, rejected, truncated, foreign } = self.counters;
         let (dropped, kernel_refuses) = (self.socket.dropped().map(u64::from), self.state.offload != Offload::Nothing);
         Counters { received, rejected, truncated, foreign, dropped, kernel_refuses }
+    }
+}
+
+/// A socket that a sender still uses stays open, so it must stop to receive.
+impl<F> Drop for Inner<F> {
+    fn drop(&mut self) {
+        if self.mode == Mode::Sends {
+            self.socket.stop_receiving();
+        }
     }
 }
 

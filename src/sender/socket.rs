@@ -189,13 +189,13 @@ impl Sender {
     #[inline(always)]
     fn take_reports(&mut self, errno: Errno) -> bool {
         let Some(before) = self.reports else {
-            self.socket.drop_queued_errors();
+            socket::drop_queued_errors(self.socket.as_fd());
             return false;
         };
-        let reports = self.socket.take_reports();
+        let reports = socket::take_reports(self.socket.as_fd());
         self.reports = Some(before.saturating_add(reports));
-        // These the kernel itself never returns for a packet.
-        reports > 0 || matches!(errno, Errno::REFUSED | Errno::PROTOCOL | Errno::NO_OPTION)
+        // If the receive buffer is full, the kernel queues no report, but still returns its errno.
+        reports > 0 || errno.is_only_of_earlier()
     }
 
     /// What to do after the kernel refused a packet of this length.
@@ -214,7 +214,7 @@ impl Sender {
     /// Only a sender that can get answers receives such reports.
     #[doc(alias = "MSG_ERRQUEUE")]
     pub fn forget_errors(&mut self) {
-        self.take_reports(Errno::REFUSED);
+        self.take_reports(Errno::WOULD_BLOCK);
         self.socket.drop_pending_error();
     }
 

@@ -14,6 +14,15 @@
 //! ..                          filter
 //! ```
 //!
+//! A guard for a listener that wants unicast, too, passes each packet that was not sent to a group. The listener then checks where
+//! that packet came in, which the program cannot see: it sees `lo` for packets from this machine. In place of the `ret`:
+//!
+//! ```text
+//! ld [net + 16]               the first word of the destination
+//! jge #groups jf filter
+//! ret #0
+//! ```
+//!
 //! The jump from an entry to the filter is relative, so it stays valid if entries are added in front. A new entry is written
 //! before the first. To remove an entry, the first one is moved to its place.
 
@@ -32,6 +41,8 @@ use crate::sys;
 /// The upper half of the number that the first instruction of a guard loads; the lower half is the number of entries. No program
 /// of a filter begins with this instruction.
 const MARK: u32 = 0x6d63_0000;
+/// The same for a guard that passes unicast, too.
+const MARK_UNICAST: u32 = 0x6d75_0000;
 const COUNT: u32 = 0xffff;
 /// More instructions than a new entry has.
 const SPARE: usize = 16;
@@ -48,10 +59,16 @@ pub(crate) enum Guard {
     Lost { filters: bool },
 }
 
+/// What a guard does with packets to no group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unicast {
+    Refused,
+    Passed,
+}
+
 /// A change of the program.
 #[derive(Clone, Copy)]
 enum Change<'p> {
-    Nothing,
     /// Pass a group on an interface.
     Admit(Entry),
     /// Remove all entries of which the socket is not a member.
@@ -62,15 +79,15 @@ enum Change<'p> {
 
 impl Socket {
     /// Attaches a guard without entries, followed by a filter. Returns whether this succeeded.
-    pub(crate) fn guard(&self, family: Family, filter: &[Instruction]) -> bool {
+    pub(crate) fn guard(&self, family: Family, unicast: Unicast, filter: &[Instruction]) -> bool {
         // In a virtual routing domain, the socket and the program see different interfaces: the one below and the one above.
         let is_bound = sys::getsockopt(&self.fd, SOCKET, linux::SO_BINDTODEVICE, &mut [0; 16]) != Ok(0);
         if is_bound || setting_of(c"/proc/sys/net/ipv4/udp_l3mdev_accept") != 0 {
             return false;
         }
-        // The guard's own two instructions precede the filter.
-        with_buffer::<ROOM, _>(filter.len().saturating_add(2), |buffer| {
-            let mut program = Program::with_filter(buffer, family, filter);
+        // The guard's own instructions, at most four, precede the filter.
+        with_buffer::<ROOM, _>(filter.len().saturating_add(4), |buffer| {
+            let mut program = Program::with_filter(buffer, family, unicast, filter);
             program.begin().is_some() && self.attach(program.instructions())
         })
     }
@@ -94,9 +111,33 @@ impl Socket {
         self.change(family, Change::Filter(filter))
     }
 
-    /// Whether a guard is attached, by us or by a previous owner.
-    pub(crate) fn is_guarded(&self, family: Family) -> bool {
-        self.change(family, Change::Nothing) == Ok(Guard::Kept)
+    /// What an attached guard, by us or by a previous owner, does with unicast. `None` if there is none.
+    pub(crate) fn guarded(&self, family: Family) -> Option<Unicast> {
+        self.with_guard(family, |program| Some(program.unicast))
+    }
+
+    /// Whether the guard passes any group on this interface: then the socket has joined one there. `None` if there is no guard.
+    pub(crate) fn has_joined_on(&self, family: Family, interface: NonZeroU32) -> Option<bool> {
+        self.with_guard(family, |program| {
+            let mut entries = (0..program.entries()).filter_map(|entry| program.entry(entry));
+            Some(entries.any(|(_, index)| index == interface.get()))
+        })
+    }
+
+    /// The group of the first entry of the guard.
+    pub(crate) fn first_group(&self, family: Family) -> Option<IpAddr> {
+        self.with_guard(family, |program| if program.entries() > 0 { program.entry(0) } else { None })
+            .map(|(group, _)| group)
+    }
+
+    fn with_guard<T>(&self, family: Family, ask: impl FnOnce(&Program<'_>) -> Option<T>) -> Option<T> {
+        let length = sys::attached_filter(&self.fd, &mut []).ok()?;
+        with_buffer::<ROOM, _>(length, |buffer| ask(&self.read(buffer, length, family)?))
+    }
+
+    /// Attaches a program that refuses all packets.
+    pub(crate) fn refuse_all(&self) {
+        let _ = self.attach(&[Instruction::new(code::RETURN, 0)]);
     }
 
     /// Attaches a program, which replaces the previous one in one step. Returns whether this succeeded.
@@ -137,14 +178,12 @@ impl Socket {
     ) -> Result<Guard, Errno> {
         let Some(mut program) = self.read(buffer, length, family) else {
             return match change {
-                Change::Nothing => Ok(Guard::Lost { filters: false }),
                 Change::Filter(filter) => self.filter_alone(filter),
                 // If the kernel does not return the guard, it cannot be changed, and would refuse what is joined now.
                 Change::Admit(_) | Change::Prune => self.filter_alone(&[]),
             };
         };
         let is_attached = match change {
-            Change::Nothing => true,
             Change::Admit(entry) if program.position(entry).is_some() => true,
             Change::Admit(entry) => program.add(entry).is_some() && self.attach(program.instructions()),
             Change::Prune => {
@@ -177,7 +216,7 @@ impl Socket {
     /// Attaches the same guard with another filter.
     fn exchange(&self, old: &Program<'_>, filter: &[Instruction]) -> Option<()> {
         with_buffer::<ROOM, _>(filter.len().saturating_add(old.instructions().len()), |buffer| {
-            let mut program = Program::with_filter(buffer, old.family, filter);
+            let mut program = Program::with_filter(buffer, old.family, old.unicast, filter);
             program.begin()?;
             for entry in (0..old.entries()).rev() {
                 program.add(old.entry(entry)?)?;
@@ -191,13 +230,14 @@ impl Socket {
         let start = buffer.len().checked_sub(length)?;
         let room = buffer.get_mut(start..)?;
         let is_read = !room.is_empty() && sys::attached_filter(&self.fd, room) == Ok(length);
-        let program = Program { buffer, start, family };
-        (is_read && program.at(start).is_some_and(|first| is_mark(&first))).then_some(program)
+        let is_read = is_read && room.first().is_some_and(|first| first.code == code::LOAD_X_NUMBER);
+        let unicast = match room.first()?.operand & !COUNT {
+            MARK => Unicast::Refused,
+            MARK_UNICAST => Unicast::Passed,
+            _ => return None,
+        };
+        is_read.then_some(Program { buffer, start, family, unicast })
     }
-}
-
-fn is_mark(first: &Instruction) -> bool {
-    first.code == code::LOAD_X_NUMBER && first.operand & !COUNT == MARK
 }
 
 /// One entry: a group, and the index of an interface.
@@ -208,16 +248,17 @@ struct Program<'b> {
     buffer: &'b mut [Instruction],
     start: usize,
     family: Family,
+    unicast: Unicast,
 }
 
 impl<'b> Program<'b> {
     /// A filter, as far as it fits, without a guard yet.
-    fn with_filter(buffer: &'b mut [Instruction], family: Family, filter: &[Instruction]) -> Self {
+    fn with_filter(buffer: &'b mut [Instruction], family: Family, unicast: Unicast, filter: &[Instruction]) -> Self {
         let start = buffer.len().saturating_sub(filter.len());
         for (to, from) in buffer.iter_mut().skip(start).zip(filter) {
             *to = *from;
         }
-        Self { buffer, start, family }
+        Self { buffer, start, family, unicast }
     }
 
     fn instructions(&self) -> &[Instruction] {
@@ -226,7 +267,15 @@ impl<'b> Program<'b> {
 
     /// The instructions after the guard.
     fn filter(&self) -> &[Instruction] {
-        self.buffer.get(self.place(self.entries()).saturating_add(1)..).unwrap_or(&[])
+        self.buffer.get(self.place(self.entries()).saturating_add(self.after_entries())..).unwrap_or(&[])
+    }
+
+    /// How many instructions are between the last entry and the filter.
+    const fn after_entries(&self) -> usize {
+        match self.unicast {
+            Unicast::Refused => 1,
+            Unicast::Passed => 3,
+        }
     }
 
     /// How many instructions an entry has: two for each word of the group, two for the interface.
@@ -275,19 +324,32 @@ impl<'b> Program<'b> {
     }
 
     fn mark(&mut self, entries: usize) -> Option<()> {
-        self.push(Instruction::new(code::LOAD_X_NUMBER, MARK | (entries as u32 & COUNT)))
+        let mark = match self.unicast {
+            Unicast::Refused => MARK,
+            Unicast::Passed => MARK_UNICAST,
+        };
+        self.push(Instruction::new(code::LOAD_X_NUMBER, mark | (entries as u32 & COUNT)))
     }
 
     /// Adds a guard without entries in front.
     fn begin(&mut self) -> Option<()> {
         self.push(Instruction::new(code::RETURN, 0))?;
+        if self.unicast == Unicast::Passed {
+            // 224.0.0.0 and all above, and ff00::/8.
+            let (place, groups) = match self.family {
+                Family::V4 => (16, 0xe000_0000),
+                Family::V6 => (24, 0xff00_0000),
+            };
+            self.push(Instruction::jump(code::JUMP_AT_LEAST, groups, 0, 1))?;
+            self.push(Instruction::new(code::LOAD_WORD, code::NETWORK.saturating_add(place)))?;
+        }
         self.mark(0)
     }
 
     fn add(&mut self, (group, index): Entry) -> Option<()> {
         let entries = self.entries();
-        // Skips the other entries and the `ret` after the last one.
-        let to_filter = u8::try_from(entries.saturating_mul(self.size()).saturating_add(1)).ok()?;
+        // Skips the other entries and what is after the last one.
+        let to_filter = u8::try_from(entries.saturating_mul(self.size()).saturating_add(self.after_entries())).ok()?;
         // The mark is overwritten, since the number of entries changes.
         self.start = self.start.saturating_add(1);
         self.push(Instruction::jump(code::JUMP_EQUAL, index, to_filter, 0))?;

@@ -24,6 +24,9 @@ const SOURCE_REQUEST: usize = REQUEST + STORAGE;
 /// The size of a `group_filter` without sources: a `group_req`, the mode, and the number of sources.
 const FILTER: usize = (REQUEST + 8).next_multiple_of(size_of::<usize>());
 
+/// More memberships than a socket can have.
+const MEMBERSHIPS: u32 = 10_000;
+
 /// How a socket has joined a group on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hears {
@@ -123,6 +126,18 @@ impl Socket {
             // If the interface is gone, sources cannot be left one by one, so the whole group is left. Errors do not matter: it
             // may have left already.
             let _ = self.request(linux::MCAST_LEAVE_GROUP, membership, None, index.get());
+        }
+    }
+
+    /// Leaves this group wherever it is joined, without looking for the interfaces. Bounded, in case another process joins it again.
+    pub(crate) fn leave_everywhere(&self, group: IpAddr) {
+        let mut request = [0; REQUEST];
+        // With index 0, the kernel finds the membership on any interface.
+        fill(&mut request, group, 0);
+        for _ in 0..MEMBERSHIPS {
+            if sys::setsockopt(&self.fd, level(group), linux::MCAST_LEAVE_GROUP, &request).is_err() {
+                break;
+            }
         }
     }
 

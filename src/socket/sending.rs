@@ -3,6 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr};
 
 use linux_raw_sys::net as linux;
+use rustix::fd::BorrowedFd;
 
 use super::{Control, IP, IPV6, SOCKET, Socket, UDP};
 use crate::address::Address;
@@ -32,6 +33,16 @@ impl Socket {
         Ok(socket)
     }
 
+    /// A socket to send with and to receive answers, not bound yet.
+    pub(crate) fn answered(family: Family) -> Result<Self> {
+        let socket = Self::open(family)?;
+        if family == Family::V6 {
+            socket.set(IPV6, linux::IPV6_V6ONLY, "IPV6_V6ONLY", 1)?;
+        }
+        socket.turn_off_multicast_all(family)?;
+        Ok(socket)
+    }
+
     /// Makes the kernel report packets that do not fit into a device's queue: without it, it drops them, and reports success. It
     /// then also reports what the network says about packets that have left: see [`take_reports`](Self::take_reports).
     pub(crate) fn want_errors(&self, family: Family) -> Result<()> {
@@ -39,6 +50,15 @@ impl Socket {
             Family::V4 => self.set(IP, linux::IP_RECVERR, "IP_RECVERR", 1),
             Family::V6 => self.set(IPV6, linux::IPV6_RECVERR, "IPV6_RECVERR", 1),
         }
+    }
+
+    /// Whether the kernel reports such errors.
+    pub(crate) fn wants_errors(&self, family: Family) -> bool {
+        let (level, name) = match family {
+            Family::V4 => (IP, linux::IP_RECVERR),
+            Family::V6 => (IPV6, linux::IPV6_RECVERR),
+        };
+        sys::getsockopt_int(&self.fd, level, name).is_ok_and(|on| on != 0)
     }
 
     /// The interface that multicast packets leave on, and for IPv4 their source address.
@@ -153,38 +173,38 @@ impl Socket {
         sys::sendmsg(&self.fd, payload, to, control.as_bytes())
     }
 
-    /// Reads queued errors (the error queue, `ip(7)`), so that pollers no longer report an error on the socket. Bounded: if there are
-    /// more, the next call returns an error, and they are read then.
-    ///
-    /// Returns how many of them the network reported: an ICMP message of any host, about a packet that has left. Such a report makes
-    /// an unrelated later call fail once.
-    #[cold]
-    pub(crate) fn take_reports(&self) -> u16 {
-        let mut reports = 0_u16;
-        for _ in 0..QUEUED_ERRORS {
-            let mut control = Control([0; cmsg::ERROR_SPACE]);
-            let Ok(length) = sys::take_queued_error(&self.fd, &mut control.0) else { break };
-            let written = control.0.get(..length).unwrap_or(&[]);
-            if Origin::read(written, Layout::NATIVE) == Some(Origin::Network) {
-                reports = reports.saturating_add(1);
-            }
-        }
-        reports
-    }
-
-    /// Discards queued errors without reading them.
-    #[cold]
-    pub(crate) fn drop_queued_errors(&self) {
-        for _ in 0..QUEUED_ERRORS {
-            if sys::take_queued_error(&self.fd, &mut []).is_err() {
-                break;
-            }
-        }
-    }
-
     /// Discards the pending error, which the next call would return.
     pub(crate) fn drop_pending_error(&self) {
         let _ = sys::getsockopt_int(&self.fd, SOCKET, linux::SO_ERROR);
+    }
+}
+
+/// Reads queued errors of a socket (the error queue, `ip(7)`), so that pollers no longer report an error on it. Bounded: if there are
+/// more, the next call returns an error, and they are read then.
+///
+/// Returns how many of them the network reported: an ICMP message of any host, about a packet that has left. Such a report makes
+/// an unrelated later call fail once.
+#[cold]
+pub(crate) fn take_reports(socket: BorrowedFd<'_>) -> u16 {
+    let mut reports = 0_u16;
+    for _ in 0..QUEUED_ERRORS {
+        let mut control = Control([0; cmsg::ERROR_SPACE]);
+        let Ok(length) = sys::take_queued_error(socket, &mut control.0) else { break };
+        let written = control.0.get(..length).unwrap_or(&[]);
+        if Origin::read(written, Layout::NATIVE) == Some(Origin::Network) {
+            reports = reports.saturating_add(1);
+        }
+    }
+    reports
+}
+
+/// Discards queued errors of a socket without reading them.
+#[cold]
+pub(crate) fn drop_queued_errors(socket: BorrowedFd<'_>) {
+    for _ in 0..QUEUED_ERRORS {
+        if sys::take_queued_error(socket, &mut []).is_err() {
+            break;
+        }
     }
 }
 

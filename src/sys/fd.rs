@@ -3,6 +3,7 @@
 use core::fmt;
 use core::mem::ManuallyDrop;
 
+use super::call::call;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
 /// A file descriptor that is closed when it is dropped.
@@ -13,6 +14,9 @@ pub(crate) struct Fd {
     open: BorrowedFd<'static>,
 }
 
+/// Stands for a descriptor that was moved out. The kernel allows no descriptor of this number.
+const NONE: i32 = i32::MAX;
+
 impl Fd {
     /// # Safety
     /// `raw` is what a system call that creates a descriptor returned on success, and nothing else owns it.
@@ -21,6 +25,12 @@ impl Fd {
         let raw = (raw & i32::MAX as usize) as i32;
         // SAFETY: it is not -1, and stays open until we close it in `drop`.
         Self { open: unsafe { BorrowedFd::borrow_raw(raw) } }
+    }
+
+    /// Moves the descriptor out. What stays is only fit to be dropped.
+    pub(crate) fn take(&mut self) -> Self {
+        // SAFETY: nothing but `drop` uses it, where closing it does nothing.
+        core::mem::replace(self, Self { open: unsafe { BorrowedFd::borrow_raw(NONE) } })
     }
 
     /// The descriptor as a system call's argument.
@@ -44,8 +54,9 @@ impl AsFd for Fd {
 
 impl Drop for Fd {
     fn drop(&mut self) {
-        // SAFETY: the descriptor is ours, and nothing uses it after this.
-        unsafe { rustix::io::close(self.raw()) };
+        // Not by rustix, which asserts that the descriptor was open. An error could not be handled: the descriptor is closed all the same.
+        // SAFETY: the descriptor is ours, and nothing uses it after this; or it is NONE, which is never open.
+        let _ = unsafe { call(linux_raw_sys::general::__NR_close, [self.word(), 0, 0, 0, 0, 0]) };
     }
 }
 

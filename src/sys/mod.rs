@@ -23,6 +23,7 @@ use linux_raw_sys::net::{
 };
 
 pub(crate) use fd::{Fd, raw_fd};
+use rustix::fd::{AsRawFd, BorrowedFd};
 
 use crate::address::{Address, put};
 use crate::error::Errno;
@@ -203,20 +204,28 @@ pub(crate) struct Message {
 
 /// `recvmsg(2)`, never blocking: like [`recvfrom`], and with the control messages that were asked for.
 pub(crate) fn recvmsg(fd: &Fd, buffer: &mut [u8], source: &mut Address, control: &mut [u8]) -> Result<Message, Errno> {
-    recvmsg_from(MSG_TRUNC, fd, buffer, source, control)
+    recvmsg_from(MSG_TRUNC, fd.word(), buffer, source, control)
 }
 
 /// `recvmsg(2)` of the error queue (`MSG_ERRQUEUE`, `ip(7)`), never blocking: removes one error from it. Returns how many bytes of
 /// control messages were written, which describe it.
-pub(crate) fn take_queued_error(fd: &Fd, control: &mut [u8]) -> Result<usize, Errno> {
+// The descriptor is passed as a value: after a reference to a field has been passed on, the compiler would no longer know what its
+// neighbours hold.
+pub(crate) fn take_queued_error(fd: BorrowedFd<'_>, control: &mut [u8]) -> Result<usize, Errno> {
     let mut nobody = Address::EMPTY;
-    recvmsg_from(MSG_ERRQUEUE, fd, &mut [], &mut nobody, control).map(|message| message.control)
+    recvmsg_from(MSG_ERRQUEUE, fd.as_raw_fd() as usize, &mut [], &mut nobody, control).map(|message| message.control)
 }
 
 /// `recvmsg(2)`; the flag selects the queue.
 // Inlined, as `call` is: with `#[inline]`, there is one more call a packet at opt-level "z". It saves no bytes.
 #[inline(always)]
-fn recvmsg_from(flag: u32, fd: &Fd, buffer: &mut [u8], source: &mut Address, control: &mut [u8]) -> Result<Message, Errno> {
+fn recvmsg_from(
+    flag: u32,
+    fd: usize,
+    buffer: &mut [u8],
+    source: &mut Address,
+    control: &mut [u8],
+) -> Result<Message, Errno> {
     let mut bytes = iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() as _ };
     let mut header = msghdr {
         msg_name: source.as_mut_bytes().as_mut_ptr().cast(),
@@ -227,7 +236,7 @@ fn recvmsg_from(flag: u32, fd: &Fd, buffer: &mut [u8], source: &mut Address, con
         msg_controllen: control.len(),
         msg_flags: 0,
     };
-    let arguments = [fd.word(), &raw mut header as usize, (MSG_DONTWAIT | flag) as usize, 0, 0, 0];
+    let arguments = [fd, &raw mut header as usize, (MSG_DONTWAIT | flag) as usize, 0, 0, 0];
     // SAFETY: `msg` points to an initialised `msghdr` that may be written. Each of its pointers comes with the length of the
     // exclusive borrow that it was made from (`msg_iov` with 1), and all outlive the call.
     let length = unsafe { call(number::__NR_recvmsg, arguments)? };

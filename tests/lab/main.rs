@@ -18,6 +18,7 @@ mod common;
 mod house;
 mod network;
 mod peers;
+mod programs;
 mod relay;
 mod report;
 mod trial;

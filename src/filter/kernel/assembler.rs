@@ -10,7 +10,7 @@ use super::{Fit, Instruction, code};
 use crate::address::Family;
 
 /// The height of the last instruction of every program, which rejects the packet.
-const REFUSE: usize = 1;
+const REJECT: usize = 1;
 /// The height of a program that passes all packets.
 const EMPTY: usize = 2;
 /// An upper limit of the instructions that a test needs beside its pieces: jumps, loads, and a check of the length.
@@ -38,7 +38,7 @@ pub struct Assembler<'b> {
     otherwise: usize,
     /// Whether a failed test rejects the packet. If so, the length need not be checked: a load beyond the end of the packet
     /// rejects it, too.
-    refuses: bool,
+    rejects: bool,
     mtu: usize,
     family: Family,
 }
@@ -48,7 +48,7 @@ impl<'b> Assembler<'b> {
     ///
     /// A buffer of less than 2 instructions holds no program.
     pub fn new(buffer: &'b mut [Instruction], mtu: usize, family: Family) -> Self {
-        let mut code = Self { buffer, height: 0, otherwise: REFUSE, refuses: true, mtu: mtu.min(LONGEST), family };
+        let mut code = Self { buffer, height: 0, otherwise: REJECT, rejects: true, mtu: mtu.min(LONGEST), family };
         code.push(Instruction::new(code::RETURN, 0));
         code.push(Instruction::new(code::RETURN, code::ALL));
         code
@@ -89,7 +89,7 @@ impl<'b> Assembler<'b> {
             return Fit::Exact;
         }
         if end > self.mtu {
-            return self.refuse();
+            return self.reject();
         }
         let count = Piece::count(bytes.len());
         let Some(kept) = self.fitting(count, 2) else { return Fit::Superset };
@@ -98,7 +98,7 @@ impl<'b> Assembler<'b> {
             self.push(Instruction::new(piece.load(code::LOAD_WORD), place(offset.saturating_add(piece.offset))));
         }
         // If all bytes are loaded and failed tests reject, the last load rejects a packet that is too short.
-        if !self.refuses || kept < count {
+        if !self.rejects || kept < count {
             self.longer(end);
         }
         if kept == count { Fit::Exact } else { Fit::Superset }
@@ -112,7 +112,7 @@ impl<'b> Assembler<'b> {
             return Fit::Exact;
         }
         if end > self.mtu {
-            return self.refuse();
+            return self.reject();
         }
         let count = Piece::count(value.len());
         let Some(kept) = self.fitting(count, 3) else { return Fit::Superset };
@@ -136,7 +136,7 @@ impl<'b> Assembler<'b> {
             return Fit::Exact;
         }
         if bytes.len() > self.mtu {
-            return self.refuse();
+            return self.reject();
         }
         let count = Piece::count(bytes.len());
         let Some(kept) = self.fitting(count, 2) else { return Fit::Superset };
@@ -159,7 +159,7 @@ impl<'b> Assembler<'b> {
     /// Tests that the payload, cut at the [`mtu`](Self::mtu), has `least` to `most` bytes.
     pub(crate) fn length(&mut self, least: usize, most: usize) -> Fit {
         if least > most || least > self.mtu {
-            return self.refuse();
+            return self.reject();
         }
         if self.room() < 2 * BESIDE {
             return Fit::Superset;
@@ -178,7 +178,7 @@ impl<'b> Assembler<'b> {
     /// must not overlap. With more than 32 ranges, nothing is tested.
     pub fn byte_in(&mut self, offset: usize, ranges: &[(u8, u8)]) -> Fit {
         if offset >= self.mtu || ranges.is_empty() {
-            return self.refuse();
+            return self.reject();
         }
         if ranges.len() > RANGES || self.room() < ranges.len().saturating_mul(2).saturating_add(2 * BESIDE) {
             return Fit::Superset;
@@ -195,7 +195,7 @@ impl<'b> Assembler<'b> {
             self.holds(code::JUMP_AT_LEAST, u32::from(*lowest));
         }
         self.push(Instruction::new(code::LOAD_BYTE, place(offset)));
-        if !self.refuses {
+        if !self.rejects {
             self.longer(offset.saturating_add(1));
         }
         Fit::Exact
@@ -215,7 +215,7 @@ impl<'b> Assembler<'b> {
     /// Tests that the remaining hop limit, or time to live, is `least` to `most`.
     pub(crate) fn hop_limit(&mut self, least: u8, most: u8) -> Fit {
         if least > most {
-            return self.refuse();
+            return self.reject();
         }
         if self.room() < 2 * BESIDE {
             return Fit::Superset;
@@ -244,7 +244,7 @@ impl<'b> Assembler<'b> {
             (IpAddr::V4(network), Family::V4) => (u128::from(network.to_bits()) << 96, bits.min(32), 1, 12_u32),
             (IpAddr::V4(network), Family::V6) => (network.to_ipv6_mapped().to_bits(), bits.min(32).saturating_add(96), 4, 8),
             (IpAddr::V6(network), Family::V6) => (network.to_bits(), bits.min(128), 4, 8),
-            (IpAddr::V6(_), Family::V4) => return self.refuse(),
+            (IpAddr::V6(_), Family::V4) => return self.reject(),
         };
         if self.room() < 3 * 4 + BESIDE {
             return Fit::Superset;
@@ -270,7 +270,7 @@ impl<'b> Assembler<'b> {
 
     /// Tests that at least one of two tests holds; each closure writes one.
     pub(crate) fn either(&mut self, first: impl FnOnce(&mut Self) -> Fit, second: impl FnOnce(&mut Self) -> Fit) -> Fit {
-        let (end, otherwise, refuses) = (self.height, self.otherwise, self.refuses);
+        let (end, otherwise, rejects) = (self.height, self.otherwise, self.rejects);
         let second_fit = second(self);
         self.otherwise = otherwise;
         let alternative = self.height;
@@ -284,9 +284,9 @@ impl<'b> Assembler<'b> {
         }
         self.push(Instruction::new(code::JUMP, self.height.saturating_sub(end) as u32));
         let begin = self.height;
-        (self.otherwise, self.refuses) = (alternative, false);
+        (self.otherwise, self.rejects) = (alternative, false);
         let first_fit = first(self);
-        (self.otherwise, self.refuses) = (otherwise, refuses);
+        (self.otherwise, self.rejects) = (otherwise, rejects);
         if self.height == begin {
             self.height = end;
             return first_fit;
@@ -296,13 +296,13 @@ impl<'b> Assembler<'b> {
 
     /// Tests that the closure's test does not hold. If the kernel cannot decide that test exactly, every packet passes.
     pub(crate) fn not(&mut self, test: impl FnOnce(&mut Self) -> Fit) -> Fit {
-        let (end, otherwise, refuses) = (self.height, self.otherwise, self.refuses);
-        if self.refuse() == Fit::Superset {
+        let (end, otherwise, rejects) = (self.height, self.otherwise, self.rejects);
+        if self.reject() == Fit::Superset {
             return Fit::Superset;
         }
-        (self.otherwise, self.refuses) = (end, false);
+        (self.otherwise, self.rejects) = (end, false);
         let fit = test(self);
-        (self.otherwise, self.refuses) = (otherwise, refuses);
+        (self.otherwise, self.rejects) = (otherwise, rejects);
         if fit == Fit::Superset {
             self.height = end;
         }
@@ -310,7 +310,7 @@ impl<'b> Assembler<'b> {
     }
 
     /// Rejects every packet.
-    pub(crate) fn refuse(&mut self) -> Fit {
+    pub(crate) fn reject(&mut self) -> Fit {
         if self.room() == 0 {
             return Fit::Superset;
         }
@@ -351,7 +351,7 @@ impl<'b> Assembler<'b> {
 
     /// Does what a failed test does: rejects, or jumps to the alternative.
     fn leave(&mut self) {
-        self.push(if self.refuses {
+        self.push(if self.rejects {
             Instruction::new(code::RETURN, 0)
         } else {
             Instruction::new(code::JUMP, self.height.saturating_sub(self.otherwise) as u32)

@@ -5,6 +5,7 @@ mod documented;
 mod hosts;
 mod interfaces;
 mod many;
+mod protocols;
 mod relayed;
 mod routing;
 mod snooping;
@@ -26,6 +27,7 @@ pub fn all() -> impl Iterator<Item = Case> {
         relayed::cases,
         many::cases,
         snooping::cases,
+        protocols::cases,
     ];
     groups.into_iter().flat_map(|cases| cases())
 }

@@ -14,9 +14,9 @@ use freestanding::{Arguments, Stream, exit, or_exit, print};
 use multicast::filter::kernel::{self, Assembler, Fit, Instruction};
 use multicast::filter::{self, At, Contains, Filter, Hops, Length, Masked, Never, Port, Prefix, Source, Subnet, Suffix};
 use multicast::{
-    AsFd, Bind, COALESCING_BUFFER, Change, Error, ErrorKind, Events, Family, Group, Interest, Interface, Links,
-    ListenOptions, Listener, Membership, Memberships, Metadata, Multicaster, Name, Outbox, OwnedFd, Packet, Poller, Progress,
-    Received, Receiver, SendOptions, Sender, Token, Ttl,
+    AsFd, Bind, COALESCING_BUFFER, Change, Destination, Error, ErrorKind, Events, Family, Group, Interest, Interface, Links,
+    ListenOptions, Listener, Membership, Memberships, Metadata, Multicaster, Name, Outbox, Outcome, OwnedFd, Packet, Poller,
+    Progress, Received, Receiver, SendOptions, Sender, Token, Ttl,
 };
 
 freestanding::program!(main);
@@ -39,6 +39,7 @@ fn main(mut unknown: Unknown) -> ! {
         12 => send_queued(&mut unknown),
         10 => poll(&mut unknown),
         11 => adopt(&mut unknown),
+        13 => converse(&mut unknown),
         _ => fail(&mut unknown),
     }
     exit(0)
@@ -285,6 +286,40 @@ fn send_batches(unknown: &mut Unknown) {
     finish(or_exit(options.batches::<64, _>(group(unknown), unknown.clone())), unknown);
     let packets = core::iter::repeat_n([number(unknown) as u8; 100], number(unknown));
     finish(or_exit(options.batches::<64, _>(group(unknown), packets)), unknown);
+}
+
+fn converse(unknown: &mut Unknown) {
+    let (group, family) = (group(unknown), if number(unknown) == 0 { Family::V4 } else { Family::V6 });
+    let options = options(unknown).later().source_port(number(unknown) as u16).unicast_ttl(number(unknown) as u8);
+    let mut sender = or_exit(options.priority(number(unknown) as u32).open(family));
+    let destination = or_exit(Destination::from(group).on(interface(unknown))).from_address(address(unknown));
+    tell(or_exit(sender.send(word(unknown), group)));
+    tell(or_exit(sender.send(word(unknown), SocketAddr::new(address(unknown), number(unknown) as u16))));
+    tell(or_exit(sender.send(word(unknown), destination)));
+    show(&[&or_exit(sender.local_addr()).port().to_ne_bytes(), &[sender.family() as u8]]);
+    let (mut asker, mut replies) = or_exit(options.open_with_replies::<1500>(family));
+    let by_port = Bind::Port(number(unknown) as u16, family);
+    let mut listener = or_exit(ListenOptions::new().answers().unicast().bind::<1500>(by_port));
+    let mut answerer = or_exit(listener.sender(options));
+    let mut receiver = or_exit(ListenOptions::new().answers().bind_receiver(Bind::Later(group), 100));
+    tell(or_exit(or_exit(receiver.sender(options)).send(word(unknown), group)));
+    for (listener, sender) in [(&mut replies, &mut asker), (&mut listener, &mut answerer)] {
+        if let Received::Packet(packet) = or_exit(listener.recv()) {
+            tell(or_exit(sender.reply(&packet, word(unknown))));
+            tell(or_exit(sender.send(word(unknown), or_exit(Destination::answering(&packet)))));
+        }
+        show(&[&sender.network_reports().to_ne_bytes()]);
+        sender.forget_errors();
+    }
+    drop((replies, listener, OwnedFd::from(asker)));
+}
+
+fn tell(outcome: Outcome) {
+    match outcome {
+        Outcome::Sent => show(&[b"sent"]),
+        Outcome::Blocked => show(&[b"blocked"]),
+        Outcome::Wait(time) => show(&[&time.as_secs().to_ne_bytes()]),
+    }
 }
 
 fn send_queued(unknown: &mut Unknown) {

@@ -1,0 +1,122 @@
+//! Senders that can be answered: one socket for both directions.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::num::NonZeroU16;
+
+use super::opening::{Configured, bind};
+use super::options::SendOptions;
+use super::socket::Sender;
+use crate::error::Result;
+use crate::filter::Filter;
+use crate::group::{Family, Interface};
+use crate::listener::{Answers, Inner, Listener, Receiver};
+use crate::socket::Socket;
+
+impl SendOptions {
+    /// Opens a sender, and the listener that receives the answers: packets that are sent to the sender's port on this machine, with
+    /// `MTU` bytes of each. Both use one socket.
+    ///
+    /// ```no_run
+    /// # use multicast::{Events, Family, Group, Interest, Poller, Received, SendOptions, Token};
+    /// # use std::time::Duration;
+    /// let ssdp: Group = "239.255.255.250:1900".parse()?;
+    /// let (mut sender, mut replies) = SendOptions::new().interface("eth0".parse()?).open_with_replies::<1500>(Family::V4)?;
+    /// sender.send(b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: ssdp:all\r\n\r\n", ssdp)?;
+    ///
+    /// let (poller, mut events) = (Poller::new()?, Events::<1>::new());
+    /// poller.register(&replies, Token(0), Interest::READABLE)?;
+    /// while poller.poll(&mut events, Duration::from_secs(2))?.next().is_some() {
+    ///     loop {
+    ///         match replies.recv()? {
+    ///             Received::Packet(answer) => println!("{}", answer.source()),
+    ///             Received::Paused => continue,
+    ///             Received::Empty => break,
+    ///         }
+    ///     }
+    /// }
+    /// # Ok::<(), multicast::Error>(())
+    /// ```
+    ///
+    /// The socket is bound to the wildcard address, and by default to a port of its own. With [`source_port`](Self::source_port) it
+    /// shares the port, but the kernel gives each answer to only one of the sockets that share it: beside a daemon on that port, ask
+    /// from a port of your own.
+    ///
+    /// Both halves can be dropped in any order. If the listener is dropped first, the socket refuses all answers. Unregister a half from
+    /// its poller before you drop it: the socket stays open, so its events would stay, too.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with_replies<const MTU: usize>(self, family: Family) -> Result<(Sender, Listener<MTU>)> {
+        let rate = self.checked_rate()?;
+        let egress = self.egress(family, None)?;
+        let socket = Socket::answered(family)?;
+        let Configured { socket, index, lacks } = self.configure(socket, family, None, egress)?;
+        // Before the bind, so that nothing unwanted is queued.
+        let answers = Answers::prepare(&socket, family, MTU)?;
+        let any = match family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        bind(&socket, any, self.source_port)?;
+        let listener = answers.listener(&socket)?;
+        let reports = Some(NonZeroU16::MIN);
+        Ok((Sender { socket, interface: self.interface, index, reports, family, lacks, rate }, listener))
+    }
+
+    /// A sender on the socket of a listener.
+    fn share<F: Filter>(mut self, listener: &mut Inner<F>) -> Result<Sender> {
+        let rate = self.checked_rate()?;
+        let socket = listener.share_to_send()?;
+        let local = socket.local_addr()?;
+        let (family, group) = match local.ip() {
+            IpAddr::V4(_) => (Family::V4, local.try_into().ok()),
+            IpAddr::V6(_) => (Family::V6, local.try_into().ok()),
+        };
+        // Packets of a socket that is bound to an interface can leave on that one alone.
+        if let (Interface::Default, Some(bound)) = (self.interface, socket.bound_interface()) {
+            self.interface = Interface::Index(bound);
+        }
+        let egress = self.egress(family, group)?;
+        let Configured { socket, index, lacks } = self.configure(socket, family, group, egress)?;
+        Ok(Sender { socket, interface: self.interface, index, reports: Some(NonZeroU16::MIN), family, lacks, rate })
+    }
+}
+
+impl<const MTU: usize, F: Filter> Listener<MTU, F> {
+    /// A sender that uses this listener's socket: its packets leave from the listener's port, as mDNS and others demand, and answers
+    /// come to the listener, if it is bound to a port and wants [`unicast`](crate::ListenOptions::unicast).
+    ///
+    /// The options are set on the socket, where they replace earlier ones. [`source_port`](SendOptions::source_port) has no effect. If the
+    /// options name no interface, packets leave on the one that the listener is bound to, else as the routing table says; for a listener
+    /// that is bound to a group, as it says for that group when the sender is created.
+    ///
+    /// Both can be dropped in any order. If the listener is dropped first, it leaves its groups, and the socket refuses all packets from
+    /// then on. Unregister a half from its poller before you drop it: the socket stays open, so its events would stay, too.
+    ///
+    /// ```no_run
+    /// # use multicast::{Bind, Family, ListenOptions, Membership, SendOptions, Ttl};
+    /// let mdns: multicast::Group = "224.0.0.251:5353".parse()?;
+    /// let mut listener = ListenOptions::new().unicast().bind::<9000>(Bind::Port(5353, Family::V4))?;
+    /// listener.join(&Membership::any(mdns).on("eth0".parse()?))?;
+    /// let options = SendOptions::new().interface("eth0".parse()?).ttl(Ttl::UNRESTRICTED).unicast_ttl(255);
+    /// let mut sender = listener.sender(options)?;
+    /// sender.send(b"a query from port 5353", mdns)?;
+    /// # Ok::<(), multicast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`SendOptions::packets`]; what the kernel reports if no second descriptor can be made.
+    pub fn sender(&mut self, options: SendOptions) -> Result<Sender> {
+        options.share(self.inner_mut())
+    }
+}
+
+impl<F: Filter> Receiver<F> {
+    /// A sender that uses this receiver's socket: see [`Listener::sender`](crate::Listener::sender).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn sender(&mut self, options: SendOptions) -> Result<Sender> {
+        options.share(self.inner_mut())
+    }
+}
