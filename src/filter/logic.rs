@@ -27,7 +27,7 @@ pub trait Filter {
     /// As [`accepts`](Self::accepts), for a packet that arrived with this hop limit (IPv6) or time to live (IPv4).
     ///
     /// `accepts` is called if the hop limit is unknown. It must then accept only packets that this function accepts with any hop
-    /// limit: if in doubt, it rejects. The filters of this crate do so; [`Not`](super::Not) rejects all if the filter in it needs
+    /// limit: if in doubt, it rejects. The filters of this crate do so; [`Not`] rejects all if the filter in it needs
     /// the hop limit.
     ///
     /// Default: calls `accepts`.

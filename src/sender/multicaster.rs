@@ -89,12 +89,12 @@ where
     /// The packet that could not be sent stays the next one: the next call tries it again, and [`discard`](Self::discard) removes
     /// it.
     ///
-    /// [`ErrorKind::TooLong`](crate::ErrorKind::TooLong), with the packet's length;
-    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) if the interface is down, which may be temporary; this or
-    /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface) or [`ErrorKind::NoAddress`](crate::ErrorKind::NoAddress)
+    /// [`ErrorKind::TooLong`], with the packet's length;
+    /// [`ErrorKind::Unreachable`] if the interface is down, which may be temporary; this or
+    /// [`ErrorKind::NoSuchInterface`] or [`ErrorKind::NoAddress`]
     /// if the interface or its IPv4 address is gone, even if it was created again, until the multicaster
     /// [follows the interface](crate::Links::follow) to the new one;
-    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) if a firewall forbids it.
+    /// [`ErrorKind::Denied`] if a firewall forbids it.
     // Inlined down to the system call, as the hot receive is, and so are `step_at`, `send` and `send_singly`: with `#[inline]`, there
     // is a call around the system call in programs of opt-level "z" that send in several places; for `step_at` in those of
     // opt-level 3, too. It saves no bytes, except 8 of tiny-mcast.
