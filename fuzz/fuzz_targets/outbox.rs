@@ -79,7 +79,7 @@ fn run<const BATCH: usize, const N: usize>(steps: &[Step]) {
         }
         let outbox = staging.items_mut();
         assert_eq!(outbox.size_hint(), (queued.len(), Some(queued.len())));
-        assert_eq!((outbox.len(), outbox.is_empty(), outbox.capacity()), (queued.len(), queued.is_empty(), N));
+        assert_eq!((outbox.len(), Outbox::is_empty(&outbox), outbox.capacity()), (queued.len(), queued.is_empty(), N));
         assert_eq!(staging.left(), staged);
     }
     let (outbox, left) = staging.into_parts();

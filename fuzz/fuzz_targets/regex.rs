@@ -132,7 +132,7 @@ fuzz_target!(|input: &[u8]| {
         let text: String = payload.iter().copied().map(char::from).collect();
         let accepted = filter.accepts(&payload, source);
         assert_eq!(accepted, alone.is_match(&text), "{pattern:?} on {}", payload.escape_ascii());
-        let sent = Sent { payload, source, destination: World::v4().destination, interface: 1 };
+        let sent = Sent { payload, source, destination: World::v4().destination, interface: 1, hop_limit: 64 };
         assert_sound(&mut filter, &code, fit, &sent);
         // Python means something else by `$` before a last newline, possessive repetitions, and `\B` in an empty packet. It takes
         // most of the time, so it does not get every packet.
