@@ -1,6 +1,6 @@
 //! One UDP socket: opens, configures, binds, joins, receives and sends, without `unsafe`.
 //!
-//! It turns off unwanted defaults of the kernel: see [`Socket::listening`] and [`Socket::sending`].
+//! It turns off unwanted defaults of the kernel: see [`Socket::listening`] and [`Socket::try_sending`].
 
 mod guard;
 mod membership;

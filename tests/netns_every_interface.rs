@@ -186,9 +186,8 @@ fn sending_on_all_interfaces_is_an_error_with_the_remedy() {
     for group in groups() {
         let error = SendOptions::new().interface(Interface::All).packets(group, ["x"]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OneInterface);
-        let said =
-            format!("send {} on all: packets leave on one interface: use one multicaster per interface", group.address());
-        assert_eq!(error.to_string(), said);
+        let said = "packets leave on one interface, and this is none or another one: use one sender per interface";
+        assert_eq!(error.to_string(), format!("send {} on all: {said}", group.address()));
     }
 }
 

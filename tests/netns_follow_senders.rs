@@ -220,7 +220,7 @@ fn a_multicaster_on_the_default_interface_follows_the_route() {
             Family::V6 => ("ip -6", format!("multicast {}/128", group.address())),
         };
         let table = if group.address().is_ipv6() { "table local metric 1 " } else { "" };
-        let route = |verb: &str, dev: &str| run(&format!("{tool} route {verb} {net} dev {dev} {table}").trim_end());
+        let route = |verb: &str, dev: &str| run(format!("{tool} route {verb} {net} dev {dev} {table}").trim_end());
         route("add", &one.a);
         let mut links = Links::watch().unwrap();
         let (mut first, mut second) = (hears(group, &one.b), hears(group, &two.b));
@@ -322,7 +322,7 @@ fn nothing_ever_leaves_on_another_interface() {
         assert_eq!(send_all(&mut sender, &mut caster), (0, true));
         pair.delete();
         assert_eq!(send_all(&mut sender, &mut caster), (0, true));
-        catch_up(&mut links, &mut (&mut sender, &mut caster));
+        assert_eq!(catch_up(&mut links, &mut (&mut sender, &mut caster)).0, 0);
         assert_eq!(send_all(&mut sender, &mut caster), (0, true));
     }
     // Another destination, which names its way, is not held back.
@@ -432,4 +432,50 @@ fn a_batch_that_was_too_long_for_one_link_is_tried_on_the_next() {
         assert_eq!(expect_packet(&mut listener), [7; 60]);
     }
     assert_quiet(&mut listener);
+}
+
+#[test]
+fn the_sender_of_a_listener_follows_the_route_to_its_group() {
+    const TEST: &str = "the_sender_of_a_listener_follows_the_route_to_its_group";
+    if !is_alone(TEST) {
+        return;
+    }
+    let (one, two, group) = (Pair::new(), Pair::new(), unique_group());
+    let route = |verb: &str, dev: &str| run(&format!("ip route {verb} {}/32 dev {dev}", group.address()));
+    let (mut first, mut second) = (hears(group, &one.b), hears(group, &two.b));
+    let mut own = ListenOptions::new().bind::<64>(Bind::Later(group)).unwrap();
+    let mut sender = own.sender(SendOptions::new().later()).unwrap();
+    let mut links = Links::watch().unwrap();
+    assert_eq!(catch_up(&mut links, &mut sender).1.applied.pending, 1);
+    for (dev, address) in [(&one.a, one.addresses[0]), (&two.a, two.addresses[0])] {
+        route("add", dev);
+        assert_eq!(follow_until(&mut links, &mut sender, 0), 1);
+        assert!(is_sent(sender.send(b"routed", group)));
+        let listener = if dev == &one.a { &mut first } else { &mut second };
+        assert_eq!(heard(listener), from("routed", address));
+        route("del", dev);
+        assert_eq!(catch_up(&mut links, &mut sender).1.applied.pending, 1);
+    }
+    assert_quiet(&mut first);
+    assert_quiet(&mut second);
+}
+
+/// The kernel lets packets of such a socket leave on its interface alone, which does not come back.
+#[test]
+fn the_sender_of_a_listener_that_is_bound_to_an_interface_cannot_be_set_to_another() {
+    let (pair, group) = (Pair::new(), unique_group());
+    let mut links = Links::watch().unwrap();
+    let own = Membership::any(group).on(named(&pair.a));
+    let mut bound = ListenOptions::new().bind::<64>(Bind::Interface(own)).unwrap();
+    let mut listener = hears(group, &pair.b);
+    let mut sender = bound.sender(SendOptions::new().interface(named(&pair.a))).unwrap();
+    assert_eq!(catch_up(&mut links, &mut sender).0, 0);
+    assert!(is_sent(sender.send(b"on its interface", group)));
+    assert_eq!(heard(&mut listener), from("on its interface", pair.addresses[0]));
+    pair.replace();
+    let followed = links.follow(&mut sender).unwrap();
+    assert_eq!((followed.renewed, followed.more), (0, false));
+    let error = followed.failed.unwrap();
+    assert_eq!((error.kind(), error.to_string().contains(&pair.a)), (ErrorKind::OneInterface, true), "{error}");
+    assert!(is_gone(&sender.send(b"nowhere", group).unwrap_err()));
 }

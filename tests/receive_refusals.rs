@@ -30,11 +30,10 @@ fn a_receive_that_is_always_interrupted_pauses() {
 
 #[test]
 fn every_way_to_receive_returns_the_error_of_the_kernel() {
-    // EIO, ENOMEM, and ECONNREFUSED, which an ICMP error for a packet from this socket would cause.
+    // EIO and ENOMEM.
     let kinds = [
         (5, ErrorKind::System, "receive: input or output error"),
         (12, ErrorKind::Transient, "receive: no memory or buffer space at the moment: try again later"),
-        (111, ErrorKind::System, "receive: connection refused"),
     ];
     let rules = |errno: i32| format!("recvfrom:{errno}:2=64,recvmsg:{errno}");
     let sets: Vec<_> = kinds.iter().map(|(errno, ..)| rules(*errno)).collect();
@@ -59,6 +58,20 @@ fn every_way_to_receive_returns_the_error_of_the_kernel() {
 }
 
 #[test]
+fn a_receive_that_always_fails_by_reports_of_the_network_pauses() {
+    // ECONNREFUSED, which an ICMP message about a packet from this socket causes.
+    let rules = "recvmsg:111";
+    if refusing("a_receive_that_always_fails_by_reports_of_the_network_pauses", &[rules]).is_some() {
+        let group = unique_group();
+        let mut looking = ListenOptions::new().metadata().bind::<64>(on_lo(group)).unwrap();
+        let mut sharing = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
+        let _sender = sharing.sender(send_on_lo()).unwrap();
+        assert_eq!(looking.recv().unwrap(), Received::Paused);
+        assert_eq!(sharing.recv().unwrap(), Received::Paused);
+    }
+}
+
+#[test]
 fn before_linux_4_20_an_ipv6_listener_still_receives_only_its_groups() {
     // The option IPV6_MULTICAST_ALL is unknown.
     if refusing("before_linux_4_20_an_ipv6_listener_still_receives_only_its_groups", &["setsockopt:92:1=41:2=29"]).is_some()
@@ -78,13 +91,22 @@ fn before_linux_4_20_an_ipv6_listener_still_receives_only_its_groups() {
 
 #[test]
 fn a_socket_that_cannot_be_set_up_names_the_setting() {
-    // EINVAL, EPERM and EACCES, for IP_MULTICAST_IF, IP_MULTICAST_ALL and an IPv6 address.
-    let rules = "setsockopt:22:1=0:2=32,setsockopt:1:1=0:2=49,bind:13:2=28";
-    if refusing("a_socket_that_cannot_be_set_up_names_the_setting", &[rules]).is_some() {
-        let group = unique_group();
-        let said = |error: multicast::Error| error.to_string();
+    // EINVAL for IP_MULTICAST_IF and IP_MULTICAST_TTL.
+    let for_senders = ["setsockopt:22:1=0:2=32", "setsockopt:22:1=0:2=33"];
+    // EPERM and EACCES, for IP_MULTICAST_ALL and an IPv6 address.
+    let for_listeners = "setsockopt:1:1=0:2=49,bind:13:2=28";
+    let sets = [for_senders[0], for_senders[1], for_listeners];
+    let Some(rules) = refusing("a_socket_that_cannot_be_set_up_names_the_setting", &sets) else { return };
+    let group = unique_group();
+    let said = |error: multicast::Error| error.to_string();
+    let sent = send_on_lo().packets(group, ["x"]);
+    if rules == for_senders[0] {
+        assert_eq!(said(sent.unwrap_err()), format!("send {} on lo: invalid argument", group.address()));
+    } else if rules == for_senders[1] {
+        assert_eq!(said(sent.unwrap_err()), "set IP_MULTICAST_TTL: invalid argument");
+    } else {
         let denied = "not permitted (a firewall, a security policy, or a missing privilege)";
-        assert_eq!(said(send_on_lo().packets(group, ["x"]).unwrap_err()), "set IP_MULTICAST_IF: invalid argument");
+        assert_eq!(said(sent.unwrap_err()), format!("open a socket to send: {denied}"));
         assert_eq!(said(Listener::bind(on_lo(group)).unwrap_err()), format!("set IP_MULTICAST_ALL: {denied}"));
         let group = unique_v6_group(5);
         assert_eq!(said(Listener::bind(on_lo(group)).unwrap_err()), format!("bind {group}: {denied}"));

@@ -1,5 +1,8 @@
 //! A UDP socket that somebody else opened becomes a sender.
 
+// The descriptors of `std` need the feature `std`.
+#![cfg(feature = "std")]
+
 mod common;
 
 use std::net::{TcpListener, UdpSocket};
@@ -55,7 +58,7 @@ fn a_sender_survives_as_a_descriptor() {
         assert_eq!(sender.send(b"after", group).unwrap(), Outcome::Sent);
         assert_eq!(expect_packet(&mut listener), b"before");
         assert_eq!(expect_packet(&mut listener), b"after");
-        // Its interface was not named to us, so nothing is set anew.
+        // Nothing has changed, so nothing is set anew.
         let followed = Links::watch().unwrap().follow(&mut sender).unwrap();
         assert_eq!((followed.renewed, followed.applied.pending, followed.failed), (0, 0, None));
     }

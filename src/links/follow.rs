@@ -75,8 +75,8 @@ impl Links {
     /// A sender or multicaster follows its interface on the same socket: the items of a multicaster stay. When the interface is created
     /// again, gets its address late, or gets another one, packets leave on the new one, with its address. As long as the interface, its
     /// address or its route is missing, sending returns an error, and nothing leaves on another interface. A multicaster on
-    /// [`Interface::Default`](crate::Interface::Default) follows the route to its group. A plain sender on it has nothing to follow,
-    /// since the routing table decides for each packet.
+    /// [`Interface::Default`](crate::Interface::Default) follows the route to its group, and so does the sender of a listener that is
+    /// bound to a group. Other senders on it have nothing to follow, since the routing table decides for each packet.
     ///
     /// ```no_run
     /// # use multicast::{Bind, Group, Interface, Links, ListenOptions, Membership, Memberships, SendOptions};

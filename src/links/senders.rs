@@ -8,13 +8,12 @@ use crate::error::Result;
 use crate::group::Interface;
 use crate::sender::{Multicaster, Sender};
 
-/// Whether the change can affect this sender, of a group or of all of them. The check saves system calls on routers, where thousands of
-/// routes change.
-fn is_concerned(sender: &Sender, has_group: bool, change: &Change) -> bool {
+/// Whether the change can affect this sender. The check saves system calls on routers, where thousands of routes change.
+fn is_concerned(sender: &Sender, change: &Change) -> bool {
     let is_own = |index: NonZeroU32| index.get() == sender.index();
     match (sender.interface(), change) {
-        // The route of one group was asked for when the multicaster was created. For other packets, the kernel asks each time.
-        (Interface::Default, _) => has_group,
+        // An index means that the route to one group was asked for when it was created. For other packets, the kernel asks each time.
+        (Interface::Default, _) => sender.index() != 0 || sender.waits(),
         (_, Change::Gone { .. } | Change::Overrun) => true,
         (Interface::Index(index), Change::Link(link)) => link.index == index,
         (Interface::Name(name), Change::Link(link)) => link.name == Some(name) || is_own(link.index),
@@ -42,8 +41,8 @@ fn note(result: Result<bool>, followed: &mut Followed) {
 
 impl sealed::Follows for Sender {
     fn follow(&mut self, change: &Change, followed: &mut Followed) {
-        if is_concerned(self, false, change) {
-            note(self.renew(None, is_address_lost(self, change)), followed);
+        if is_concerned(self, change) {
+            note(self.renew(is_address_lost(self, change)), followed);
         }
     }
 
@@ -54,7 +53,7 @@ impl sealed::Follows for Sender {
 
 impl<I: Iterator, const BATCH: usize> sealed::Follows for Multicaster<I, BATCH> {
     fn follow(&mut self, change: &Change, followed: &mut Followed) {
-        if is_concerned(self.plain(), true, change) {
+        if is_concerned(self.plain(), change) {
             note(self.renew(is_address_lost(self.plain(), change)), followed);
         }
     }

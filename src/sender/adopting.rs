@@ -1,6 +1,6 @@
 //! A sender from a socket that somebody else opened.
 
-use core::num::NonZeroU16;
+use core::num::{NonZeroU16, NonZeroU32};
 
 use rustix::fd::OwnedFd;
 
@@ -45,6 +45,7 @@ impl TryFrom<OwnedFd> for Sender {
             _ => Some(NonZeroU16::MIN),
         };
         let index = socket.egress_index(family);
-        Ok(Self { socket, interface: Interface::Default, index, reports, family, lacks: None, rate: None })
+        let interface = NonZeroU32::new(index).map_or(Interface::Default, Interface::Index);
+        Ok(Self { socket, interface, index, reports, family, lacks: None, rate: None })
     }
 }

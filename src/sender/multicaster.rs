@@ -26,7 +26,7 @@ pub enum Progress {
     Blocked,
     /// The device's queue is full (`ENOBUFS`), or the rate requires a pause: call again after this time. If the queue was full,
     /// the packet did not leave, but listeners on this machine that joined on that interface received a copy, and receive another
-    /// one at the next try. [`SendOptions::loopback`] turns off these copies.
+    /// one at the next try. [`SendOptions::loopback`](crate::SendOptions::loopback) turns off these copies.
     Wait(Duration),
     /// All items were sent, and the iterator has no more now. The next call asks it again: call after you gave it items
     /// ([`Outbox`](crate::Outbox)), and never if it has ended. Do not wait until the multicaster is writable: an idle socket
@@ -104,7 +104,7 @@ where
         self.step_at(now)
     }
 
-    /// As [`step`](Self::step), with your own clock for [`SendOptions::rate`]: any time that does not go back.
+    /// As [`step`](Self::step), with your own clock for [`SendOptions::rate`](crate::SendOptions::rate): any time that does not go back.
     ///
     /// # Errors
     /// As [`step`](Self::step).

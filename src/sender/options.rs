@@ -127,7 +127,7 @@ impl SendOptions {
         self
     }
 
-    /// Refuses packets that are longer than the path MTU, with [`ErrorKind::TooLong`], instead of sending them in fragments
+    /// Refuses packets that are longer than the path MTU, with [`ErrorKind::TooLong`](crate::ErrorKind::TooLong), instead of sending them in fragments
     /// (`IP_PMTUDISC_DO`, `ip(7)`).
     #[doc(alias = "IP_MTU_DISCOVER")]
     pub const fn mtu_discover(mut self) -> Self {

@@ -1,7 +1,7 @@
 //! Sets a sender's interface and source address anew, on the same socket.
 
 use super::multicaster::Multicaster;
-use super::opening::{Egress, egress, leave_on};
+use super::opening::{Egress, egress, leave_on, nobody};
 use super::segments::Segments;
 use super::socket::Sender;
 use crate::error::{Error, ErrorKind, Object, Operation, Result};
@@ -28,10 +28,16 @@ impl Sender {
     /// address, only the kernel knows the index: the caller says whether an interface has lost this address.
     ///
     /// If the interface, its address or the route is missing, nothing is sent until it is there. After an error, nothing has changed.
-    pub(crate) fn renew(&mut self, group: Option<Group>, is_address_lost: bool) -> Result<bool> {
+    pub(crate) fn renew(&mut self, is_address_lost: bool) -> Result<bool> {
+        // As when it was created: the group of the listener whose socket it uses.
+        let group = self.socket.local_addr().ok().filter(|local| *local != nobody(self.family, local.port()).internet());
+        self.renew_for(group.and_then(|local| local.try_into().ok()), is_address_lost)
+    }
+
+    fn renew_for(&mut self, group: Option<Group>, is_address_lost: bool) -> Result<bool> {
         let found = match egress(self.family, group, self.interface) {
             Ok(Egress::On(route)) => Ok(route),
-            // The routing table is asked for each packet.
+            // As the routing table decides for each packet.
             Ok(Egress::Routed | Egress::Later(_)) => return Ok(false),
             Err(error) => Err(error),
         };
@@ -67,7 +73,7 @@ impl<I: Iterator, const BATCH: usize> Multicaster<I, BATCH> {
     /// As [`Sender::renew`], for its group.
     pub(crate) fn renew(&mut self, is_address_lost: bool) -> Result<bool> {
         let group = self.group();
-        let is_new = self.sender.renew(Some(group), is_address_lost)?;
+        let is_new = self.sender.renew_for(Some(group), is_address_lost)?;
         if is_new {
             self.aim_at(group);
             // The limits of the interface before say nothing about this one.

@@ -44,7 +44,7 @@ impl Socket {
     }
 
     /// Makes the kernel report packets that do not fit into a device's queue: without it, it drops them, and reports success. It
-    /// then also reports what the network says about packets that have left: see [`take_reports`](Self::take_reports).
+    /// then also reports what the network says about packets that have left: see [`take_reports`].
     pub(crate) fn want_errors(&self, family: Family) -> Result<()> {
         match family {
             Family::V4 => self.set(IP, linux::IP_RECVERR, "IP_RECVERR", 1),
