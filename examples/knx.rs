@@ -31,7 +31,7 @@ fn main() -> Result<()> {
 }
 
 fn group() -> Result<Group> {
-    Group::new(Ipv4Addr::new(224, 0, 23, 12), 3671)
+    Group::new([224, 0, 23, 12], 3671)
 }
 
 fn options(interface: Name) -> SendOptions {

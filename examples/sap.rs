@@ -7,7 +7,7 @@
 
 mod common;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use common::{arguments, each_packet, own_address, usage};
@@ -27,7 +27,7 @@ fn main() -> Result<()> {
 }
 
 fn group() -> Result<Group> {
-    Group::new(Ipv4Addr::new(224, 2, 127, 254), 9875)
+    Group::new([224, 2, 127, 254], 9875)
 }
 
 fn listen(interface: Interface) -> Result<()> {

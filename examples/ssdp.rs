@@ -8,7 +8,6 @@
 
 mod common;
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::{arguments, each_packet, usage};
@@ -25,7 +24,7 @@ fn main() -> Result<()> {
 }
 
 fn group() -> Result<Group> {
-    Group::new(Ipv4Addr::new(239, 255, 255, 250), 1900)
+    Group::new([239, 255, 255, 250], 1900)
 }
 
 /// The UPnP architecture recommends two hops.

@@ -9,7 +9,6 @@
 
 mod common;
 
-use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ fn main() -> Result<()> {
 }
 
 fn group() -> Result<Group> {
-    Group::new(Ipv4Addr::new(239, 255, 255, 250), 3702)
+    Group::new([239, 255, 255, 250], 3702)
 }
 
 /// Asks all devices. They answer to the port that the question came from, after up to half a second.

@@ -1,4 +1,4 @@
-//! Streams, which need no answer: sACN, MPEG-TS, SAP, and the messages of PTP.
+//! Streams, which need no answer: sACN, MPEG-TS, SAP. And PTP, whose clocks talk to the group.
 
 use std::fs::File;
 use std::io::Write;
@@ -19,6 +19,7 @@ pub fn cases() -> Vec<Case> {
         case("protocols/sap-from-ffmpeg", sap_from_ffmpeg),
         case("protocols/sap-ffmpeg-hears-us", sap_to_ffmpeg),
         case("protocols/ptp-times-of-sync-and-delay-request", ptp_times),
+        case("protocols/ptp-linuxptp-follows-us", ptp_follows_us),
     ]
 }
 
@@ -100,21 +101,32 @@ fn sap_to_ffmpeg(trial: &Trial) {
     ffprobe.says("mpeg2video,");
 }
 
+/// Starts a clock of linuxptp on this host.
+fn ptp4l(host: &Host, role: &str) -> Program {
+    let path = format!("/run/ptp-{}", host.name());
+    let common = std::fs::read_to_string(file_of("ptp.conf")).unwrap();
+    write!(File::create(format!("{path}.conf")).unwrap(), "{common}{role} 1\nuds_address {path}\n").unwrap();
+    installed(host, "ptp4l", &["-i", "eth0", "-m", "-q", "-l", "7", "-f", &format!("{path}.conf")])
+}
+
 /// Two clocks of linuxptp talk to each other. On each host we hear what comes from the other one, on a port that we share with the
 /// clock of this host.
 fn ptp_times(trial: &Trial) {
     let (a, b) = two_hosts();
-    let [mut on_master, mut on_slave] = [&a, &b].map(|host| example(host, "ptp", &[ours(trial)]));
-    let clock = |host: &Host, role: &str| {
-        let path = format!("/run/ptp-{}", host.name());
-        let common = std::fs::read_to_string(file_of("ptp.conf")).unwrap();
-        write!(File::create(format!("{path}.conf")).unwrap(), "{common}{role} 1\nuds_address {path}\n").unwrap();
-        installed(host, "ptp4l", &["-i", "eth0", "-m", "-q", "-f", &format!("{path}.conf")])
-    };
-    let (_master, mut slave) = (clock(&a, "masterOnly"), clock(&b, "slaveOnly"));
+    let [mut on_master, mut on_slave] = [&a, &b].map(|host| example(host, "ptp", &["listen", ours(trial)]));
+    let (_master, mut slave) = (ptp4l(&a, "masterOnly"), ptp4l(&b, "slaveOnly"));
     for (listening, message) in [(&mut on_slave, "sync "), (&mut on_master, "delay request ")] {
         let heard = listening.says(message);
         assert!(heard.contains("received at Some(") && heard.contains("read Some("), "no time: {heard}");
     }
     slave.says("LISTENING to UNCALIBRATED");
+}
+
+/// linuxptp chooses us as its master, and measures the way by our answers.
+fn ptp_follows_us(trial: &Trial) {
+    let (a, b) = two_hosts();
+    let _clock = example(&a, "ptp", &["serve", ours(trial)]);
+    let mut slave = ptp4l(&b, "slaveOnly");
+    slave.says("selected best master clock 6d756c.7469.636173");
+    slave.says("delay   filtered ");
 }
