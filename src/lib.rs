@@ -33,7 +33,9 @@
 //! | [`Listener`], [`Receiver`], [`CoalescingListener`] | receiving: into a buffer of its own, into yours, many packets in one call. All are a [`ListeningSocket`] |
 //! | [`Received`], [`Packet`], [`Head`], [`Metadata`], [`Counters`] | what a listener returns, and what it counts |
 //! | [`filter`] | which packets it returns |
-//! | [`SendOptions`], [`Multicaster`], [`Progress`] | sending: a state machine that pulls packets from an iterator |
+//! | [`SendOptions`] | the front door to sending |
+//! | [`Sender`], [`Destination`], [`Outcome`] | sending packets one at a time, to groups and unicast addresses, and answering |
+//! | [`Multicaster`], [`Outbox`], [`Progress`] | sending what an iterator gives: a state machine that pulls packets; and a queue to push into |
 //! | [`Outbox`] | a queue as that iterator: for packets that come up while the program runs |
 //! | [`Poller`], [`Events`], [`Interest`], [`Token`], [`Waker`] | waiting for any file descriptors at once |
 //! | [`Links`], [`Memberships`] | interfaces that come and go, and listeners that stay joined |
@@ -42,7 +44,8 @@
 //!
 //! ```text
 //! receive   datagram -> kernel (guard, filter) -> listener (filter) -> packet -> you
-//! send      your iterator -> multicaster -> kernel
+//! send      you, or your iterator -> sender -> kernel
+//! answer    packet -> sender on the same socket -> the packet's source
 //! events    epoll -> poller -> events -> you
 //! ```
 //!
@@ -60,6 +63,16 @@
 //! | program | guard and filter as classic BPF, run by the kernel |
 //! | coalesce | hand over several packets in one call |
 //! | token | the number by which you recognise whose event it is |
+//!
+//! # Conversations
+//! A question goes to a group, and the answers come back by unicast. Who asks opens a sender
+//! [with replies](SendOptions::open_with_replies), on a port of its own. Who answers takes a sender from
+//! [the listener's socket](Listener::sender), and [replies](Sender::reply). Protocols that ask and answer on one port, such as mDNS, use
+//! a listener by port that wants [unicast](ListenOptions::unicast).
+//!
+//! The kernel gives each unicast packet to only one of the sockets that share a port, whatever their filters. So beside a daemon that
+//! answers on the port, ask from a port of your own. A [`Sender`] without replies takes nothing away from others: it is bound to a
+//! multicast address that it never joins.
 //!
 //! # What you can rely on
 //! - **Nothing that you did not join.** By default Linux delivers to a socket every group that any process of the machine joined on

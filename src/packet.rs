@@ -171,6 +171,13 @@ impl Metadata {
         }
     }
 
+    /// Whether the packet was sent to an address of this machine: neither to a group nor to a broadcast address. False if the
+    /// [destination](Self::destination) is not known.
+    #[must_use]
+    pub const fn is_unicast(&self) -> bool {
+        self.is_to_us
+    }
+
     /// The two bits of explicit congestion notification (RFC 3168): 0 not capable, 1 and 2 capable, 3 congestion experienced.
     #[must_use]
     pub const fn ecn(&self) -> Option<u8> {

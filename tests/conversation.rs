@@ -110,6 +110,7 @@ fn answers_come_to_the_replies_and_nothing_else_does() {
         assert!(wait_readable(&replies));
         let Received::Packet(answer) = replies.recv().unwrap() else { panic!() };
         assert_eq!((answer.payload(), answer.source()), (&b"an answer"[..], peer.local_addr().unwrap()));
+        assert!(answer.metadata().unwrap().is_unicast());
         assert_quiet(&mut replies);
     }
     // Another socket joins a group on the same port.
@@ -163,6 +164,23 @@ fn ten_thousand_questions_to_five_responders_get_fifty_thousand_answers() {
     assert_eq!(answers, RESPONDERS * QUESTIONS as usize);
     let counters = replies.counters();
     assert_eq!((counters.received, counters.dropped), (50_000, Some(0)));
+}
+
+#[test]
+fn a_listener_that_only_replies_needs_no_interface_for_its_sender() {
+    // For a link-local group the routing table has no answer.
+    for group in [unique_group(), common::unique_v6_group(2)] {
+        let mut device = ListenOptions::new().answers().bind::<1500>(on_lo(group)).unwrap();
+        let mut sender = device.sender(SendOptions::new()).unwrap();
+        let (mut asker, mut replies) = send_on_lo().open_with_replies::<1500>(group.family()).unwrap();
+        assert_eq!(asker.send(b"a question", group).unwrap(), Outcome::Sent);
+        echo(&mut device, &mut sender, 1);
+        assert_eq!(expect_packet(&mut replies), b"a question");
+    }
+    let group = common::unique_v6_group(2);
+    let mut device = ListenOptions::new().bind::<1500>(on_lo(group)).unwrap();
+    let error = device.sender(SendOptions::new()).unwrap().send(b"to the group", group).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InterfaceNeeded);
 }
 
 #[test]

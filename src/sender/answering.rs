@@ -3,13 +3,14 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::num::NonZeroU16;
 
-use super::opening::{Configured, bind};
+use super::opening::{Configured, Egress, bind};
 use super::options::SendOptions;
 use super::socket::Sender;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::filter::Filter;
 use crate::group::{Family, Interface};
 use crate::listener::{Answers, Inner, Listener, Receiver};
+use crate::route::may_come;
 use crate::socket::Socket;
 
 impl SendOptions {
@@ -76,10 +77,19 @@ impl SendOptions {
         if let (Interface::Default, Some(bound)) = (self.interface, socket.bound_interface()) {
             self.interface = Interface::Index(bound);
         }
-        let egress = self.egress(family, group)?;
+        let egress = match self.egress(family, group) {
+            // A listener that only replies needs no route to its group. Sending to the group reports that there is none.
+            Err(error) if self.interface == Interface::Default && is_no_route(error.kind()) => Egress::Routed,
+            found => found?,
+        };
         let Configured { socket, index, lacks } = self.configure(socket, family, group, egress)?;
         Ok(Sender { socket, interface: self.interface, index, reports: Some(NonZeroU16::MIN), family, lacks, rate })
     }
+}
+
+/// Whether the routing table names no interface for a group.
+const fn is_no_route(kind: ErrorKind) -> bool {
+    may_come(kind) || matches!(kind, ErrorKind::InterfaceNeeded)
 }
 
 impl<const MTU: usize, F: Filter> Listener<MTU, F> {
@@ -88,7 +98,8 @@ impl<const MTU: usize, F: Filter> Listener<MTU, F> {
     ///
     /// The options are set on the socket, where they replace earlier ones. [`source_port`](SendOptions::source_port) has no effect. If the
     /// options name no interface, packets leave on the one that the listener is bound to, else as the routing table says; for a listener
-    /// that is bound to a group, as it says for that group when the sender is created.
+    /// that is bound to a group, as it says for that group when the sender is created. If it names none, [`reply`](Sender::reply) and
+    /// [destinations](crate::Destination::on) with an interface still work.
     ///
     /// Both can be dropped in any order. If the listener is dropped first, it leaves its groups, and the socket refuses all packets from
     /// then on. Unregister a half from its poller before you drop it: the socket stays open, so its events would stay, too.

@@ -99,7 +99,10 @@ fn show_packet(packet: &Packet<'_>) {
     show(&[&packet.source().port().to_ne_bytes()]);
     if let Some(metadata) = packet.metadata() {
         let Metadata { interface, hop_limit, .. } = metadata;
-        show(&[&interface.map_or(0, NonZeroU32::get).to_ne_bytes(), &[hop_limit.unwrap_or(0), metadata.ecn().unwrap_or(0)]]);
+        show(&[
+            &interface.map_or(0, NonZeroU32::get).to_ne_bytes(),
+            &[hop_limit.unwrap_or(0), metadata.ecn().unwrap_or(0), u8::from(metadata.is_unicast())],
+        ]);
         show(&[&metadata.received_at().unwrap_or_default().as_nanos().to_ne_bytes()]);
     }
 }
