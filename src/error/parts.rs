@@ -93,6 +93,23 @@ impl Errno {
     pub(crate) const TOO_LONG: Self = Self(linux::EMSGSIZE as u16);
     pub(crate) const PROTOCOL: Self = Self(linux::EPROTO as u16);
     pub(crate) const REFUSED: Self = Self(linux::ECONNREFUSED as u16);
+
+    /// Whether the kernel translates a report of the network (ICMP, ICMPv6) into this number.
+    pub(crate) const fn is_of_network(self) -> bool {
+        matches!(
+            self.0 as u32,
+            linux::ECONNREFUSED
+                | linux::EHOSTUNREACH
+                | linux::ENETUNREACH
+                | linux::EMSGSIZE
+                | linux::EPROTO
+                | linux::ENOPROTOOPT
+                | linux::EOPNOTSUPP
+                | linux::EHOSTDOWN
+                | linux::ENONET
+                | linux::EACCES
+        )
+    }
 }
 
 impl From<rustix::io::Errno> for Errno {

@@ -309,8 +309,8 @@ impl<F: Filter> Inner<F> {
     fn is_report(&mut self, errno: Errno) -> bool {
         let reports = take_reports(self.socket.as_fd());
         self.counters.foreign = self.counters.foreign.wrapping_add(reports.into());
-        // This one the kernel never returns for another reason.
-        reports > 0 || errno == Errno::REFUSED
+        // The kernel never returns these for another reason. The queue has no report if the receive buffer is full.
+        reports > 0 || errno.is_of_network()
     }
 
     /// The same listener with another filter.

@@ -140,8 +140,11 @@ impl Sender {
     fn check(&self, destination: &mut Destination, length: usize) -> Result<()> {
         let to = destination.to.internet();
         let refused = |kind| Err(Error::new(Operation::Send, packet(length, to), kind));
-        if let (Some(kind), None) = (self.lacks, destination.way) {
-            return refused(kind);
+        if let Some(kind) = self.lacks {
+            // A way without an interface leaves the choice for groups to the sender's interface, which it lacks.
+            if destination.way.is_none_or(|way| way.interface == 0 && to.ip().is_multicast()) {
+                return refused(kind);
+            }
         }
         if to.is_ipv4() != (self.family == Family::V4) {
             return refused(ErrorKind::FamilyMismatch);
@@ -175,7 +178,9 @@ impl Sender {
         let is_other = match errno {
             Errno::WOULD_BLOCK | Errno::NO_BUFFERS => false,
             Errno::INTERRUPTED => true,
-            _ => self.take_reports(errno),
+            // The first error may be a report for which the queue had no room. The failed call has taken it, so that an error of this
+            // packet comes again.
+            _ => self.take_reports(errno) || self.reports.is_some() && *tries >= TRIES.saturating_sub(2),
         };
         is_other && *tries > 0
     }
