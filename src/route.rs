@@ -83,6 +83,19 @@ pub(crate) fn each_multicast_interface(operation: Operation, mut each: impl FnMu
     result
 }
 
+/// Calls `each` with the index of each interface, as far as the kernel lists them.
+pub(crate) fn each_interface(mut each: impl FnMut(NonZeroU32)) {
+    // Nobody could handle an error.
+    let _ = ask::<PIECE>(&Question::links(), &mut |message| {
+        if let Some(Answer::Link { interface, .. }) = message.link() {
+            if let Some(interface) = NonZeroU32::new(interface) {
+                each(interface);
+            }
+        }
+        false
+    });
+}
+
 /// Whether there is an interface with this index.
 pub(crate) fn exists(index: NonZeroU32) -> bool {
     let mut found = false;

@@ -41,6 +41,8 @@ const UNWANTED: [(u32, u32); 6] = [
 
 /// More groups than a guard can have.
 const MEMBERSHIPS: u32 = 1000;
+/// More packets than a receive buffer of 2 GB holds.
+const QUEUED: u32 = 1 << 22;
 
 /// One UDP socket, close-on-exec and non-blocking.
 #[derive(Debug)]
@@ -264,8 +266,8 @@ impl Socket {
                 false => {
                     // The guard's list is the only one.
                     for _ in 0..MEMBERSHIPS {
-                        let Some(group) = self.first_group(family) else { break };
-                        self.leave_everywhere(group);
+                        let Some((group, index)) = self.first_entry(family) else { break };
+                        let _ = self.leave_group(group, index);
                         if self.prune(family).is_err() {
                             break;
                         }
@@ -274,9 +276,13 @@ impl Socket {
             }
         }
         self.refuse_all();
-        // Nothing is added any more, so this ends.
         let mut nobody = Address::EMPTY;
-        while sys::recvfrom(&self.fd, &mut [], &mut nobody).is_ok() {}
+        for _ in 0..QUEUED {
+            // Another error is a report of the network: packets may be queued behind it.
+            if sys::recvfrom(&self.fd, &mut [], &mut nobody) == Err(Errno::WOULD_BLOCK) {
+                break;
+            }
+        }
     }
 
     /// How many datagrams the kernel dropped because the buffer was full or their checksum was wrong, or refused by a program;

@@ -74,6 +74,10 @@ fn adopt(fd: OwnedFd) -> Result<Inner<Always>> {
 }
 
 impl<F: Filter> Inner<F> {
+    pub(crate) const fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
     /// A second descriptor of the socket, to send with. From now on reports of the network may come, and dropping the listener stops
     /// receiving.
     pub(crate) fn share_to_send(&mut self) -> Result<Socket> {

@@ -67,14 +67,13 @@ impl SendOptions {
     /// A sender on the socket of a listener.
     fn share<F: Filter>(mut self, listener: &mut Inner<F>) -> Result<Sender> {
         let rate = self.checked_rate()?;
-        let socket = listener.share_to_send()?;
-        let local = socket.local_addr()?;
+        let local = listener.socket().local_addr()?;
         let (family, group) = match local.ip() {
             IpAddr::V4(_) => (Family::V4, local.try_into().ok()),
             IpAddr::V6(_) => (Family::V6, local.try_into().ok()),
         };
         // Packets of a socket that is bound to an interface can leave on that one alone.
-        if let (Interface::Default, Some(bound)) = (self.interface, socket.bound_interface()) {
+        if let (Interface::Default, Some(bound)) = (self.interface, listener.socket().bound_interface()) {
             self.interface = Interface::Index(bound);
         }
         let egress = match self.egress(family, group) {
@@ -82,6 +81,8 @@ impl SendOptions {
             Err(error) if self.interface == Interface::Default && is_no_route(error.kind()) => Egress::Routed,
             found => found?,
         };
+        // Last, so that an error before has changed nothing.
+        let socket = listener.share_to_send()?;
         let Configured { socket, index, lacks } = self.configure(socket, family, group, egress)?;
         Ok(Sender { socket, interface: self.interface, index, reports: Some(NonZeroU16::MIN), family, lacks, rate })
     }

@@ -44,8 +44,17 @@ impl Destination {
     pub fn on(mut self, interface: Interface) -> Result<Self> {
         let to = self.to.internet();
         let source = self.way.and_then(|way| way.source);
-        let found = route::egress(to.ip(), interface)?;
-        let (index, source) = (found.interface, source.or(found.source));
+        let (index, own) = match interface {
+            // With an address alone, the kernel would choose the interface of the sender, or one of the routing table.
+            Interface::Address(address @ IpAddr::V4(_)) if to.is_ipv4() => {
+                (route::index(to.ip(), interface, Operation::Send)?.get(), Some(address))
+            }
+            _ => {
+                let found = route::egress(to.ip(), interface)?;
+                (found.interface, found.source)
+            }
+        };
+        let source = source.or(own);
         if is_link_local(to.ip()) {
             self.to = self.to.with_scope(index);
         }

@@ -179,7 +179,9 @@ impl Sender {
         let is_other = match errno {
             Errno::WOULD_BLOCK | Errno::NO_BUFFERS => false,
             Errno::INTERRUPTED => true,
-            _ => self.take_reports(errno),
+            // The first error may be a report for which the queue had no room. The failed call has taken it, so that an error of this
+            // packet comes again.
+            _ => self.take_reports(errno) || self.reports.is_some() && *tries >= TRIES.saturating_sub(2),
         };
         is_other && *tries > 0
     }

@@ -124,10 +124,9 @@ impl Socket {
         })
     }
 
-    /// The group of the first entry of the guard.
-    pub(crate) fn first_group(&self, family: Family) -> Option<IpAddr> {
+    /// The first entry of the guard.
+    pub(crate) fn first_entry(&self, family: Family) -> Option<Entry> {
         self.with_guard(family, |program| if program.entries() > 0 { program.entry(0) } else { None })
-            .map(|(group, _)| group)
     }
 
     fn with_guard<T>(&self, family: Family, ask: impl FnOnce(&Program<'_>) -> Option<T>) -> Option<T> {
@@ -241,7 +240,7 @@ impl Socket {
 }
 
 /// One entry: a group, and the index of an interface.
-type Entry = (IpAddr, u32);
+pub(crate) type Entry = (IpAddr, u32);
 
 /// Guard and filter, at the end of a buffer.
 struct Program<'b> {

@@ -129,16 +129,27 @@ impl Socket {
         }
     }
 
-    /// Leaves this group wherever it is joined, without looking for the interfaces. Bounded, in case another process joins it again.
+    /// Leaves this group wherever it is joined.
     pub(crate) fn leave_everywhere(&self, group: IpAddr) {
-        let mut request = [0; REQUEST];
-        // With index 0, the kernel finds the membership on any interface.
-        fill(&mut request, group, 0);
+        // For IPv6, index 0 means any interface. For IPv4, it means the interface that the route to the group names, if there is one.
+        // Bounded, in case another process joins it again.
         for _ in 0..MEMBERSHIPS {
-            if sys::setsockopt(&self.fd, level(group), linux::MCAST_LEAVE_GROUP, &request).is_err() {
+            if self.leave_group(group, 0).is_err() {
                 break;
             }
         }
+        if group.is_ipv4() {
+            route::each_interface(|index| {
+                let _ = self.leave_group(group, index.get());
+            });
+        }
+    }
+
+    /// Leaves this group on the interface of this index.
+    pub(crate) fn leave_group(&self, group: IpAddr, index: u32) -> core::result::Result<(), Errno> {
+        let mut request = [0; REQUEST];
+        fill(&mut request, group, index);
+        sys::setsockopt(&self.fd, level(group), linux::MCAST_LEAVE_GROUP, &request)
     }
 
     /// Blocks or unblocks a source of the group.

@@ -1,0 +1,262 @@
+//! Senders, answers and forged reports of the network, on several interfaces. In a private network: see `make test`.
+
+mod common;
+
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use common::link::{Pair, is_alone, named, run};
+use common::{
+    LO, OnePacket, PATIENCE, Python, assert_quiet, expect_packet, require_private_network, send_on_lo, unique_group,
+};
+use multicast::{
+    Bind, Destination, ErrorKind, Events, Family, Group, Interest, Interface, ListenOptions, Listener, Membership, Outcome,
+    Poller, Received, SendOptions, Sender, Token,
+};
+
+/// Sends forged ICMP messages on `lo`: for each line of its input, one of this type and code, about a UDP packet from this address
+/// and port, this many times.
+const FORGER: &str = r#"
+import socket, struct, sys
+def checksum(data):
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+s4 = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)
+s6 = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58)
+print("ready")
+for line in sys.stdin:
+    kind, code, source, port, count = line.split()
+    kind, code, port, count = int(kind), int(code), int(port), int(count)
+    udp = struct.pack("!HHHH", port, 9, 16, 0) + bytes(8)
+    if ":" in source:
+        inner = struct.pack("!IHBB", 6 << 28, len(udp), 17, 64) + socket.inet_pton(10, source) + socket.inet_pton(10, "fd00::99") + udp
+        message = struct.pack("!BBHI", kind, code, 0, 1280) + inner
+        for _ in range(count): s6.sendto(message, ("::1", 0))
+    else:
+        inner = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0) + socket.inet_aton(source) + socket.inet_aton("10.99.99.99")
+        inner = inner[:10] + struct.pack("!H", checksum(inner)) + inner[12:] + udp
+        message = struct.pack("!BBHI", kind, code, 0, 1400) + inner
+        message = message[:2] + struct.pack("!H", checksum(message)) + message[4:]
+        for _ in range(count): s4.sendto(message, ("127.0.0.1", 0))
+    print("sent")
+"#;
+
+struct Forger(Python);
+
+impl Forger {
+    fn start() -> Self {
+        let mut python = Python::start(FORGER, &[]);
+        assert_eq!(python.line(), "ready");
+        Self(python)
+    }
+
+    fn send(&mut self, (kind, code): (u8, u8), from: impl Display, port: u16, count: u32) {
+        self.0.say(&format!("{kind} {code} {from} {port} {count}"));
+        assert_eq!(self.0.line(), "sent");
+    }
+}
+
+/// Unreachable network, host, protocol and port; too long; forbidden; time exceeded; wrong header.
+const ICMP: [(u8, u8); 9] = [(3, 0), (3, 1), (3, 2), (3, 3), (3, 4), (3, 9), (3, 13), (11, 0), (12, 0)];
+const ICMP6: [(u8, u8); 8] = [(1, 0), (1, 1), (1, 3), (1, 4), (1, 5), (2, 0), (3, 0), (4, 0)];
+
+fn reports(family: Family) -> &'static [(u8, u8)] {
+    match family {
+        Family::V4 => &ICMP,
+        Family::V6 => &ICMP6,
+    }
+}
+
+const fn lo_of(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "127.0.0.1",
+        Family::V6 => "::1",
+    }
+}
+
+fn port_of(sender: &Sender) -> u16 {
+    sender.local_addr().unwrap().port()
+}
+
+fn peer_on(address: impl Into<IpAddr>) -> UdpSocket {
+    let peer = UdpSocket::bind((address.into(), 0)).unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer
+}
+
+fn received(peer: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut buffer = [0; 100];
+    let (length, source) = peer.recv_from(&mut buffer).unwrap();
+    (buffer[..length].to_vec(), source)
+}
+
+fn next<const MTU: usize>(listener: &mut Listener<MTU>) -> Received<'_> {
+    let (poller, mut events) = (Poller::new().unwrap(), Events::<1>::new());
+    poller.register(&*listener, Token(0), Interest::READABLE).unwrap();
+    assert!(poller.poll(&mut events, PATIENCE).unwrap().next().is_some(), "no packet");
+    listener.recv().unwrap()
+}
+
+#[test]
+fn no_forged_report_is_the_result_of_a_send_of_a_sender_without_answers() {
+    require_private_network();
+    let mut forger = Forger::start();
+    for family in [Family::V4, Family::V6] {
+        let mut sender = send_on_lo().open(family).unwrap();
+        let peer = peer_on(lo_of(family).parse::<IpAddr>().unwrap());
+        let to = peer.local_addr().unwrap();
+        for kind in reports(family) {
+            for count in [1, 500] {
+                forger.send(*kind, lo_of(family), port_of(&sender), count);
+                assert_eq!(sender.send(b"x", to).unwrap(), Outcome::Sent, "{kind:?} {count}");
+                assert_eq!(received(&peer).0, b"x");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_forged_report_is_the_result_of_a_send_or_a_receive() {
+    require_private_network();
+    let mut forger = Forger::start();
+    for family in [Family::V4, Family::V6] {
+        let (mut sender, mut replies) = send_on_lo().open_with_replies::<64>(family).unwrap();
+        let peer = peer_on(lo_of(family).parse::<IpAddr>().unwrap());
+        let to = peer.local_addr().unwrap();
+        let (poller, mut events) = (Poller::new().unwrap(), Events::<1>::new());
+        poller.register(&replies, Token(0), Interest::READABLE).unwrap();
+        for kind in reports(family) {
+            for count in [1, 500] {
+                forger.send(*kind, lo_of(family), port_of(&sender), count);
+                assert_eq!(sender.send(b"x", to).unwrap(), Outcome::Sent, "{kind:?} {count}");
+                assert_eq!(received(&peer).0, b"x");
+                forger.send(*kind, lo_of(family), port_of(&sender), count);
+                assert!(matches!(replies.recv().unwrap(), Received::Empty | Received::Paused), "{kind:?} {count}");
+                assert_eq!(replies.recv().unwrap(), Received::Empty);
+                assert_eq!(poller.poll(&mut events, Duration::ZERO).unwrap().count(), 0, "{kind:?} {count}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_report_for_which_the_kernel_has_no_room_is_no_result_either() {
+    require_private_network();
+    let mut forger = Forger::start();
+    for family in [Family::V4, Family::V6] {
+        let (mut sender, mut replies) = send_on_lo().open_with_replies::<64>(family).unwrap();
+        let peer = peer_on(lo_of(family).parse::<IpAddr>().unwrap());
+        let to = peer.local_addr().unwrap();
+        // Answers that nobody reads fill the receive buffer, in which reports would be queued.
+        for _ in 0..2000 {
+            peer.send_to(&[0; 100], (lo_of(family), port_of(&sender))).unwrap();
+        }
+        for kind in reports(family) {
+            forger.send(*kind, lo_of(family), port_of(&sender), 1);
+            assert_eq!(sender.send(b"x", to).unwrap(), Outcome::Sent, "{kind:?}");
+            assert_eq!(received(&peer).0, b"x");
+        }
+        for kind in reports(family) {
+            forger.send(*kind, lo_of(family), port_of(&sender), 1);
+            assert!(replies.recv().unwrap().packet().is_some(), "{kind:?}");
+            for _ in 0..4 {
+                peer.send_to(&[0; 100], (lo_of(family), port_of(&sender))).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_report_does_not_keep_packets_queued_when_the_listener_is_dropped_first() {
+    require_private_network();
+    let mut forger = Forger::start();
+    for family in [Family::V4, Family::V6] {
+        let (mut sender, replies) = send_on_lo().open_with_replies::<64>(family).unwrap();
+        let peer = peer_on(lo_of(family).parse::<IpAddr>().unwrap());
+        for _ in 0..3 {
+            peer.send_to(b"queued", (lo_of(family), port_of(&sender))).unwrap();
+        }
+        forger.send(reports(family)[3], lo_of(family), port_of(&sender), 3);
+        drop(replies);
+        sender.forget_errors();
+        let (poller, mut events) = (Poller::new().unwrap(), Events::<1>::new());
+        poller.register(&sender, Token(0), Interest::READABLE).unwrap();
+        assert_eq!(poller.poll(&mut events, Duration::ZERO).unwrap().count(), 0, "{family:?}");
+    }
+}
+
+#[test]
+fn a_listener_that_is_dropped_first_leaves_its_groups_without_a_route_to_them() {
+    if !is_alone("a_listener_that_is_dropped_first_leaves_its_groups_without_a_route_to_them") {
+        return;
+    }
+    let (one, two) = (Pair::new(), Pair::new());
+    let interfaces = [LO, named(&one.a), named(&two.b)];
+    let groups: [[IpAddr; 3]; 2] = [
+        [[239, 1, 2, 3].into(), [239, 1, 2, 4].into(), [224, 9, 9, 9].into()],
+        ["ff05::1:2:3", "ff02::1:2:4", "ff05::9:9:9"].map(|group| group.parse().unwrap()),
+    ];
+    let memberships = || run("ip maddr show");
+    for groups in groups {
+        let of = |group: IpAddr| Group::new(group, 7001).unwrap();
+        let before = memberships();
+        // By port.
+        let mut by_port = ListenOptions::new().bind::<64>(Bind::Port(7001, of(groups[0]).family())).unwrap();
+        for group in groups {
+            for interface in interfaces {
+                by_port.join(&Membership::any(of(group)).on(interface)).unwrap();
+            }
+        }
+        // By group.
+        let mut by_group = ListenOptions::new().bind::<64>(Membership::any(of(groups[0])).on(interfaces[0])).unwrap();
+        for interface in interfaces {
+            by_group.join(&Membership::any(of(groups[0])).on(interface)).unwrap();
+        }
+        assert_ne!(memberships(), before);
+        let senders = [by_port.sender(send_on_lo()).unwrap(), by_group.sender(send_on_lo()).unwrap()];
+        drop((by_port, by_group));
+        assert_eq!(memberships(), before);
+        drop(senders);
+    }
+}
+
+#[test]
+fn a_destination_on_an_address_names_its_interface() {
+    let (one, two) = (Pair::new(), Pair::new());
+    let group = unique_group();
+    let on = |end: &str| ListenOptions::new().bind::<64>(Membership::any(group).on(named(end))).unwrap();
+    let (mut at_one, mut at_two) = (on(&one.b), on(&two.b));
+    let mut sender = SendOptions::new().interface(named(&one.a)).open(Family::V4).unwrap();
+    let to = Destination::from(group).on(Interface::Address(two.addresses[0].into())).unwrap();
+    assert_eq!(sender.send(b"on two", to).unwrap(), Outcome::Sent);
+    let packet = next(&mut at_two).packet().unwrap();
+    assert_eq!((packet.payload(), packet.source().ip()), (&b"on two"[..], IpAddr::from(two.addresses[0])));
+    assert_quiet(&mut at_one);
+    let nobody = Interface::Address([10, 255, 255, 77].into());
+    assert_eq!(Destination::from(group).on(nobody).unwrap_err().kind(), ErrorKind::NoSuchInterface);
+    // A socket that is bound to an interface sends on no other.
+    let bound = Bind::Interface(Membership::any(group).on(named(&one.b)));
+    let mut listener = ListenOptions::new().bind::<64>(bound).unwrap();
+    let mut sender = listener.sender(SendOptions::new()).unwrap();
+    for interface in [named(&two.a), Interface::Address(two.addresses[0].into())] {
+        let elsewhere = Destination::from(group).on(interface).unwrap();
+        assert_eq!(sender.send(b"x", elsewhere).unwrap_err().kind(), ErrorKind::OneInterface);
+    }
+}
+
+#[test]
+fn a_sender_that_waits_for_its_interface_sends_to_groups_on_no_other() {
+    require_private_network();
+    let group = unique_group();
+    let mut listener = ListenOptions::new().bind::<64>(common::on_lo(group)).unwrap();
+    let mut sender = SendOptions::new().interface(named("nosuch0")).later().open(Family::V4).unwrap();
+    let from = Destination::from(group).from_address(Ipv4Addr::LOCALHOST.into());
+    for to in [Destination::from(group), from] {
+        assert_eq!(sender.send(b"x", to).unwrap_err().kind(), ErrorKind::NoSuchInterface);
+    }
+    assert_quiet(&mut listener);
+    assert_eq!(sender.send(b"named", from.on(LO).unwrap()).unwrap(), Outcome::Sent);
+    assert_eq!(expect_packet(&mut listener), b"named");
+}
