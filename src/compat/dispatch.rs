@@ -110,9 +110,11 @@ impl Shared {
             let Some(entry) = next else { break };
             let Some(call) = self.registry.call(&*entry) else { continue };
             called = called.saturating_add(1);
-            if call.report()?.is_continue() {
+            let reported = call.report();
+            if call.goes_on_after(&reported) {
                 call.finish(Rearm::UnlessOneshot)?;
             }
+            reported?;
         }
         Ok(called)
     }

@@ -39,7 +39,8 @@ use crate::{AsFd, Error, ErrorKind, Interest, Result};
 /// # Ok::<(), multicast::Error>(())
 /// ```
 ///
-/// After [`ControlFlow::Break`] or an error its poller removes and drops the handler. A handler may call everything in this
+/// After [`ControlFlow::Break`] or an error its poller removes and drops the handler, unless it
+/// [stays after errors](Self::stays_after_error). A handler may call everything in this
 /// module, and unregister itself; it gets no events while it runs.
 ///
 /// The poller asks for its descriptor and its interest when it is registered and after each call, so both may change. The
@@ -68,8 +69,8 @@ pub trait Handler: AsFd + 'static {
     /// It is called again as long as there is something to read, so it must read.
     ///
     /// # Errors
-    /// The handler's own error: it is removed, and [`poll`](super::Poller::poll) or [`run`](super::Poller::run) returns the
-    /// error. Without this method, a handler that waits to read ends with [`ErrorKind::InvalidInput`].
+    /// The handler's own error: it is removed, unless it [stays](Self::stays_after_error), and [`poll`](super::Poller::poll) or
+    /// [`run`](super::Poller::run) returns the error. Without this method, a handler that waits to read ends with [`ErrorKind::InvalidInput`].
     fn handle_read(&mut self) -> Result<ControlFlow<()>> {
         Err(Error::custom(
             ErrorKind::InvalidInput,
@@ -97,6 +98,14 @@ pub trait Handler: AsFd + 'static {
     /// again if its descriptor is still ready. Return it if a call ends before it has read or written everything.
     fn paused_until(&self) -> Option<Instant> {
         None
+    }
+
+    /// Whether it stays registered after `handle_read` or `handle_write` returned an error. The poller asks after each error, and
+    /// returns the error in any case.
+    ///
+    /// A handler that stays should [pause](Self::paused_until) after an error that may last: otherwise it is called again at once.
+    fn stays_after_error(&self) -> bool {
+        false
     }
 }
 

@@ -33,7 +33,7 @@
 //! - A poller owns its handlers. [`register`] returns a [`Handle`], which is cheap to clone; dropping it does not unregister the
 //!   handler.
 //! - A handler may call everything in this module: send, register, unregister itself or others, poll, run, stop.
-//! - If a handler returns an error, only this handler is removed, and [`poll`] or [`run`] returns the error at once. The next
+//! - If a handler returns an error, only this handler is removed (a [live multicaster](Multicaster::live) stays), and [`poll`] or [`run`] returns the error at once. The next
 //!   call serves the handlers that are still waiting. The same holds after a caught panic.
 //! - Listeners stay members of their groups when interfaces change, and may be created before their interface exists: their
 //!   poller watches the interfaces. That takes one netlink socket and 8 KiB for each poller with listeners, unless all of them
@@ -59,6 +59,7 @@ mod handle;
 mod handler;
 mod listen;
 mod listener;
+mod live;
 mod multicaster;
 mod options;
 mod packets;
@@ -78,6 +79,7 @@ pub use handle::Handle;
 pub use handler::{Flags, Handler};
 pub use listen::Packets;
 pub use listener::{MulticastListener, PacketHandler};
+pub use live::{Live, Queue};
 pub use multicaster::Multicaster;
 pub use options::{ListenOptions, SendOptions};
 pub use packets::{IntoPackets, Many, One};

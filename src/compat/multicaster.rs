@@ -11,11 +11,14 @@ use super::handler::{Flags, Handler};
 use super::options::SendOptions;
 use super::packets::IntoPackets;
 use super::turn::{self, Turns};
-use crate::{AsFd, BorrowedFd, Events, Interest, Poller, Progress, Result, Token};
+use crate::{AsFd, BorrowedFd, Error, ErrorKind, Events, Interest, Poller, Progress, Result, Token};
 
 /// How long to wait after a socket was reported as writable but was not, for example because of a pending error that cannot be
 /// read.
 const SPURIOUS_WAKE_DELAY: Duration = Duration::from_millis(1);
+
+/// How long a live multicaster waits after an error before it tries again.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Sends the packets of an iterable to a group, as fast as its socket takes them, while its poller polls.
 ///
@@ -28,9 +31,15 @@ const SPURIOUS_WAKE_DELAY: Duration = Duration::from_millis(1);
 /// # Ok::<(), multicast::Error>(())
 /// ```
 ///
+/// [`live`](Self::live) makes one that stays registered, and that you give packets while the program runs.
+///
 /// After 64 packets the other handlers get their turn, so the iterable may be endless. Its `next` should not wait.
 pub struct Multicaster<I: Iterator> {
     core: crate::Multicaster<I>,
+    /// It stays when it has nothing to send, and after errors.
+    is_live: bool,
+    /// The last packet could not be sent, and the error was returned.
+    is_failing: bool,
     paused_until: Option<Instant>,
     turns: Turns,
 }
@@ -44,10 +53,38 @@ where
     ///
     /// # Errors
     /// As [`SendOptions::packets`](crate::SendOptions::packets) of the core, and [`Poller::register`](super::Poller::register).
-    pub fn new(packets: impl IntoIterator<IntoIter = I, Item = I::Item>, mut options: SendOptions) -> Result<Handle<Self>> {
+    pub fn new(packets: impl IntoIterator<IntoIter = I, Item = I::Item>, options: SendOptions) -> Result<Handle<Self>> {
+        Self::register(packets, options, false)
+    }
+
+    pub(super) fn register(
+        packets: impl IntoIterator<IntoIter = I, Item = I::Item>,
+        mut options: SendOptions,
+        is_live: bool,
+    ) -> Result<Handle<Self>> {
         let poller = options.take_poller()?;
         let turns = poller.turns();
-        poller.register(Self { core: options.packets(packets)?, paused_until: None, turns }, Flags::NONE)
+        let core = options.packets(packets)?;
+        poller.register(Self { core, is_live, is_failing: false, paused_until: None, turns }, Flags::NONE)
+    }
+
+    /// The result of a call that could not send the next packet.
+    #[cold]
+    fn failed(&mut self, error: Error) -> Result<ControlFlow<()>> {
+        if !self.is_live {
+            return Err(error);
+        }
+        if error.kind() == ErrorKind::TooLong {
+            // It can never be sent, and would hold up all behind it.
+            drop(self.core.discard());
+            return Err(error);
+        }
+        self.paused_until = Instant::now().checked_add(RETRY_DELAY);
+        if self.is_failing {
+            return Ok(ControlFlow::Continue(()));
+        }
+        self.is_failing = true;
+        Err(error)
     }
 }
 
@@ -70,7 +107,13 @@ where
     I::Item: AsRef<[u8]>,
 {
     fn interest(&self) -> Flags {
-        Flags::WRITE
+        // An idle socket is always writable.
+        let is_idle = self.is_live && self.core.pending().is_none() && self.core.items().size_hint().0 == 0;
+        if is_idle { Flags::NONE } else { Flags::WRITE }
+    }
+
+    fn stays_after_error(&self) -> bool {
+        self.is_live
     }
 
     fn paused_until(&self) -> Option<Instant> {
@@ -81,9 +124,19 @@ where
         let ended_before = self.turns.ended();
         self.paused_until = None;
         for sent in 0..turn::LENGTH {
-            let wait = match self.core.step()? {
-                Progress::Sent(_) if self.turns.ended() != ended_before => break,
-                Progress::Sent(_) => continue,
+            let progress = match self.core.step() {
+                Ok(progress) => progress,
+                Err(error) => return self.failed(error),
+            };
+            let wait = match progress {
+                Progress::Sent(_) => {
+                    self.is_failing = false;
+                    if self.turns.ended() != ended_before {
+                        break;
+                    }
+                    continue;
+                }
+                Progress::Done if self.is_live => break,
                 Progress::Done => return Ok(ControlFlow::Break(())),
                 Progress::Wait(time) => time,
                 Progress::Blocked if sent == 0 => SPURIOUS_WAKE_DELAY,

@@ -6,6 +6,9 @@ use super::poller::{Poller, default_poller};
 use crate::filter::{Always, By, Filter, by};
 use crate::{Bind, Error, ErrorKind, Group, Interface, Membership, Receiver, Result, Ttl};
 
+/// The default of [`SendOptions::queue`].
+const QUEUE: usize = 1024;
+
 /// The default of [`ListenOptions::mtu`].
 const MTU: usize = 4096;
 
@@ -26,6 +29,7 @@ const MTU: usize = 4096;
 pub struct SendOptions {
     core: crate::SendOptions,
     group: Group,
+    queue: usize,
     poller: Option<Poller>,
 }
 
@@ -38,7 +42,7 @@ impl Default for SendOptions {
 impl SendOptions {
     /// The defaults.
     pub const fn new() -> Self {
-        Self { core: crate::SendOptions::new(), group: Group::DEFAULT, poller: None }
+        Self { core: crate::SendOptions::new(), group: Group::DEFAULT, queue: QUEUE, poller: None }
     }
 
     /// The group and the port to send to.
@@ -90,6 +94,13 @@ impl SendOptions {
         self
     }
 
+    /// How many packets wait at most in the queue of a [live multicaster](super::Multicaster::live). Default: 1,024. Others do not
+    /// use it.
+    pub const fn queue(mut self, packets: usize) -> Self {
+        self.queue = packets;
+        self
+    }
+
     /// The poller that a multicaster registers with. [`sendto_with`](super::sendto_with) does not use it.
     pub fn poller(mut self, poller: &Poller) -> Self {
         self.poller = Some(poller.clone());
@@ -98,6 +109,10 @@ impl SendOptions {
 
     pub(super) fn take_poller(&mut self) -> Result<Poller> {
         self.poller.take().map_or_else(default_poller, Ok)
+    }
+
+    pub(super) const fn queue_capacity(&self) -> usize {
+        self.queue
     }
 
     pub(super) fn packets<P>(self, packets: P) -> Result<crate::Multicaster<P::IntoIter>>

@@ -111,7 +111,8 @@ impl Poller {
     /// A handler may poll, too: this calls the other handlers, and none that is running.
     ///
     /// # Errors
-    /// The first error of a handler, at once. This handler is removed and dropped. The next poll calls the handlers that were not
+    /// The first error of a handler, at once. This handler is removed and dropped, unless it
+    /// [stays](Handler::stays_after_error). The next poll calls the handlers that were not
     /// called because of the error.
     pub fn poll(&self, timeout: impl Into<Option<Duration>>) -> Result<usize> {
         self.shared.poll(timeout.into())

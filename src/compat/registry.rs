@@ -172,6 +172,14 @@ impl Call<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Whether the handler stays after this result.
+    pub(super) fn goes_on_after(&self, reported: &Result<ControlFlow<()>>) -> bool {
+        match reported {
+            Ok(flow) => flow.is_continue(),
+            Err(_) => self.entry.lend().is_some_and(|handler| handler.stays_after_error()),
+        }
+    }
+
     /// Discards the recorded events, and asks the kernel again.
     pub(super) fn ask_again(self) -> Result<()> {
         self.entry.state().ready.set(Flags::NONE);
