@@ -114,7 +114,7 @@ impl Shared {
             if call.goes_on_after(&reported) {
                 call.finish(Rearm::UnlessOneshot)?;
             }
-            reported?;
+            reported.map(drop)?;
         }
         Ok(called)
     }
