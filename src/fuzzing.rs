@@ -5,7 +5,7 @@
 
 use core::net::IpAddr;
 
-use crate::cmsg::{Arrival, Layout, messages};
+use crate::cmsg::{Arrival, Layout, Origin, Outgoing, Way, messages};
 use crate::packet::Stamp;
 use crate::route::netlink::{Answer, messages as netlink_messages};
 use crate::sender::{segments, staging};
@@ -25,6 +25,28 @@ pub fn arrival(bytes: &[u8], word: usize, big_endian: bool) -> (Metadata, Option
 /// Writes when a packet was received, which others can only read.
 pub fn set_received(metadata: &mut Metadata, nanoseconds: Option<u64>) {
     metadata.received = nanoseconds.map_or(Stamp::default(), Stamp::new);
+}
+
+/// Writes whether a packet was sent to this machine, which others can only read.
+pub fn set_unicast(metadata: &mut Metadata, is_unicast: bool) {
+    metadata.is_to_us = is_unicast;
+}
+
+/// Calls `check` with the control message that names the way of an outgoing packet.
+pub fn outgoing(
+    interface: u32,
+    source: Option<IpAddr>,
+    to_ipv4: bool,
+    word: usize,
+    big_endian: bool,
+    check: impl FnOnce(&[u8]),
+) {
+    check(Outgoing::packet_info(Way { interface, source }, to_ipv4, Layout { word, big_endian }).as_bytes());
+}
+
+/// Whether a queued error comes from the network; `None` if the messages describe no error.
+pub fn is_of_network(control: &[u8], word: usize, big_endian: bool) -> Option<bool> {
+    Origin::read(control, Layout { word, big_endian }).map(|origin| origin == Origin::Network)
 }
 
 /// Kind of answer, its interface or errno, and its address.

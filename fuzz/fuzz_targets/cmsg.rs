@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use multicast::Metadata;
-use multicast::fuzzing::{arrival, control_messages, set_received};
+use multicast::fuzzing::{arrival, control_messages, set_received, set_unicast};
 
 /// Levels and options, with the numbers of `linux/in.h`, `linux/in6.h`, `asm/socket.h` and `linux/udp.h`.
 const PKTINFO: (u32, u32) = (0, 8);
@@ -114,13 +114,15 @@ impl Message {
     /// Adds what the message says. A later message replaces an earlier one.
     fn tell(&self, metadata: &mut Metadata, segment: &mut Option<u32>) {
         match self {
-            Self::V4 { interface, destination, .. } => {
+            Self::V4 { interface, own, destination } => {
                 metadata.interface = NonZeroU32::new(*interface);
                 metadata.destination = Some(IpAddr::from(*destination));
+                set_unicast(metadata, own == destination);
             }
             Self::V6 { interface, destination } => {
                 metadata.interface = NonZeroU32::new(*interface);
                 metadata.destination = Some(IpAddr::from(*destination));
+                set_unicast(metadata, destination[0] != 0xff);
             }
             Self::Ttl(hops) | Self::HopLimit(hops) => metadata.hop_limit = Some(*hops as u8),
             Self::Tos(class) => metadata.traffic_class = Some(*class),

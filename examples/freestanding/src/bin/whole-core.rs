@@ -327,7 +327,7 @@ fn tell(outcome: Outcome) {
 
 fn send_queued(unknown: &mut Unknown) {
     let mut caster = or_exit(options(unknown).batches::<64, _>(group(unknown), Outbox::<_, 100>::new()));
-    while let Some(packet) = unknown.next() {
+    for packet in unknown.by_ref() {
         if let Err(packet) = caster.items_mut().push(packet) {
             show(&[packet]);
         }
