@@ -142,8 +142,9 @@ impl SendOptions {
         self
     }
 
-    /// Opens a sender without answers. It is bound to a multicast address that it never joins, so it receives nothing, takes no packet
-    /// away from another socket on its port, and no error of the network reaches it.
+    /// Opens a sender without answers. It is bound to a multicast address that it never joins, so it receives nothing, and takes no packet
+    /// away from another socket on its port. An ICMP message about one of its packets does not find it, since that quotes another source
+    /// address. Only a forged one that quotes the address it is bound to makes one later send fail; the packet stays yours to send again.
     ///
     /// # Errors
     /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface);

@@ -40,7 +40,7 @@ pub enum Outcome {
 /// use a [`Multicaster`](crate::Multicaster).
 ///
 /// [`SendOptions::open`](crate::SendOptions::open) creates it. It is bound from the beginning, so [`local_addr`](Self::local_addr) is
-/// known before the first packet. It receives nothing, and no packet of anybody disturbs it. To get answers, create it with
+/// known before the first packet. It receives nothing, so no answer and no flood wakes it. To get answers, create it with
 /// [`open_with_replies`](crate::SendOptions::open_with_replies), or from a listener with
 /// [`sender`](crate::ListeningSocket::sender).
 ///
