@@ -77,7 +77,8 @@
 //! # What you can rely on
 //! - **Nothing that you did not join.** By default Linux delivers to a socket every group that any process of the machine joined on
 //!   the port, and unicast as well. A listener returns packets of the groups that it joined itself, on the interfaces on which it joined
-//!   them. It refuses all else, and counts it as [`foreign`](Counters::foreign).
+//!   them. It refuses all else, and counts it as [`foreign`](Counters::foreign). Only if you ask for [unicast](ListenOptions::unicast) does
+//!   it return that as well.
 //! - **The interface that you named.** Joins go by index. Packets leave by index and with an address of that interface, never
 //!   with 0.0.0.0. If you name none, the routing table decides: see [`Interface::Default`].
 //! - **A ledger that adds up.** What was sent to the group equals [`received`](Counters::received) plus

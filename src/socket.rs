@@ -158,6 +158,18 @@ impl Socket {
         self.set(SOCKET, linux::SO_REUSEADDR, "SO_REUSEADDR", 1)
     }
 
+    /// Binds to this address; with `shares`, on a port that other sockets may hold, too.
+    pub(crate) fn bind_shared_if(&self, shares: bool, address: &Address) -> core::result::Result<(), Errno> {
+        if !shares {
+            return self.bind(address);
+        }
+        sys::setsockopt_int(&self.fd, SOCKET, linux::SO_REUSEADDR, 1)?;
+        match self.bind(address) {
+            Ok(()) => Ok(()),
+            refused => self.bind_beside(refused, address).map(drop),
+        }
+    }
+
     /// `bind(2)`.
     pub(crate) fn bind(&self, address: &Address) -> core::result::Result<(), Errno> {
         sys::bind(&self.fd, address)

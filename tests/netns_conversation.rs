@@ -86,6 +86,14 @@ fn peer_on(address: impl Into<IpAddr>) -> UdpSocket {
     peer
 }
 
+/// A sender, its replies, and somebody to send to, with its address: all on `lo`.
+fn conversation(family: Family) -> (Sender, Listener<64>, UdpSocket, SocketAddr) {
+    let (sender, replies) = send_on_lo().open_with_replies(family).unwrap();
+    let peer = peer_on(lo_of(family).parse::<IpAddr>().unwrap());
+    let to = peer.local_addr().unwrap();
+    (sender, replies, peer, to)
+}
+
 fn received(peer: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut buffer = [0; 100];
     let (length, source) = peer.recv_from(&mut buffer).unwrap();
@@ -122,9 +130,7 @@ fn no_forged_report_is_the_result_of_a_send_or_a_receive() {
     require_private_network();
     let mut forger = Forger::start();
     for family in [Family::V4, Family::V6] {
-        let (mut sender, mut replies) = send_on_lo().open_with_replies::<64>(family).unwrap();
-        let peer = peer_on(lo_of(family).parse::<IpAddr>().unwrap());
-        let to = peer.local_addr().unwrap();
+        let (mut sender, mut replies, peer, to) = conversation(family);
         let (poller, mut events) = (Poller::new().unwrap(), Events::<1>::new());
         poller.register(&replies, Token(0), Interest::READABLE).unwrap();
         for kind in reports(family) {
@@ -146,9 +152,7 @@ fn a_report_for_which_the_kernel_has_no_room_is_no_result_either() {
     require_private_network();
     let mut forger = Forger::start();
     for family in [Family::V4, Family::V6] {
-        let (mut sender, mut replies) = send_on_lo().open_with_replies::<64>(family).unwrap();
-        let peer = peer_on(lo_of(family).parse::<IpAddr>().unwrap());
-        let to = peer.local_addr().unwrap();
+        let (mut sender, mut replies, peer, to) = conversation(family);
         // Answers that nobody reads fill the receive buffer, in which reports would be queued.
         for _ in 0..2000 {
             peer.send_to(&[0; 100], (lo_of(family), port_of(&sender))).unwrap();

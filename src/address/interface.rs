@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use core::num::NonZeroU32;
 
 /// A network interface, as the user names it. The crate asks the kernel for its index when a membership is joined, or when a
-/// multicaster is created.
+/// sender is created.
 ///
 /// Parsed and printed as `default`, as `all`, as an index in digits, or as an IP address; any other text is a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -15,7 +15,8 @@ pub enum Interface {
     #[default]
     Default,
     /// For listening: every interface that is up and supports multicast (`IFF_MULTICAST`, which `lo` does not have). If a packet
-    /// arrives on several of them, it is received once for each. To send on several interfaces, use one multicaster for each.
+    /// arrives on several of them, it is received once for each. To send on several interfaces, use one sender for each, or
+    /// [`Destination::on`](crate::Destination::on).
     All,
     /// The interface with this index (`if_nametoindex(3)`, `ip link`).
     Index(NonZeroU32),

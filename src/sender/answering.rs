@@ -103,7 +103,8 @@ impl<const MTU: usize, F: Filter> Listener<MTU, F> {
     /// [destinations](crate::Destination::on) with an interface still work.
     ///
     /// Both can be dropped in any order. If the listener is dropped first, it leaves its groups, and the socket refuses all packets from
-    /// then on. Unregister a half from its poller before you drop it: the socket stays open, so its events would stay, too.
+    /// then on. (Without a guard, as with [`kernel_filter(false)`](crate::ListenOptions::kernel_filter), nobody has a list of the groups
+    /// of a listener by port: they are left when the sender is dropped, too.) Unregister a half from its poller before you drop it: the socket stays open, so its events would stay, too.
     ///
     /// ```no_run
     /// # use multicast::{Bind, Family, ListenOptions, Membership, SendOptions, Ttl};

@@ -158,7 +158,7 @@ where
                     self.staging.sent(1);
                     sent = sent.saturating_add(1);
                 }
-                Err(errno) if self.sender.is_no_refusal(errno, &mut tries) => {}
+                Err(errno) if self.sender.should_retry(errno, &mut tries) => {}
                 // The packets before are reported first. If the error lasts, the next call returns it.
                 Err(_) if sent > 0 => break,
                 Err(errno) => return self.refused(errno),
@@ -180,7 +180,7 @@ where
                 }
                 // A device's queue may have room for one packet and not for this many: try the first one.
                 Err(Errno::NO_BUFFERS | Errno::INTERRUPTED) => ControlFlow::Continue(1),
-                Err(errno) if self.sender.is_no_refusal(errno, &mut tries) => continue,
+                Err(errno) if self.sender.should_retry(errno, &mut tries) => continue,
                 // Longer than the link's MTU: the kernel does not fragment segments. Older kernels return EINVAL.
                 Err(Errno::TOO_LONG | Errno::INVALID) => {
                     self.segments.refused(run.size);

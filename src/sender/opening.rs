@@ -135,20 +135,8 @@ const fn not_opened(port: u16, errno: Errno) -> Error {
 
 /// Binds to this address, with a port of its own if the port is 0.
 pub(super) fn bind(socket: &Socket, address: IpAddr, port: u16) -> Result<()> {
-    let to = Address::to(&SocketAddr::new(address, port));
-    let bound = match port {
-        0 => socket.bind(&to),
-        _ => bind_shared(socket, &to)?,
-    };
+    let bound = socket.bind_shared_if(port != 0, &Address::to(&SocketAddr::new(address, port)));
     bound.map_err(|errno| Error::system(Operation::Bind, Object::Port(port), errno))
-}
-
-/// Binds to a port that others may hold, too.
-#[cold]
-fn bind_shared(socket: &Socket, address: &Address) -> Result<core::result::Result<(), Errno>> {
-    socket.share_port()?;
-    let bound = socket.bind(address);
-    Ok(if bound.is_err() { socket.bind_beside(bound, address).map(drop) } else { bound })
 }
 
 /// Where packets to the group, or to all groups of the family, leave.

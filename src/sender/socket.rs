@@ -130,7 +130,7 @@ impl Sender {
                     }
                     return Ok(Outcome::Sent);
                 }
-                Err(errno) if self.is_no_refusal(errno, &mut tries) => {}
+                Err(errno) if self.should_retry(errno, &mut tries) => {}
                 Err(errno) => return self.refused(errno, payload.len(), &destination.to),
             }
         }
@@ -174,7 +174,7 @@ impl Sender {
     /// Whether the call failed for another reason than this packet, so that the same packet is to be tried again: a signal, or a
     /// report of the network about an earlier packet.
     #[cold]
-    pub(super) fn is_no_refusal(&mut self, errno: Errno, tries: &mut u32) -> bool {
+    pub(super) fn should_retry(&mut self, errno: Errno, tries: &mut u32) -> bool {
         *tries = tries.saturating_sub(1);
         let is_other = match errno {
             Errno::WOULD_BLOCK | Errno::NO_BUFFERS => false,

@@ -21,15 +21,7 @@ impl Socket {
     pub(crate) fn try_sending(family: Family, address: &Address, shares: bool) -> core::result::Result<Self, Errno> {
         let socket = Self::try_open(family)?;
         socket.try_turn_off_multicast_all(family)?;
-        if shares {
-            sys::setsockopt_int(&socket.fd, SOCKET, linux::SO_REUSEADDR, 1)?;
-        }
-        let bound = socket.bind(address);
-        if shares && bound.is_err() {
-            socket.bind_beside(bound, address)?;
-        } else {
-            bound?;
-        }
+        socket.bind_shared_if(shares, address)?;
         Ok(socket)
     }
 
