@@ -139,6 +139,13 @@ pub fn script(host: &Host, file: &str, arguments: &[&str]) -> Program {
     Program::start(host, command)
 }
 
+/// A program of a stranger: see tests/lab/strangers/stranger.py.
+pub fn stranger(host: &Host, arguments: &[&str]) -> Program {
+    let mut command = Command::new("python3");
+    command.arg("-u").arg(project().join("tests/lab/strangers/stranger.py")).args(arguments);
+    Program::start(host, command)
+}
+
 fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

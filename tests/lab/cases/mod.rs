@@ -10,6 +10,7 @@ mod relayed;
 mod routing;
 mod snooping;
 mod sources;
+mod strangers;
 mod wire;
 
 use crate::trial::Case;
@@ -27,6 +28,7 @@ pub fn all() -> impl Iterator<Item = Case> {
         relayed::cases,
         many::cases,
         snooping::cases,
+        strangers::cases,
         protocols::cases,
     ];
     groups.into_iter().flat_map(|cases| cases())
