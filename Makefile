@@ -9,12 +9,14 @@ demo: ## send packets to a multicast group and receive them, in one process
 	@cargo build --release --example mcast
 	@target/release/examples/mcast demo
 
-test: ## run all tests, in a private network namespace
+test: ## run all tests, in a private network namespace; installs the programs that they need
+	@.ci/install test || echo "Tests that need them fail, and say so."
 	@sh tests/in-namespace.sh
 
 # ONLY: runs the cases with one of these words in their names. PROOF=1 switches off what each case tests: then every case must
 # fail.
 lab: ## run the laboratory: several hosts on one machine, with real peers (ONLY=word, PROOF=1)
+	@.ci/install all
 	@sh tests/lab/protocols/install.sh
 	@cargo build --quiet --examples
 	@cargo test --quiet --test lab -- $(if $(PROOF),--proof) $(ONLY)
