@@ -12,9 +12,9 @@ mod common;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use common::{arguments, each_packet, own_address, usage};
+use common::{arguments, each_packet, usage};
 use multicast::filter::Prefix;
-use multicast::{Bind, Family, Group, Interface, ListenOptions, Membership, Name, Result, SendOptions, Ttl};
+use multicast::{Bind, Family, Group, Interface, ListenOptions, Membership, Result, SendOptions, Ttl};
 
 const SEARCH: [u8; 4] = [0x06, 0x10, 0x02, 0x01];
 const RESPONSE: [u8; 4] = [0x06, 0x10, 0x02, 0x02];
@@ -34,8 +34,8 @@ fn group() -> Result<Group> {
     Group::new([224, 0, 23, 12], 3671)
 }
 
-fn options(interface: Name) -> SendOptions {
-    SendOptions::new().interface(Interface::Name(interface)).ttl(Ttl::new(16))
+fn options(interface: Interface) -> SendOptions {
+    SendOptions::new().interface(interface).ttl(Ttl::new(16))
 }
 
 /// An address and port, as it stands in messages.
@@ -44,9 +44,9 @@ fn endpoint(address: Ipv4Addr, port: u16) -> [u8; 8] {
     [8, 1, a, b, c, d, high, low]
 }
 
-fn search(interface: Name) -> Result<()> {
+fn search(interface: Interface) -> Result<()> {
     let (mut sender, mut replies) = options(interface).open_with_replies::<512>(Family::V4)?;
-    let IpAddr::V4(own) = own_address(interface, Family::V4)? else { return Ok(()) };
+    let IpAddr::V4(own) = interface.address(Family::V4)? else { return Ok(()) };
     let port = sender.local_addr()?.port();
     let question = [&SEARCH[..], &[0, 14], &endpoint(own, port)].concat();
     println!("search that names {own}:{port}: {:?}", sender.send(&question, group()?)?);
@@ -62,11 +62,11 @@ fn search(interface: Name) -> Result<()> {
     })
 }
 
-fn serve(interface: Name, name: &str) -> Result<()> {
+fn serve(interface: Interface, name: &str) -> Result<()> {
     let wanted = ListenOptions::new().filter(Prefix(SEARCH)).answers();
-    let mut listener = wanted.bind::<512>(Bind::Group(Membership::any(group()?).on(Interface::Name(interface))))?;
+    let mut listener = wanted.bind::<512>(Bind::Group(Membership::any(group()?).on(interface)))?;
     let mut sender = listener.sender(options(interface))?;
-    let IpAddr::V4(own) = own_address(interface, Family::V4)? else { return Ok(()) };
+    let IpAddr::V4(own) = interface.address(Family::V4)? else { return Ok(()) };
     println!("listening");
     each_packet(&mut listener, None, |packet| {
         let Some(&[8, 1, a, b, c, d, high, low]) = packet.payload().get(6..14) else { return Ok(()) };

@@ -11,11 +11,9 @@ mod common;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use common::{arguments, each_packet, own_address, usage};
+use common::{arguments, each_packet, usage};
 use multicast::filter::Hops;
-use multicast::{
-    Bind, Destination, Family, Group, Interface, ListenOptions, Membership, Name as Link, Result, SendOptions, Ttl,
-};
+use multicast::{Bind, Destination, Family, Group, Interface, ListenOptions, Membership, Result, SendOptions, Ttl};
 use simple_dns::rdata::{A, AAAA, RData};
 use simple_dns::{CLASS, Name, Packet as Message, PacketFlag, QCLASS, QTYPE, Question, ResourceRecord, TYPE};
 
@@ -83,8 +81,9 @@ fn serve(group: Group, name: &str, links: &[&str]) -> Result<()> {
     let mut sender = listener.sender(options().interface(first))?;
     let (name, mut own) = (Name::new_unchecked(name), Vec::new());
     for link in links {
-        listener.join(&Membership::any(group).on(link.parse()?))?;
-        own.push((link.parse::<Link>()?.index()?, own_address(link.parse()?, group.family())?));
+        let link: Interface = link.parse()?;
+        listener.join(&Membership::any(group).on(link))?;
+        own.push((link.index()?, link.address(group.family())?));
     }
     println!("listening");
     each_packet(&mut listener, None, |packet| {

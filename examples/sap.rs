@@ -10,9 +10,9 @@ mod common;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use common::{arguments, each_packet, own_address, usage};
+use common::{arguments, each_packet, usage};
 use multicast::filter::Masked;
-use multicast::{Family, Group, Interface, ListenOptions, Membership, Name, Outcome, Result, SendOptions};
+use multicast::{Family, Group, Interface, ListenOptions, Membership, Outcome, Result, SendOptions};
 
 /// Announcements are sent again and again: here each second, for half a minute.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -53,8 +53,8 @@ fn session(packet: &[u8]) -> Option<(bool, String)> {
     Some((goes_on, String::from_utf8_lossy(text).into_owned()))
 }
 
-fn announce(interface: Name, name: &str, stream: Group) -> Result<()> {
-    let IpAddr::V4(own) = own_address(interface, Family::V4)? else { return Ok(()) };
+fn announce(interface: Interface, name: &str, stream: Group) -> Result<()> {
+    let IpAddr::V4(own) = interface.address(Family::V4)? else { return Ok(()) };
     let (address, port) = (stream.address(), stream.port());
     // Type 33 is MPEG-TS in RTP.
     let text =
@@ -64,7 +64,7 @@ fn announce(interface: Name, name: &str, stream: Group) -> Result<()> {
     let mut end = announcement.clone();
     end[0] |= 0b100;
 
-    let mut sender = SendOptions::new().interface(Interface::Name(interface)).open(Family::V4)?;
+    let mut sender = SendOptions::new().interface(interface).open(Family::V4)?;
     for packet in std::iter::repeat_n(&announcement, TIMES as usize).chain([&end]) {
         while let Outcome::Blocked | Outcome::Wait(_) = sender.send(packet, group()?)? {
             std::thread::sleep(Duration::from_millis(1));

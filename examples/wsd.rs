@@ -12,9 +12,9 @@ mod common;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use common::{arguments, each_packet, own_address, usage};
+use common::{arguments, each_packet, usage};
 use multicast::filter::Contains;
-use multicast::{Family, Group, Interface, ListenOptions, Membership, Name, Result, SendOptions};
+use multicast::{Family, Group, Interface, ListenOptions, Membership, Result, SendOptions};
 
 const DEVICE: &str = "urn:uuid:4d756c74-6963-6173-7421-000000000002";
 const ALL: &str = "urn:schemas-xmlsoap-org:ws:2005:04:discovery";
@@ -32,8 +32,8 @@ fn group() -> Result<Group> {
 }
 
 /// Asks all devices. They answer to the port that the question came from, after up to half a second.
-fn probe(interface: Name) -> Result<()> {
-    let options = SendOptions::new().interface(Interface::Name(interface));
+fn probe(interface: Interface) -> Result<()> {
+    let options = SendOptions::new().interface(interface);
     let (mut sender, mut replies) = options.open_with_replies::<8000>(Family::V4)?;
     let question = envelope("Probe", ALL, "", "<d:Probe><d:Types>wsdp:Device</d:Types></d:Probe>");
     println!("{:?}", sender.send(question.as_bytes(), group()?)?);
@@ -48,12 +48,12 @@ fn probe(interface: Name) -> Result<()> {
 }
 
 /// A device: it announces itself, answers those who look for it, and says goodbye.
-fn serve(interface: Name) -> Result<()> {
-    let membership = Membership::any(group()?).on(Interface::Name(interface));
+fn serve(interface: Interface) -> Result<()> {
+    let membership = Membership::any(group()?).on(interface);
     let listening = ListenOptions::new().filter(Contains(b"/discovery/")).answers();
     let mut listener = listening.bind::<8000>(membership)?;
-    let mut sender = listener.sender(SendOptions::new().interface(Interface::Name(interface)))?;
-    let own = own_address(interface, Family::V4)?;
+    let mut sender = listener.sender(SendOptions::new().interface(interface))?;
+    let own = interface.address(Family::V4)?;
     let device = format!(
         "<a:EndpointReference><a:Address>{DEVICE}</a:Address></a:EndpointReference><d:Types>wsdp:Device</d:Types>\
          <d:XAddrs>http://{own}:5357/</d:XAddrs><d:MetadataVersion>1</d:MetadataVersion>"

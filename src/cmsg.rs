@@ -24,14 +24,18 @@ pub(crate) const UDP_GRO: u32 = 104;
 const ORIGIN_ICMP: u8 = 2;
 const ORIGIN_ICMP6: u8 = 3;
 
-/// Room for what describes a queued error: the error, and the address of who sent it.
-pub(crate) const ERROR_SPACE: usize = Layout::NATIVE.space(16 + 28);
+/// Room for the packet information alone.
+pub(crate) const PACKET_INFO_SPACE: usize = Layout::NATIVE.space(20);
 
 /// Room for all that we ask for: packet information, hop limit, traffic class, segment size, and a time stamp.
 pub(crate) const SPACE: usize = {
     let layout = Layout::NATIVE;
     layout.space(20) + 3 * layout.space(4) + layout.space(16)
 };
+
+/// Room for what describes a queued error: all that we ask for about the packet that came with it, and then the error, and the address of
+/// who sent it.
+pub(crate) const ERROR_SPACE: usize = SPACE + Layout::NATIVE.space(16 + 28);
 
 /// How a processor lays out control messages.
 #[derive(Clone, Copy, Debug)]
@@ -56,14 +60,43 @@ impl Layout {
     }
 
     /// The number in the first 4 or 8 bytes.
+    #[inline]
     fn number(self, bytes: &[u8], size: usize) -> Option<u64> {
-        let bytes = bytes.get(..size)?;
-        let shifted = |number: u64, byte: &u8| (number << 8) | u64::from(*byte);
-        Some(if self.big_endian { bytes.iter().fold(0, shifted) } else { bytes.iter().rev().fold(0, shifted) })
+        if size == 4 {
+            return self.int(bytes).map(u64::from);
+        }
+        let bytes = *bytes.first_chunk()?;
+        Some(if self.big_endian { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
     }
 
+    /// This length and the padding behind it. Words are of 4 or 8 bytes.
+    const fn padded(self, length: usize) -> usize {
+        let most = self.word.saturating_sub(1);
+        length.saturating_add(most) & !most
+    }
+
+    /// The header of a message: length, level, type.
+    #[inline]
+    fn head(self, bytes: &[u8]) -> Option<(u64, u32, u32)> {
+        let (length, rest) = if self.word == 8 {
+            let (word, rest) = bytes.split_first_chunk()?;
+            (if self.big_endian { u64::from_be_bytes(*word) } else { u64::from_le_bytes(*word) }, rest)
+        } else {
+            let (word, rest) = bytes.split_first_chunk()?;
+            (self.int_of(*word).into(), rest)
+        };
+        let ([a, b, c, d, kind @ ..], _) = rest.split_first_chunk::<8>()?;
+        Some((length, self.int_of([*a, *b, *c, *d]), self.int_of(*kind)))
+    }
+
+    #[inline]
     fn int(self, bytes: &[u8]) -> Option<u32> {
-        self.number(bytes, 4).map(|number| number as u32)
+        bytes.first_chunk().map(|bytes| self.int_of(*bytes))
+    }
+
+    #[inline]
+    const fn int_of(self, bytes: [u8; 4]) -> u32 {
+        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
     }
 }
 
@@ -163,23 +196,7 @@ impl Arrival {
     fn add(&mut self, Message { level, kind, data }: Message<'_>, layout: Layout) {
         let metadata = &mut self.metadata;
         match (level, kind) {
-            // struct in_pktinfo: interface, our own address, destination (ip(7)). The last two differ for multicast and broadcast.
-            (IP, linux::IP_PKTINFO) => {
-                metadata.interface = layout.int(data).and_then(NonZeroU32::new);
-                metadata.is_to_us = data.get(4..8).is_some_and(|ours| data.get(8..12) == Some(ours));
-                metadata.destination = data
-                    .get(8..)
-                    .and_then(|rest| rest.first_chunk::<4>())
-                    .map(|octets| IpAddr::V4(Ipv4Addr::from_bits(u32::from_be_bytes(*octets))));
-            }
-            // struct in6_pktinfo: destination, interface (ipv6(7)).
-            (IPV6, linux::IPV6_PKTINFO) => {
-                metadata.interface = data.get(16..).and_then(|rest| layout.int(rest)).and_then(NonZeroU32::new);
-                metadata.destination =
-                    data.first_chunk::<16>().map(|octets| IpAddr::V6(Ipv6Addr::from_bits(u128::from_be_bytes(*octets))));
-                // IPv6 has no broadcast.
-                metadata.is_to_us = data.first().is_some_and(|first| *first != 0xff);
-            }
+            (IP, linux::IP_PKTINFO) | (IPV6, linux::IPV6_PKTINFO) => metadata.add_packet_info(data, level == IP, layout),
             (IP, linux::IP_TTL) | (IPV6, linux::IPV6_HOPLIMIT) => {
                 metadata.hop_limit = layout.int(data).map(|hops| hops as u8);
             }
@@ -191,6 +208,36 @@ impl Arrival {
             }
             (UDP, UDP_GRO) => self.segment = layout.int(data),
             _ => {}
+        }
+    }
+}
+
+impl Metadata {
+    /// Reads the packet information, where nothing else was asked for.
+    pub(crate) fn of_packet_info(control: &[u8], layout: Layout) -> Self {
+        let mut metadata = Self::default();
+        match messages(control, layout).next() {
+            Some(Message { level: IP, kind: linux::IP_PKTINFO, data }) => metadata.add_packet_info(data, true, layout),
+            Some(Message { level: IPV6, kind: linux::IPV6_PKTINFO, data }) => metadata.add_packet_info(data, false, layout),
+            _ => {}
+        }
+        metadata
+    }
+
+    fn add_packet_info(&mut self, data: &[u8], is_ipv4: bool, layout: Layout) {
+        if is_ipv4 {
+            // struct in_pktinfo: interface, our own address, destination (ip(7)). The last two differ for multicast and broadcast.
+            let Some([a, b, c, d, ours @ .., e, f, g, h]) = data.first_chunk::<12>() else { return };
+            self.interface = NonZeroU32::new(layout.int_of([*a, *b, *c, *d]));
+            let destination = [*e, *f, *g, *h];
+            self.is_to_us = *ours == destination;
+            self.destination = Some(IpAddr::V4(Ipv4Addr::from_bits(u32::from_be_bytes(destination))));
+        } else {
+            // struct in6_pktinfo: destination, interface (ipv6(7)). IPv6 has no broadcast.
+            let Some([destination @ .., a, b, c, d]) = data.first_chunk::<20>() else { return };
+            self.interface = NonZeroU32::new(layout.int_of([*a, *b, *c, *d]));
+            self.is_to_us = destination.first() != Some(&0xff);
+            self.destination = Some(IpAddr::V6(Ipv6Addr::from_bits(u128::from_be_bytes(*destination))));
         }
     }
 }
@@ -214,16 +261,29 @@ pub(crate) struct Message<'a> {
 }
 
 /// Iterates over the control messages in these bytes. Ends where a header is cut off, or where its length is impossible.
-pub(crate) fn messages(control: &[u8], layout: Layout) -> impl Iterator<Item = Message<'_>> {
-    let mut rest = control;
-    core::iter::from_fn(move || {
-        let length = usize::try_from(layout.number(rest, layout.word)?).ok()?;
-        let level = layout.int(rest.get(layout.word..)?)?;
-        let kind = layout.int(rest.get(layout.word.saturating_add(4)..)?)?;
+pub(crate) const fn messages(control: &[u8], layout: Layout) -> Messages<'_> {
+    Messages { rest: control, layout }
+}
+
+/// See [`messages`].
+pub(crate) struct Messages<'a> {
+    rest: &'a [u8],
+    layout: Layout,
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Message<'a>;
+
+    // Inlined, so that the layout is a constant: without it tiny-ask is 296 bytes larger.
+    #[inline(always)]
+    fn next(&mut self) -> Option<Message<'a>> {
+        let (rest, layout) = (self.rest, self.layout);
+        let (length, level, kind) = layout.head(rest)?;
+        let length = usize::try_from(length).ok()?;
         let data = rest.get(layout.header()..length)?;
-        rest = length.checked_next_multiple_of(layout.word).and_then(|next| rest.get(next..)).unwrap_or(&[]);
+        self.rest = rest.get(layout.padded(length)..).unwrap_or(&[]);
         Some(Message { level, kind, data })
-    })
+    }
 }
 
 #[cfg(test)]

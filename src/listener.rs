@@ -12,11 +12,11 @@ mod joining;
 mod offload;
 mod options;
 mod receiving;
+mod replies;
 mod socket;
 
 pub use bind::Bind;
 pub use coalescing::COALESCING_BUFFER;
-pub(crate) use descriptor::Answers;
 pub use options::ListenOptions;
 pub use receiving::Counters;
 pub(crate) use receiving::Inner;

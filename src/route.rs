@@ -4,6 +4,7 @@
 //! would choose. Questions and answers are small; only the search for an address reads a list.
 
 pub(crate) mod netlink;
+mod own;
 
 use core::net::IpAddr;
 use core::num::NonZeroU32;

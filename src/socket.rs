@@ -19,6 +19,7 @@ use crate::address::Address;
 use crate::cmsg::{self, Arrival, Layout, UDP_GRO};
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::Family;
+use crate::packet::Metadata;
 pub(crate) use crate::sys::raw_fd;
 use crate::sys::{self, Fd, SK_MEMINFO_DROPS, SK_MEMINFO_VARS};
 
@@ -266,6 +267,16 @@ impl Socket {
             return Err(Errno::PROTOCOL);
         }
         Ok((Datagram { length: message.length, source }, arrival))
+    }
+
+    /// Receives payload, source, and what the packet information says, which is all that was asked for.
+    pub(crate) fn recv_with_way(&self, buffer: &mut [u8]) -> core::result::Result<(Datagram, Metadata), Errno> {
+        let mut source = Address::EMPTY;
+        let mut control = Control([0; cmsg::PACKET_INFO_SPACE]);
+        let message = sys::recvmsg(&self.fd, buffer, &mut source, &mut control.0)?;
+        let written = control.0.get(..message.control).unwrap_or(&[]);
+        let metadata = Metadata::of_packet_info(written, Layout::NATIVE);
+        if source.is_internet() { Ok((Datagram { length: message.length, source }, metadata)) } else { Err(Errno::PROTOCOL) }
     }
 
     /// Stops receiving for all descriptors of the socket: refuses new packets, leaves all groups as far as they are known, and discards

@@ -124,6 +124,42 @@ fn answers_come_to_the_replies_and_nothing_else_does() {
 }
 
 #[test]
+fn the_replies_join_groups_of_their_port_as_any_listener_does() {
+    let port_on = |address: IpAddr, port| Group::new(address, port).unwrap();
+    for (family, address, groups) in [
+        (Family::V4, V4, [unique_group().address(), unique_group().address()]),
+        (Family::V6, V6, [common::unique_v6_group(5).address(), common::unique_v6_group(5).address()]),
+    ] {
+        let (mut sender, mut replies) = send_on_lo().open_with_replies::<1500>(family).unwrap();
+        let [ours, theirs] = groups.map(|group| port_on(group, port_of(&sender)));
+        let answer = |replies: &mut Listener<1500>| {
+            stranger(address).send_to(b"an answer", (address, ours.port())).unwrap();
+            assert_eq!(expect_packet(replies), b"an answer");
+        };
+        answer(&mut replies);
+        replies.join(&on_lo(ours)).unwrap();
+        let _neighbour =
+            ListenOptions::new().bind::<64>(on_lo(Group::new(theirs.address(), common::free_port()).unwrap())).unwrap();
+        assert_eq!(sender.send(b"to their group", theirs).unwrap(), Outcome::Sent);
+        assert_eq!(sender.send(b"to our group", ours).unwrap(), Outcome::Sent);
+        assert_eq!(expect_packet(&mut replies), b"to our group");
+        answer(&mut replies);
+        replies.leave(&on_lo(ours)).unwrap();
+        assert_eq!(sender.send(b"to a group that was left", ours).unwrap(), Outcome::Sent);
+        answer(&mut replies);
+        let mut replies = replies.with_filter(multicast::filter::Prefix(b"to")).unwrap();
+        replies.join(&on_lo(ours)).unwrap();
+        stranger(address).send_to(b"an answer", (address, ours.port())).unwrap();
+        assert_eq!(sender.send(b"to our group again", ours).unwrap(), Outcome::Sent);
+        assert_eq!(expect_packet(&mut replies), b"to our group again");
+        assert!(common::is_joined(ours));
+        drop(replies);
+        assert!(!common::is_joined(ours), "the group is left, although the sender stays");
+        assert_eq!(sender.send(b"still", stranger(address).local_addr().unwrap()).unwrap(), Outcome::Sent);
+    }
+}
+
+#[test]
 fn a_device_answers_a_search_from_its_own_port() {
     let group = unique_group();
     let mut device = ListenOptions::new().answers().bind::<1500>(on_lo(group)).unwrap();

@@ -173,6 +173,25 @@ fn a_report_for_which_the_kernel_has_no_room_is_no_result_either() {
 }
 
 #[test]
+fn each_report_is_counted_also_if_the_listener_wants_all_metadata() {
+    require_private_network();
+    let mut forger = Forger::start();
+    for family in [Family::V4, Family::V6] {
+        let place = Bind::Port(common::free_port(), family);
+        let mut listener = ListenOptions::new().metadata().unicast().bind::<64>(place).unwrap();
+        let mut sender = listener.sender(send_on_lo()).unwrap();
+        for (count, kind) in (1..).zip(reports(family)) {
+            forger.send(*kind, lo_of(family), port_of(&sender), 1);
+            sender.forget_errors();
+            assert_eq!(sender.network_reports(), count, "{kind:?}");
+        }
+        forger.send(reports(family)[1], lo_of(family), port_of(&sender), 3);
+        assert_eq!(listener.recv().unwrap(), Received::Empty);
+        assert_eq!(listener.counters().foreign, 3, "{family:?}");
+    }
+}
+
+#[test]
 fn a_report_does_not_keep_packets_queued_when_the_listener_is_dropped_first() {
     require_private_network();
     let mut forger = Forger::start();

@@ -200,6 +200,25 @@ def arrives(command, group, expected):
         sys.exit(f"size: of {command} came {got}, not {expected}")
 
 
+def prints_answers(program):
+    """Whether it asks, and prints what is sent to its port: from anybody, but no broadcast."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as responder, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        responder.bind((GROUP, PORT))
+        request = socket.inet_aton(GROUP) + socket.inet_aton("127.0.0.1")
+        responder.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
+        responder.settimeout(5)
+        process = program.start()
+        question, asker = responder.recvfrom(1500)
+        responder.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        responder.sendto(b"a broadcast", ("127.255.255.255", asker[1]))
+        for answerer, answer in ((responder, b"here"), (other, b"and here"), (responder, b"here, too")):
+            answerer.sendto(answer, asker)
+        # It ends a second after the last one.
+        printed, _ = process.communicate(timeout=10)
+    if (question, printed, process.returncode) != (b"M-SEARCH *", b"here\nand here\nhere, too\n", 0):
+        sys.exit(f"size: {program.name} asked {question!r}, printed {printed!r}, and ended with {process.returncode}")
+
+
 def machine():
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     print(f"# {model[1] if model else 'unknown processor'}, Linux {os.uname().release}, {date.today()}")
@@ -210,12 +229,14 @@ def machine():
 def measure():
     tiny_listen = Program("tiny-listen", [TINY / "tiny-listen"], 3072, 16)
     tiny_send = Program("tiny-send", [TINY / "tiny-send"], 3072, 16)
+    tiny_ask = Program("tiny-ask", [TINY / "tiny-ask"], 4096, 16)
     two_listeners = Program("two-listeners", [TINY / "two-listeners"], 6144, 24)
     tiny_mcast = TINY / "tiny-mcast"
     tiny_mcast_listen = Program("tiny-mcast", [tiny_mcast, "listen", GROUP, PORT, "lo", "NOTIFY "], 8192, 24)
     mcast = ROOT / "target" / "static" / "x86_64-unknown-linux-musl" / "mcast"
     ours = [
         tiny_listen,
+        tiny_ask,
         tiny_mcast_listen,
         two_listeners,
         Program("mcast", [mcast, "listen", "--from", f"{GROUP}:{PORT}", "--interface", "lo", "--filter", "NOTIFY "],
@@ -228,6 +249,7 @@ def measure():
     # It sends what tiny-listen prints, and one more packet.
     receives(tiny_listen, lambda: run(tiny_send.command[0], env={}), WANTED)
     arrives(tiny_send.command, GROUP, PACKETS)
+    prints_answers(tiny_ask)
     # Its second listener; the first one is checked below, as of all programs.
     searches = ("M-SEARCH one", "NOTIFY *", "M-SEARCH two", "M-SEARCH three")
     receives(two_listeners, lambda: send_from_here(searches, OTHER_GROUP), "M-SEARCH one\nM-SEARCH two\nM-SEARCH three\n")
@@ -248,7 +270,7 @@ def measure():
     failed = tiny_send.failed
     for program in ours + peers:
         program.size()
-        if program not in (tiny_listen, tiny_mcast_listen):
+        if program not in (tiny_listen, tiny_ask, tiny_mcast_listen):
             receives(program, send_from_here, WANTED)
         program.report("RSS", measured_while_waiting(program), program.rss_goal)
         failed += program.failed

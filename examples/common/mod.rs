@@ -1,13 +1,12 @@
-//! What the examples of protocols share: arguments, waiting, and an address of one's own.
+//! What the examples of protocols share: arguments, and waiting.
 
 // Each example compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use multicast::filter::Filter;
-use multicast::{Change, Events, Family, Interest, Links, Listener, Name, Packet, Poller, Received, Result, Token};
+use multicast::{Events, Interest, Listener, Packet, Poller, Received, Result, Token};
 
 /// The program's arguments. They live as long as the program.
 pub fn arguments() -> Vec<&'static str> {
@@ -45,23 +44,4 @@ pub fn each_packet<const MTU: usize, F: Filter>(
             }
         }
     }
-}
-
-/// An address of this family that the interface has: some protocols write it into their messages. The unspecified address if it has
-/// none.
-pub fn own_address(interface: Name, family: Family) -> Result<IpAddr> {
-    let (wanted, mut links) = (interface.index()?, Links::watch()?);
-    // First it lists what there is.
-    while let Some(change) = links.next()? {
-        match change {
-            Change::Address { index, address } if index == wanted && address.is_ipv4() == (family == Family::V4) => {
-                return Ok(address);
-            }
-            _ => {}
-        }
-    }
-    Ok(match family {
-        Family::V4 => IpAddr::from([0; 4]),
-        Family::V6 => IpAddr::from([0; 16]),
-    })
 }

@@ -216,3 +216,20 @@ fn a_queued_error_names_its_origin() {
         assert_eq!(Origin::read(&message(layout, 0, 8, &[2; 16]), layout), None, "another message");
     }
 }
+
+#[test]
+fn the_packet_information_alone_reads_as_among_others() {
+    for layout in LAYOUTS {
+        let mut v6 = Ipv6Addr::LOCALHOST.octets().to_vec();
+        v6.extend(bytes(layout, 9, 4));
+        for control in [v4_info(layout, 7), message(layout, 41, 50, &v6)] {
+            let alone = Metadata::of_packet_info(&control, layout);
+            assert!(alone.interface.is_some() && alone.destination.is_some(), "{layout:?}");
+            assert_eq!(alone, Arrival::read(&control, layout).metadata, "{layout:?}");
+            for length in 0..control.len() - 4 {
+                assert_eq!(Metadata::of_packet_info(&control[..length], layout), Metadata::default(), "{layout:?}");
+            }
+        }
+        assert_eq!(Metadata::of_packet_info(&message(layout, 0, 2, &[9; 12]), layout), Metadata::default());
+    }
+}

@@ -3,14 +3,12 @@
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::bind::Place;
-use super::gatekeeper::{Gatekeeper, Wants};
-use super::offload::attach;
-use super::receiving::{Admits, Asks, CheckedPath, Inner, Mode, Offload, State};
+use super::gatekeeper::Wants;
+use super::receiving::{Admits, Asks, Inner, Mode, Offload, State};
 use super::socket::{Listener, ListeningSocket, Own, Receiver};
 use crate::error::{Error, Result};
-use crate::filter::kernel::INSTRUCTIONS;
 use crate::filter::{Always, Filter};
-use crate::group::{Family, Group};
+use crate::group::Group;
 use crate::socket::{Socket, family_of, raw_fd};
 
 impl<B, F> AsFd for ListeningSocket<B, F> {
@@ -85,34 +83,6 @@ impl<F: Filter> Inner<F> {
         self.mode = Mode::Sends;
         self.gatekeeper.reports_wanted(Self::recv_checked);
         Ok(socket)
-    }
-}
-
-/// Prepares a socket that is not bound yet to receive answers, and nothing else: what is sent to this machine itself.
-pub(crate) struct Answers {
-    gatekeeper: Gatekeeper<CheckedPath<Always>>,
-    state: State,
-}
-
-impl Answers {
-    pub(crate) fn prepare(socket: &Socket, family: Family, mtu: usize) -> Result<Self> {
-        let asks = Asks { way: true, ..Asks::default() };
-        let mut gatekeeper = Inner::gatekeeper(socket, family, true, Wants::Metadata, asks)?;
-        let mut state = State::new(mtu, INSTRUCTIONS as u16, Admits::Unicast);
-        let (has_guard, offload) = attach(socket, &Always, family, true, state, Mode::Sends);
-        state.offload = offload;
-        if has_guard {
-            gatekeeper.guard_attached();
-            gatekeeper.guard_passes_unicast(Inner::recv_checked);
-        }
-        Ok(Self { gatekeeper, state })
-    }
-
-    /// The listener, over a second descriptor of the prepared socket.
-    pub(crate) fn listener<const MTU: usize>(self, socket: &Socket) -> Result<Listener<MTU>> {
-        let Self { gatekeeper, state } = self;
-        let inner = Inner::new(socket.duplicate()?, Always, gatekeeper, state, Mode::Sends);
-        Ok(ListeningSocket { inner, buffer: Own::new() })
     }
 }
 

@@ -115,6 +115,9 @@ impl<F: Filter> Inner<F> {
         if self.state.admits == Admits::JoinedOnOne && self.socket.bound_interface() != Some(interface) {
             return Err(Error::new(Operation::Join, membership.object(), ErrorKind::OneInterface));
         }
+        if self.state.admits == Admits::Unicast && !self.gatekeeper.has_guard() {
+            self.guard_replies(membership.group().family());
+        }
         if self.gatekeeper.has_guard() {
             match self.socket.admit(membership.group().address(), interface) {
                 Ok(guard) => self.guard_changed(guard),

@@ -195,6 +195,21 @@ impl<F: Filter> Inner<F> {
         }
     }
 
+    /// Attaches a guard before a listener of answers, which needs none, joins its first group. From then on it is like a listener by
+    /// port that wants unicast.
+    pub(super) fn guard_replies(&mut self, family: Family) {
+        self.gatekeeper = self.gatekeeper.with_path(Self::recv_checked);
+        let has_guard = with_buffer::<INSTRUCTIONS, _>(self.state.max_instructions.into(), |buffer| {
+            let code = assemble(buffer, &self.filter, family, self.state, self.mode);
+            self.socket.guard(family, Unicast::Passed, code.instructions())
+        });
+        if has_guard {
+            self.gatekeeper.guard_attached();
+            self.gatekeeper.guard_passes_unicast(Self::recv_checked);
+            self.state.offloaded(true, self.state.offload == Offload::Filter);
+        }
+    }
+
     /// Uses the guard that an adopted socket already has: another listener shares the socket.
     pub(super) fn adopt_guard(&mut self, family: Family) {
         if let (true, Some(unicast)) = (self.gatekeeper.checks_here(), self.socket.guarded(family)) {

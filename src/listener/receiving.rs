@@ -271,7 +271,7 @@ impl<F: Filter> Inner<F> {
         let (datagram, arrival) = self.socket.recv_with_arrival(buffer)?;
         if self.gatekeeper.checks_here() && !self.admits(&arrival.metadata) {
             let packets = packets_in(datagram.length, arrival.segment);
-            self.counters.foreign = self.counters.foreign.wrapping_add(packets);
+            self.refused(packets);
             return Ok(None);
         }
         (self.last, self.last_is_admitted) = (arrival.metadata, true);
@@ -295,6 +295,11 @@ impl<F: Filter> Inner<F> {
         }
     }
 
+    /// Counts packets, or reports, that are not for this listener.
+    pub(super) const fn refused(&mut self, count: u64) {
+        self.counters.foreign = self.counters.foreign.wrapping_add(count);
+    }
+
     /// Whether this listener has joined any group on this interface; or whether the packet came from this machine, to an address of
     /// `lo`. True if that is not known: only the guard has a list.
     fn has_joined_on(&self, interface: NonZeroU32) -> bool {
@@ -306,12 +311,12 @@ impl<F: Filter> Inner<F> {
     /// Whether a receive failed because of what the network reported about a packet that was sent from this socket. Then all such
     /// reports are read, so that pollers no longer report an error, and counted.
     #[cold]
-    fn is_report(&mut self, errno: Errno) -> bool {
+    pub(super) fn is_report(&mut self, errno: Errno) -> bool {
         if self.mode != Mode::Sends && self.gatekeeper.wants() != Wants::Reports {
             return false;
         }
         let reports = take_reports(self.socket.as_fd());
-        self.counters.foreign = self.counters.foreign.wrapping_add(reports.into());
+        self.refused(reports.into());
         // If the receive buffer is full, the kernel queues no report, but still returns its errno.
         reports > 0 || errno.is_only_of_network()
     }
@@ -356,7 +361,7 @@ pub(super) const fn receive_error(errno: Errno) -> Error {
 
 /// The part of a datagram of this length that the buffer holds.
 #[inline]
-fn received_part(buffer: &[u8], length: usize) -> &[u8] {
+pub(super) fn received_part(buffer: &[u8], length: usize) -> &[u8] {
     buffer.get(..length).unwrap_or(buffer)
 }
 

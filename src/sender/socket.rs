@@ -10,6 +10,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::destination::Destination;
 use super::rate::Rate;
 use crate::address::{Address, is_link_local};
+use crate::cmsg::Way;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Family, Interface};
 use crate::packet::Packet;
@@ -109,8 +110,8 @@ impl Sender {
         self.send_to(payload, Destination::answering(packet)?)
     }
 
-    fn send_to(&mut self, payload: &[u8], mut destination: Destination) -> Result<Outcome> {
-        self.check(&mut destination, payload.len())?;
+    fn send_to(&mut self, payload: &[u8], Destination { to, way }: Destination) -> Result<Outcome> {
+        let to = self.checked(to, way, payload.len())?;
         let now = if self.rate.is_some() { socket::monotonic_time() } else { Duration::ZERO };
         if let Some(rate) = &self.rate {
             if let Err(wait) = rate.allowed(now, 1) {
@@ -119,9 +120,9 @@ impl Sender {
         }
         let mut tries = TRIES;
         loop {
-            let sent = match destination.way {
-                None => self.socket.send(payload, &destination.to),
-                Some(way) => self.socket.send_on(payload, &destination.to, way),
+            let sent = match way {
+                None => self.socket.send(payload, &to),
+                Some(way) => self.socket.send_on(payload, &to, way),
             };
             match sent {
                 Ok(()) => {
@@ -131,19 +132,20 @@ impl Sender {
                     return Ok(Outcome::Sent);
                 }
                 Err(errno) if self.should_retry(errno, &mut tries) => {}
-                Err(errno) => return self.refused(errno, payload.len(), &destination.to),
+                Err(errno) => return self.refused(errno, payload.len(), &to),
             }
         }
     }
 
-    /// Completes the destination, and refuses one that the kernel would take for another.
-    fn check(&self, destination: &mut Destination, length: usize) -> Result<()> {
-        let to = destination.to.internet();
+    /// Completes the address, and refuses one that the kernel would take for another.
+    fn checked(&self, address: Address, way: Option<Way>, length: usize) -> Result<Address> {
+        let to = address.internet();
+        let mut checked = address;
         let refused = |kind| Err(Error::new(Operation::Send, packet(length, to), kind));
         if let Some(kind) = self.lacks {
             // A way that names only the source: the kernel would choose an interface, or use the one that is gone.
             let is_on_link = to.ip().is_multicast() || is_link_local(to.ip());
-            if destination.way.is_none_or(|way| way.interface == 0 && is_on_link) {
+            if way.is_none_or(|way| way.interface == 0 && is_on_link) {
                 return refused(kind);
             }
         }
@@ -157,18 +159,18 @@ impl Sender {
             if is_link_local(to.ip()) && address.scope_id() == 0 {
                 match self.index {
                     0 => return refused(ErrorKind::InterfaceNeeded),
-                    index => destination.to = destination.to.with_scope(index),
+                    index => checked = checked.with_scope(index),
                 }
             }
         }
         // The kernel would let IPv4 packets leave on the other interface.
-        if let Some(way) = destination.way {
+        if let Some(way) = way {
             let bound = if way.interface == 0 { None } else { self.socket.bound_interface() };
             if bound.is_some_and(|bound| bound.get() != way.interface) {
                 return refused(ErrorKind::OneInterface);
             }
         }
-        Ok(())
+        Ok(checked)
     }
 
     /// Whether the call failed for another reason than this packet, so that the same packet is to be tried again: a signal, or a

@@ -209,6 +209,17 @@ pub fn lo_is_in(group: Group) -> bool {
     of_lo.by_ref().take_while(|line| line.starts_with('\t')).any(|line| line.trim_start().starts_with(&wanted))
 }
 
+/// Whether any socket of this network namespace is a member of the group: for IPv4 on `lo`.
+pub fn is_joined(group: Group) -> bool {
+    match group.address() {
+        std::net::IpAddr::V4(_) => lo_is_in(group),
+        std::net::IpAddr::V6(address) => {
+            let wanted = address.octets().map(|byte| format!("{byte:02x}")).concat();
+            std::fs::read_to_string("/proc/net/igmp6").unwrap().contains(&wanted)
+        }
+    }
+}
+
 /// Waits until the condition is true.
 pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     wait_until_mut(what, is_so);

@@ -390,6 +390,8 @@ fn fail(unknown: &mut Unknown) {
         Err(error) => error,
     };
     show(&[&error.raw_os_error().unwrap_or(0).to_ne_bytes(), &[u8::from(error.kind() == ErrorKind::NoSuchInterface)]]);
+    let place = interface(unknown);
+    show(&[&or_exit(place.index()).get().to_ne_bytes(), &[u8::from(or_exit(place.address(Family::V4)).is_loopback())]]);
     show(&[&[u8::from(group(unknown).is_link_local())], &group(unknown).port().to_ne_bytes()]);
     show(&[&[u8::from(group(unknown).address().is_ipv4())]]);
 }
