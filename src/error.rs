@@ -35,8 +35,8 @@ pub struct Error {
     kind: Option<ErrorKind>,
     /// 0 if the kernel did not report an error.
     errno: u16,
-    /// The limit that was reached; 0 if it is not known.
-    limit: u32,
+    /// The limit that was reached, 0 if it is not known; for an error of sending, how many packets were sent before.
+    number: u32,
 }
 
 impl Error {
@@ -58,6 +58,21 @@ impl Error {
         }
     }
 
+    /// How many packets `sendto` of the module `compat` had sent before this error; 0 for all other errors.
+    #[must_use]
+    pub const fn packets_sent(&self) -> usize {
+        match self.operation {
+            Operation::Send => self.number as usize,
+            _ => 0,
+        }
+    }
+
+    /// The same error, after this many packets were sent.
+    #[cfg(feature = "std")]
+    pub(crate) fn after_sending(self, packets: usize) -> Self {
+        Self { number: packets.try_into().unwrap_or(u32::MAX), ..self }
+    }
+
     /// An error of your own, for example to return from a handler. It prints as `sentence`.
     ///
     /// ```
@@ -71,13 +86,13 @@ impl Error {
     }
 
     pub(crate) const fn new(operation: Operation, object: Object, kind: ErrorKind) -> Self {
-        Self { object, operation, kind: Some(kind), errno: 0, limit: 0 }
+        Self { object, operation, kind: Some(kind), errno: 0, number: 0 }
     }
 
     /// An error that the kernel reported; its kind follows from the errno.
     #[cold]
     pub(crate) const fn system(operation: Operation, object: Object, errno: Errno) -> Self {
-        Self { object, operation, kind: None, errno: errno.0, limit: 0 }
+        Self { object, operation, kind: None, errno: errno.0, number: 0 }
     }
 
     /// The same error about something else.
@@ -88,7 +103,7 @@ impl Error {
     /// A limit of the kernel was reached; `limit` is its value.
     #[cold]
     pub(crate) const fn limit(operation: Operation, object: Object, kind: ErrorKind, errno: Errno, limit: u32) -> Self {
-        Self { object, operation, kind: Some(kind), errno: errno.0, limit }
+        Self { object, operation, kind: Some(kind), errno: errno.0, number: limit }
     }
 
     /// A pattern is not a regular expression; `message` says why.
@@ -108,9 +123,11 @@ impl fmt::Display for Error {
         text::object(&self.object, f)?;
         f.write_str(": ")?;
         text::reason(self.kind(), self.operation, &self.object, Errno(self.errno), f)?;
-        match self.limit {
-            0 => Ok(()),
-            limit => write!(f, ", set to {limit}"),
+        match (self.number, self.operation) {
+            (0, _) => Ok(()),
+            #[cfg(feature = "std")]
+            (packets, Operation::Send) => write!(f, "; packets sent before: {packets}"),
+            (limit, _) => write!(f, ", set to {limit}"),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, QUIET, expect_packet, on_lo, send_all, unique_group};
+use common::{PATIENCE, QUIET, assert_quiet, expect_packet, on_lo, send_all, unique_group};
 use compat_help::{BREAK, GO_ON, Log, cpu_time, from, noting, to};
 use multicast::compat::{
     Flags, Handle, MulticastListener, Multicaster, PacketHandler, Poller, default_poller, poll, register, run, sendto_with,
@@ -93,16 +93,24 @@ fn unregistering_a_multicaster_returns_the_unsent_packets() {
     poll(PATIENCE).unwrap();
     let caster = unregister(&handle).unwrap().unwrap();
     assert_eq!(caster.core().group(), group);
-    let (rest, staged) = caster.into_core().into_parts();
-    assert_eq!(staged.chain(rest).map(|packet| packet[0]).collect::<Vec<_>>(), (64..100).collect::<Vec<_>>());
+    assert!(caster.into_unsent().map(|packet| packet[0]).eq(64..100));
 }
 
 #[test]
-fn a_packet_that_is_too_long_ends_its_multicaster() {
+fn packets_that_are_too_long_are_errors_and_all_others_are_sent() {
     let group = unique_group();
-    let handle = Multicaster::new([vec![0; 65_508]], to(group)).unwrap();
-    assert_eq!(run(None, Duration::ZERO).unwrap_err().kind(), ErrorKind::TooLong);
+    let mut listener = Listener::bind(on_lo(group)).unwrap();
+    let long = || vec![0; 65_508];
+    let handle = Multicaster::new([long(), b"one".to_vec(), long(), long(), b"two".to_vec(), long()], to(group)).unwrap();
+    for _ in 0..4 {
+        assert_eq!(run(None, Duration::ZERO).unwrap_err().kind(), ErrorKind::TooLong);
+        assert!(handle.is_registered());
+    }
+    run(None, Duration::ZERO).unwrap();
     assert!(!handle.is_registered());
+    assert_eq!(expect_packet(&mut listener), b"one");
+    assert_eq!(expect_packet(&mut listener), b"two");
+    assert_quiet(&mut listener);
 }
 
 #[test]

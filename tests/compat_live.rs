@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, assert_quiet, expect_packet, on_lo, unique_group};
 use compat_help::{BREAK, Later, Log, On, cpu_time, from, readable_pipe, to};
-use multicast::compat::{Flags, Live, MulticastListener, Multicaster, Poller, poll, register, run, stop, unregister};
+use multicast::compat::{Flags, Live, MulticastListener, Multicaster, Poller, poll, register, run, unregister};
 use multicast::{ErrorKind, Listener};
 
 /// Polls until nothing is queued and nothing is done any more.
@@ -140,7 +140,6 @@ fn run_goes_on_while_it_is_idle_until_stop() {
     assert!(start.elapsed() >= Duration::from_millis(90));
     thread.join().unwrap();
     assert!(live.handle().is_registered());
-    stop().unwrap();
 }
 
 /// A packet whose bytes are asked for while its multicaster runs.

@@ -309,7 +309,12 @@ fn registering_an_unsuitable_descriptor_is_an_error() {
     }
     let stream = Rc::new(pipe().0);
     register(Shared(Rc::clone(&stream)), Flags::NONE).unwrap();
-    assert_eq!(register(Shared(stream), Flags::NONE).unwrap_err().kind(), ErrorKind::AlreadyRegistered);
+    let error = register(Shared(stream), Flags::NONE).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyRegistered);
+    assert_eq!(
+        error.to_string(),
+        "register: another handler of this poller has the same descriptor: unregister that one first"
+    );
     assert_eq!(poll(Duration::ZERO).unwrap(), 1, "the first one is there: its other end is gone");
 }
 

@@ -107,9 +107,13 @@ fn packets_before_one_that_is_too_long_are_sent() {
     let long = vec![0; 65_508];
     let error = sendto_with([&b"before"[..], &long, b"behind"], to(group)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLong);
-    assert_eq!(error.to_string(), format!("send 65508 bytes to {group}: too long for UDP: at most 65507 bytes"));
+    let text = format!("send 65508 bytes to {group}: too long for UDP: at most 65507 bytes; packets sent before: 1");
+    assert_eq!((error.to_string(), error.packets_sent()), (text, 1));
     assert_eq!(expect_packet(&mut listener), b"before");
     assert_quiet(&mut listener);
+    let first = sendto_with(vec![0; 65_508], to(group)).unwrap_err();
+    let text = format!("send 65508 bytes to {group}: too long for UDP: at most 65507 bytes");
+    assert_eq!((first.to_string(), first.packets_sent()), (text, 0));
 }
 
 #[test]

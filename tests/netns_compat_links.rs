@@ -284,28 +284,3 @@ fn a_poller_has_one_watcher_until_its_last_listener_leaves() {
     MulticastListener::new(handler, options(unique_group(), named(&pair.b), &poller)).unwrap();
     assert_eq!(descriptors(), before + 2);
 }
-
-/// It ends like any handler that fails. Alone in its namespace, since the limit would affect other tests.
-#[test]
-fn only_the_listener_that_cannot_join_again_ends() {
-    if !is_alone("only_the_listener_that_cannot_join_again_ends") {
-        return;
-    }
-    let (pair, poller, log) = (Pair::new(), Poller::new().unwrap(), Log::new());
-    let options = |group| ListenOptions::new().group(group).interface(named(&pair.b)).poller(&poller);
-    let handler = |_: &[u8], _: SocketAddr| GO_ON;
-    let doomed = [(); 2].map(|()| MulticastListener::new(handler, options(unique_group())).unwrap());
-    let group = unique_v6_group(5);
-    let other = MulticastListener::new(noting(&log), options(group)).unwrap();
-    pair.delete();
-    assert_eq!(poller.poll(Duration::ZERO).unwrap(), 0);
-    std::fs::write("/proc/sys/net/ipv4/igmp_max_memberships", "0").unwrap();
-    pair.create();
-    let error = poller.poll(Duration::ZERO).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::LimitReached);
-    assert!(error.to_string().contains("net.ipv4.igmp_max_memberships"), "{error}");
-    assert!(!doomed[0].is_registered() && !doomed[1].is_registered() && other.is_registered());
-    send(&pair.a, group, "x");
-    assert_eq!(poller.poll(PATIENCE).unwrap(), 1);
-    assert_eq!(log.take(), [b"x".to_vec()]);
-}

@@ -9,16 +9,20 @@ use std::time::Instant;
 use super::registry::{Rearm, Registry};
 use super::stop::Stop;
 use super::table::LINKS;
-use crate::{Error, ErrorKind, Events, Interest, Links, Result};
+use crate::{Change, Error, ErrorKind, Events, Interest, Links, Result};
 
 /// How many handlers one poll calls at most.
 const BATCH: usize = 64;
+/// How many changes one poll reads at most. Each that is given to handlers counts once more for each of them.
+const CHANGES: usize = 1024;
 
 pub(super) struct Shared {
     pub(super) registry: Registry,
-    /// Reports changes of interfaces while there are memberships to keep. It is not a handler: `run` does not wait for it, and
+    /// Reports changes of interfaces while there are handlers that follow them. It is not a handler: `run` does not wait for it, and
     /// `poll` neither returns for it nor counts it.
     links: RefCell<Option<Box<Links>>>,
+    /// The last poll has not read all changes. Those that `Links` has in its buffer cause no event.
+    has_changes: Cell<bool>,
     pub(super) stop: Arc<Stop>,
     /// How many calls of `poll` are on the stack.
     polls: Cell<u32>,
@@ -30,9 +34,15 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new() -> Result<Self> {
-        let (polls, runs, is_closed) = (Cell::new(0), Cell::new(0), Cell::new(false));
-        let (links, stop) = (RefCell::new(None), Arc::default());
-        Ok(Self { registry: Registry::new()?, links, stop, polls, runs, is_closed })
+        Ok(Self {
+            registry: Registry::new()?,
+            links: RefCell::default(),
+            has_changes: Cell::default(),
+            stop: Arc::default(),
+            polls: Cell::default(),
+            runs: Cell::default(),
+            is_closed: Cell::default(),
+        })
     }
 
     pub(super) fn check_open(&self) -> Result<()> {
@@ -50,20 +60,19 @@ impl Shared {
         let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut events = Events::<BATCH>::new();
         loop {
-            let next_due = self.end_pauses()?;
-            let wait_end =
-                if table.borrow().queued() > 0 { Some(Instant::now()) } else { [end, next_due].into_iter().flatten().min() };
+            let next_due = self.end_timers()?;
+            let has_work = table.borrow().queued() > 0 || self.has_changes.get();
+            let wait_end = if has_work { Some(Instant::now()) } else { [end, next_due].into_iter().flatten().min() };
             let wait = wait_end.map(|end| end.saturating_duration_since(Instant::now()));
             let is_empty = core.poll(&mut events, wait)?.next().is_none();
-            let mut links_changed = false;
             for event in &events {
                 match event.token() {
-                    LINKS => links_changed = true,
+                    LINKS => self.has_changes.set(true),
                     _ => table.borrow_mut().record_event(event),
                 }
             }
-            if links_changed {
-                self.keep_memberships()?;
+            if self.has_changes.take() {
+                self.follow_links()?;
             }
             let called = self.call_ready()?;
             let now = Instant::now();
@@ -87,15 +96,20 @@ impl Shared {
         }
     }
 
-    /// Arms handlers whose pause is over, and returns when the next pause ends.
-    fn end_pauses(&self) -> Result<Option<Instant>> {
+    /// Arms handlers whose pause is over, lets those follow again that failed to, and returns when the next timer ends.
+    fn end_timers(&self) -> Result<Option<Instant>> {
         let (now, mut token) = (Instant::now(), LINKS);
         loop {
             let due = self.registry.table.borrow().due_after(token, now);
             let Some(entry) = due else { return Ok(self.registry.table.borrow().next_due()) };
             token = entry.state().token;
-            if let Some(call) = self.registry.call(&*entry) {
-                call.finish(Rearm::Always)?;
+            if entry.state().follows_at.get().is_some_and(|at| at <= now) {
+                self.registry.follow_missed(&*entry)?;
+            }
+            if entry.state().paused_until.get().is_some_and(|until| until <= now) {
+                if let Some(call) = self.registry.call(&*entry) {
+                    call.finish(Rearm::Always)?;
+                }
             }
         }
     }
@@ -110,11 +124,7 @@ impl Shared {
             let Some(entry) = next else { break };
             let Some(call) = self.registry.call(&*entry) else { continue };
             called = called.saturating_add(1);
-            let reported = call.report();
-            if call.goes_on_after(&reported) {
-                call.finish(Rearm::UnlessOneshot)?;
-            }
-            reported.map(drop)?;
+            call.report()?;
         }
         Ok(called)
     }
@@ -130,28 +140,52 @@ impl Shared {
         Ok(())
     }
 
-    /// Reports changes to all handlers with memberships to keep. A handler that fails is removed. The first error is returned
-    /// after the change was reported to all.
-    fn keep_memberships(&self) -> Result<()> {
-        let kept_after = |token| self.registry.table.borrow().kept_after(token);
-        let mut result = Ok(());
-        while kept_after(LINKS).is_some() {
+    /// Reads changes, within a budget, and lets handlers follow them. Returns the first error, when each has followed.
+    fn follow_links(&self) -> Result<()> {
+        let (mut budget, mut routes_changed, mut result) = (CHANGES, false, Ok(()));
+        while self.registry.table.borrow().follower_after(LINKS).is_some() {
+            if budget == 0 {
+                self.has_changes.set(true);
+                break;
+            }
+            budget = budget.saturating_sub(1);
             let next = self.links.borrow_mut().as_deref_mut().map_or(Ok(None), Links::next);
-            let Some(change) = next? else { return result };
-            let mut token = LINKS;
-            while let Some(entry) = kept_after(token) {
-                token = entry.state().token;
-                if let Err(error) = entry.keep(&change) {
-                    self.registry.remove(&*entry);
+            match next {
+                Ok(Some(Change::Route)) => routes_changed = true,
+                Ok(Some(change)) => budget = budget.saturating_sub(self.follow(change, &mut result)),
+                Ok(None) => break,
+                Err(error) => {
                     result = result.and(Err(error));
+                    break;
                 }
             }
         }
-        if let Some(links) = self.links.take() {
-            // An error does not matter: it may have left the set already.
-            let _ = self.registry.core.unregister(&*links);
+        if self.registry.table.borrow().follower_after(LINKS).is_none() {
+            if let Some(links) = self.links.take() {
+                // An error does not matter: it may have left the set already.
+                let _ = self.registry.core.unregister(&*links);
+            }
+        } else if routes_changed {
+            // Once for all, since the change does not say which: where routers learn thousands of routes, handlers would ask the kernel
+            // about each.
+            self.follow(Change::Route, &mut result);
         }
         result
+    }
+
+    /// Lets all handlers follow a change, and returns how many they are. Adds the first error to the result.
+    fn follow(&self, change: Change, result: &mut Result<()>) -> usize {
+        let (mut count, mut token) = (0_usize, LINKS);
+        loop {
+            let next = self.registry.table.borrow().follower_after(token);
+            let Some(entry) = next else { return count };
+            token = entry.state().token;
+            count = count.saturating_add(1);
+            let followed = self.registry.follow(&*entry, change);
+            if result.is_ok() {
+                *result = followed;
+            }
+        }
     }
 
     pub(super) fn run(&self, timeout: Option<Duration>, interval: Duration) -> Result<()> {
@@ -222,7 +256,7 @@ mod tests {
     use super::*;
     use crate::compat::handler::{Flags, Handler};
     use crate::compat::slot::{Entry, Slot, State};
-    use crate::{AsFd, BorrowedFd, Change};
+    use crate::{AsFd, BorrowedFd};
 
     /// It waits for nothing, so its descriptor is never in the set.
     struct Idle(Stdin);
@@ -258,10 +292,6 @@ mod tests {
         fn drop_handler(&self) {
             self.slot.drop_handler();
         }
-
-        fn keep(&self, change: &Change) -> Result<()> {
-            self.slot.keep(change)
-        }
     }
 
     /// How many looks at handlers it takes to end this many pauses.
@@ -270,13 +300,13 @@ mod tests {
         let looks = Rc::new(Cell::new(0));
         for _ in 0..pauses {
             let mut table = shared.registry.table.borrow_mut();
-            let slot = Slot::new(table.next_token(), Idle(stdin()), Flags::NONE, None);
+            let slot = Slot::new(table.next_token(), Idle(stdin()), Flags::NONE);
             let entry = Rc::new(Counting { slot, looks: Rc::clone(&looks) });
             table.insert(Rc::<Counting>::clone(&entry));
-            table.pause(entry.slot.state(), Some(Instant::now()));
+            table.set(&entry.slot.state().paused_until, Some(Instant::now()));
         }
         looks.set(0);
-        assert_eq!(shared.end_pauses().unwrap(), None, "all pauses are over");
+        assert_eq!(shared.end_timers().unwrap(), None, "all pauses are over");
         looks.get()
     }
 

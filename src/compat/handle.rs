@@ -7,7 +7,7 @@ use super::dispatch::Shared;
 use super::handler::Handler;
 use super::registry::Rearm;
 use super::slot::Slot;
-use crate::{Result, Token};
+use crate::{ErrorKind, Result, Token};
 
 /// Names a handler that a poller owns. Clones name the same one; dropping them changes nothing.
 ///
@@ -34,6 +34,11 @@ impl<T: Handler> Handle<T> {
         self.slot.upgrade()
     }
 
+    /// Whether its poller still exists.
+    pub(super) fn has_poller(&self) -> bool {
+        self.poller.strong_count() > 0
+    }
+
     pub(super) fn is_of(&self, poller: &Rc<Shared>) -> bool {
         core::ptr::eq(self.poller.as_ptr(), Rc::as_ptr(poller))
     }
@@ -51,7 +56,8 @@ impl<T: Handler> Handle<T> {
     /// It gets no events while it is lent, and `look` may call everything in this module.
     ///
     /// # Errors
-    /// If the handler's descriptor cannot be polled any more: then the handler was removed and dropped.
+    /// If the kernel does not watch the handler's descriptor any more. At a limit ([`ErrorKind::LimitReached`]) the handler stays, and
+    /// its poller tries again; otherwise it was removed and dropped.
     pub fn with<R>(&self, look: impl FnOnce(&mut T) -> R) -> Result<Option<R>> {
         self.upgrade().map_or(Ok(None), |(poller, slot)| poller.registry.with(&slot, look))
     }
@@ -59,6 +65,18 @@ impl<T: Handler> Handle<T> {
     /// As [`with`](Self::with), for a `look` that changes neither descriptor nor interest.
     pub(super) fn lend<R>(&self, rearm: Rearm, look: impl FnOnce(&mut T) -> R) -> Result<Option<R>> {
         self.upgrade().map_or(Ok(None), |(poller, slot)| poller.registry.lend(&slot, rearm, look))
+    }
+
+    /// Arms it in the next poll, after its interest has changed.
+    pub(super) fn arm_soon(&self) {
+        if let Some((poller, slot)) = self.upgrade() {
+            poller.registry.arm_soon(slot.state());
+        }
+    }
+
+    /// Whether it fails to follow changes of interfaces with an error of this kind.
+    pub(super) fn fails_to_follow(&self, kind: ErrorKind) -> bool {
+        self.slot().is_some_and(|slot| slot.state().following.get().fails_with(kind))
     }
 
     /// Removes it from its poller and drops it, if it is still there.

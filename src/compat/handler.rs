@@ -4,7 +4,7 @@ use core::fmt;
 use core::ops::{BitOr, BitOrAssign, ControlFlow};
 use std::time::Instant;
 
-use crate::{AsFd, Error, ErrorKind, Interest, Result};
+use crate::{AsFd, Change, Error, ErrorKind, Interest, Result};
 
 /// An object with a file descriptor that a [`Poller`](super::Poller) calls when something happens on it.
 ///
@@ -100,12 +100,29 @@ pub trait Handler: AsFd + 'static {
         None
     }
 
-    /// Whether it stays registered after `handle_read` or `handle_write` returned an error. The poller asks after each error, and
-    /// returns the error in any case.
+    /// Whether it stays registered after `handle_read` or `handle_write` returned an error. The poller asks after each error.
     ///
-    /// A handler that stays should [pause](Self::paused_until) after an error that may last: otherwise it is called again at once.
+    /// The poller pauses a handler that stays: for 100 ms after the first error, and twice as long after each further one, up to a
+    /// second. It returns the error once; the next one is returned if it is of another kind, or if a call succeeded meanwhile. If the
+    /// handler itself returns a time from [`paused_until`](Self::paused_until), that holds instead, and each error is returned.
     fn stays_after_error(&self) -> bool {
         false
+    }
+
+    /// Whether it wants to know what changes about interfaces, addresses and routes. The poller asks when it is registered.
+    fn follows(&self) -> bool {
+        false
+    }
+
+    /// Called with each change, if it [`follows`](Self::follows): first with all existing interfaces and addresses. If more than one
+    /// route has changed, one call is made for all. If changes come while it runs, it is called with [`Change::Overrun`] afterwards.
+    ///
+    /// # Errors
+    /// It stays registered. Its poller returns the error once, and calls this method with the same change again: after 100 ms, and then
+    /// after twice the time before, up to a second.
+    fn follow(&mut self, change: &Change) -> Result<()> {
+        let _ = change;
+        Ok(())
     }
 }
 

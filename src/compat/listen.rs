@@ -6,14 +6,14 @@ use core::ops::ControlFlow;
 use std::boxed::Box;
 
 use super::handle::Handle;
-use super::handler::{Flags, Handler};
+use super::handler::Flags;
 use super::options::ListenOptions;
 use super::poller::Poller;
 use super::receiver::OwnedReceiver;
 use super::registry::Rearm;
 use super::turn;
 use crate::filter::{Always, Filter};
-use crate::{AsFd, BorrowedFd, Error, ErrorKind, Head, Metadata, Packet, Received, Receiver, Result};
+use crate::{Error, ErrorKind, Head, Metadata, Packet, Received, Receiver, Result};
 
 /// The packets of a group, one for each poll: [`listen`](fn@super::listen) returns this.
 ///
@@ -34,8 +34,12 @@ use crate::{AsFd, BorrowedFd, Error, ErrorKind, Head, Metadata, Packet, Received
 /// The poller owns the socket, and keeps it a member of the group when interfaces change. Dropping this value leaves the group
 /// and closes the socket.
 pub struct Packets<F: Filter + 'static = Always> {
-    subscription: Subscription<F>,
-    left: Option<u64>,
+    signal: Handle<OwnedReceiver<F>>,
+    /// The buffer is here, so that a packet can be lent, and a closure can borrow from its caller: a poller's handlers must be
+    /// `'static`.
+    buffer: Box<[u8]>,
+    metadata: Option<Metadata>,
+    is_over: bool,
 }
 
 impl<F: Filter + 'static> Packets<F> {
@@ -45,12 +49,17 @@ impl<F: Filter + 'static> Packets<F> {
     /// As [`MulticastListener::new`](super::MulticastListener::new).
     pub fn new(mut options: ListenOptions<F>) -> Result<Self> {
         let poller = options.take_poller()?;
-        let left = options.packet_limit();
-        let subscription = Subscription::open(options, &poller)?;
-        if left == Some(0) {
-            subscription.end();
+        Self::open(options, &poller)
+    }
+
+    fn open(options: ListenOptions<F>, poller: &Poller) -> Result<Self> {
+        let (owned, buffer) = OwnedReceiver::open(options, poller)?;
+        let is_over = owned.is_over();
+        let packets = Self { signal: poller.register(owned, Flags::NONE)?, buffer, metadata: None, is_over };
+        if is_over {
+            packets.signal.remove();
         }
-        Ok(Self { subscription, left })
+        Ok(packets)
     }
 
     /// The packet that the last poll granted, lent until the next call. It never waits.
@@ -59,26 +68,21 @@ impl<F: Filter + 'static> Packets<F> {
     /// [`limit`](ListenOptions::limit) packets.
     ///
     /// # Errors
-    /// What the kernel reports of the socket; [`ErrorKind::NotRegistered`] if the poller is gone, or has removed it after an
-    /// error.
+    /// What the kernel reports of the socket: nothing is lost, call again. [`ErrorKind::NotRegistered`] if the poller is gone, or has
+    /// dropped its handlers since the thread ends.
     // An inherent method and no `Iterator`: the packet is lent, and an iterator's items must outlive its `next`.
     #[expect(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Packet<'_>>> {
-        if self.left == Some(0) || !self.subscription.is_ready()? {
+        if self.is_over || !self.is_ready()? {
             return Ok(None);
         }
-        let Some(head) = self.subscription.take(Rearm::Always)? else { return Ok(None) };
-        self.left = self.left.map(|left| left.saturating_sub(1));
-        if self.left == Some(0) {
-            self.subscription.end();
-        }
-        Ok(Some(self.subscription.packet(head)))
+        Ok(self.take(Rearm::Always)?.map(|head| self.packet(head)))
     }
 
     /// Whether its interface, address or route is missing, so that it cannot receive yet.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        self.subscription.peek(|signal| signal.owned.is_waiting()).unwrap_or(false)
+        self.peek(|owned| owned.is_waiting()).unwrap_or(false)
     }
 
     /// Lends the core's receiver to `look`, to read its counters and its address, or to join its group on more interfaces. `None`
@@ -87,15 +91,69 @@ impl<F: Filter + 'static> Packets<F> {
     /// # Errors
     /// As [`Handle::with`].
     pub fn with<R>(&self, look: impl FnOnce(&mut Receiver<F>) -> R) -> Result<Option<R>> {
-        self.subscription.signal.with(|signal| look(&mut signal.owned.receiver))
+        self.signal.with(|owned| look(&mut owned.receiver))
+    }
+
+    /// Whether it has become readable since the last packet was taken.
+    fn is_ready(&self) -> Result<bool> {
+        self.peek(|owned| owned.is_ready).ok_or_else(|| self.gone())
+    }
+
+    fn peek<R>(&self, look: impl FnOnce(&OwnedReceiver<F>) -> R) -> Option<R> {
+        let slot = self.signal.slot()?;
+        let owned = slot.lend()?;
+        Some(look(&owned))
+    }
+
+    /// Reads a packet into the buffer, if there is one.
+    fn take(&mut self, rearm: Rearm) -> Result<Option<Head>> {
+        let buffer = &mut self.buffer;
+        let taken = self.signal.lend(rearm, |owned| -> Result<_> {
+            owned.is_ready = false;
+            let taken = match owned.recv(buffer)? {
+                Received::Packet(packet) => Some((packet.head(), packet.metadata().copied())),
+                Received::Empty | Received::Paused => None,
+            };
+            Ok((taken, owned.is_over()))
+        });
+        let (taken, is_over) = taken?.ok_or_else(|| self.gone())??;
+        if is_over {
+            self.is_over = true;
+            self.signal.remove();
+        }
+        Ok(taken.map(|(head, metadata)| {
+            self.metadata = metadata;
+            head
+        }))
+    }
+
+    /// The packet that was taken last, of which this is the head.
+    fn packet(&self, head: Head) -> Packet<'_> {
+        head.packet(&self.buffer, self.metadata.as_ref())
+    }
+
+    fn gone(&self) -> Error {
+        Error::custom(
+            ErrorKind::NotRegistered,
+            match self.signal.has_poller() {
+                true => "take a packet: its poller does not have the listener any more",
+                false => "take a packet: its poller is gone",
+            },
+        )
+    }
+}
+
+impl<F: Filter + 'static> Drop for Packets<F> {
+    fn drop(&mut self) {
+        self.signal.remove();
     }
 }
 
 impl<F: Filter + 'static> fmt::Debug for Packets<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Packets");
-        debug.field("handle", &self.subscription.signal).field("mtu", &self.subscription.buffer.len());
-        debug.field("left", &self.left).finish_non_exhaustive()
+        debug.field("handle", &self.signal).field("mtu", &self.buffer.len()).field("is_over", &self.is_over);
+        debug.finish_non_exhaustive()
     }
 }
 
@@ -105,120 +163,29 @@ pub(super) fn listen_with<F: Filter + 'static>(
     mut options: ListenOptions<F>,
 ) -> Result<()> {
     let poller = options.take_poller()?;
-    let mut left = options.packet_limit();
-    let mut subscription = Subscription::open(options, &poller)?;
+    let mut packets = Packets::open(options, &poller)?;
     loop {
         // After a whole turn, the other handlers get theirs.
         for _ in 0..turn::LENGTH {
-            if left == Some(0) {
+            if packets.is_over {
                 return Ok(());
             }
-            let Some(head) = subscription.take(Rearm::UnlessOneshot)? else { break };
-            left = left.map(|left| left.saturating_sub(1));
-            let packet = subscription.packet(head);
+            let Some(head) = packets.take(Rearm::UnlessOneshot)? else { break };
+            let packet = packets.packet(head);
             if handler(packet.payload(), packet.source()).is_break() {
                 return Ok(());
             }
         }
-        subscription.wait_again()?;
-        while !subscription.is_ready()? {
-            poller.poll(None)?;
+        if packets.is_over {
+            return Ok(());
         }
-    }
-}
-
-/// The handle of a [`ReadySignal`], and the buffer of the packet that is lent. Dropping it drops the signal.
-///
-/// The buffer is here, so that a packet can be lent, and a closure can borrow from its caller: a poller's handlers must be
-/// `'static`.
-struct Subscription<F: Filter + 'static> {
-    signal: Handle<ReadySignal<F>>,
-    buffer: Box<[u8]>,
-    metadata: Option<Metadata>,
-}
-
-impl<F: Filter + 'static> Subscription<F> {
-    fn open(options: ListenOptions<F>, poller: &Poller) -> Result<Self> {
-        let (owned, buffer) = OwnedReceiver::open(options, poller)?;
-        let keep = owned.kept_by::<ReadySignal<F>>(|signal, change| signal.owned.keep(change));
-        let signal = poller.register_member(ReadySignal { owned, is_ready: false }, Flags::NONE, keep)?;
-        Ok(Self { signal, buffer, metadata: None })
-    }
-
-    /// Whether it has become readable since the last packet was taken.
-    fn is_ready(&self) -> Result<bool> {
-        self.peek(|signal| signal.is_ready).ok_or_else(gone)
-    }
-
-    fn peek<R>(&self, look: impl FnOnce(&ReadySignal<F>) -> R) -> Option<R> {
-        let slot = self.signal.slot()?;
-        let signal = slot.lend()?;
-        Some(look(&signal))
-    }
-
-    fn wait_again(&self) -> Result<()> {
-        self.signal.lend(Rearm::Always, |signal| signal.is_ready = false)?.ok_or_else(gone)
-    }
-
-    /// Reads a packet into the buffer, if there is one.
-    fn take(&mut self, rearm: Rearm) -> Result<Option<Head>> {
-        let buffer = &mut self.buffer;
-        let taken = self.signal.lend(rearm, |signal| signal.take(buffer))?.ok_or_else(gone)??;
-        let Some((head, metadata)) = taken else { return Ok(None) };
-        self.metadata = metadata;
-        Ok(Some(head))
-    }
-
-    /// The packet that was taken last, of which this is the head.
-    fn packet(&self, head: Head) -> Packet<'_> {
-        head.packet(&self.buffer, self.metadata.as_ref())
-    }
-
-    fn end(&self) {
-        self.signal.remove();
-    }
-}
-
-impl<F: Filter + 'static> Drop for Subscription<F> {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-fn gone() -> Error {
-    Error::custom(ErrorKind::NotRegistered, "take a packet: its poller is gone")
-}
-
-/// Records once that its receiver has become readable, and then waits until it is armed again. So a packet that was not taken yet
-/// costs no processor time.
-struct ReadySignal<F> {
-    owned: OwnedReceiver<F>,
-    is_ready: bool,
-}
-
-impl<F: Filter> ReadySignal<F> {
-    fn take(&mut self, buffer: &mut [u8]) -> Result<Option<(Head, Option<Metadata>)>> {
-        self.is_ready = false;
-        match self.owned.receiver.recv_into(buffer)? {
-            Received::Packet(packet) => Ok(Some((packet.head(), packet.metadata().copied()))),
-            Received::Empty | Received::Paused => Ok(None),
+        packets.signal.lend(Rearm::Always, |owned| owned.is_ready = false)?.ok_or_else(|| packets.gone())?;
+        while !packets.is_ready()? {
+            match poller.poll(None) {
+                // It tries again by itself. To return the error would end it.
+                Err(error) if packets.signal.fails_to_follow(error.kind()) => {}
+                polled => drop(polled?),
+            }
         }
-    }
-}
-
-impl<F: Filter + 'static> Handler for ReadySignal<F> {
-    fn interest(&self) -> Flags {
-        Flags::READ | Flags::ONESHOT
-    }
-
-    fn handle_read(&mut self) -> Result<ControlFlow<()>> {
-        self.is_ready = true;
-        Ok(ControlFlow::Continue(()))
-    }
-}
-
-impl<F> AsFd for ReadySignal<F> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.owned.receiver.as_fd()
     }
 }

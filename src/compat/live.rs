@@ -8,7 +8,6 @@ use std::rc::{Rc, Weak};
 use super::handle::Handle;
 use super::multicaster::Multicaster;
 use super::options::SendOptions;
-use super::registry::Rearm;
 use crate::Result;
 
 impl<T: AsRef<[u8]> + 'static> Multicaster<Queue<T>> {
@@ -36,24 +35,15 @@ impl<T: AsRef<[u8]> + 'static> Multicaster<Queue<T>> {
     /// While it has nothing to send, it waits for nothing and causes no events. [`run`](super::Poller::run) does not end because
     /// of that: unregister it ([`Live::handle`]) or stop the loop.
     ///
-    /// An error does not remove it: the interface may be down, a route missing, or a firewall in the way for a while.
-    /// [`poll`](super::Poller::poll) or [`run`](super::Poller::run) returns the error; the packets stay, and every 100 ms it tries
-    /// again. While it fails, further errors are not returned; once a packet was sent, the next error is. Only a packet that is
-    /// [too long](crate::ErrorKind::TooLong) is skipped: it could never be sent. Each such packet is an error.
+    /// It may be made before its interface exists: until then, sending is an error that its poller returns once, and the packets wait.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// As [`new`](Self::new), but a missing interface, address or route is not an error.
     pub fn live(packets: impl IntoIterator<Item = T>, options: SendOptions) -> Result<Live<T>> {
         let capacity = options.queue_capacity();
         let items = Rc::new(RefCell::new(packets.into_iter().collect()));
         let weak = Rc::downgrade(&items);
-        Ok(Live { handle: Self::register(Queue { items }, options, true)?, items: weak, capacity })
-    }
-
-    /// The packets that were not sent, in their order.
-    pub fn into_unsent(self) -> impl Iterator<Item = T> {
-        let (queued, pulled) = self.into_core().into_parts();
-        pulled.chain(queued)
+        Ok(Live { handle: Self::register(Queue { items }, options.later(), true)?, items: weak, capacity })
     }
 }
 
@@ -77,14 +67,8 @@ impl<T: AsRef<[u8]> + 'static> Live<T> {
         }
         items.borrow_mut().push_back(packet);
         // If it is running, it is armed when its call is over.
-        match self.handle.lend(Rearm::Always, |_| {}) {
-            Ok(_) => Ok(()),
-            // The kernel refused to arm it, so it was removed.
-            Err(_) => {
-                let packet = items.borrow_mut().pop_back();
-                packet.map_or(Ok(()), Err)
-            }
-        }
+        self.handle.arm_soon();
+        Ok(())
     }
 
     /// How many packets wait to be sent. The one that is being tried may not count.

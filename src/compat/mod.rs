@@ -33,8 +33,13 @@
 //! - A poller owns its handlers. [`register`] returns a [`Handle`], which is cheap to clone; dropping it does not unregister the
 //!   handler.
 //! - A handler may call everything in this module: send, register, unregister itself or others, poll, run, stop.
-//! - If a handler returns an error, only this handler is removed (a [live multicaster](Multicaster::live) stays), and [`poll`] or [`run`] returns the error at once. The next
-//!   call serves the handlers that are still waiting. The same holds after a caught panic.
+//! - [`poll`] or [`run`] returns the first error at once. The next call serves the handlers that are still waiting.
+//! - No error removes a listener or a multicaster, since what causes it may pass: a link that is down, a limit, a firewall, a route, no
+//!   descriptor. They stay with their memberships and packets, and try again after 100 ms, then after twice the time before, up to a
+//!   second, until it succeeds. The error is returned once, and again only if it is of another kind or if they succeeded meanwhile. So
+//!   `while let Err(error) = run(None, Duration::ZERO) { eprintln!("{error}") }` reports all and loses nothing.
+//! - A handler of your own is removed when it returns an error, unless it [stays](Handler::stays_after_error). After a caught panic,
+//!   the handler that panicked is removed, of whatever type.
 //! - Listeners stay members of their groups when interfaces change, and may be created before their interface exists: their
 //!   poller watches the interfaces. That takes one netlink socket and 8 KiB for each poller with listeners, unless all of them
 //!   name their interface by index.
@@ -66,6 +71,7 @@ mod packets;
 mod poller;
 mod receiver;
 mod registry;
+mod retry;
 mod slot;
 mod stop;
 mod table;
@@ -78,7 +84,7 @@ use core::time::Duration;
 pub use handle::Handle;
 pub use handler::{Flags, Handler};
 pub use listen::Packets;
-pub use listener::{MulticastListener, PacketHandler};
+pub use listener::{Answer, MulticastListener, PacketHandler};
 pub use live::{Live, Queue};
 pub use multicaster::Multicaster;
 pub use options::{ListenOptions, SendOptions};
@@ -86,6 +92,8 @@ pub use packets::{IntoPackets, Many, One};
 pub use poller::{Poller, default_poller};
 pub use stop::Stopper;
 
+#[cfg(doc)]
+use crate::Error;
 use crate::Result;
 use crate::filter::Filter;
 
@@ -105,7 +113,23 @@ pub fn sendto<K>(packets: impl IntoPackets<K>) -> Result<()> {
 ///
 /// # Errors
 /// As [`SendOptions::packets`](crate::SendOptions::packets) and [`Multicaster::step`](crate::Multicaster::step) of the core. The
-/// packets before the one that failed are sent, those after it are not.
+/// packets before the one that failed are sent, the others are not. [`Error::packets_sent`] says how many that are, so that you can send
+/// the rest, if you lend the packets:
+///
+/// ```no_run
+/// use multicast::compat::{SendOptions, sendto_with};
+///
+/// let packets = ["one", "two", "three"];
+/// if let Err(error) = sendto_with(packets, SendOptions::new()) {
+///     let failed = error.packets_sent();
+///     eprintln!("packet {failed}: {error}");
+///     // Try again, or skip the one that failed.
+///     sendto_with(&packets[failed..], SendOptions::new())?;
+/// }
+/// # Ok::<(), multicast::Error>(())
+/// ```
+///
+/// A [`Multicaster`] waits instead, and keeps its packets.
 pub fn sendto_with<K>(packets: impl IntoPackets<K>, options: SendOptions) -> Result<()> {
     multicaster::sendto_with(packets, options)
 }
@@ -141,7 +165,8 @@ pub fn listen() -> Result<Packets> {
 /// ```
 ///
 /// # Errors
-/// As [`Packets::new`]; what the kernel reports of the socket; and the first error of another handler, as [`poll`].
+/// As [`Packets::new`]; what the kernel reports of the socket; and the first error of another handler, as [`poll`]. It goes on if it cannot
+/// follow a change of interfaces, for example because of a limit, and tries again: to be told of that, use a [`MulticastListener`].
 pub fn listen_with<F: Filter + 'static>(
     handler: impl FnMut(&[u8], SocketAddr) -> ControlFlow<()>,
     options: ListenOptions<F>,

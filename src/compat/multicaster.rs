@@ -11,14 +11,11 @@ use super::handler::{Flags, Handler};
 use super::options::SendOptions;
 use super::packets::IntoPackets;
 use super::turn::{self, Turns};
-use crate::{AsFd, BorrowedFd, Error, ErrorKind, Events, Interest, Poller, Progress, Result, Token};
+use crate::{AsFd, BorrowedFd, Change, ErrorKind, Events, Interest, Poller, Progress, Result, Token};
 
 /// How long to wait after a socket was reported as writable but was not, for example because of a pending error that cannot be
 /// read.
 const SPURIOUS_WAKE_DELAY: Duration = Duration::from_millis(1);
-
-/// How long a live multicaster waits after an error before it tries again.
-const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Sends the packets of an iterable to a group, as fast as its socket takes them, while its poller polls.
 ///
@@ -34,12 +31,15 @@ const RETRY_DELAY: Duration = Duration::from_millis(100);
 /// [`live`](Self::live) makes one that stays registered, and that you give packets while the program runs.
 ///
 /// After 64 packets the other handlers get their turn, so the iterable may be endless. Its `next` should not wait.
+///
+/// No error removes it, and no packet is lost: the interface may be down, a route missing, or a firewall in the way for a while. Its
+/// poller returns the error once, and it [tries again](Handler::stays_after_error). It follows its interface as listeners do: when that is
+/// created again, or gets another address, it sends there. Only a packet that is [too long](crate::ErrorKind::TooLong) is skipped, since
+/// it could never be sent: each is an error. To give up, unregister it, and get back [what was not sent](Self::into_unsent).
 pub struct Multicaster<I: Iterator> {
     core: crate::Multicaster<I>,
-    /// It stays when it has nothing to send, and after errors.
+    /// It stays when it has nothing to send.
     is_live: bool,
-    /// The last packet could not be sent, and the error was returned.
-    is_failing: bool,
     paused_until: Option<Instant>,
     turns: Turns,
 }
@@ -63,28 +63,15 @@ where
         is_live: bool,
     ) -> Result<Handle<Self>> {
         let poller = options.take_poller()?;
-        let turns = poller.turns();
+        let turns = poller.shared.registry.turns.clone();
         let core = options.packets(packets)?;
-        poller.register(Self { core, is_live, is_failing: false, paused_until: None, turns }, Flags::NONE)
+        poller.register(Self { core, is_live, paused_until: None, turns }, Flags::NONE)
     }
 
-    /// The result of a call that could not send the next packet.
-    #[cold]
-    fn failed(&mut self, error: Error) -> Result<ControlFlow<()>> {
-        if !self.is_live {
-            return Err(error);
-        }
-        if error.kind() == ErrorKind::TooLong {
-            // It can never be sent, and would hold up all behind it.
-            drop(self.core.discard());
-            return Err(error);
-        }
-        self.paused_until = Instant::now().checked_add(RETRY_DELAY);
-        if self.is_failing {
-            return Ok(ControlFlow::Continue(()));
-        }
-        self.is_failing = true;
-        Err(error)
+    /// The packets that were not sent, in their order.
+    pub fn into_unsent(self) -> impl Iterator<Item = I::Item> {
+        let (items, pulled) = self.core.into_parts();
+        pulled.chain(items)
     }
 }
 
@@ -113,7 +100,15 @@ where
     }
 
     fn stays_after_error(&self) -> bool {
-        self.is_live
+        true
+    }
+
+    fn follows(&self) -> bool {
+        true
+    }
+
+    fn follow(&mut self, change: &Change) -> Result<()> {
+        change.apply(&mut self.core).failed.map_or(Ok(()), Err)
     }
 
     fn paused_until(&self) -> Option<Instant> {
@@ -124,23 +119,23 @@ where
         let ended_before = self.turns.ended();
         self.paused_until = None;
         for sent in 0..turn::LENGTH {
-            let progress = match self.core.step() {
-                Ok(progress) => progress,
-                Err(error) => return self.failed(error),
-            };
-            let wait = match progress {
-                Progress::Sent(_) => {
-                    self.is_failing = false;
-                    if self.turns.ended() != ended_before {
-                        break;
-                    }
-                    continue;
+            let wait = match self.core.step() {
+                Ok(Progress::Sent(_)) if self.turns.ended() == ended_before => continue,
+                Ok(Progress::Sent(_)) => break,
+                Ok(Progress::Done) if self.is_live => break,
+                Ok(Progress::Done) => return Ok(ControlFlow::Break(())),
+                Ok(Progress::Wait(time)) => time,
+                Ok(Progress::Blocked) if sent == 0 => SPURIOUS_WAKE_DELAY,
+                Ok(Progress::Blocked) => break,
+                Err(error) if error.kind() == ErrorKind::TooLong => {
+                    // It can never be sent, and would hold up all behind it.
+                    drop(self.core.discard());
+                    self.paused_until = Some(Instant::now());
+                    return Err(error);
                 }
-                Progress::Done if self.is_live => break,
-                Progress::Done => return Ok(ControlFlow::Break(())),
-                Progress::Wait(time) => time,
-                Progress::Blocked if sent == 0 => SPURIOUS_WAKE_DELAY,
-                Progress::Blocked => break,
+                // This turn has succeeded. If the error lasts, the next one returns it.
+                Err(_) if sent > 0 => Duration::ZERO,
+                Err(error) => return Err(error),
             };
             self.paused_until = Instant::now().checked_add(wait);
             break;
@@ -165,14 +160,15 @@ impl<I: Iterator> fmt::Debug for Multicaster<I> {
 /// See [`sendto_with`](super::sendto_with). It waits with its own poller.
 pub(super) fn sendto_with<K>(packets: impl IntoPackets<K>, options: SendOptions) -> Result<()> {
     let mut caster = options.packets(packets.into_packets())?;
-    let mut waiting = None;
+    let (mut waiting, mut sent) = (None, 0_usize);
     loop {
-        match caster.step()? {
-            Progress::Sent(_) => {}
+        match caster.step().map_err(|error| error.after_sending(sent))? {
+            Progress::Sent(packets) => sent = sent.saturating_add(packets),
             Progress::Done => return Ok(()),
             Progress::Wait(time) => thread::sleep(time),
             Progress::Blocked => {
-                if wait_writable(&mut waiting, &caster)? {
+                // Without a descriptor to wait with, it waits for a time.
+                if wait_writable(&mut waiting, &caster).unwrap_or(true) {
                     // Without this the next wait would end at once again, with or without room.
                     caster.sender().forget_errors();
                     thread::sleep(SPURIOUS_WAKE_DELAY);

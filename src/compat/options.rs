@@ -115,6 +115,11 @@ impl SendOptions {
         self.queue
     }
 
+    /// The same options, for a sender whose interface may be missing.
+    pub(super) fn later(self) -> Self {
+        self.core(crate::SendOptions::later)
+    }
+
     pub(super) fn packets<P>(self, packets: P) -> Result<crate::Multicaster<P::IntoIter>>
     where
         P: IntoIterator,
@@ -144,6 +149,8 @@ pub struct ListenOptions<F = Always> {
     interface: Interface,
     mtu: usize,
     limit: Option<u64>,
+    unicast: bool,
+    answers: Option<crate::SendOptions>,
     poller: Option<Poller>,
 }
 
@@ -157,7 +164,7 @@ impl ListenOptions {
     /// The defaults.
     pub const fn new() -> Self {
         let (core, group, interface) = (crate::ListenOptions::new(), Group::DEFAULT, Interface::Default);
-        Self { core, group, interface, mtu: MTU, limit: None, poller: None }
+        Self { core, group, interface, mtu: MTU, limit: None, unicast: false, answers: None, poller: None }
     }
 }
 
@@ -220,6 +227,19 @@ impl<F: Filter> ListenOptions<F> {
         Ok(self.filter(crate::filter::Regex::new(pattern)?))
     }
 
+    /// Also receives what is sent to this machine itself: see [`ListenOptions::unicast`](crate::ListenOptions::unicast) of the core. The
+    /// kernel gives each such packet to one of the sockets that share the port, so it may be missing elsewhere.
+    pub fn unicast(self) -> Self {
+        Self { unicast: true, ..self }.core(crate::ListenOptions::unicast)
+    }
+
+    /// Lets a [`MulticastListener`](super::MulticastListener) answer packets, from its own port: see
+    /// [`PacketHandler::handle`](super::PacketHandler::handle). These options of the core are those of the answers. Others do not use it:
+    /// make a sender from [`Packets::with`](super::Packets::with).
+    pub fn answers(self, options: crate::SendOptions) -> Self {
+        Self { answers: Some(options.later()), ..self }.core(crate::ListenOptions::answers)
+    }
+
     /// Changes the core's options: for everything that has no method here, such as metadata, the receive buffer, the filter in
     /// the kernel, or how the port is shared.
     ///
@@ -235,8 +255,8 @@ impl<F: Filter> ListenOptions<F> {
     /// # Ok::<(), multicast::Error>(())
     /// ```
     pub fn core<G>(self, change: impl FnOnce(crate::ListenOptions<F>) -> crate::ListenOptions<G>) -> ListenOptions<G> {
-        let Self { core, group, interface, mtu, limit, poller } = self;
-        ListenOptions { core: change(core), group, interface, mtu, limit, poller }
+        let Self { core, group, interface, mtu, limit, unicast, answers, poller } = self;
+        ListenOptions { core: change(core), group, interface, mtu, limit, unicast, answers, poller }
     }
 
     /// The poller that the listener registers with.
@@ -252,6 +272,10 @@ impl<F: Filter> ListenOptions<F> {
         self.limit
     }
 
+    pub(super) const fn take_answers(&mut self) -> Option<crate::SendOptions> {
+        self.answers.take()
+    }
+
     /// The membership to join.
     pub(super) fn membership(&self) -> Membership {
         Membership::any(self.group).on(self.interface)
@@ -262,7 +286,11 @@ impl<F: Filter> ListenOptions<F> {
         if !(1..=usize::from(u16::MAX)).contains(&self.mtu) {
             return Err(Error::custom(ErrorKind::OutOfRange, "set mtu: out of range: give 1 to 65535 bytes"));
         }
-        Ok((self.core.bind_receiver(Bind::Later(self.group), self.mtu)?, self.mtu))
+        let place = match self.unicast {
+            true => Bind::Port(self.group.port(), self.group.family()),
+            false => Bind::Later(self.group),
+        };
+        Ok((self.core.bind_receiver(place, self.mtu)?, self.mtu))
     }
 }
 

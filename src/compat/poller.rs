@@ -10,9 +10,7 @@ use std::thread_local;
 use super::dispatch::{Shared, gone};
 use super::handle::Handle;
 use super::handler::{Flags, Handler};
-use super::slot::Keep;
 use super::stop::Stopper;
-use super::turn::Turns;
 use crate::{Error, ErrorKind, Result};
 
 /// Owns [handlers](Handler), waits for their descriptors, and calls them (`epoll(7)`).
@@ -35,7 +33,7 @@ use crate::{Error, ErrorKind, Result};
 /// ```
 #[derive(Clone)]
 pub struct Poller {
-    shared: Rc<Shared>,
+    pub(super) shared: Rc<Shared>,
 }
 
 impl Poller {
@@ -54,23 +52,11 @@ impl Poller {
     /// [`ErrorKind::AlreadyRegistered`] if another handler of this poller has the same descriptor; [`ErrorKind::NotPollable`] for
     /// regular files and directories; [`ErrorKind::LimitReached`]. The handler is dropped.
     pub fn register<T: Handler>(&self, handler: T, flags: Flags) -> Result<Handle<T>> {
-        self.register_member(handler, flags, None)
-    }
-
-    /// Registers a handler that is a member of groups: `keep` applies changes of interfaces to its memberships.
-    pub(super) fn register_member<T: Handler>(&self, handler: T, flags: Flags, keep: Option<Keep<T>>) -> Result<Handle<T>> {
         self.shared.check_open()?;
-        self.shared.registry.register(handler, flags, keep).map(|slot| Handle::new(&self.shared, &slot))
-    }
-
-    /// Watches the interfaces: to be called before a membership that has to be kept is joined.
-    pub(super) fn watch_links(&self) -> Result<()> {
-        self.shared.watch_links()
-    }
-
-    /// What ends the turns of its handlers.
-    pub(super) fn turns(&self) -> Turns {
-        self.shared.registry.turns.clone()
+        if handler.follows() {
+            self.shared.watch_links()?;
+        }
+        self.shared.registry.register(handler, flags).map(|slot| Handle::new(&self.shared, &slot))
     }
 
     /// Removes a handler, and returns it. Events that were not reported to it yet are dropped.
@@ -89,8 +75,7 @@ impl Poller {
     /// no effect on other handlers, and on one that is not registered any more.
     ///
     /// # Errors
-    /// [`ErrorKind::NotRegistered`] for a handle of another poller, and the errors of [`register`](Self::register): then it was
-    /// removed and dropped.
+    /// [`ErrorKind::NotRegistered`] for a handle of another poller, and as [`Handle::with`].
     pub fn rearm<T: Handler>(&self, handle: &Handle<T>) -> Result<()> {
         self.check_own(handle)?;
         handle.slot().map_or(Ok(()), |slot| self.shared.registry.rearm(&slot))
@@ -111,9 +96,9 @@ impl Poller {
     /// A handler may poll, too: this calls the other handlers, and none that is running.
     ///
     /// # Errors
-    /// The first error of a handler, at once. This handler is removed and dropped, unless it
-    /// [stays](Handler::stays_after_error). The next poll calls the handlers that were not
-    /// called because of the error.
+    /// The first error of a handler, at once. A handler that [stays](Handler::stays_after_error), as listeners and multicasters do, is
+    /// tried again later, and further errors of the same kind are not returned until it has succeeded. Any other is removed and
+    /// dropped. The next poll calls the handlers that were not called because of the error.
     pub fn poll(&self, timeout: impl Into<Option<Duration>>) -> Result<usize> {
         self.shared.poll(timeout.into())
     }

@@ -1,30 +1,36 @@
 //! A receiver, and the book that keeps it a member of its group when interfaces change.
 
+use core::ops::ControlFlow;
 use std::boxed::Box;
 use std::vec;
 
+use super::handler::{Flags, Handler};
 use super::options::ListenOptions;
 use super::poller::Poller;
-use super::slot::Keep;
 use crate::filter::Filter;
-use crate::{Change, Interface, Memberships, Receiver, Result};
+use crate::{AsFd, BorrowedFd, Change, Interface, Memberships, Received, Receiver, Result};
 
-/// The core's receiver, and the book that its poller applies changes to.
+/// The core's receiver, its book, and how many packets it may still return.
+///
+/// As a handler, it records once that it has become readable, and then waits until it is armed again. So a packet that was not taken yet
+/// costs no processor time.
 pub(super) struct OwnedReceiver<F> {
     pub(super) receiver: Receiver<F>,
     /// Its membership, if it must be kept.
     book: Memberships<1>,
-    is_kept: bool,
+    pub(super) is_kept: bool,
+    pub(super) left: Option<u64>,
+    pub(super) is_ready: bool,
 }
 
 impl<F: Filter> OwnedReceiver<F> {
     /// Joins the group of the options, now or as soon as that is possible. Returns a buffer for its packets as well.
     pub(super) fn open(options: ListenOptions<F>, poller: &Poller) -> Result<(Self, Box<[u8]>)> {
-        let membership = options.membership();
+        let (membership, left) = (options.membership(), options.packet_limit());
         // A membership by index always means the same interface, so it need not be kept.
         let is_kept = !matches!(membership.interface(), Interface::Index(_));
         if is_kept {
-            poller.watch_links()?;
+            poller.shared.watch_links()?;
         }
         let (mut receiver, mtu) = options.receiver()?;
         let mut book = Memberships::new();
@@ -32,22 +38,55 @@ impl<F: Filter> OwnedReceiver<F> {
             true => book.join(membership, &mut receiver).map(|_| ())?,
             false => receiver.join(&membership)?,
         }
-        Ok((Self { receiver, book, is_kept }, vec![0; mtu].into_boxed_slice()))
+        Ok((Self { receiver, book, is_kept, left, is_ready: false }, vec![0; mtu].into_boxed_slice()))
     }
 
-    /// How the poller keeps the membership of a handler with this receiver.
-    pub(super) fn kept_by<T>(&self, keep: Keep<T>) -> Option<Keep<T>> {
-        self.is_kept.then_some(keep)
-    }
-
-    pub(super) fn keep(&mut self, change: &Change) -> Result<()> {
-        self.book.apply(change, &mut self.receiver).map(|_| ())
+    /// Receives, and counts what it returns.
+    // Inlined, as the core's call is: a return after a system call is slow on processors that guard returns.
+    #[inline(always)]
+    pub(super) fn recv<'b>(&'b mut self, buffer: &'b mut [u8]) -> Result<Received<'b>> {
+        let received = self.receiver.recv_into(buffer)?;
+        if let (Received::Packet(_), Some(left)) = (&received, &mut self.left) {
+            *left = left.saturating_sub(1);
+        }
+        Ok(received)
     }
 }
 
 impl<F> OwnedReceiver<F> {
+    /// Whether it has returned as many packets as it may.
+    #[inline]
+    pub(super) fn is_over(&self) -> bool {
+        self.left == Some(0)
+    }
+
     /// Whether it waits for its interface, address or route.
     pub(super) fn is_waiting(&self) -> bool {
         self.book.pending().next().is_some()
+    }
+}
+
+impl<F: Filter + 'static> Handler for OwnedReceiver<F> {
+    fn interest(&self) -> Flags {
+        Flags::READ | Flags::ONESHOT
+    }
+
+    fn handle_read(&mut self) -> Result<ControlFlow<()>> {
+        self.is_ready = true;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn follows(&self) -> bool {
+        self.is_kept
+    }
+
+    fn follow(&mut self, change: &Change) -> Result<()> {
+        self.book.apply(change, &mut self.receiver).map(|_| ())
+    }
+}
+
+impl<F> AsFd for OwnedReceiver<F> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.receiver.as_fd()
     }
 }

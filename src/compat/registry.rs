@@ -16,10 +16,11 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::handler::{Flags, Handler};
-use super::slot::{Entry, Keep, Slot, State};
+use super::retry::Retry;
+use super::slot::{Entry, Slot, State};
 use super::table::Table;
 use super::turn::Turns;
-use crate::{Change, ErrorKind, Poller, Result};
+use crate::{Change, Error, ErrorKind, Poller, Result};
 
 /// The handlers of a poller, and the core's poller that waits for them.
 pub(super) struct Registry {
@@ -33,11 +34,11 @@ impl Registry {
         Ok(Self { core: Poller::new()?, table: RefCell::default(), turns: Turns::default() })
     }
 
-    pub(super) fn register<T: Handler>(&self, handler: T, flags: Flags, keep: Option<Keep<T>>) -> Result<Rc<Slot<T>>> {
+    pub(super) fn register<T: Handler>(&self, handler: T, flags: Flags) -> Result<Rc<Slot<T>>> {
         let token = self.table.borrow_mut().next_token();
-        let slot = Rc::new(Slot::new(token, handler, flags, keep));
+        let slot = Rc::new(Slot::new(token, handler, flags));
         self.table.borrow_mut().insert(Rc::<Slot<T>>::clone(&slot));
-        Call { registry: self, entry: &*slot, is_finished: false }.finish(Rearm::Always)?;
+        Call { registry: self, entry: &*slot, is_new: true, is_finished: false }.finish(Rearm::Always)?;
         Ok(slot)
     }
 
@@ -109,9 +110,49 @@ impl Registry {
     pub(super) fn call<'c>(&'c self, entry: &'c dyn Entry) -> Option<Call<'c>> {
         let can_be_called = entry.state().is_registered.get() && entry.lend().is_some();
         can_be_called.then(|| {
-            self.table.borrow_mut().pause(entry.state(), None);
-            Call { registry: self, entry, is_finished: false }
+            self.table.borrow_mut().set(&entry.state().paused_until, None);
+            Call { registry: self, entry, is_new: false, is_finished: false }
         })
+    }
+
+    /// Arms a handler in the next poll, which returns the error if the kernel refuses. It has no effect on one that is armed or
+    /// paused.
+    pub(super) fn arm_soon(&self, state: &State) {
+        if state.is_registered.get() && state.armed.get().is_none() && state.paused_until.get().is_none() {
+            self.table.borrow_mut().set(&state.paused_until, Some(Instant::now()));
+        }
+    }
+
+    /// Lets a handler follow a change. After an error it follows the same change again later, and the error is returned once.
+    pub(super) fn follow(&self, entry: &dyn Entry, change: Change) -> Result<()> {
+        let state = entry.state();
+        let Some(followed) = entry.lend().map(|mut handler| handler.follow(&change)) else {
+            // It is running. At the end of its call it has to look at everything.
+            state.missed.set(Some(Change::Overrun));
+            return Ok(());
+        };
+        let Err(error) = followed else { return Ok(()) };
+        let mut following = state.following.get();
+        let reported = following.failed(error);
+        state.following.set(following);
+        // An earlier change that it has to follow stays: with that, it looks at the same things.
+        state.missed.set(state.missed.get().or(Some(change)));
+        if state.is_registered.get() {
+            self.table.borrow_mut().set(&state.follows_at, following.until);
+        }
+        reported
+    }
+
+    /// Lets a handler follow what it has missed.
+    pub(super) fn follow_missed(&self, entry: &dyn Entry) -> Result<()> {
+        let state = entry.state();
+        self.table.borrow_mut().set(&state.follows_at, None);
+        let Some(change) = state.missed.take() else { return Ok(()) };
+        self.follow(entry, change)?;
+        if state.missed.get().is_none() {
+            state.following.set(Retry::default());
+        }
+        Ok(())
     }
 
     /// Tells the kernel what a handler waits for.
@@ -129,7 +170,7 @@ impl Registry {
                 Some(Err(error)) if error.kind() != ErrorKind::NotRegistered => return Err(error),
                 Some(Ok(())) => {}
                 // The handler is new, or has another descriptor now.
-                _ => self.core.register(&descriptor, token, interest)?,
+                _ => self.core.register(&descriptor, token, interest).map_err(in_words)?,
             }
             state.is_in_set.set(true);
         }
@@ -151,12 +192,29 @@ pub(super) enum Rearm {
 pub(super) struct Call<'c> {
     registry: &'c Registry,
     entry: &'c dyn Entry,
+    /// It is being registered.
+    is_new: bool,
     is_finished: bool,
 }
 
 impl Call<'_> {
-    /// Reports what has happened to the handler.
-    pub(super) fn report(&self) -> Result<ControlFlow<()>> {
+    /// Reports to the handler what has happened, and ends the call.
+    pub(super) fn report(self) -> Result<()> {
+        let reported = self.hand_over();
+        match reported {
+            Ok(ControlFlow::Break(())) => Ok(()),
+            Ok(ControlFlow::Continue(())) => {
+                self.entry.state().calls.set(Retry::default());
+                self.finish(Rearm::UnlessOneshot)
+            }
+            Err(error) if self.entry.lend().is_some_and(|handler| handler.stays_after_error()) => {
+                self.end(Rearm::UnlessOneshot, Some(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn hand_over(&self) -> Result<ControlFlow<()>> {
         let state = self.entry.state();
         let ready = state.ready.replace(Flags::NONE);
         if !state.armed.get().stays_armed() {
@@ -172,14 +230,6 @@ impl Call<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Whether the handler stays after this result.
-    pub(super) fn goes_on_after(&self, reported: &Result<ControlFlow<()>>) -> bool {
-        match reported {
-            Ok(flow) => flow.is_continue(),
-            Err(_) => self.entry.lend().is_some_and(|handler| handler.stays_after_error()),
-        }
-    }
-
     /// Discards the recorded events, and asks the kernel again.
     pub(super) fn ask_again(self) -> Result<()> {
         self.entry.state().ready.set(Flags::NONE);
@@ -188,36 +238,56 @@ impl Call<'_> {
     }
 
     /// Ends the call: arms the handler, and does what was postponed while it ran.
-    pub(super) fn finish(mut self, rearm: Rearm) -> Result<()> {
-        let state = self.entry.state();
-        let mut pause = None;
+    pub(super) fn finish(self, rearm: Rearm) -> Result<()> {
+        self.end(rearm, None)
+    }
+
+    /// Ends a call that failed or not. Returns this error, or one of arming, or one of what was postponed, if it is to be returned.
+    fn end(mut self, rearm: Rearm, failed: Option<Error>) -> Result<()> {
+        let (state, mut result, mut pause) = (self.entry.state(), Ok(()), None);
         if let Some(handler) = self.entry.lend() {
             let wanted = handler.interest() | state.requested_flags;
+            let own_pause = handler.paused_until();
+            let mut calls = state.calls.get();
+            match failed {
+                // It says itself when to go on.
+                Some(error) if own_pause.is_some() => result = Err(error),
+                Some(error) => result = calls.failed(error),
+                None => {}
+            }
             let rearm_requested = state.rearm_requested.take();
             let is_rearmed = rearm == Rearm::Always || rearm_requested || !wanted.contains(Flags::ONESHOT);
             if is_rearmed && state.is_registered.get() {
-                let until = handler.paused_until();
+                let until = own_pause.max(calls.until);
                 pause = until.filter(|until| *until > Instant::now());
                 if until.is_some() {
                     // Armed once more, also if it is edge-triggered and still armed: that makes a new edge.
                     state.armed.set(Flags::NONE);
                 }
-                self.registry.arm(state, &*handler, wanted, pause.is_some())?;
+                match self.registry.arm(state, &*handler, wanted, pause.is_some()) {
+                    Err(error) if !self.is_new && passes(error.kind()) => {
+                        result = result.and(calls.failed(error));
+                        pause = calls.until;
+                    }
+                    armed => armed?,
+                }
             }
+            state.calls.set(calls);
         }
         // It may have left during the call, or while `interest` ran.
         if !state.is_registered.get() {
-            return Ok(());
+            return result;
         }
-        // No user code runs from here on.
-        if state.pending_change.take() {
-            self.entry.keep(&Change::Overrun)?;
+        {
+            let mut table = self.registry.table.borrow_mut();
+            table.set(&state.paused_until, pause);
+            table.enqueue_ready(state.token);
         }
-        let mut table = self.registry.table.borrow_mut();
-        table.pause(state, pause);
-        table.enqueue_ready(state.token);
+        if state.follows_at.get().is_none() {
+            result = result.and(self.registry.follow_missed(self.entry));
+        }
         self.is_finished = true;
-        Ok(())
+        result
     }
 }
 
@@ -226,5 +296,21 @@ impl Drop for Call<'_> {
         if !self.is_finished {
             self.registry.remove(self.entry);
         }
+    }
+}
+
+/// Whether the kernel refuses to watch a descriptor only for now.
+const fn passes(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::LimitReached | ErrorKind::Transient)
+}
+
+/// The error of registering, with a remedy that this module has.
+fn in_words(error: Error) -> Error {
+    match error.kind() {
+        kind @ ErrorKind::AlreadyRegistered => Error::custom(
+            kind,
+            "register: another handler of this poller has the same descriptor: unregister that one first",
+        ),
+        _ => error,
     }
 }

@@ -7,7 +7,8 @@ use core::cell::{Cell, RefCell, RefMut};
 use std::time::Instant;
 
 use super::handler::{Flags, Handler};
-use crate::{Change, Result, Token};
+use super::retry::Retry;
+use crate::{Change, Token};
 
 /// What a poller knows of a handler.
 pub(super) struct State {
@@ -15,8 +16,8 @@ pub(super) struct State {
     pub(super) token: Token,
     /// What the caller of `register` added to its interest.
     pub(super) requested_flags: Flags,
-    /// Whether it has memberships that its poller keeps.
-    pub(super) is_kept: bool,
+    /// Whether it wants to know what changes about interfaces.
+    pub(super) follows: bool,
     pub(super) is_registered: Cell<bool>,
     /// Its descriptor is in the epoll set.
     pub(super) is_in_set: Cell<bool>,
@@ -24,45 +25,53 @@ pub(super) struct State {
     pub(super) armed: Cell<Flags>,
     /// It is not armed before this time.
     pub(super) paused_until: Cell<Option<Instant>>,
+    /// How its calls, and arming it, failed.
+    pub(super) calls: Cell<Retry>,
     /// What happened, and was not reported to the handler yet.
     pub(super) ready: Cell<Flags>,
     pub(super) is_queued: Cell<bool>,
     /// `rearm` was called while it ran.
     pub(super) rearm_requested: Cell<bool>,
-    /// An interface changed while it ran.
-    pub(super) pending_change: Cell<bool>,
+    /// A change of interfaces that it has not followed: because it was running, or because it failed.
+    pub(super) missed: Cell<Option<Change>>,
+    /// When it is to follow that change. Meanwhile it is called as always.
+    pub(super) follows_at: Cell<Option<Instant>>,
+    /// How following failed.
+    pub(super) following: Cell<Retry>,
 }
 
-/// How the memberships of a handler are kept when interfaces change. It must not call user code.
-pub(super) type Keep<T> = fn(&mut T, &Change) -> Result<()>;
+impl State {
+    /// When the next of its timers ends.
+    pub(super) fn due(&self) -> Option<Instant> {
+        [self.paused_until.get(), self.follows_at.get()].into_iter().flatten().min()
+    }
+}
 
 pub(super) struct Slot<T> {
     state: State,
     /// `None` once it has left its poller.
     handler: RefCell<Option<T>>,
-    keep: Option<Keep<T>>,
 }
 
-impl<T> Slot<T> {
-    pub(super) const fn new(token: Token, handler: T, requested_flags: Flags, keep: Option<Keep<T>>) -> Self {
+impl<T: Handler> Slot<T> {
+    pub(super) fn new(token: Token, handler: T, requested_flags: Flags) -> Self {
         let state = State {
             token,
             requested_flags,
-            is_kept: keep.is_some(),
+            follows: handler.follows(),
             is_registered: Cell::new(true),
-            is_in_set: Cell::new(false),
-            armed: Cell::new(Flags::NONE),
-            paused_until: Cell::new(None),
-            ready: Cell::new(Flags::NONE),
-            is_queued: Cell::new(false),
-            rearm_requested: Cell::new(false),
-            pending_change: Cell::new(false),
+            is_in_set: Cell::default(),
+            armed: Cell::default(),
+            paused_until: Cell::default(),
+            calls: Cell::default(),
+            ready: Cell::default(),
+            is_queued: Cell::default(),
+            rearm_requested: Cell::default(),
+            missed: Cell::default(),
+            follows_at: Cell::default(),
+            following: Cell::default(),
         };
-        Self { state, handler: RefCell::new(Some(handler)), keep }
-    }
-
-    pub(super) const fn state(&self) -> &State {
-        &self.state
+        Self { state, handler: RefCell::new(Some(handler)) }
     }
 
     /// Lends the handler; `None` if it is running or has left.
@@ -76,6 +85,12 @@ impl<T> Slot<T> {
     }
 }
 
+impl<T> Slot<T> {
+    pub(super) const fn state(&self) -> &State {
+        &self.state
+    }
+}
+
 /// A slot with a handler of any type.
 pub(super) trait Entry {
     fn state(&self) -> &State;
@@ -85,9 +100,6 @@ pub(super) trait Entry {
 
     /// Drops the handler, unless it is running.
     fn drop_handler(&self);
-
-    /// Applies a change of interfaces to its memberships; if it is running, later.
-    fn keep(&self, change: &Change) -> Result<()>;
 }
 
 impl<T: Handler> Entry for Slot<T> {
@@ -102,15 +114,5 @@ impl<T: Handler> Entry for Slot<T> {
     fn drop_handler(&self) {
         // `take` ends the borrow before the handler is dropped.
         drop(self.take());
-    }
-
-    fn keep(&self, change: &Change) -> Result<()> {
-        match (self.keep, Self::lend(self)) {
-            (Some(keep), Some(mut handler)) => keep(&mut handler, change),
-            _ => {
-                self.state.pending_change.set(true);
-                Ok(())
-            }
-        }
     }
 }

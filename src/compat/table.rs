@@ -1,6 +1,7 @@
 //! The slots of a poller's handlers, and the queue of those that are ready. No user code runs while the table is borrowed: it
 //! calls no handler and drops none, since the caller that removes a slot still holds it.
 
+use core::cell::Cell;
 use core::ops::Bound;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -19,12 +20,13 @@ pub(super) struct Table {
     last: Token,
     /// The handlers to call, in the order of events. Those that have left are skipped.
     queue: VecDeque<Rc<dyn Entry>>,
-    paused: usize,
+    /// How many timers run.
+    timers: usize,
 }
 
 impl Default for Table {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), last: LINKS, queue: VecDeque::new(), paused: 0 }
+        Self { entries: BTreeMap::new(), last: LINKS, queue: VecDeque::new(), timers: 0 }
     }
 }
 
@@ -43,15 +45,15 @@ impl Table {
     /// Removes a slot, with the events that were not reported to its handler.
     pub(super) fn remove(&mut self, state: &State) {
         state.is_registered.set(false);
-        self.pause(state, None);
+        self.set(&state.paused_until, None);
+        self.set(&state.follows_at, None);
         self.entries.remove(&state.token);
     }
 
-    /// Sets when a handler is armed, if not now.
-    pub(super) fn pause(&mut self, state: &State, until: Option<Instant>) {
-        let before = state.paused_until.replace(until);
-        self.paused = self.paused.saturating_add(usize::from(until.is_some()));
-        self.paused = self.paused.saturating_sub(usize::from(before.is_some()));
+    /// Sets or ends a timer of a handler.
+    pub(super) fn set(&mut self, timer: &Cell<Option<Instant>>, until: Option<Instant>) {
+        let before = timer.replace(until);
+        self.timers = self.timers.saturating_add(until.is_some().into()).saturating_sub(before.is_some().into());
     }
 
     /// Any handler that can get events: one that does not run.
@@ -59,29 +61,29 @@ impl Table {
         self.entries.values().find(|entry| entry.lend().is_some()).cloned()
     }
 
-    /// The next handler after this one that has memberships to keep.
-    pub(super) fn kept_after(&self, token: Token) -> Option<Rc<dyn Entry>> {
-        self.behind(token).find(|entry| entry.state().is_kept).cloned()
+    /// The next handler after this one that follows changes of interfaces.
+    pub(super) fn follower_after(&self, token: Token) -> Option<Rc<dyn Entry>> {
+        self.behind(token).find(|entry| entry.state().follows).cloned()
     }
 
     fn behind(&self, token: Token) -> impl Iterator<Item = &Rc<dyn Entry>> {
         self.entries.range((Bound::Excluded(token), Bound::Unbounded)).map(|(_, entry)| entry)
     }
 
-    /// The first handler after this one whose pause is over.
+    /// The first handler after this one of which a timer has ended.
     pub(super) fn due_after(&self, token: Token, now: Instant) -> Option<Rc<dyn Entry>> {
-        if self.paused == 0 {
+        if self.timers == 0 {
             return None;
         }
-        self.behind(token).find(|entry| entry.state().paused_until.get().is_some_and(|until| until <= now)).cloned()
+        self.behind(token).find(|entry| entry.state().due().is_some_and(|due| due <= now)).cloned()
     }
 
-    /// When the next pause is over.
+    /// When the next timer ends.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        if self.paused == 0 {
+        if self.timers == 0 {
             return None;
         }
-        self.entries.values().filter_map(|entry| entry.state().paused_until.get()).min()
+        self.entries.values().filter_map(|entry| entry.state().due()).min()
     }
 
     /// Records an event, and queues its handler.

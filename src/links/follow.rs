@@ -113,6 +113,19 @@ impl Links {
     }
 }
 
+impl Change {
+    /// Applies this change to all followers: for those who read changes themselves, with [`Links::next`]. Otherwise use
+    /// [`Links::follow`].
+    ///
+    /// Errors of joining, and of setting a sender anew, are in [`Followed::failed`].
+    pub fn apply<T: Follow + ?Sized>(&self, followers: &mut T) -> Followed {
+        let mut followed = Followed::default();
+        followers.follow(self, &mut followed);
+        followed.applied.pending = followers.pending();
+        followed
+    }
+}
+
 /// A book and its listener.
 struct With<'f, F, const N: usize> {
     book: &'f mut Memberships<N>,

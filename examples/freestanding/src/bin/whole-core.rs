@@ -192,6 +192,8 @@ fn rejoin(unknown: &mut Unknown) {
     let mut sender = or_exit(options(unknown).later().open(group(unknown).family()));
     let mut caster = or_exit(options(unknown).later().batches::<64, _>(group(unknown), unknown.clone()));
     let followed = or_exit(links.follow(&mut (book.with(&mut listener), &mut sender, [&mut caster])));
+    let applied = multicast::Change::Overrun.apply(&mut (book.with(&mut listener), &mut sender, [&mut caster]));
+    show(&[&applied.renewed.to_ne_bytes()]);
     show(&[&followed.applied.left.to_ne_bytes(), &[u8::from(followed.more), u8::from(followed.failed.is_some())]]);
     show(&[&followed.renewed.to_ne_bytes()]);
     finish(caster, unknown);
@@ -389,6 +391,7 @@ fn fail(unknown: &mut Unknown) {
         Ok(_) => Error::custom(ErrorKind::InvalidInput, "nothing failed"),
         Err(error) => error,
     };
+    show(&[&error.packets_sent().to_ne_bytes()]);
     show(&[&error.raw_os_error().unwrap_or(0).to_ne_bytes(), &[u8::from(error.kind() == ErrorKind::NoSuchInterface)]]);
     let place = interface(unknown);
     show(&[&or_exit(place.index()).get().to_ne_bytes(), &[u8::from(or_exit(place.address(Family::V4)).is_loopback())]]);
