@@ -2,6 +2,7 @@
 //!
 //! It turns off unwanted defaults of the kernel: see [`Socket::listening`] and [`Socket::try_sending`].
 
+mod binding;
 mod guard;
 mod membership;
 mod sending;
@@ -49,15 +50,6 @@ const QUEUED: u32 = 1 << 22;
 #[derive(Debug)]
 pub(crate) struct Socket {
     fd: Fd,
-}
-
-/// How a socket shares its port with other sockets that are bound to the same address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sharing {
-    /// Each receives what it joined.
-    Everything,
-    /// The kernel may deliver packets to it that another socket joined.
-    Distribution,
 }
 
 /// A datagram that was received into a buffer.
@@ -157,57 +149,6 @@ impl Socket {
     /// Shares the port with every other socket that shares it. To be called before the bind.
     pub(crate) fn share_port(&self) -> Result<()> {
         self.set(SOCKET, linux::SO_REUSEADDR, "SO_REUSEADDR", 1)
-    }
-
-    /// Binds to this address; with `shares`, on a port that other sockets may hold, too.
-    pub(crate) fn bind_shared_if(&self, shares: bool, address: &Address) -> core::result::Result<(), Errno> {
-        if !shares {
-            return self.bind(address);
-        }
-        sys::setsockopt_int(&self.fd, SOCKET, linux::SO_REUSEADDR, 1)?;
-        match self.bind(address) {
-            Ok(()) => Ok(()),
-            refused => self.bind_beside(refused, address).map(drop),
-        }
-    }
-
-    /// `bind(2)`.
-    pub(crate) fn bind(&self, address: &Address) -> core::result::Result<(), Errno> {
-        sys::bind(&self.fd, address)
-    }
-
-    /// Unbinds from the interface, and stays bound to address and port: `connect(2)` with `AF_UNSPEC`.
-    pub(crate) fn unbind_from_interface(&self) -> core::result::Result<(), Errno> {
-        Ok(rustix::net::connect_unspec(&self.fd)?)
-    }
-
-    /// Binds once more after another socket caused an error, now with `SO_REUSEPORT`. Returns how the port is shared.
-    #[cold]
-    pub(crate) fn bind_beside(
-        &self,
-        refused: core::result::Result<(), Errno>,
-        address: &Address,
-    ) -> core::result::Result<Sharing, Errno> {
-        // A socket with SO_REUSEPORT and without SO_REUSEADDR shares only with sockets that have SO_REUSEPORT.
-        if refused != Err(Errno::IN_USE) {
-            return refused.map(|()| Sharing::Everything);
-        }
-        sys::setsockopt_int(&self.fd, SOCKET, linux::SO_REUSEPORT, 1)?;
-        self.bind(address)?;
-        self.leave_distribution()
-    }
-
-    /// Keeps the kernel from delivering our packets to another socket.
-    ///
-    /// Since Linux 6.6, the kernel distributes some IPv4 multicast packets among the sockets that share the address by
-    /// SO_REUSEPORT: those that arrive over a real link and match only one socket. Another socket may then receive a packet that
-    /// it did not join, and the socket that joined does not. After the bind the option is turned off, so our packets are no
-    /// longer distributed. Packets of the others may still arrive here.
-    fn leave_distribution(&self) -> core::result::Result<Sharing, Errno> {
-        match sys::getsockopt_int(&self.fd, SOCKET, linux::SO_REUSEPORT)? {
-            0 => Ok(Sharing::Everything),
-            _ => sys::setsockopt_int(&self.fd, SOCKET, linux::SO_REUSEPORT, 0).map(|()| Sharing::Distribution),
-        }
     }
 
     /// Asks for destination and interface of each datagram, for [`recv_with_arrival`](Self::recv_with_arrival).
@@ -332,7 +273,7 @@ impl Socket {
     ///
     /// It becomes non-blocking, and receives only groups that it has joined itself. Options that coalesce packets, or take the
     /// space of the packet information, are turned off.
-    pub(crate) fn adopt(fd: OwnedFd) -> Result<(Self, SocketAddr, Sharing)> {
+    pub(crate) fn adopt(fd: OwnedFd) -> Result<(Self, SocketAddr)> {
         let failed = |kind| Error::new(Operation::Open, Object::Named("a received descriptor"), kind);
         let socket = Self { fd: Fd::from(fd) };
         match sys::getsockopt_int(&socket.fd, SOCKET, linux::SO_PROTOCOL) {
@@ -347,9 +288,7 @@ impl Socket {
             // If the kernel does not know an option, it is not on.
             let _ = sys::setsockopt_int(&socket.fd, level, name, 0);
         }
-        let sharing = socket.leave_distribution();
-        let sharing = sharing.map_err(|errno| Error::system(Operation::Configure, Object::Named("SO_REUSEPORT"), errno))?;
-        Ok((socket, address, sharing))
+        Ok((socket, address))
     }
 
     fn set(&self, level: u32, name: u32, called: &'static str, value: u32) -> Result<()> {

@@ -59,8 +59,8 @@ pub(super) struct Place {
     pub(super) group: Option<Group>,
     /// What to join right after the bind.
     pub(super) membership: Option<Membership>,
-    /// Whether to bind to the membership's interface as well.
-    pub(super) one_interface: bool,
+    /// Whether the socket must be pinned to the membership's interface.
+    pub(super) needs_pin: bool,
 }
 
 impl Bind {
@@ -76,7 +76,7 @@ impl Bind {
                     Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                     Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
                 };
-                Place { address, port, group: None, membership: None, one_interface: false }
+                Place { address, port, group: None, membership: None, needs_pin: false }
             }
         }
     }
@@ -84,18 +84,19 @@ impl Bind {
 
 impl Place {
     #[inline]
-    const fn of(group: Group, membership: Option<Membership>, one_interface: bool) -> Self {
-        Self { address: group.address(), port: group.port(), group: Some(group), membership, one_interface }
+    const fn of(group: Group, membership: Option<Membership>, needs_pin: bool) -> Self {
+        Self { address: group.address(), port: group.port(), group: Some(group), membership, needs_pin }
     }
 
-    /// Whether the kernel binds to the address only together with an interface: a link-local IPv6 group.
+    /// Whether the kernel binds to the address only together with an interface: a link-local IPv6 group, unless it is pinned.
     // Inlined for the same reason: without it two-listeners is 5,672 bytes larger.
     #[inline(always)]
-    pub(super) fn needs_interface(&self) -> bool {
-        !self.one_interface && self.group.is_some_and(Group::is_link_local)
+    pub(super) fn needs_scope(&self) -> bool {
+        !self.needs_pin && self.group.is_some_and(Group::is_link_local)
     }
 
-    /// Whether the kernel would deliver packets that this socket did not join, so that a guard or a check is needed.
+    /// Whether the kernel would deliver packets that this socket did not join, so that a guard or a check is needed, unless the
+    /// socket is pinned to its interface.
     ///
     /// A socket that is bound to an IPv4 group receives only that group, and with `IP_MULTICAST_ALL` off only on the interfaces
     /// on which it joined. `IPV6_MULTICAST_ALL` does not check the interface. A socket that is bound to the wildcard address also
@@ -103,6 +104,6 @@ impl Place {
     #[inline]
     pub(super) const fn needs_guard(&self) -> bool {
         let is_ipv4_group = self.group.is_some() && self.address.is_ipv4();
-        !is_ipv4_group && !self.one_interface
+        !is_ipv4_group && !self.needs_pin
     }
 }

@@ -1,5 +1,7 @@
 //! Conversions between listeners and file descriptors.
 
+use core::num::NonZeroU32;
+
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::bind::Place;
@@ -56,16 +58,20 @@ impl<const MTU: usize> TryFrom<OwnedFd> for Listener<MTU> {
 }
 
 fn adopt(fd: OwnedFd) -> Result<Inner<Always>> {
-    let (socket, address, sharing) = Socket::adopt(fd)?;
+    let (socket, address) = Socket::adopt(fd)?;
     let (group, port) = (Group::try_from(address).ok(), address.port());
-    let place = Place { address: address.ip(), port, group, membership: None, one_interface: false };
+    let place = Place { address: address.ip(), port, group, membership: None, needs_pin: false };
     let family = family_of(&address);
     let mut gatekeeper = Inner::gatekeeper(&socket, family, place.needs_guard(), Wants::Payload, Asks::default())?;
     if socket.wants_errors(family) {
         gatekeeper.reports_wanted(Inner::recv_checked);
     }
-    Inner::guard_against(sharing, &socket, family, &mut gatekeeper)?;
+    let shares = socket.has_reuse_port();
     let mut inner = Inner::new(socket, Always, gatekeeper, State::new(usize::MAX, 0, Admits::Joined), Mode::Plain);
+    if shares {
+        // The kernel may deliver packets that another socket with this option joined.
+        inner.check_each(family)?;
+    }
     // Another listener may hold a descriptor of the same socket. Then both share its guard.
     inner.adopt_guard(family);
     Ok(inner)
@@ -76,10 +82,22 @@ impl<F: Filter> Inner<F> {
         &self.socket
     }
 
+    /// The interface that it is pinned to, and stays so.
+    pub(crate) fn only_interface(&self) -> Option<NonZeroU32> {
+        match self.state.admits {
+            Admits::JoinedPinned => None,
+            _ => self.socket.bound_interface(),
+        }
+    }
+
     /// A second descriptor of the socket, to send with. From now on reports of the network may come, and dropping the listener stops
     /// receiving.
     pub(crate) fn share_to_send(&mut self) -> Result<Socket> {
         let socket = self.socket.duplicate()?;
+        if self.state.admits == Admits::JoinedPinned {
+            // Its packets may leave on any interface.
+            self.end_pin()?;
+        }
         self.mode = Mode::Sends;
         self.gatekeeper.reports_wanted(Self::recv_checked);
         Ok(socket)

@@ -8,9 +8,9 @@ use core::num::NonZeroU32;
 
 use super::receiving::{Admits, Inner};
 use super::socket::ListeningSocket;
-use crate::error::{Error, ErrorKind, Object, Operation, Result};
+use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::Filter;
-use crate::group::Membership;
+use crate::group::{Family, Membership};
 use crate::socket::{each_interface_to_join, family_of};
 
 impl<B, F: Filter> ListeningSocket<B, F> {
@@ -112,8 +112,8 @@ impl<F: Filter> Inner<F> {
     /// Makes the guard pass the group, which is joined next on this interface. If the guard cannot be changed, the listener
     /// checks each packet from now on. It is an error if the group's packets would never arrive.
     fn admit(&mut self, membership: &Membership, interface: NonZeroU32) -> Result<()> {
-        if self.state.admits == Admits::JoinedOnOne && self.socket.bound_interface() != Some(interface) {
-            return Err(Error::new(Operation::Join, membership.object(), ErrorKind::OneInterface));
+        if matches!(self.state.admits, Admits::JoinedOnOne | Admits::JoinedPinned) {
+            self.move_pin(membership, interface)?;
         }
         if self.state.admits == Admits::Unicast && !self.gatekeeper.has_guard() {
             self.guard_replies(membership.group().family());
@@ -124,6 +124,37 @@ impl<F: Filter> Inner<F> {
                 Err(errno) => return Err(Error::system(Operation::Join, membership.object(), errno)),
             }
         }
+        Ok(())
+    }
+
+    /// Before a pinned socket joins on this interface: pins it there if it is no longer a member where it is pinned, as after an
+    /// interface was created again. If it is one, it will be a member on two interfaces, so it is unpinned.
+    fn move_pin(&mut self, membership: &Membership, interface: NonZeroU32) -> Result<()> {
+        let pinned = self.socket.bound_interface();
+        if pinned == Some(interface) {
+            return Ok(());
+        }
+        if pinned.is_some_and(|pinned| self.is_member(membership.group().address(), pinned)) {
+            return match self.state.admits {
+                Admits::JoinedOnOne => Err(Error::new(Operation::Join, membership.object(), ErrorKind::OneInterface)),
+                _ => self.end_pin(),
+            };
+        }
+        // The socket is a member of nothing, so it receives nothing until it is pinned again.
+        let moved = if pinned.is_some() { self.socket.unpin() } else { Ok(()) };
+        let moved = moved.and_then(|()| self.socket.pin(interface));
+        moved.map_err(|errno| Error::system(Operation::Join, membership.object(), errno))
+    }
+
+    /// Unpins the socket. For IPv6, the kernel then delivers the group also on interfaces on which other processes joined it, so the
+    /// listener checks each packet from now on.
+    pub(super) fn end_pin(&mut self) -> Result<()> {
+        let family = self.socket.family().map_err(not_unpinned)?;
+        if family == Family::V6 {
+            self.check_each(family)?;
+        }
+        self.socket.unpin().map_err(not_unpinned)?;
+        self.state.admits = Admits::Joined;
         Ok(())
     }
 
@@ -167,4 +198,9 @@ impl<F: Filter> Inner<F> {
         }
         Ok(())
     }
+}
+
+#[cold]
+const fn not_unpinned(errno: Errno) -> Error {
+    Error::system(Operation::Configure, Object::Named("SO_BINDTOIFINDEX"), errno)
 }

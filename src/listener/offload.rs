@@ -97,7 +97,7 @@ pub(super) fn attach<F: Filter>(
         let code = assemble(buffer, filter, family, state, mode);
         let (program, is_empty) = (code.instructions(), code.is_empty());
         let unicast = match state.admits {
-            Admits::Joined | Admits::JoinedOnOne => Unicast::Refused,
+            Admits::Joined | Admits::JoinedOnOne | Admits::JoinedPinned => Unicast::Refused,
             Admits::JoinedAndUnicast | Admits::Unicast => Unicast::Passed,
         };
         let has_guard = needs_guard && socket.guard(family, unicast, program);

@@ -10,7 +10,7 @@ use crate::error::{Errno, Error, Object, Operation, Result};
 use crate::filter::Filter;
 use crate::group::Family;
 use crate::packet::{Metadata, Packet, Received};
-use crate::socket::{Datagram, Sharing, Socket, take_reports};
+use crate::socket::{Datagram, Socket, take_reports};
 
 /// How many packets one call of `recv` refuses or rejects at most, before it returns [`Received::Paused`].
 pub(super) const BUDGET: u32 = 64;
@@ -90,8 +90,10 @@ pub(super) enum Mode {
 pub(super) enum Admits {
     /// To groups that it joined.
     Joined,
-    /// The same; it is bound to one interface, and can join only there.
+    /// The same; it is pinned to one interface, and can join only there.
     JoinedOnOne,
+    /// The same; it is pinned to one interface until it joins on another one.
+    JoinedPinned,
     /// To groups that it joined, and unicast that came in where it joined any.
     JoinedAndUnicast,
     /// Unicast alone: answers.
@@ -168,18 +170,10 @@ impl<F: Filter> Inner<F> {
         Ok(if needs_guard { Gatekeeper::We(path, wants) } else { Gatekeeper::Bind(wants.path(path), wants) })
     }
 
-    /// Makes the listener check each packet's destination, if the kernel may deliver packets that other sockets joined.
-    pub(super) fn guard_against(
-        sharing: Sharing,
-        socket: &Socket,
-        family: Family,
-        gatekeeper: &mut Gatekeeper<CheckedPath<F>>,
-    ) -> Result<()> {
-        if sharing == Sharing::Distribution && matches!(gatekeeper, Gatekeeper::Bind(..)) {
-            socket.want_packet_info(family)?;
-            gatekeeper.address_shared(Self::recv_checked);
-        }
-        Ok(())
+    /// Makes the listener check each packet's destination from now on: the kernel may deliver packets that other sockets joined.
+    pub(super) fn check_each(&mut self, family: Family) -> Result<()> {
+        self.gatekeeper.address_shared(Self::recv_checked);
+        self.socket.want_packet_info(family)
     }
 
     // Inlined down to the system call, with all on the way (`Socket::recv`, `sys::recvfrom`, `sys::call`): on processors that guard
@@ -289,7 +283,7 @@ impl<F: Filter> Inner<F> {
         }
         match self.state.admits {
             _ if destination.is_multicast() => self.socket.is_member(destination, interface),
-            Admits::Joined | Admits::JoinedOnOne => false,
+            Admits::Joined | Admits::JoinedOnOne | Admits::JoinedPinned => false,
             Admits::JoinedAndUnicast => arrival.is_to_us && self.has_joined_on(interface),
             Admits::Unicast => arrival.is_to_us,
         }

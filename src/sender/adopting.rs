@@ -33,7 +33,7 @@ impl TryFrom<OwnedFd> for Sender {
     type Error = Error;
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
-        let (socket, address, _) = Socket::adopt(fd)?;
+        let (socket, address) = Socket::adopt(fd)?;
         let family = family_of(&address);
         socket.want_errors(family)?;
         let reports = match address.port() {

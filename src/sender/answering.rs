@@ -75,7 +75,7 @@ impl SendOptions {
             IpAddr::V6(_) => (Family::V6, local.try_into().ok()),
         };
         // Packets of a socket that is bound to an interface can leave on that one alone.
-        if let (Interface::Default, Some(bound)) = (self.interface, listener.socket().bound_interface()) {
+        if let (Interface::Default, Some(bound)) = (self.interface, listener.only_interface()) {
             self.interface = Interface::Index(bound);
         }
         let egress = match self.egress(family, group) {

@@ -133,9 +133,16 @@ const fn not_opened(port: u16, errno: Errno) -> Error {
     }
 }
 
-/// Binds to this address, with a port of its own if the port is 0.
+/// Binds to this wildcard address: to a port of its own if the port is 0, else beside all that share the port.
 pub(super) fn bind(socket: &Socket, address: IpAddr, port: u16) -> Result<()> {
-    let bound = socket.bind_shared_if(port != 0, &Address::to(&SocketAddr::new(address, port)));
+    let address = Address::to(&SocketAddr::new(address, port));
+    let bound = match port {
+        0 => socket.bind(&address),
+        _ => {
+            socket.share_port()?;
+            socket.bind_to_port(&address)
+        }
+    };
     bound.map_err(|errno| Error::system(Operation::Bind, Object::Port(port), errno))
 }
 

@@ -6,7 +6,7 @@ use core::num::NonZeroU32;
 
 use linux_raw_sys::net as linux;
 
-use super::{IP, IPV6, SOCKET, Socket};
+use super::{IP, IPV6, Socket};
 use crate::address::{Address, put};
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
 use crate::group::{Group, Interface, Membership};
@@ -42,20 +42,6 @@ impl Socket {
     #[inline(always)]
     pub(crate) fn interface_index(&self, group: Group, interface: Interface, operation: Operation) -> Result<NonZeroU32> {
         route::index_by(&self.fd, group.address(), interface, operation)
-    }
-
-    /// Binds to the interface of this index (`SO_BINDTOIFINDEX`, `socket(7)`). From then on the socket receives only on this
-    /// interface. Errors name `interface`.
-    pub(crate) fn bind_to_interface(&self, group: Group, interface: Interface, index: NonZeroU32) -> Result<()> {
-        match sys::setsockopt_int(&self.fd, SOCKET, linux::SO_BINDTOIFINDEX, index.get()) {
-            Ok(()) => Ok(()),
-            Err(errno) => Err(Error::system(Operation::Bind, Membership::any(group).on(interface).object(), errno)),
-        }
-    }
-
-    /// The interface that it is bound to.
-    pub(crate) fn bound_interface(&self) -> Option<NonZeroU32> {
-        sys::getsockopt_int(&self.fd, SOCKET, linux::SO_BINDTOIFINDEX).ok().and_then(NonZeroU32::new)
     }
 
     /// Joins a group from any source on the interface of this index. The socket must not have joined anything yet: then the join

@@ -17,11 +17,16 @@ use crate::sys::{self, UDP_SEGMENT};
 const QUEUED_ERRORS: u32 = 64;
 
 impl Socket {
-    /// A socket to send with, bound to this address. It shares the port if asked to. It receives only groups that it joins itself.
+    /// A socket to send with, bound to this address, which takes no unicast. It shares the port if asked to. It receives only groups that it joins itself.
     pub(crate) fn try_sending(family: Family, address: &Address, shares: bool) -> core::result::Result<Self, Errno> {
         let socket = Self::try_open(family)?;
         socket.try_turn_off_multicast_all(family)?;
-        socket.bind_shared_if(shares, address)?;
+        if shares {
+            sys::setsockopt_int(&socket.fd, SOCKET, linux::SO_REUSEADDR, 1)?;
+            socket.bind_beside_all(address, None)?;
+        } else {
+            socket.bind(address)?;
+        }
         Ok(socket)
     }
 

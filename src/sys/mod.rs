@@ -353,6 +353,14 @@ pub(crate) fn bind(fd: &Fd, address: &Address) -> Result<(), Errno> {
     unsafe { call(number::__NR_bind, [fd.word(), bytes.as_ptr() as usize, bytes.len(), 0, 0, 0]).map(drop) }
 }
 
+/// `connect(2)` with `AF_UNSPEC`: dissolves an association, here with an interface.
+pub(crate) fn disconnect(fd: &Fd) -> Result<(), Errno> {
+    // AF_UNSPEC is 0.
+    let family = [0_u8; size_of::<u16>()];
+    // SAFETY: `addr` points to `addrlen` readable bytes, which the address family fills; the kernel keeps no pointer.
+    unsafe { call(number::__NR_connect, [fd.word(), family.as_ptr() as usize, family.len(), 0, 0, 0]).map(drop) }
+}
+
 /// `clock_gettime(2)` of the clock that cannot be set (`CLOCK_MONOTONIC`).
 pub(crate) fn now() -> Duration {
     let mut time = __kernel_old_timespec { tv_sec: 0, tv_nsec: 0 };
