@@ -127,7 +127,7 @@ fn an_mtu_out_of_range_is_refused() {
     for mtu in [0, 65_536, usize::MAX] {
         let error = Packets::new(from(unique_group()).mtu(mtu)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutOfRange);
-        assert_eq!(error.to_string(), "set mtu: out of range: give 1 to 65535 bytes");
+        assert_eq!(error.to_string(), "bind: the mtu is out of range: give 1 to 65535 bytes");
     }
 }
 
@@ -300,4 +300,26 @@ fn a_pattern_filters_and_a_bad_one_is_an_error() {
     poll(PATIENCE).unwrap();
     assert_eq!(next(&mut packets), Some(b"abc".to_vec()));
     assert_eq!(from(group).pattern("(").unwrap_err().kind(), ErrorKind::Pattern);
+}
+
+#[test]
+fn next_says_whether_its_poller_or_only_its_place_there_is_gone() {
+    let (poller, group) = (Poller::new().unwrap(), unique_group());
+    let mut packets = Packets::new(from(group).poller(&poller)).unwrap();
+    let filter = |_: &[u8], _: std::net::SocketAddr| -> bool { panic!("on purpose") };
+    let mut panicking = Packets::new(from(group).poller(&poller).filter_fn(filter)).unwrap();
+    send_all(group, ["x"]);
+    assert_eq!(poller.poll(PATIENCE), Ok(2));
+    // A panic removes its listener from the poller.
+    let take = std::panic::AssertUnwindSafe(|| panicking.next().map(drop));
+    assert!(std::panic::catch_unwind(take).is_err());
+    let text = |result: Result<Option<multicast::Packet<'_>>>| {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotRegistered);
+        error.to_string()
+    };
+    assert_eq!(text(panicking.next()), "take a packet: its poller does not have the listener any more");
+    assert_eq!(next(&mut packets), Some(b"x".to_vec()));
+    drop(poller);
+    assert_eq!(text(packets.next()), "take a packet: its poller is gone");
 }

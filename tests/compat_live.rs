@@ -170,6 +170,24 @@ fn a_push_while_it_runs_itself_is_sent() {
 }
 
 #[test]
+fn a_poll_after_a_push_while_it_runs_waits_without_using_the_processor() {
+    let live = Multicaster::live([], to(unique_group())).unwrap();
+    let (call, log) = (Later::new(), Log::new());
+    let (inner, note) = (live.clone(), log.clone());
+    call.set(move || {
+        assert!(inner.push(Calling("inner", None, RefCell::default())).is_ok());
+        let (start, cpu) = (Instant::now(), cpu_time());
+        note.add(poll(Duration::from_millis(100)).unwrap());
+        assert!(start.elapsed() >= Duration::from_millis(100));
+        assert!(cpu_time() - cpu < Duration::from_millis(20));
+    });
+    assert!(live.push(Calling("outer", Some(call.clone()), RefCell::default())).is_ok());
+    send_all(&live);
+    assert_eq!(log.take(), [0]);
+    call.set(|| ());
+}
+
+#[test]
 fn a_full_queue_and_a_multicaster_that_left_return_the_packet() {
     let poller = Poller::new().unwrap();
     let live = Multicaster::live([], to(unique_group()).queue(2).poller(&poller)).unwrap();

@@ -1,4 +1,5 @@
-//! The handle-based API: the kernel does not watch a descriptor, as at the limit `fs.epoll.max_user_watches`.
+//! The handle-based API: the kernel does not watch a descriptor, as at the limit `fs.epoll.max_user_watches`, or lets nobody watch the
+//! interfaces.
 #![cfg(feature = "std")]
 
 mod common;
@@ -9,10 +10,10 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use common::refusing::refusing;
-use common::unique_group;
-use compat_help::{GO_ON, On, pipe, to};
-use multicast::ErrorKind;
-use multicast::compat::{Flags, Multicaster, Poller};
+use common::{PATIENCE, unique_group, unique_v6_group};
+use compat_help::{GO_ON, Log, On, from, noting, pipe, to};
+use multicast::compat::{Flags, MulticastListener, Multicaster, Poller, poll};
+use multicast::{ErrorKind, Interface};
 
 /// ENOSPC for EPOLL_CTL_ADD, and for this descriptor alone.
 const REFUSED: i32 = 100;
@@ -81,10 +82,31 @@ fn a_handler_stays_when_the_kernel_does_not_watch_its_descriptor_and_is_refused_
     assert!(handle.is_registered());
     // With a descriptor that the kernel watches, it goes on.
     assert_eq!(handle.with(|on| std::mem::replace(&mut on.stream, twin.stream)).map(|old| old.is_some()), Ok(true));
-    assert_eq!(poller.poll(common::PATIENCE), Ok(1));
+    assert_eq!(poller.poll(PATIENCE), Ok(1));
     let files = fill_up();
     let (here, _there) = pipe();
     drop(files);
     let new = poller.register(On::write(here, |_| Ok(GO_ON)), Flags::NONE);
     assert_eq!(new.map(drop).unwrap_err().kind(), ErrorKind::LimitReached);
+}
+
+/// As in a service with `RestrictAddressFamilies=AF_INET6`.
+#[test]
+fn without_netlink_multicasters_and_listeners_work_and_do_not_follow() {
+    let name = "without_netlink_multicasters_and_listeners_work_and_do_not_follow";
+    if refusing(name, &["socket:97:0=16", "socket:1:0=16"]).is_none() {
+        return;
+    }
+    let (group, log) = (unique_v6_group(5), Log::new());
+    let lo = Interface::Index(std::num::NonZeroU32::MIN);
+    let listener = MulticastListener::new(noting(&log), from(group).interface(lo)).unwrap();
+    let caster = Multicaster::new(["one", "two"], to(group).interface(lo)).unwrap();
+    while log.len() < 2 {
+        assert!(poll(PATIENCE).unwrap() > 0);
+    }
+    assert_eq!(log.take(), [b"one", b"two"]);
+    assert!(listener.is_registered() && !caster.is_registered());
+    // One that waits for its interface would wait for ever.
+    let missing = from(group).interface("missing0".parse().unwrap());
+    assert!(MulticastListener::new(noting(&log), missing).is_err());
 }

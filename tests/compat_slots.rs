@@ -392,3 +392,45 @@ fn a_missing_handle_method_is_an_error_that_names_it() {
     assert_eq!(poller.poll(Duration::ZERO).unwrap(), 0);
     assert!(handle.is_registered());
 }
+
+/// `follow` is user code, too.
+#[test]
+fn a_handler_of_ones_own_follows_changes_and_leaves_when_it_panics() {
+    struct Follower(UnixStream, Log<multicast::Change>, bool);
+    impl AsFd for Follower {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+    impl Handler for Follower {
+        fn interest(&self) -> Flags {
+            Flags::NONE
+        }
+
+        fn follows(&self) -> bool {
+            true
+        }
+
+        fn follow(&mut self, change: &multicast::Change) -> Result<()> {
+            assert!(!self.2, "on purpose");
+            self.1.add(*change);
+            Err(failed())
+        }
+    }
+    let (poller, log) = (Poller::new().unwrap(), Log::new());
+    let follower = |panics| Follower(pipe().0, log.clone(), panics);
+    poller.register(follower(false), Flags::NONE).unwrap();
+    assert_eq!(poller.poll(Duration::ZERO).unwrap_err().to_string(), "on purpose", "it is returned");
+    assert_eq!(poller.poll(Duration::ZERO), Ok(0), "once");
+    let lists_lo = |change: &multicast::Change| matches!(change, multicast::Change::Link(link) if link.name.is_some_and(|name| name.as_str() == "lo"));
+    let seen = log.take();
+    assert!(seen.iter().any(lists_lo), "{seen:?}");
+    // The first change is tried again.
+    assert_eq!(poller.poll(Duration::from_millis(150)), Ok(0));
+    assert_eq!(log.take(), [seen[0]]);
+
+    let poller = Poller::new().unwrap();
+    let handle = poller.register(follower(true), Flags::NONE).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| poller.poll(Duration::ZERO))).is_err());
+    assert!(!handle.is_registered());
+}

@@ -225,19 +225,19 @@ fn a_listener_on_the_default_route_survives_a_prohibit_route() {
     run(&format!("ip route add 224.0.0.0/4 dev {} metric 10", pair.b));
     let listener = MulticastListener::new(noting(&log), from(group, Interface::Default, &poller)).unwrap();
     assert_eq!(poller.poll(Duration::ZERO).unwrap(), 0);
-    run("ip route add prohibit 224.0.0.0/4 metric 5");
-    assert_eq!(first_error(&poller).kind(), ErrorKind::Denied);
-    assert!(listener.is_registered());
-    assert_eq!(errors_within(&poller, A_WHILE), [], "it is returned once");
-    send(&pair.a, group, "meanwhile");
-    poll_until(&poller, || log.len() == 1);
-    run("ip route del prohibit 224.0.0.0/4 metric 5");
-    send(&pair.a, group, "after");
-    poll_until(&poller, || log.len() == 2);
-    assert_eq!(errors_within(&poller, A_WHILE), []);
-    // The next time is reported again.
-    run("ip route add prohibit 224.0.0.0/4 metric 5");
-    assert_eq!(first_error(&poller).kind(), ErrorKind::Denied);
+    for round in 1..=2 {
+        run("ip route add prohibit 224.0.0.0/4 metric 5");
+        let errors = errors_within(&poller, A_WHILE);
+        assert!(listener.is_registered());
+        assert!(errors.is_empty() || errors == [ErrorKind::Denied], "returned once, if at all: {errors:?}");
+        send(&pair.a, group, "meanwhile");
+        poll_until(&poller, || log.len() == 1);
+        run("ip route del prohibit 224.0.0.0/4 metric 5");
+        assert_eq!(errors_within(&poller, A_WHILE), [], "{round}");
+        send(&pair.a, group, "after");
+        poll_until(&poller, || log.len() == 2);
+        log.take();
+    }
 }
 
 /// Alone in its namespace, since the limit would affect other tests.
@@ -411,5 +411,5 @@ fn a_poll_ends_while_changes_go_on() {
     }
     writing.join().unwrap();
     // 1,000 reads and 100 questions take some 10 ms without optimisation; all changes for all listeners, some seconds.
-    assert!(longest < Duration::from_millis(300), "{longest:?} of processor time in one poll");
+    assert!(longest < Duration::from_millis(100), "{longest:?} of processor time in one poll");
 }

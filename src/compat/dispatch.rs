@@ -129,7 +129,16 @@ impl Shared {
         Ok(called)
     }
 
-    /// Watches the interfaces from now on. This is called before a listener joins, so that no change is missed.
+    /// Watches the interfaces from now on, for a handler that follows them. Where that is not allowed, as without `AF_NETLINK`, the
+    /// handler works, and does not follow.
+    pub(super) fn watch_links_if_allowed(&self) -> Result<()> {
+        match self.watch_links() {
+            Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Denied) => Ok(()),
+            watched => watched,
+        }
+    }
+
+    /// Watches the interfaces from now on.
     pub(super) fn watch_links(&self) -> Result<()> {
         let mut links = self.links.borrow_mut();
         if links.is_none() {

@@ -43,8 +43,8 @@ impl<T: Handler> Handle<T> {
         core::ptr::eq(self.poller.as_ptr(), Rc::as_ptr(poller))
     }
 
-    /// Whether its poller still has it. This is false after it was unregistered, and after it broke, returned an error, or
-    /// panicked.
+    /// Whether its poller still has it. This is false after it was unregistered, after it broke or panicked, and after it returned an
+    /// error, unless it [stays](Handler::stays_after_error).
     #[must_use]
     pub fn is_registered(&self) -> bool {
         self.upgrade().is_some_and(|(_, slot)| slot.state().is_registered.get())
@@ -70,7 +70,7 @@ impl<T: Handler> Handle<T> {
     /// Arms it in the next poll, after its interest has changed.
     pub(super) fn arm_soon(&self) {
         if let Some((poller, slot)) = self.upgrade() {
-            poller.registry.arm_soon(slot.state());
+            poller.registry.arm_soon(&*slot);
         }
     }
 

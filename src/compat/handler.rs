@@ -114,8 +114,9 @@ pub trait Handler: AsFd + 'static {
         false
     }
 
-    /// Called with each change, if it [`follows`](Self::follows): first with all existing interfaces and addresses. If more than one
-    /// route has changed, one call is made for all. If changes come while it runs, it is called with [`Change::Overrun`] afterwards.
+    /// Called with each change from then on, if it [`follows`](Self::follows), and perhaps with what exists already. If more than one
+    /// route has changed, one call is made for all. What changes while it runs comes afterwards: as
+    /// [`Change::Overrun`], if it is more than one change. Where the kernel lets nobody watch, as without `AF_NETLINK`, it is never called.
     ///
     /// # Errors
     /// It stays registered. Its poller returns the error once, and calls this method with the same change again: after 100 ms, and then

@@ -155,7 +155,7 @@ impl<H: PacketHandler + 'static, F: Filter + 'static> MulticastListener<H, F> {
     /// appear later.
     pub fn new(handler: H, mut options: ListenOptions<F>) -> Result<Handle<Self>> {
         let poller = options.take_poller()?;
-        let answers = options.take_answers();
+        let answers = options.answers.take();
         let (mut owned, buffer) = OwnedReceiver::open(options, &poller)?;
         let sender = answers.map(|options| owned.receiver.sender(options)).transpose()?;
         let turns = poller.shared.registry.turns.clone();

@@ -40,10 +40,14 @@ impl<T: AsRef<[u8]> + 'static> Multicaster<Queue<T>> {
     /// # Errors
     /// As [`new`](Self::new), but a missing interface, address or route is not an error.
     pub fn live(packets: impl IntoIterator<Item = T>, options: SendOptions) -> Result<Live<T>> {
-        let capacity = options.queue_capacity();
+        let capacity = options.queue;
         let items = Rc::new(RefCell::new(packets.into_iter().collect()));
         let weak = Rc::downgrade(&items);
-        Ok(Live { handle: Self::register(Queue { items }, options.later(), true)?, items: weak, capacity })
+        Ok(Live {
+            handle: Self::register(Queue { items }, options.core(crate::SendOptions::later), true)?,
+            items: weak,
+            capacity,
+        })
     }
 }
 

@@ -21,7 +21,7 @@
 //! | `listen()`, `next()` | [`listen`](fn@listen), [`Packets::new`], [`Packets::next`] |
 //! | `listen(packet_handler, ip, port, mtu, limit)` | [`listen_with`] |
 //! | `MulticastListener(filter, ip, port, mtu)` | [`MulticastListener::new`] |
-//! | `handle_packet(packet, addr)` | [`PacketHandler::handle_packet`] |
+//! | `handle_packet(packet, addr)` | [`PacketHandler::handle_packet`]; to answer: [`PacketHandler::handle`] |
 //! | `ip`, `port`, `ttl`, `mtu`, `filter`, `limit` | [`SendOptions`], [`ListenOptions`] |
 //! | `register(fd, flags)`, `unregister(fd)` | [`register`], [`unregister`], [`Flags`] |
 //! | `handle_read()`, `handle_write()` | [`Handler`] |
@@ -40,9 +40,9 @@
 //!   `while let Err(error) = run(None, Duration::ZERO) { eprintln!("{error}") }` reports all and loses nothing.
 //! - A handler of your own is removed when it returns an error, unless it [stays](Handler::stays_after_error). After a caught panic,
 //!   the handler that panicked is removed, of whatever type.
-//! - Listeners stay members of their groups when interfaces change, and may be created before their interface exists: their
-//!   poller watches the interfaces. That takes one netlink socket and 8 KiB for each poller with listeners, unless all of them
-//!   name their interface by index.
+//! - Listeners stay members of their groups when interfaces change, and multicasters follow their interface. Listeners and live
+//!   multicasters may be created before their interface exists. Their poller watches the interfaces: that takes one netlink socket and
+//!   8 KiB for each poller, unless it has only listeners that name their interface by index.
 //! - Everything stays in its thread, except [`Stopper`].
 //! - No memory is allocated for a packet.
 //! - What the [core's options](crate::ListenOptions) can do, the options of this module can do with `.core(..)`.

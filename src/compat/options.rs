@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use super::poller::{Poller, default_poller};
 use crate::filter::{Always, By, Filter, by};
-use crate::{Bind, Error, ErrorKind, Group, Interface, Membership, Receiver, Result, Ttl};
+use crate::{Error, ErrorKind, Group, Interface, Result, Ttl};
 
 /// The default of [`SendOptions::queue`].
 const QUEUE: usize = 1024;
@@ -29,7 +29,7 @@ const MTU: usize = 4096;
 pub struct SendOptions {
     core: crate::SendOptions,
     group: Group,
-    queue: usize,
+    pub(super) queue: usize,
     poller: Option<Poller>,
 }
 
@@ -111,15 +111,6 @@ impl SendOptions {
         self.poller.take().map_or_else(default_poller, Ok)
     }
 
-    pub(super) const fn queue_capacity(&self) -> usize {
-        self.queue
-    }
-
-    /// The same options, for a sender whose interface may be missing.
-    pub(super) fn later(self) -> Self {
-        self.core(crate::SendOptions::later)
-    }
-
     pub(super) fn packets<P>(self, packets: P) -> Result<crate::Multicaster<P::IntoIter>>
     where
         P: IntoIterator,
@@ -144,13 +135,13 @@ impl SendOptions {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ListenOptions<F = Always> {
-    core: crate::ListenOptions<F>,
-    group: Group,
-    interface: Interface,
-    mtu: usize,
-    limit: Option<u64>,
-    unicast: bool,
-    answers: Option<crate::SendOptions>,
+    pub(super) core: crate::ListenOptions<F>,
+    pub(super) group: Group,
+    pub(super) interface: Interface,
+    pub(super) mtu: usize,
+    pub(super) limit: Option<u64>,
+    pub(super) unicast: bool,
+    pub(super) answers: Option<crate::SendOptions>,
     poller: Option<Poller>,
 }
 
@@ -266,31 +257,6 @@ impl<F: Filter> ListenOptions<F> {
 
     pub(super) fn take_poller(&mut self) -> Result<Poller> {
         self.poller.take().map_or_else(default_poller, Ok)
-    }
-
-    pub(super) const fn packet_limit(&self) -> Option<u64> {
-        self.limit
-    }
-
-    pub(super) const fn take_answers(&mut self) -> Option<crate::SendOptions> {
-        self.answers.take()
-    }
-
-    /// The membership to join.
-    pub(super) fn membership(&self) -> Membership {
-        Membership::any(self.group).on(self.interface)
-    }
-
-    /// The receiver, which has joined nothing yet, and the length of its buffer.
-    pub(super) fn receiver(self) -> Result<(Receiver<F>, usize)> {
-        if !(1..=usize::from(u16::MAX)).contains(&self.mtu) {
-            return Err(Error::custom(ErrorKind::OutOfRange, "set mtu: out of range: give 1 to 65535 bytes"));
-        }
-        let place = match self.unicast {
-            true => Bind::Port(self.group.port(), self.group.family()),
-            false => Bind::Later(self.group),
-        };
-        Ok((self.core.bind_receiver(place, self.mtu)?, self.mtu))
     }
 }
 

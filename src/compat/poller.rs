@@ -54,7 +54,7 @@ impl Poller {
     pub fn register<T: Handler>(&self, handler: T, flags: Flags) -> Result<Handle<T>> {
         self.shared.check_open()?;
         if handler.follows() {
-            self.shared.watch_links()?;
+            self.shared.watch_links_if_allowed()?;
         }
         self.shared.registry.register(handler, flags).map(|slot| Handle::new(&self.shared, &slot))
     }

@@ -8,7 +8,7 @@ use super::handler::{Flags, Handler};
 use super::options::ListenOptions;
 use super::poller::Poller;
 use crate::filter::Filter;
-use crate::{AsFd, BorrowedFd, Change, Interface, Memberships, Received, Receiver, Result};
+use crate::{AsFd, Bind, BorrowedFd, Change, Interface, Membership, Memberships, Received, Receiver, Result};
 
 /// The core's receiver, its book, and how many packets it may still return.
 ///
@@ -26,19 +26,22 @@ pub(super) struct OwnedReceiver<F> {
 impl<F: Filter> OwnedReceiver<F> {
     /// Joins the group of the options, now or as soon as that is possible. Returns a buffer for its packets as well.
     pub(super) fn open(options: ListenOptions<F>, poller: &Poller) -> Result<(Self, Box<[u8]>)> {
-        let (membership, left) = (options.membership(), options.packet_limit());
+        let ListenOptions { core, group, interface, mtu, limit, unicast, .. } = options;
+        let place = if unicast { Bind::Port(group.port(), group.family()) } else { Bind::Later(group) };
+        let (membership, mut book) = (Membership::any(group).on(interface), Memberships::new());
+        let mut receiver = core.bind_receiver(place, mtu)?;
         // A membership by index always means the same interface, so it need not be kept.
-        let is_kept = !matches!(membership.interface(), Interface::Index(_));
+        let is_kept = !matches!(interface, Interface::Index(_));
         if is_kept {
-            poller.shared.watch_links()?;
+            // Before it joins, so that no change is missed.
+            let watched = poller.shared.watch_links();
+            if book.join(membership, &mut receiver)?.pending > 0 {
+                watched?;
+            }
+        } else {
+            receiver.join(&membership)?;
         }
-        let (mut receiver, mtu) = options.receiver()?;
-        let mut book = Memberships::new();
-        match is_kept {
-            true => book.join(membership, &mut receiver).map(|_| ())?,
-            false => receiver.join(&membership)?,
-        }
-        Ok((Self { receiver, book, is_kept, left, is_ready: false }, vec![0; mtu].into_boxed_slice()))
+        Ok((Self { receiver, book, is_kept, left: limit, is_ready: false }, vec![0; mtu].into_boxed_slice()))
     }
 
     /// Receives, and counts what it returns.

@@ -115,10 +115,12 @@ impl Registry {
         })
     }
 
-    /// Arms a handler in the next poll, which returns the error if the kernel refuses. It has no effect on one that is armed or
-    /// paused.
-    pub(super) fn arm_soon(&self, state: &State) {
-        if state.is_registered.get() && state.armed.get().is_none() && state.paused_until.get().is_none() {
+    /// Arms a handler in the next poll, which returns the error if the kernel refuses. It has no effect on one that is armed, paused or
+    /// running: that one is armed when its call is over.
+    pub(super) fn arm_soon(&self, entry: &dyn Entry) {
+        let state = entry.state();
+        let waits = !state.armed.get().is_none() || state.paused_until.get().is_some();
+        if state.is_registered.get() && !waits && entry.lend().is_some() {
             self.table.borrow_mut().set(&state.paused_until, Some(Instant::now()));
         }
     }
@@ -126,9 +128,13 @@ impl Registry {
     /// Lets a handler follow a change. After an error it follows the same change again later, and the error is returned once.
     pub(super) fn follow(&self, entry: &dyn Entry, change: Change) -> Result<()> {
         let state = entry.state();
-        let Some(followed) = entry.lend().map(|mut handler| handler.follow(&change)) else {
-            // It is running. At the end of its call it has to look at everything.
-            state.missed.set(Some(Change::Overrun));
+        let mut call = Call { registry: self, entry, is_new: false, is_finished: false };
+        let followed = entry.lend().map(|mut handler| handler.follow(&change));
+        // It has not panicked.
+        call.is_finished = true;
+        let Some(followed) = followed else {
+            // It is running, and follows at the end of its call: this change, or everything.
+            state.missed.set(Some(if state.missed.get().is_none() { change } else { Change::Overrun }));
             return Ok(());
         };
         let Err(error) = followed else { return Ok(()) };

@@ -20,10 +20,13 @@ pub(super) struct Retry {
 }
 
 impl Retry {
-    /// Begins a pause. Returns the error, unless the attempt before failed in the same way: so it is returned once.
+    /// Begins a pause, unless one goes on. Returns the error, unless the attempt before failed in the same way: so it is returned once.
     pub(super) fn failed(&mut self, error: Error) -> Result<()> {
-        self.pause = self.pause.saturating_mul(2).clamp(FIRST, LONGEST);
-        self.until = Instant::now().checked_add(self.pause);
+        let now = Instant::now();
+        if self.until.is_none_or(|until| until <= now) {
+            self.pause = self.pause.saturating_mul(2).clamp(FIRST, LONGEST);
+            self.until = now.checked_add(self.pause);
+        }
         let is_new = self.failing.replace(error.kind()) != Some(error.kind());
         if is_new { Err(error) } else { Ok(()) }
     }

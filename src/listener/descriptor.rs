@@ -38,6 +38,9 @@ impl<B, F> From<ListeningSocket<B, F>> for OwnedFd {
 /// A socket that is bound to an interface (`SO_BINDTODEVICE`) stays bound. The kernel allows it to join on another interface, but
 /// no packets arrive from there.
 ///
+/// Whether a [sender](ListeningSocket::sender) uses the same socket is not known here. So if this listener is dropped before that sender,
+/// it does not stop receiving: the socket stays open and joined, and packets queue up in it, until the sender is dropped, too.
+///
 /// # Errors
 /// [`ErrorKind::NotUdp`](crate::ErrorKind::NotUdp).
 impl TryFrom<OwnedFd> for Receiver {
@@ -59,6 +62,8 @@ impl<const MTU: usize> TryFrom<OwnedFd> for Listener<MTU> {
 
 fn adopt(fd: OwnedFd) -> Result<Inner<Always>> {
     let (socket, address) = Socket::adopt(fd)?;
+    // A listener that was dropped before its sender has stopped this socket, of which somebody has kept a descriptor.
+    socket.admit_again();
     let (group, port) = (Group::try_from(address).ok(), address.port());
     let place = Place { address: address.ip(), port, group, membership: None, needs_pin: false };
     let family = family_of(&address);
@@ -90,17 +95,16 @@ impl<F: Filter> Inner<F> {
         }
     }
 
-    /// A second descriptor of the socket, to send with. From now on reports of the network may come, and dropping the listener stops
+    /// Makes the socket fit to send: packets of a sender may leave on any interface.
+    pub(crate) fn unpin_to_send(&mut self) -> Result<()> {
+        if self.state.admits == Admits::JoinedPinned { self.end_pin() } else { Ok(()) }
+    }
+
+    /// A sender uses a second descriptor of the socket. From now on reports of the network may come, and dropping the listener stops
     /// receiving.
-    pub(crate) fn share_to_send(&mut self) -> Result<Socket> {
-        let socket = self.socket.duplicate()?;
-        if self.state.admits == Admits::JoinedPinned {
-            // Its packets may leave on any interface.
-            self.end_pin()?;
-        }
+    pub(crate) fn share_to_send(&mut self) {
         self.mode = Mode::Sends;
         self.gatekeeper.reports_wanted(Self::recv_checked);
-        Ok(socket)
     }
 }
 

@@ -83,9 +83,10 @@ impl SendOptions {
             Err(error) if self.interface == Interface::Default && is_no_route(error.kind()) => Egress::Routed,
             found => found?,
         };
-        // Last, so that an error before has changed nothing.
-        let socket = listener.share_to_send()?;
+        let socket = listener.socket().duplicate()?;
+        listener.unpin_to_send()?;
         let Configured { socket, index, lacks } = self.configure(socket, family, group, egress)?;
+        listener.share_to_send();
         Ok(Sender { socket, interface: self.interface, index, reports: Some(NonZeroU16::MIN), family, lacks, rate })
     }
 }
@@ -120,7 +121,8 @@ impl<const MTU: usize, F: Filter> Listener<MTU, F> {
     /// ```
     ///
     /// # Errors
-    /// As [`SendOptions::packets`]; what the kernel reports if no second descriptor can be made.
+    /// As [`SendOptions::packets`]; [`ErrorKind::LimitReached`] if no second descriptor can be made. If the interface or the priority is
+    /// refused, the socket is as before.
     pub fn sender(&mut self, options: SendOptions) -> Result<Sender> {
         options.share(self.inner_mut())
     }

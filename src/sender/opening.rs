@@ -44,7 +44,8 @@ impl SendOptions {
         Ok(Sender { socket, interface: self.interface, index, reports: None, family, lacks, rate })
     }
 
-    /// Sets the options of the socket.
+    /// Sets the options of the socket. First those that the kernel may refuse, so that an error has changed nothing: a listener may go on
+    /// with the socket.
     // Inlined for the same reason.
     #[inline(always)]
     pub(super) fn configure(
@@ -54,9 +55,18 @@ impl SendOptions {
         group: Option<Group>,
         egress: Egress,
     ) -> Result<Configured> {
+        let priority_before = match self.priority {
+            Some(priority) => Some(socket.exchange_priority(priority)?),
+            None => None,
+        };
         let (index, lacks) = match egress {
             Egress::On(route) => {
-                leave_on(&socket, family, route, group, self.interface)?;
+                if let Err(error) = leave_on(&socket, family, route, group, self.interface) {
+                    if let Some(before) = priority_before {
+                        let _ = socket.exchange_priority(before);
+                    }
+                    return Err(error);
+                }
                 (route.interface, None)
             }
             Egress::Routed => (0, None),
@@ -70,10 +80,10 @@ impl SendOptions {
         }
         if let Some(class) = self.traffic_class {
             socket.set_traffic_class(family, class)?;
-        }
-        // After the traffic class, which sets a priority, too.
-        if let Some(priority) = self.priority {
-            socket.set_priority(priority)?;
+            // It sets a priority, too.
+            if let Some(priority) = self.priority {
+                socket.exchange_priority(priority)?;
+            }
         }
         if let Some(bytes) = self.send_buffer {
             socket.set_send_buffer(bytes)?;

@@ -91,7 +91,7 @@ impl Sender {
     }
 
     /// Answers a packet: sends to its source, from the address that it was sent to if that is not a group, and on the interface that it
-    /// came in on if the source is on that link. See [`Destination::answering`].
+    /// came in on if the source is on that link. See [`Destination::answering`], also for what it costs.
     ///
     /// ```no_run
     /// # use multicast::{Bind, Family, ListenOptions, Membership, Received, SendOptions};

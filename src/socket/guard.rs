@@ -50,6 +50,9 @@ const SPARE: usize = 16;
 /// programs take more of the stack.
 const ROOM: usize = 256;
 
+/// Refuses a packet.
+const REFUSE: Instruction = Instruction::new(code::RETURN, 0);
+
 /// The result of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Guard {
@@ -136,7 +139,15 @@ impl Socket {
 
     /// Attaches a program that refuses all packets.
     pub(crate) fn refuse_all(&self) {
-        let _ = self.attach(&[Instruction::new(code::RETURN, 0)]);
+        let _ = self.attach(&[REFUSE]);
+    }
+
+    /// Detaches the program that refuses all packets, if that is the one attached.
+    pub(crate) fn admit_again(&self) {
+        let mut program = [Instruction::ZERO; 1];
+        if self.attached(&mut program) == Ok(Some(1)) && program == [REFUSE] {
+            let _ = self.detach();
+        }
     }
 
     /// Attaches a program, which replaces the previous one in one step. Returns whether this succeeded.

@@ -101,8 +101,11 @@ impl Socket {
         }
     }
 
-    pub(crate) fn set_priority(&self, priority: u32) -> Result<()> {
-        self.set(SOCKET, linux::SO_PRIORITY, "SO_PRIORITY", priority)
+    /// Sets the priority in the device's queue, and returns the one before.
+    pub(crate) fn exchange_priority(&self, priority: u32) -> Result<u32> {
+        let before = sys::getsockopt_int(&self.fd, SOCKET, linux::SO_PRIORITY).unwrap_or(0);
+        self.set(SOCKET, linux::SO_PRIORITY, "SO_PRIORITY", priority)?;
+        Ok(before)
     }
 
     pub(crate) fn set_ttl(&self, family: Family, ttl: Ttl) -> Result<()> {

@@ -5,6 +5,7 @@
 
 pub mod changes;
 pub mod confined;
+pub mod hosts;
 pub mod link;
 pub mod peer;
 pub mod refusing;
@@ -142,7 +143,23 @@ pub struct Python {
 impl Python {
     /// Starts the program. It should print a line when it is ready: see [`Self::line`].
     pub fn start(program: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new("python3")
+        Self::start_by(Command::new("python3"), program, arguments)
+    }
+
+    /// Starts the program on a host of its own: in a new network namespace.
+    pub fn start_on_another_host(program: &str, arguments: &[&str]) -> Self {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["-n", "python3"]);
+        Self::start_by(unshare, program, arguments)
+    }
+
+    /// Its process, whose namespaces are those of its host.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn start_by(mut command: Command, program: &str, arguments: &[&str]) -> Self {
+        let mut child = command
             .args(["-u", "-c", program])
             .args(arguments)
             .stdin(Stdio::piped())

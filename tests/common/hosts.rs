@@ -1,0 +1,134 @@
+//! Another host: a Python program in a network namespace of its own, with two links to that of the test.
+
+// Each test file compiles its own copy and uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+
+use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
+
+use multicast::Group;
+
+use super::Python;
+use super::link::Pair;
+
+/// Reads commands, a line each. `ask` and `tell` open a new socket, bound to a source address; `answer` waits for a datagram on the last
+/// one, and prints where it came from and in.
+const PROGRAM: &str = r#"
+import socket, struct, sys
+print("ready")
+for line in sys.stdin:
+    command, *words = line.strip().split(" ", 5)
+    if command == "answer":
+        data, control, _, source = s.recvmsg(1500, 256)
+        for level, kind, value in control:
+            if (level, kind) == (socket.IPPROTO_IP, 8):
+                index = struct.unpack("=i", value[:4])[0]
+            if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+                index = struct.unpack("=i", value[16:20])[0]
+        print(socket.if_indextoname(index), source[0].split("%")[0], source[1], data.decode())
+        continue
+    source, link, to, port, payload = words
+    v6, index = ":" in to, socket.if_nametoindex(link)
+    s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(10)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    if v6:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        s.bind((source, 0, 0, index))
+    else:
+        s.setsockopt(socket.IPPROTO_IP, 8, 1)
+        s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack("=4s4si", bytes(4), socket.inet_aton(source), index))
+        s.bind((source, 0))
+    if command == "tell":
+        # By this link, whatever the routes say.
+        s.setsockopt(socket.SOL_SOCKET, 25, link.encode() + b"\0")
+    s.sendto(payload.encode(), (to, int(port), 0, index) if v6 else (to, int(port)))
+    s.setsockopt(socket.SOL_SOCKET, 25, b"")
+    print(s.getsockname()[1])
+"#;
+
+/// A datagram that came to the other host.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Arrival {
+    pub payload: String,
+    /// The name of the other host's interface.
+    pub link: String,
+    pub source: SocketAddr,
+}
+
+/// The other host. `links` have the end `a` here, and the end `b` there.
+pub struct Host {
+    python: Python,
+    pub links: [Pair; 2],
+}
+
+impl Host {
+    /// Both links are up, with addresses of both families at both ends.
+    pub fn new() -> Self {
+        super::require_private_network();
+        let mut python = Python::start_on_another_host(PROGRAM, &[]);
+        assert_eq!(python.line(), "ready");
+        let host = Self { python, links: [Pair::bare(), Pair::bare()] };
+        for (number, link) in (7..).zip(&host.links) {
+            super::link::run(&format!("ip link set {} netns {}", link.b, host.python.id()));
+            host.run(&format!("ip link set {} addrgenmode none up", link.b));
+            let [[ours, theirs], [our_v6, their_v6]] =
+                [link.addresses.map(IpAddr::from), link.v6_addresses().map(IpAddr::from)];
+            for (address, link_local) in [(format!("{ours}/24"), false), (format!("{our_v6}/64"), true)] {
+                super::link::run(&format!("ip addr add {address} dev {}{}", link.a, if link_local { " nodad" } else { "" }));
+            }
+            super::link::run(&format!("ip -6 addr add fe80::{number}:1/64 dev {} nodad", link.a));
+            host.run(&format!("ip addr add {theirs}/24 dev {}", link.b));
+            host.run(&format!("ip -6 addr add {their_v6}/64 dev {} nodad", link.b));
+            // The same on both links, as is allowed.
+            host.run(&format!("ip -6 addr add fe80::2/64 dev {} nodad", link.b));
+        }
+        let any_source = "for each in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $each; done";
+        assert!(Command::new("sh").args(["-c", any_source]).status().unwrap().success());
+        host.run_words(&["sh", "-c", any_source]);
+        host.run("ip link set lo up");
+        for link in &host.links {
+            super::wait_until("the link is up", || {
+                super::link::run(&format!("ip -o link show dev {}", link.a)).contains("state UP")
+            });
+        }
+        host
+    }
+
+    /// Runs a command there.
+    pub fn run(&self, command: &str) {
+        self.run_words(&command.split(' ').collect::<Vec<_>>());
+    }
+
+    fn run_words(&self, words: &[&str]) {
+        let process = self.python.id().to_string();
+        let output = Command::new("nsenter").args(["-t", &process, "-n"]).args(words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Sends to a group on this link, from a new socket with this source address.
+    pub fn ask(&mut self, source: IpAddr, link: usize, group: Group, payload: &str) -> SocketAddr {
+        self.send("ask", source, link, group.into(), payload)
+    }
+
+    /// Sends to an address by this link, whatever the routes say.
+    pub fn tell(&mut self, source: IpAddr, link: usize, to: SocketAddr, payload: &str) -> SocketAddr {
+        self.send("tell", source, link, to, payload)
+    }
+
+    fn send(&mut self, how: &str, source: IpAddr, link: usize, to: SocketAddr, payload: &str) -> SocketAddr {
+        self.python.say(&format!("{how} {source} {} {} {} {payload}", self.links[link].b, to.ip(), to.port()));
+        SocketAddr::new(source, self.python.line().parse().unwrap())
+    }
+
+    /// The next datagram to the socket that sent last.
+    pub fn answer(&mut self) -> Arrival {
+        self.python.say("answer");
+        let line = self.python.line();
+        let words: Vec<_> = line.splitn(4, ' ').collect();
+        let [link, address, port, payload] = words[..] else { panic!("{line}") };
+        let source = SocketAddr::new(address.parse().unwrap(), port.parse().unwrap());
+        Arrival { payload: payload.to_owned(), link: link.to_owned(), source }
+    }
+}
