@@ -57,6 +57,7 @@ pub fn netlink_answers(bytes: &[u8]) -> impl Iterator<Item = (&'static str, Opti
         Answer::Address { interface, address, .. } => ("address", Some(interface), address),
         Answer::Route { interface, source } => ("route", interface, source),
         Answer::Failed(errno) => ("failed", Some(errno.0.into()), None),
+        Answer::Counters { interface } => ("counters", Some(interface), None),
         Answer::Done => ("done", None, None),
         Answer::Other => ("other", None, None),
     })

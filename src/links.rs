@@ -7,9 +7,11 @@ mod senders;
 
 use core::fmt;
 
-use linux_raw_sys::net::{AF_NETLINK, SOCK_DGRAM};
+use core::num::NonZeroU32;
+
 use linux_raw_sys::netlink::{
-    NETLINK_ROUTE, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE, RTMGRP_LINK,
+    RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV4_RULE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE, RTMGRP_LINK,
+    rtnetlink_groups,
 };
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::SendFlags;
@@ -23,12 +25,27 @@ use crate::error::{Errno, Error, Object, Operation, Result};
 #[cfg(fuzzing)]
 use crate::route::netlink;
 use crate::route::netlink::{Answer, Message, Question};
+use crate::route::{self, PIECE};
 use crate::sys::{self, Fd, raw_fd};
 
-/// The buffer for one read: the kernel writes lists in pieces of at most this size (`NLMSG_GOODSIZE`).
-const PIECE: usize = 8192;
 /// The most reads in one call.
 const BUDGET: u32 = 64;
+
+/// What the kernel reports: interfaces, addresses, routes, and what changes routes without a report of its own: rules and next hops.
+/// Kernels that do not know the last group (before 5.3) ignore it.
+const GROUPS: u32 = RTMGRP_LINK
+    | RTMGRP_IPV4_IFADDR
+    | RTMGRP_IPV6_IFADDR
+    | RTMGRP_IPV4_ROUTE
+    | RTMGRP_IPV6_ROUTE
+    | RTMGRP_IPV4_RULE
+    | bit(rtnetlink_groups::RTNLGRP_IPV6_RULE)
+    | bit(rtnetlink_groups::RTNLGRP_NEXTHOP);
+
+/// The bit of a group; groups count from 1.
+const fn bit(group: rtnetlink_groups) -> u32 {
+    1 << (group as u32).saturating_sub(1)
+}
 
 /// Reports changes of interfaces, their addresses, and routes (`rtnetlink(7)`).
 ///
@@ -63,15 +80,23 @@ pub struct Links {
     next: usize,
     end: usize,
     asked: Asked,
+    /// The kernel has not taken the question yet, so it must be sent again.
+    is_unsent: bool,
     /// The lists changed after they were requested, so they must be requested again.
     is_stale: bool,
+    /// A piece of the list of interfaces was cut off, so they must be asked for one by one.
+    is_cut: bool,
 }
 
 /// Which list the kernel is writing for us; it writes one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
     Links,
-    Addresses { of_ipv4: bool },
+    /// The interfaces with their counters: short answers, of which each gives an index to ask about.
+    Indexes,
+    Addresses {
+        of_ipv4: bool,
+    },
     Nothing,
 }
 
@@ -91,12 +116,24 @@ impl Links {
     /// [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached) if the process has too many open descriptors.
     #[doc(alias = "rtnetlink")]
     pub fn watch() -> Result<Self> {
-        let groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
-        let socket = sys::socket(AF_NETLINK, SOCK_DGRAM, NETLINK_ROUTE).map_err(failed)?;
-        sys::bind(&socket, &Address::of_netlink(groups)).map_err(failed)?;
-        let mut links = Self { socket, buffer: [0; PIECE], next: 0, end: 0, asked: Asked::Nothing, is_stale: false };
+        let socket = route::open().map_err(failed)?;
+        sys::bind(&socket, &Address::of_netlink(GROUPS)).map_err(failed)?;
+        let mut links = Self::on(socket);
         links.ask(Asked::Links).map_err(failed)?;
         Ok(links)
+    }
+
+    const fn on(socket: Fd) -> Self {
+        Self {
+            socket,
+            buffer: [0; PIECE],
+            next: 0,
+            end: 0,
+            asked: Asked::Nothing,
+            is_unsent: false,
+            is_stale: false,
+            is_cut: false,
+        }
     }
 
     /// The next change, or `None` if there is none at the moment. It never blocks.
@@ -105,7 +142,8 @@ impl Links {
     /// edge-triggered poller use [`follow`](Self::follow), which distinguishes the two.
     ///
     /// # Errors
-    /// What the kernel reports. Too many changes at once are not an error: see [`Change::Overrun`].
+    /// What the kernel reports. Too many changes at once are not an error: see [`Change::Overrun`]. After an error call again: what was
+    /// not possible is tried again.
     // Not an `Iterator`: an iterator ends with `None`, but here another change may follow.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Change>> {
@@ -118,6 +156,9 @@ impl Links {
     /// Returns the next change. Each read subtracts one from `reads`.
     fn advance(&mut self, reads: &mut u32) -> Result<Step> {
         loop {
+            if self.is_unsent {
+                self.ask(self.asked).map_err(failed)?;
+            }
             // First the messages that were already read: the descriptor does not become readable for them again.
             while let Some(answer) = self.buffered() {
                 match answer {
@@ -126,6 +167,12 @@ impl Links {
                         // It also ends a list.
                         self.ask_on().map_err(failed)?;
                         return Err(failed(errno));
+                    }
+                    Answer::Counters { interface } => {
+                        let Some(index) = NonZeroU32::new(interface) else { continue };
+                        if let Some(change) = route::link_of(index).map_err(failed)?.and_then(Change::of) {
+                            return Ok(Step::Change(change));
+                        }
                     }
                     answer => {
                         if let Some(change) = Change::of(answer) {
@@ -162,8 +209,11 @@ impl Links {
         (self.next, self.end) = (0, 0);
         let mut from = Address::EMPTY;
         let length = sys::recvfrom(&self.socket, &mut self.buffer, &mut from)?;
+        // Any process may send to this socket.
         if from.netlink_port() == 0 {
             self.end = length.min(PIECE);
+            // A list ends with a message that is never cut off. Other messages come alone, and what is needed of them is at the beginning.
+            self.is_cut |= length > PIECE && self.asked == Asked::Links;
         }
         Ok(())
     }
@@ -171,11 +221,13 @@ impl Links {
     fn ask(&mut self, what: Asked) -> core::result::Result<(), Errno> {
         let question = match what {
             Asked::Links => Question::links(),
+            Asked::Indexes => Question::counters(),
             Asked::Addresses { of_ipv4 } => Question::addresses(of_ipv4),
             Asked::Nothing => return Ok(()),
         };
-        self.asked = what;
+        (self.asked, self.is_unsent) = (what, true);
         rustix::net::send(&self.socket, question.as_bytes(), SendFlags::empty())?;
+        self.is_unsent = false;
         Ok(())
     }
 
@@ -192,7 +244,11 @@ impl Links {
             return self.ask(Asked::Links);
         }
         match self.asked {
-            Asked::Links => self.ask(Asked::Addresses { of_ipv4: true }),
+            Asked::Links if self.is_cut => {
+                self.is_cut = false;
+                self.ask(Asked::Indexes)
+            }
+            Asked::Links | Asked::Indexes => self.ask(Asked::Addresses { of_ipv4: true }),
             Asked::Addresses { of_ipv4: true } => self.ask(Asked::Addresses { of_ipv4: false }),
             Asked::Addresses { of_ipv4: false } | Asked::Nothing => {
                 self.asked = Asked::Nothing;

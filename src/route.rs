@@ -1,36 +1,33 @@
-//! Resolves an [`Interface`] to an index and a source address, by asking the kernel over rtnetlink (`rtnetlink(7)`).
+//! Resolves an [`Interface`] to an index and a source address, by asking the kernel (`netdevice(7)`, `rtnetlink(7)`).
 //!
 //! The kernel decides, so nothing is guessed: for a group, it reports the interface of the route and the source address that it
-//! would choose. Questions and answers are small; only the search for an address reads a list.
+//! would choose. Names, and the addresses of a named interface, need no netlink, which sandboxes often forbid.
 
+mod asking;
 pub(crate) mod netlink;
 mod own;
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::num::NonZeroU32;
 
-use linux_raw_sys::net::AF_NETLINK;
-use rustix::net::SendFlags;
+use linux_raw_sys::net::{AF_INET, AF_INET6, IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP, IPPROTO_IP, SOCK_DGRAM};
 
-use crate::address::{Address, is_link_local};
+use crate::address::is_link_local;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Interface, Name};
 use crate::sys::{self, Fd};
-use netlink::{Answer, Message, Question};
+pub(crate) use asking::{PIECE, link_of, open};
+use asking::{ask, each_link};
+use netlink::{Answer, Question};
 
-/// The buffer for one read of an answer: the kernel writes lists in pieces of at most this size (`NLMSG_GOODSIZE`).
-const PIECE: usize = 8192;
 const UP_AND_MULTICAST: u32 =
     linux_raw_sys::net::net_device_flags::IFF_UP as u32 | linux_raw_sys::net::net_device_flags::IFF_MULTICAST as u32;
-/// The most pieces of a list that are read: about 100,000 addresses.
-const PIECES: usize = 1000;
-/// How often a list is requested if it changes while it is read.
-const ATTEMPTS: u32 = 10;
 
 /// The route to a group: the index of the interface, and the source address of packets if the kernel reported one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
-    /// 0 means the interface that has the source address; the kernel finds it.
+    /// 0 means the interface that has the source address; the kernel finds it. Without a source either, it means the one that the
+    /// routing table names for each packet.
     pub(crate) interface: u32,
     pub(crate) source: Option<IpAddr>,
 }
@@ -43,15 +40,13 @@ pub(crate) fn index(to: IpAddr, interface: Interface, operation: Operation) -> R
     let object = Object::Membership { group: to, interface };
     let found = match interface {
         Interface::Index(index) => Ok(Some(index)),
-        Interface::Name(name) => by_name(&name).map(Some),
-        Interface::Address(address) => {
-            find_address(address.is_ipv4(), |_, its| its == address).map(|found| found.map(|(index, _)| index))
-        }
+        Interface::Name(name) => by_name(&name, to.is_ipv4()).map(Some),
+        Interface::Address(address) => by_address(address),
         // A link-local address exists on every link, so the choice of the routing table would be arbitrary.
         Interface::Default if is_link_local(to) => {
             return Err(Error::new(operation, object, ErrorKind::InterfaceNeeded));
         }
-        Interface::Default => by_route(to, None).map(|route| NonZeroU32::new(route.interface)),
+        Interface::Default => by_route(to).map(|route| NonZeroU32::new(route.interface)),
         Interface::All => return Err(Error::new(operation, object, ErrorKind::OneInterface)),
     };
     match found {
@@ -69,42 +64,36 @@ pub(crate) fn index_by(socket: &Fd, to: IpAddr, interface: Interface, operation:
     by_name_of(socket, &name).map_err(|errno| Error::system(operation, Object::Membership { group: to, interface }, errno))
 }
 
-/// Calls `each` with the index of each interface that [`Interface::All`] currently means. Stops at the first error.
-pub(crate) fn each_multicast_interface(operation: Operation, mut each: impl FnMut(NonZeroU32) -> Result<()>) -> Result<()> {
+/// An interface, as far as [`Interface::All`] concerns it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listed {
+    pub(crate) index: NonZeroU32,
+    /// Whether `All` means it at the moment: it is up, supports multicast, and no bridge or bond takes its packets.
+    pub(crate) is_meant: bool,
+    /// Whether a bridge or bond takes its packets.
+    pub(crate) is_port: bool,
+}
+
+/// Calls `each` with each interface. Stops at the first error.
+pub(crate) fn each_interface(operation: Operation, mut each: impl FnMut(Listed) -> Result<()>) -> Result<()> {
     let mut result = Ok(());
-    let asked = ask::<PIECE>(&Question::links(), &mut |message| {
-        if let Some(Answer::Link { interface, flags, .. }) = message.link() {
-            if flags & UP_AND_MULTICAST == UP_AND_MULTICAST {
-                result = NonZeroU32::new(interface).map_or(Ok(()), &mut each);
-            }
+    let asked = each_link(&mut |link| {
+        if let Answer::Link { interface, flags, is_port, .. } = link {
+            let is_meant = flags & UP_AND_MULTICAST == UP_AND_MULTICAST && !is_port;
+            result = NonZeroU32::new(interface).map_or(Ok(()), |index| each(Listed { index, is_meant, is_port }));
         }
         result.is_err()
     });
-    asked.map_err(|errno| Error::system(operation, Object::Named("interfaces"), errno))?;
-    result
+    match (result, asked) {
+        (Err(error), _) => Err(error),
+        (Ok(()), Err(errno)) => Err(Error::system(operation, Object::Named("interfaces"), errno)),
+        (Ok(()), Ok(())) => Ok(()),
+    }
 }
 
-/// Calls `each` with the index of each interface, as far as the kernel lists them.
-pub(crate) fn each_interface(mut each: impl FnMut(NonZeroU32)) {
-    // Nobody could handle an error.
-    let _ = ask::<PIECE>(&Question::links(), &mut |message| {
-        if let Some(Answer::Link { interface, .. }) = message.link() {
-            if let Some(interface) = NonZeroU32::new(interface) {
-                each(interface);
-            }
-        }
-        false
-    });
-}
-
-/// Whether there is an interface with this index.
-pub(crate) fn exists(index: NonZeroU32) -> bool {
-    let mut found = false;
-    let asked = ask::<512>(&Question::link_of(index), &mut |message| {
-        found = message.link().is_some();
-        found
-    });
-    asked.is_ok() && found
+/// Whether the kernel says that there is no interface with this index (any more). Any kind of socket can be used to ask for it.
+pub(crate) fn is_gone(socket: &Fd, index: NonZeroU32) -> bool {
+    matches!(sys::interface_name(socket, index.get()), Err(Errno::NO_DEVICE))
 }
 
 /// The route for packets to this address.
@@ -114,21 +103,38 @@ pub(crate) fn exists(index: NonZeroU32) -> bool {
 // Inlined for the reason that `index` has: without it tiny-mcast is 4,448 bytes larger.
 #[inline(always)]
 pub(crate) fn egress(to: IpAddr, interface: Interface) -> Result<Route> {
-    if let (IpAddr::V4(_), Interface::Address(address @ IpAddr::V4(_))) = (to, interface) {
-        return Ok(Route { interface: 0, source: Some(address) });
+    if let (IpAddr::V4(_), Interface::Address(IpAddr::V4(address))) = (to, interface) {
+        // The kernel finds the interface. It would take the unspecified address for any; the next one, 0.0.0.1, is none of an interface.
+        let address = Ipv4Addr::from_bits(address.to_bits().max(1));
+        return Ok(Route { interface: 0, source: Some(IpAddr::V4(address)) });
     }
-    let index = index(to, interface, Operation::Send)?;
-    let source = match (to, interface) {
+    let index = match interface {
+        Interface::Default if !is_link_local(to) => return default_egress(to),
+        _ => index(to, interface, Operation::Send)?,
+    };
+    let source = match to {
         // IPv6 chooses the source for each packet (RFC 6724), so only the index is needed.
-        (IpAddr::V6(_), _) => return Ok(Route { interface: index.get(), source: None }),
-        (_, Interface::Default) => source_by_route(to, index),
-        _ => source_on(to, index),
+        IpAddr::V6(_) => return Ok(Route { interface: index.get(), source: None }),
+        IpAddr::V4(_) => source_on(to, index),
     };
     let object = Object::Membership { group: to, interface };
     match source {
         Ok(Some(source)) => Ok(Route { interface: index.get(), source: Some(source) }),
         Ok(None) => Err(Error::new(Operation::Send, object, ErrorKind::NoAddress)),
         Err(errno) => Err(Error::system(Operation::Send, object, errno)),
+    }
+}
+
+/// As the routing table says.
+fn default_egress(to: IpAddr) -> Result<Route> {
+    let object = Object::Membership { group: to, interface: Interface::Default };
+    match (by_route(to), to) {
+        (Ok(Route { source: None, .. }), IpAddr::V4(_)) => Err(Error::new(Operation::Send, object, ErrorKind::NoAddress)),
+        (Ok(route), IpAddr::V4(_)) => Ok(route),
+        (Ok(route), IpAddr::V6(_)) => Ok(Route { source: None, ..route }),
+        // Without netlink, the kernel decides for each packet.
+        (Err(Errno::NO_FAMILY), _) => Ok(Route { interface: 0, source: None }),
+        (Err(errno), _) => Err(Error::system(Operation::Send, object, errno)),
     }
 }
 
@@ -164,26 +170,41 @@ pub(crate) const fn may_come(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::NoSuchInterface | ErrorKind::Unreachable | ErrorKind::NoAddress)
 }
 
-/// The source address that the routing table names for the group, if the route still leads to this interface; else one of the
-/// interface's own addresses.
-fn source_by_route(group: IpAddr, interface: NonZeroU32) -> core::result::Result<Option<IpAddr>, Errno> {
-    match by_route(group, None) {
-        Ok(Route { interface: found, source: Some(source) }) if found == interface.get() => Ok(Some(source)),
-        _ => source_on(group, interface),
+/// The source address for packets that leave on an interface that the user named.
+///
+/// It is the interface's own first address in the kernel's order, which is the one that the kernel would choose. If it has none, the
+/// kernel would choose an address of any other interface, and answers would go there. So that is done only where the administrator
+/// wrote it into the route to the group (`src`), as on links without a number.
+fn source_on(to: IpAddr, interface: NonZeroU32) -> core::result::Result<Option<IpAddr>, Errno> {
+    let socket = any_socket(true)?;
+    if !sys::is_interface_up(&socket, interface.get())? {
+        return Err(Errno::UNREACHABLE);
+    }
+    match sys::interface_address(&socket, interface.get()) {
+        Ok(own) => Ok(Some(IpAddr::V4(own))),
+        Err(Errno::NOT_AVAILABLE) => source_without_own(to, interface),
+        Err(errno) => Err(errno),
     }
 }
 
-/// The source address for packets that leave on an interface that the user named: one of its own addresses, or none.
-///
-/// If it has several, the kernel chooses. But if it has none, or none with a scope beyond this host (such as `lo`), the kernel
-/// would choose an address of another interface, and answers would go there; so only the interface's own addresses are used.
-fn source_on(group: IpAddr, interface: NonZeroU32) -> core::result::Result<Option<IpAddr>, Errno> {
-    let chosen = by_route(group, Some(interface))?.source;
-    let address = |found: Option<(NonZeroU32, IpAddr)>| found.map(|(_, address)| address);
-    match address(find_address(true, |its_interface, its| its_interface == interface && Some(its) == chosen)?) {
-        Some(chosen) => Ok(Some(chosen)),
-        None => find_address(true, |its_interface, _| its_interface == interface).map(address),
+#[cold]
+fn source_without_own(to: IpAddr, interface: NonZeroU32) -> core::result::Result<Option<IpAddr>, Errno> {
+    // The call before does not see addresses whose label is not the interface's name.
+    let mut own = None;
+    each_address(true, &mut |index, address| {
+        if index == interface {
+            own = own.or(Some(address));
+        }
+    })?;
+    if own.is_some() {
+        return Ok(own);
     }
+    let written = match ask_for_route(&Question::written_route(to)) {
+        Ok(written) => written,
+        Err(errno) if errno.is_no_route() => return Ok(None),
+        Err(errno) => return Err(errno),
+    };
+    Ok(if written.interface == interface.get() { written.source } else { None })
 }
 
 impl Name {
@@ -193,93 +214,92 @@ impl Name {
     /// [`ErrorKind::NoSuchInterface`] if there is none.
     #[doc(alias = "if_nametoindex")]
     pub fn index(&self) -> Result<NonZeroU32> {
-        by_name(self).map_err(|errno| Error::system(Operation::Resolve, Object::Interface(*self), errno))
+        by_name(self, true).map_err(|errno| Error::system(Operation::Resolve, Object::Interface(*self), errno))
     }
 }
 
-/// The index of the interface with this name. Any kind of socket can be used to ask for it.
-fn by_name(name: &Name) -> core::result::Result<NonZeroU32, Errno> {
-    let socket = sys::socket(AF_NETLINK, linux_raw_sys::net::SOCK_DGRAM, linux_raw_sys::netlink::NETLINK_ROUTE)?;
-    by_name_of(&socket, name)
+/// The index of the interface with this name.
+fn by_name(name: &Name, is_ipv4: bool) -> core::result::Result<NonZeroU32, Errno> {
+    by_name_of(&any_socket(is_ipv4)?, name)
 }
 
+/// Any kind of socket can be used to ask for it.
 fn by_name_of(socket: &Fd, name: &Name) -> core::result::Result<NonZeroU32, Errno> {
     NonZeroU32::new(sys::interface_index(socket, name.as_c_bytes())?).ok_or(Errno::PROTOCOL)
 }
 
-/// The first address in the kernel's order that is wanted, with the index of its interface.
-fn find_address(
-    of_ipv4: bool,
-    is_wanted: impl Fn(NonZeroU32, IpAddr) -> bool,
-) -> core::result::Result<Option<(NonZeroU32, IpAddr)>, Errno> {
-    let mut found = None;
-    ask::<PIECE>(&Question::addresses(of_ipv4), &mut |message| {
-        if let Some(Answer::Address { interface, address: Some(address), .. }) = message.address() {
-            found = NonZeroU32::new(interface)
-                .filter(|interface| is_wanted(*interface, address))
-                .map(|interface| (interface, address));
+/// A socket to ask about interfaces, of the family that the process uses anyway: a sandbox may forbid the other one.
+fn any_socket(is_ipv4: bool) -> core::result::Result<Fd, Errno> {
+    sys::socket(if is_ipv4 { AF_INET } else { AF_INET6 }, SOCK_DGRAM, 0)
+}
+
+/// The index of the interface with this address. If several have it: of IPv4 the one that the kernel means by it, where it takes an
+/// address for an interface (`ip_mreq`, `ip(7)`), so that listeners and senders agree; of IPv6 the lowest index.
+fn by_address(address: IpAddr) -> core::result::Result<Option<NonZeroU32>, Errno> {
+    let (mut lowest, mut others) = (None, false);
+    if address.is_unspecified() {
+        return Ok(None);
+    }
+    let is_ipv4 = address.is_ipv4();
+    each_address(is_ipv4, &mut |index, its| {
+        if its == address {
+            others |= lowest.is_some_and(|lowest| lowest != index);
+            lowest = Some(lowest.map_or(index, |lowest: NonZeroU32| lowest.min(index)));
         }
-        found.is_some()
+    })?;
+    match address {
+        IpAddr::V4(address) if others => Ok(meant_by(address)?.or(lowest)),
+        _ => Ok(lowest),
+    }
+}
+
+/// Which of several interfaces with this address the kernel means by it: the one on which it joins a group. All hosts are in this
+/// group, so that nothing is sent for it (RFC 3376, section 6).
+fn meant_by(address: Ipv4Addr) -> core::result::Result<Option<NonZeroU32>, Errno> {
+    const ALL_HOSTS: [u8; 4] = [224, 0, 0, 1];
+    // A `struct ip_mreqn`: group, address, index.
+    let request = |[a, b, c, d]: [u8; 4], index: u32| {
+        let ([g, h, i, j], [k, l, m, n]) = (ALL_HOSTS, index.to_ne_bytes());
+        [g, h, i, j, a, b, c, d, k, l, m, n]
+    };
+    let socket = sys::socket(AF_INET, SOCK_DGRAM, 0)?;
+    let set = |name, value: [u8; 12]| sys::setsockopt(&socket, IPPROTO_IP as u32, name, &value);
+    set(IP_ADD_MEMBERSHIP, request(address.octets(), 0))?;
+    let mut found = None;
+    each_address(true, &mut |index, its| {
+        if its == address && found.is_none() && set(IP_DROP_MEMBERSHIP, request([0; 4], index.get())).is_ok() {
+            found = Some(index);
+        }
     })?;
     Ok(found)
 }
 
-/// The route that the kernel would choose to `group`, on this interface or on any.
-fn by_route(group: IpAddr, interface: Option<NonZeroU32>) -> core::result::Result<Route, Errno> {
+/// Calls `each` with each address, and the index of its interface, in the kernel's order.
+fn each_address(of_ipv4: bool, each: &mut dyn FnMut(NonZeroU32, IpAddr)) -> core::result::Result<(), Errno> {
+    ask::<PIECE>(&Question::addresses(of_ipv4), &mut |message| {
+        if let Some(Answer::Address { interface, address: Some(address), .. }) = message.address() {
+            if let Some(index) = NonZeroU32::new(interface) {
+                each(index, address);
+            }
+        }
+        false
+    })
+}
+
+/// The route that the kernel would choose to `group`.
+fn by_route(group: IpAddr) -> core::result::Result<Route, Errno> {
+    ask_for_route(&Question::route(group, None))
+}
+
+fn ask_for_route(question: &Question) -> core::result::Result<Route, Errno> {
     let mut found = None;
-    ask::<512>(&Question::route(group, interface), &mut |message| {
+    ask::<512>(question, &mut |message| {
         if let Some(Answer::Route { interface: Some(interface @ 1..), source }) = message.route() {
             found = Some(Route { interface, source: source.filter(|address| !address.is_unspecified()) });
         }
         found.is_some()
-    })?;
+    })
+    // Blackhole routes are reported so.
+    .map_err(|errno| if errno == Errno::INVALID { Errno::UNREACHABLE } else { errno })?;
     found.ok_or(Errno::PROTOCOL)
-}
-
-/// Sends a question to the kernel, and calls `is_enough` with each message of the answer until it returns true. A list that
-/// changes while it is read is requested again, so some messages may come twice.
-fn ask<const ROOM: usize>(
-    question: &Question,
-    is_enough: &mut dyn FnMut(Message<'_>) -> bool,
-) -> core::result::Result<(), Errno> {
-    let mut buffer = [0; ROOM];
-    for _ in 0..ATTEMPTS {
-        match ask_once(question, &mut buffer, is_enough) {
-            Err(Errno::INTERRUPTED) => {}
-            result => return result,
-        }
-    }
-    Err(Errno::INTERRUPTED)
-}
-
-// Out of line and with a `dyn`, so that all questions share one copy.
-fn ask_once(
-    question: &Question,
-    buffer: &mut [u8],
-    is_enough: &mut dyn FnMut(Message<'_>) -> bool,
-) -> core::result::Result<(), Errno> {
-    let socket: Fd = sys::socket(AF_NETLINK, linux_raw_sys::net::SOCK_DGRAM, linux_raw_sys::netlink::NETLINK_ROUTE)?;
-    // An unconnected netlink socket sends to port 0: the kernel, which answers before the call returns.
-    rustix::net::send(&socket, question.as_bytes(), SendFlags::empty())?;
-    for _ in 0..PIECES {
-        let mut from = Address::EMPTY;
-        let length = match sys::recvfrom(&socket, buffer, &mut from) {
-            Err(Errno::INTERRUPTED) => continue,
-            other => other?,
-        };
-        if from.netlink_port() != 0 {
-            continue;
-        }
-        let mut rest = buffer.get(..length).unwrap_or(buffer);
-        while let Some((message, after)) = Message::first(rest) {
-            rest = after;
-            match message.end() {
-                Some(Answer::Failed(errno)) => return Err(errno),
-                Some(_) => return Ok(()),
-                None if is_enough(message) => return Ok(()),
-                None => {}
-            }
-        }
-    }
-    Err(Errno::PROTOCOL)
 }

@@ -192,8 +192,8 @@ fn sending_on_all_interfaces_is_an_error_with_the_remedy() {
 }
 
 #[test]
-fn no_interface_and_more_than_20_interfaces_are_errors() {
-    if !is_alone("no_interface_and_more_than_20_interfaces_are_errors") {
+fn no_interface_is_an_error_and_past_a_limit_the_listener_receives_on_the_first_ones() {
+    if !is_alone("no_interface_is_an_error_and_past_a_limit_the_listener_receives_on_the_first_ones") {
         return;
     }
     let group = unique_v6_group(5);
@@ -206,17 +206,81 @@ fn no_interface_and_more_than_20_interfaces_are_errors() {
     assert_eq!(book.join(on_all, &mut listener).unwrap().pending, 1);
 
     let pairs: Vec<Pair> = (0..11).map(|_| Pair::new()).collect();
-    let mut book = Memberships::<1>::new();
-    let error = book.join(on_all, &mut listener).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::LimitReached);
-    let said = "join on all interfaces: there are more than 20, and only 20 were joined: name the interfaces instead";
-    assert_eq!(error.to_string(), said);
-    // Without a book, IPv4 reaches the kernel's limit; IPv6 has none here.
+    // IPv6 has no limit here.
+    let applied = Memberships::<1>::new().join(on_all, &mut listener).unwrap();
+    assert_eq!((applied.joined, applied.over_limit), (22, 0));
+    send(&pairs[10].a, group, "by the last");
+    assert_eq!(expect_packet(&mut listener), b"by the last");
+
+    // IPv4 reaches the kernel's limit. Bound to the group, bound to the port, and with a book.
     let v4 = unique_group();
-    let error = ListenOptions::new().bind::<64>(Membership::any(v4).on(Interface::All)).unwrap_err();
-    assert!(error.to_string().contains("group limit reached (net.ipv4.igmp_max_memberships), set to 20"), "{error}");
-    let mut listener = ListenOptions::new().bind::<64>(on_all).unwrap();
-    let last = &pairs[10];
-    SendOptions::new().interface(named(&last.a)).loopback(false).packets(group, ["x"]).unwrap().step().unwrap();
-    assert_eq!(expect_packet(&mut listener), b"x");
+    let on_all = Membership::any(v4).on(Interface::All);
+    let mut bound = ListenOptions::new().bind::<64>(on_all).unwrap();
+    let mut opened = ListenOptions::new().bind::<64>(Bind::Port(v4.port(), v4.family())).unwrap();
+    for listener in [&mut bound, &mut opened] {
+        let error = listener.join(&on_all).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::LimitReached);
+        assert!(error.to_string().contains("group limit reached (net.ipv4.igmp_max_memberships), set to 20"), "{error}");
+        send(&pairs[0].a, v4, "by the first");
+        assert_eq!(expect_packet(listener), b"by the first");
+        listener.leave(&on_all).unwrap();
+        send(&pairs[0].a, v4, "left");
+        assert_quiet(listener);
+        let (mut links, mut book) = (Links::watch().unwrap(), Memberships::<1>::new());
+        let applied = book.join(on_all, listener).unwrap();
+        assert_eq!((applied.joined, applied.over_limit, applied.pending), (20, 2, 0));
+        send(&pairs[0].a, v4, "by the first");
+        assert_eq!(expect_packet(listener), b"by the first");
+        // Nothing new is joined, and nothing new is reported.
+        let followed = links.follow(&mut book.with(listener)).unwrap();
+        assert_eq!((followed.applied.joined, followed.applied.over_limit, followed.failed), (0, 2, None));
+        // Two more interfaces: that is reported, once.
+        let more = Pair::new();
+        let followed = links.follow(&mut book.with(listener)).unwrap();
+        assert_eq!((followed.applied.joined, followed.applied.over_limit), (0, 4));
+        assert_eq!(followed.failed.map(|error| error.kind()), Some(ErrorKind::LimitReached));
+        // An interface that is gone makes room for another one.
+        drop(more);
+        assert_eq!(links.follow(&mut book.with(listener)).unwrap().applied.over_limit, 2);
+        // What is left is left everywhere.
+        assert_eq!(book.leave(&on_all, listener).unwrap().left, 20);
+        send(&pairs[0].a, v4, "left");
+        assert_quiet(listener);
+    }
+}
+
+#[test]
+fn a_book_on_all_interfaces_of_a_container_host_does_not_join_the_ports_of_its_bridge() {
+    if !is_alone("a_book_on_all_interfaces_of_a_container_host_does_not_join_the_ports_of_its_bridge") {
+        return;
+    }
+    run("ip link add br0 type bridge mcast_snooping 0");
+    run("ip link set br0 up");
+    let containers: Vec<Pair> = (0..11).map(|_| Pair::bare()).collect();
+    for pair in &containers {
+        for end in [&pair.a, &pair.b] {
+            run(&format!("ip link set {end} master br0"));
+        }
+    }
+    let cable = Pair::new();
+    let group = unique_group();
+    let mut links = Links::watch().unwrap();
+    let mut listener = ListenOptions::new().bind::<64>(Bind::Later(group)).unwrap();
+    let mut book = Memberships::<1>::new();
+    let applied = book.join(on_all(group), &mut listener).unwrap();
+    assert_eq!((applied.joined, applied.over_limit), (3, 0), "the bridge and both ends of the cable");
+    send(&cable.a, group, "by the cable");
+    assert_eq!(expect_packet(&mut listener), b"by the cable");
+    // So does a listener without a book.
+    let mut bound = ListenOptions::new().bind::<64>(on_all(group)).unwrap();
+    bound.join(&on_all(group)).unwrap();
+
+    // A port that leaves the bridge is joined, one that becomes a port is left.
+    let _ = links.follow(&mut book.with(&mut listener)).unwrap();
+    run(&format!("ip link set {} nomaster", containers[0].a));
+    let followed = links.follow(&mut book.with(&mut listener)).unwrap();
+    assert_eq!((followed.applied.joined, followed.applied.left), (1, 0));
+    run(&format!("ip link set {} master br0", containers[0].a));
+    let followed = links.follow(&mut book.with(&mut listener)).unwrap();
+    assert_eq!((followed.applied.joined, followed.applied.left), (0, 1));
 }

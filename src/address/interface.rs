@@ -7,6 +7,17 @@ use core::num::NonZeroU32;
 /// A network interface, as the user names it. The crate asks the kernel for its index when a membership is joined, or when a
 /// sender is created.
 ///
+/// A sender needs interface and source address. By name or index, IPv4 packets have the interface's first address as their source;
+/// if it has none, the address that the route to the group names (`src`, `ip-route(8)`), as on links without a number; else they are
+/// refused. IPv6 packets have the source that the kernel chooses for each (RFC 6724). By an address, packets have that source, on the
+/// interface that has it. A listener by the same address means the same interface.
+///
+/// Names and indexes need no netlink socket; the others do, and where a sandbox does not allow it (`RestrictAddressFamilies` of
+/// systemd), the error says so. Only a sender on the default interface works without it: there the kernel decides for each packet.
+///
+/// An interface that belongs to a bridge, bond or team receives nothing itself: name the bridge. That it became one is reported by
+/// [`Links`](crate::Links) ([`Link::is_port`](crate::Link::is_port)).
+///
 /// Parsed and printed as `default`, as `all`, as an index in digits, or as an IP address; any other text is a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -14,15 +25,20 @@ pub enum Interface {
     /// The interface that the routing table names for the group.
     #[default]
     Default,
-    /// For listening: every interface that is up and supports multicast (`IFF_MULTICAST`, which `lo` does not have). If a packet
-    /// arrives on several of them, it is received once for each. To send on several interfaces, use one sender for each, or
+    /// For listening: every interface that is up and supports multicast (`IFF_MULTICAST`, which `lo` does not have). Ports of a bridge,
+    /// bond or team are left out: what arrives there is received on the bridge. If a packet arrives on several interfaces, it is
+    /// received once for each. If there are more than a limit of the kernel allows (`net.ipv4.igmp_max_memberships`, by default 20 for
+    /// a socket), a new listener receives on as many as fit; joining this membership again returns
+    /// [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached). To send on several interfaces, use one sender for each, or
     /// [`Destination::on`](crate::Destination::on).
     All,
     /// The interface with this index (`if_nametoindex(3)`, `ip link`).
     Index(NonZeroU32),
     /// The interface with this name.
     Name(Name),
-    /// The interface that has this address.
+    /// The interface that has this address, which is also the source of packets that are sent. If several interfaces have it: for
+    /// IPv4 the one that the kernel means by it (`ip_mreq`, `ip(7)`; on current kernels the latest to get it), for IPv6 the one with the
+    /// lowest index. The unspecified address is none of an interface: use [`Default`](Self::Default) or [`All`](Self::All).
     Address(IpAddr),
 }
 

@@ -20,7 +20,8 @@ pub enum ErrorKind {
     OutOfRange,
     /// There is no interface with this name, index or address (any more).
     NoSuchInterface,
-    /// An interface must be named: an IPv6 link-local group exists once on every link.
+    /// An interface must be named: an IPv6 link-local group exists once on every link. Or the group is joined on several interfaces, of
+    /// which the default one is none.
     InterfaceNeeded,
     /// The interface has no address of the group's family (yet), or does not support IPv6.
     NoAddress,
@@ -37,6 +38,10 @@ pub enum ErrorKind {
     SourceLimitReached,
     /// A group cannot be joined both from any source and from named ones by one listener on one interface.
     MixedSources,
+    /// An IPv6 group cannot be joined by one listener on two interfaces if either membership names a source: the kernel would use the
+    /// sources of the latest membership on both. Use two listeners, each bound to its interface
+    /// ([`Bind::Interface`](crate::Bind::Interface)).
+    SourcesOnOneInterface,
     /// The group is not joined on the interface.
     NotJoined,
     /// Only one interface is possible: [`Interface::All`] was given to send on or to bind to, or a listener that is bound to its
@@ -88,14 +93,26 @@ impl Errno {
     pub(crate) const NO_MEMORY: Self = Self(linux::ENOMEM as u16);
     pub(crate) const INVALID: Self = Self(linux::EINVAL as u16);
     pub(crate) const IO: Self = Self(linux::EIO as u16);
-    pub(crate) const NOT_PERMITTED: Self = Self(linux::EPERM as u16);
     pub(crate) const NO_ENTRY: Self = Self(linux::ENOENT as u16);
     pub(crate) const NO_OPTION: Self = Self(linux::ENOPROTOOPT as u16);
     pub(crate) const TOO_LONG: Self = Self(linux::EMSGSIZE as u16);
+    pub(crate) const UNREACHABLE: Self = Self(linux::ENETUNREACH as u16);
+    pub(crate) const NO_DEVICE: Self = Self(linux::ENODEV as u16);
+    pub(crate) const NO_FAMILY: Self = Self(linux::EAFNOSUPPORT as u16);
+    pub(crate) const NOT_PERMITTED: Self = Self(linux::EPERM as u16);
+    pub(crate) const NO_ACCESS: Self = Self(linux::EACCES as u16);
     pub(crate) const PROTOCOL: Self = Self(linux::EPROTO as u16);
 }
 
 impl Errno {
+    /// Whether the kernel answers with it that no route leads to an address; or our own code, that none leads there over one interface.
+    pub(crate) const fn is_no_route(self) -> bool {
+        matches!(
+            self.0 as u32,
+            linux::ENETUNREACH | linux::EHOSTUNREACH | linux::EACCES | linux::EINVAL | linux::ENETDOWN | linux::EPROTO
+        )
+    }
+
     /// Whether a send returns it only for a report of the network about an earlier packet.
     pub(crate) const fn is_only_of_earlier(self) -> bool {
         matches!(

@@ -90,10 +90,18 @@ pub(super) fn reason(
         },
         ErrorKind::NoSuchInterface => match object {
             Object::Membership { interface: Interface::All, .. } => {
-                "no interface is up and supports multicast (lo does not count): name one"
+                "no interface is up and supports multicast (lo and ports of a bridge do not count): name one"
+            }
+            Object::Membership { interface: Interface::Address(address), .. } | Object::On(Interface::Address(address))
+                if address.is_unspecified() =>
+            {
+                "no interface has this address: write default, all, or a name"
             }
             _ => "no such interface",
         },
+        ErrorKind::InterfaceNeeded if matches!(operation, Operation::Leave | Operation::Block | Operation::Unblock) => {
+            "the route has moved, and the group is joined on several other interfaces: name an interface, such as eth0"
+        }
         ErrorKind::InterfaceNeeded => "a link-local group exists on every link: name an interface, such as eth0",
         ErrorKind::NoAddress => "the interface has no address of this family: add one, or try again later",
         ErrorKind::FamilyMismatch => "IPv4 and IPv6 cannot be mixed: use one listener or sender per family",
@@ -112,6 +120,9 @@ pub(super) fn reason(
         },
         ErrorKind::MixedSources => {
             "a listener joins a group on an interface from any source or from named ones: leave the group first, or use two listeners"
+        }
+        ErrorKind::SourcesOnOneInterface => {
+            "one IPv6 listener cannot tell sources apart on two interfaces: use two listeners, each bound to its interface (Bind::Interface)"
         }
         ErrorKind::NotJoined => "the group is not joined on this interface",
         ErrorKind::OneInterface => match operation {
@@ -137,10 +148,22 @@ pub(super) fn reason(
         }
         ErrorKind::ReservedToken => "this token is reserved for the waker: choose another one",
         ErrorKind::NotUdp => "not a UDP socket",
+        // No other call of these operations returns this errno.
+        ErrorKind::Unsupported if errno == Errno::NO_FAMILY && asks_netlink(operation) => {
+            "AF_NETLINK is not allowed here (RestrictAddressFamilies of systemd, or seccomp): allow it, or name an interface"
+        }
         ErrorKind::Unsupported => "this kernel does not support it",
         ErrorKind::AddressInUse => "another socket holds the port without SO_REUSEADDR and SO_REUSEPORT (ss -ulnp shows it)",
+        ErrorKind::Denied if matches!(object, Object::Membership { interface: Interface::Default, .. }) => {
+            "not permitted (a prohibit route, a firewall, or a security policy): name an interface"
+        }
         ErrorKind::Denied => "not permitted (a firewall, a security policy, or a missing privilege)",
-        ErrorKind::Unreachable => "unreachable: the interface is down or gone, or there is no route (name an interface)",
+        ErrorKind::Unreachable => match object {
+            Object::Membership { interface, .. } | Object::On(interface) if !matches!(interface, Interface::Default) => {
+                "unreachable: the interface is down or gone, or there is no route"
+            }
+            _ => "unreachable: the interface is down or gone, or there is no route (name an interface)",
+        },
         ErrorKind::Transient => "no memory or buffer space at the moment: try again later",
         ErrorKind::Pattern => match object {
             #[cfg(feature = "regex")]
@@ -155,6 +178,20 @@ pub(super) fn reason(
         },
     };
     f.write_str(text)
+}
+
+/// Whether the operation may ask the kernel for interfaces, addresses or routes over netlink.
+const fn asks_netlink(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Join
+            | Operation::Leave
+            | Operation::Block
+            | Operation::Unblock
+            | Operation::Bind
+            | Operation::Watch
+            | Operation::Send
+    )
 }
 
 /// The longest UDP payload (RFC 768): the length of an IPv4 packet includes its header, that of an IPv6 packet does not.

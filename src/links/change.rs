@@ -35,7 +35,8 @@ pub enum Change {
         /// The address that it had.
         address: IpAddr,
     },
-    /// A route was added or removed: [`Interface::Default`](crate::Interface::Default) may now mean another interface.
+    /// A route, a policy rule (`ip rule`) or a next hop (`ip nexthop`) was added or removed:
+    /// [`Interface::Default`](crate::Interface::Default) may now mean another interface.
     Route,
     /// Changes came faster than they were read, and some are lost. All existing links and addresses are reported again; those
     /// that are not reported no longer exist.
@@ -56,6 +57,14 @@ pub struct Link {
     pub is_running: bool,
     /// Whether it supports multicast (`IFF_MULTICAST`).
     pub is_multicast: bool,
+    /// The longest packet in bytes (`SIOCGIFMTU`, `netdevice(7)`); 0 if it is not known. Below 1,280 the kernel removes IPv6 from the
+    /// interface, and with it all IPv6 memberships there.
+    pub mtu: u32,
+    /// The index of the bridge, bond, routing domain (VRF) or other interface that it belongs to (`IFLA_MASTER`, `rtnetlink(7)`).
+    pub master: Option<NonZeroU32>,
+    /// Whether its master is a bridge, or another one that takes all its packets. As long as this is so, nothing that arrives here
+    /// reaches a listener on this interface: join on its [`master`](Self::master).
+    pub is_port: bool,
 }
 
 impl Change {
@@ -65,7 +74,7 @@ impl Change {
             Answer::Link { interface, name, is_gone: true, .. } => {
                 Some(Self::Gone { index: NonZeroU32::new(interface)?, name })
             }
-            Answer::Link { interface, flags, name, is_gone: false } => {
+            Answer::Link { interface, flags, name, mtu, master, is_port, is_gone: false } => {
                 let has = |flag: net_device_flags| flags & flag as u32 != 0;
                 Some(Self::Link(Link {
                     index: NonZeroU32::new(interface)?,
@@ -73,6 +82,9 @@ impl Change {
                     is_up: has(net_device_flags::IFF_UP),
                     is_running: has(net_device_flags::IFF_RUNNING),
                     is_multicast: has(net_device_flags::IFF_MULTICAST),
+                    mtu,
+                    master: NonZeroU32::new(master),
+                    is_port,
                 }))
             }
             Answer::Address { interface, address, is_gone, .. } => {
@@ -80,7 +92,7 @@ impl Change {
                 Some(if is_gone { Self::AddressGone { index, address } } else { Self::Address { index, address } })
             }
             Answer::Route { .. } => Some(Self::Route),
-            Answer::Failed(_) | Answer::Done | Answer::Other => None,
+            Answer::Counters { .. } | Answer::Failed(_) | Answer::Done | Answer::Other => None,
         }
     }
 }

@@ -48,6 +48,11 @@ pub(super) mod sealed {
 
         /// How many memberships and senders wait for an interface, address or route.
         fn pending(&self) -> usize;
+
+        /// On how many interfaces memberships are not joined because of a limit.
+        fn over_limit(&self) -> usize {
+            0
+        }
     }
 }
 
@@ -109,6 +114,7 @@ impl Links {
             }
         };
         followed.applied.pending = followers.pending();
+        followed.applied.over_limit = followers.over_limit();
         Ok(followed)
     }
 }
@@ -150,6 +156,10 @@ impl<F: Filter, const N: usize> sealed::Follows for With<'_, F, N> {
     fn pending(&self) -> usize {
         self.book.pending().count()
     }
+
+    fn over_limit(&self) -> usize {
+        self.book.over_limit()
+    }
 }
 
 impl<T: sealed::Follows + ?Sized> sealed::Follows for &mut T {
@@ -159,6 +169,10 @@ impl<T: sealed::Follows + ?Sized> sealed::Follows for &mut T {
 
     fn pending(&self) -> usize {
         (**self).pending()
+    }
+
+    fn over_limit(&self) -> usize {
+        (**self).over_limit()
     }
 }
 
@@ -172,6 +186,10 @@ impl<T: sealed::Follows> sealed::Follows for [T] {
     fn pending(&self) -> usize {
         self.iter().fold(0, |pending, follower| pending.saturating_add(follower.pending()))
     }
+
+    fn over_limit(&self) -> usize {
+        self.iter().fold(0, |sum, follower| sum.saturating_add(follower.over_limit()))
+    }
 }
 
 impl<T: sealed::Follows, const N: usize> sealed::Follows for [T; N] {
@@ -181,6 +199,10 @@ impl<T: sealed::Follows, const N: usize> sealed::Follows for [T; N] {
 
     fn pending(&self) -> usize {
         self.as_slice().pending()
+    }
+
+    fn over_limit(&self) -> usize {
+        self.as_slice().over_limit()
     }
 }
 
@@ -193,6 +215,10 @@ macro_rules! follow_as_tuple {
 
             fn pending(&self) -> usize {
                 0_usize$(.saturating_add(self.$place.pending()))+
+            }
+
+            fn over_limit(&self) -> usize {
+                0_usize$(.saturating_add(self.$place.over_limit()))+
             }
         }
     };

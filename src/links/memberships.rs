@@ -9,10 +9,12 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::filter::Filter;
 use crate::group::{Interface, Membership};
 use crate::listener::{Inner, ListeningSocket};
-use crate::route::{self, may_come};
+use crate::route::{self, Listed, may_come};
 
-/// On how many interfaces one membership is joined at most: by default the kernel allows a socket 20 memberships.
-const INTERFACES: usize = 20;
+/// On how many interfaces one membership is joined at most. By default the kernel allows a socket 20 memberships of IPv4.
+const INTERFACES: usize = 64;
+/// The shortest MTU with IPv6 (RFC 8200, section 5).
+const IPV6_MTU: u32 = 1280;
 
 /// What one call of [`Memberships`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +26,10 @@ pub struct Applied {
     pub left: usize,
     /// How many memberships wait for an interface, address or route.
     pub pending: usize,
+    /// On how many interfaces of [`Interface::All`] a membership of the book is not joined, because a limit was reached: the kernel's
+    /// (`net.ipv4.igmp_max_memberships`, by default 20 for each socket), or 64 for each membership. The others are joined, those
+    /// with low indexes first. The rest is tried again at each change of an interface.
+    pub over_limit: usize,
 }
 
 /// A book of the memberships that one listener should have, at most `N`. It keeps the listener joined when interfaces are
@@ -32,6 +38,9 @@ pub struct Applied {
 /// If an interface is deleted, the memberships on it are lost, and the kernel reports no error; an interface that is created
 /// again under the same name is a new one to the kernel. The book joins again, and makes joins that were not possible before. For
 /// this it must get every [`Change`]: use [`Links::follow`](crate::Links::follow).
+///
+/// It also joins again where it may have lost a membership: after [`Change::Overrun`], and where the MTU of an interface was too short
+/// for IPv6. With [`Interface::All`] it leaves interfaces that become ports of a bridge, on which nothing can be received.
 ///
 /// The book is separate from the listener, so its code is not linked into programs that do not use it. Create the listener with
 /// [`Bind::Port`](crate::Bind::Port) or [`Bind::Later`](crate::Bind::Later), and join all its groups through the book.
@@ -47,6 +56,8 @@ struct Entry {
     membership: Membership,
     /// The indexes of the interfaces on which it is joined, as far as we know.
     joined: Vec<NonZeroU32, INTERFACES>,
+    /// On how many more interfaces it should be joined.
+    over_limit: usize,
 }
 
 impl<const N: usize> Memberships<N> {
@@ -60,24 +71,27 @@ impl<const N: usize> Memberships<N> {
     ///
     /// # Errors
     /// [`ErrorKind::LimitReached`] if the book is full. Otherwise as [`ListeningSocket::join`], but a missing interface, address
-    /// or route is not an error, since it may appear later. After an error the membership is not in the book.
+    /// or route is not an error, since it may appear later; and if only some interfaces of [`Interface::All`] can be joined because of
+    /// a limit, [`Applied::over_limit`] says so. After an error the membership is not in the book.
     pub fn join<B, F: Filter>(&mut self, membership: Membership, listener: &mut ListeningSocket<B, F>) -> Result<Applied> {
         let listener = listener.inner_mut();
         let mut applied = Applied::default();
         if !self.entries.iter().any(|entry| entry.membership == membership) {
-            let mut entry = Entry { membership, joined: Vec::new() };
+            let mut entry = Entry { membership, joined: Vec::new(), over_limit: 0 };
             if self.entries.is_full() {
                 return Err(Error::custom(
                     ErrorKind::LimitReached,
                     "join: the book of memberships is full: create it with a larger N",
                 ));
             }
-            entry.reconcile(listener, &mut applied)?;
+            let result = entry.reconcile(listener, &mut applied);
+            if entry.over_limit == 0 || entry.joined.is_empty() {
+                result?;
+            }
             // There is room: this was checked above.
             let _ = self.entries.push(entry);
         }
-        applied.pending = self.pending().count();
-        Ok(applied)
+        Ok(self.counted(applied))
     }
 
     /// Leaves a membership, and removes it from the book. It does nothing if the membership is not in the book.
@@ -88,7 +102,7 @@ impl<const N: usize> Memberships<N> {
         let listener = listener.inner_mut();
         let (mut applied, mut result) = (Applied::default(), Ok(()));
         if let Some(place) = self.entries.iter().position(|entry| entry.membership == *membership) {
-            let Entry { membership, joined } = self.entries.swap_remove(place);
+            let Entry { membership, joined, .. } = self.entries.swap_remove(place);
             for index in &joined {
                 let left = listener.leave(&membership.on(Interface::Index(*index)));
                 applied.left = applied.left.saturating_add(1);
@@ -98,21 +112,20 @@ impl<const N: usize> Memberships<N> {
         if applied.left > 0 {
             result = result.and(self.check_all(listener, &mut applied));
         }
-        applied.pending = self.pending().count();
-        result.map(|()| applied)
+        result.map(|()| self.counted(applied))
     }
 
     /// Applies a change: leaves on interfaces that are gone, and joins on those that have appeared.
     /// [`Links::follow`](crate::Links::follow) does this for several books.
     ///
     /// # Errors
-    /// The first error of joining: see [`ListeningSocket::join`]. The other memberships are still handled. The failed one is
+    /// The first error of joining: see [`ListeningSocket::join`]; [`ErrorKind::LimitReached`] if more interfaces than before are
+    /// [over a limit](Applied::over_limit). The other memberships are still handled. The failed one stays joined where it was, and is
     /// tried again at the next change that concerns it.
     pub fn apply<B, F: Filter>(&mut self, change: &Change, listener: &mut ListeningSocket<B, F>) -> Result<Applied> {
         let mut applied = Applied::default();
         self.apply_to(change, listener.inner_mut(), &mut applied)?;
-        applied.pending = self.pending().count();
-        Ok(applied)
+        Ok(self.counted(applied))
     }
 
     /// As [`apply`](Self::apply), but adds the result to `applied`.
@@ -124,11 +137,18 @@ impl<const N: usize> Memberships<N> {
     ) -> Result<()> {
         let (mut result, left_before) = (Ok(()), applied.left);
         for entry in &mut self.entries {
-            if let Change::Gone { index, .. } = change {
+            match change {
                 // First: an interface that is created again with the same index would seem to be joined.
-                entry.forget_where(listener, applied, |joined| joined == *index);
+                Change::Gone { index, .. } => entry.forget_where(listener, applied, |_, joined| joined == *index),
+                // The kernel has removed IPv6 from the interface. The socket's list still says that it is a member.
+                Change::Link(link) if !entry.membership.group().is_ipv4() && (1..IPV6_MTU).contains(&link.mtu) => {
+                    entry.forget_where(listener, applied, |_, joined| joined == link.index);
+                }
+                // Interfaces may have been created again with the same index.
+                Change::Overrun => result = result.and(entry.join_anew(listener, applied)),
+                _ => {}
             }
-            if entry.is_concerned_by(change) {
+            if entry.is_concerned_by(change, listener) {
                 result = result.and(entry.reconcile(listener, applied));
             }
         }
@@ -141,7 +161,7 @@ impl<const N: usize> Memberships<N> {
         let mut result = Ok(());
         for entry in &mut self.entries {
             let (group, before) = (entry.membership.group().address(), entry.joined.len());
-            entry.joined.retain(|index| listener.is_member(group, *index));
+            entry.joined.retain(|index| !listener.has_lost(group, *index));
             if entry.joined.len() < before {
                 result = result.and(entry.reconcile(listener, applied));
             }
@@ -158,16 +178,31 @@ impl<const N: usize> Memberships<N> {
     pub fn pending(&self) -> impl Iterator<Item = &Membership> {
         self.entries.iter().filter(|entry| entry.joined.is_empty()).map(|entry| &entry.membership)
     }
+
+    /// On how many interfaces memberships are not joined because of a limit.
+    pub(super) fn over_limit(&self) -> usize {
+        self.entries.iter().fold(0, |sum, entry| sum.saturating_add(entry.over_limit))
+    }
+
+    fn counted(&self, applied: Applied) -> Applied {
+        Applied { pending: self.pending().count(), over_limit: self.over_limit(), ..applied }
+    }
 }
 
 impl Entry {
     /// Whether the change can affect this membership. The check saves system calls on routers, where thousands of routes change.
-    fn is_concerned_by(&self, change: &Change) -> bool {
+    fn is_concerned_by<F: Filter>(&self, change: &Change, listener: &Inner<F>) -> bool {
         match (self.membership.interface(), change) {
             (_, Change::Gone { .. } | Change::Overrun) | (Interface::All, Change::Link(_)) => true,
             (Interface::Default, Change::Link(_) | Change::Route) => true,
             (Interface::Index(index), Change::Link(link)) => link.index == index,
-            (Interface::Name(name), Change::Link(link)) => link.name == Some(name) || self.joined.contains(&link.index),
+            (Interface::Name(name), Change::Link(link)) => {
+                let has_name = link.name == Some(name) || self.joined.contains(&link.index);
+                // It may be an alternative name.
+                has_name || self.joined.is_empty() && listener.is_named(&self.membership, link.index)
+            }
+            // The interface may have IPv6 again.
+            (Interface::Address(_), Change::Link(_)) => self.joined.is_empty(),
             (
                 Interface::Address(address),
                 Change::Address { address: its, .. } | Change::AddressGone { address: its, .. },
@@ -176,45 +211,54 @@ impl Entry {
         }
     }
 
-    /// Joins and leaves until the entry is joined exactly where it should be.
+    /// Joins and leaves until the entry is joined exactly where it should be. After an error it stays joined where it was.
     fn reconcile<F: Filter>(&mut self, listener: &mut Inner<F>, applied: &mut Applied) -> Result<()> {
-        let group = self.membership.group();
-        match self.membership.interface() {
-            Interface::All => {
-                // A link that is down keeps its membership: the kernel reports it again when it is up.
-                self.forget_where(listener, applied, |index| !route::exists(index));
-                let mut wanted = Vec::<NonZeroU32, INTERFACES>::new();
-                let mut is_too_many = false;
-                route::each_multicast_interface(Operation::Join, |index| {
-                    is_too_many |= !wanted.contains(&index) && wanted.push(index).is_err();
-                    Ok(())
-                })?;
-                for index in &wanted {
-                    self.join(*index, listener, applied)?;
-                }
-                match is_too_many {
-                    true => Err(Error::custom(
-                        ErrorKind::LimitReached,
-                        "join on all interfaces: there are more than 20, and only 20 were joined: name the interfaces instead",
-                    )),
-                    false => Ok(()),
-                }
+        if self.membership.interface() == Interface::All {
+            return self.reconcile_all(listener, applied);
+        }
+        match listener.index_of(&self.membership) {
+            Ok(wanted) => {
+                // The interface was created again or renamed, or the route has changed.
+                self.forget_where(listener, applied, |_, index| index != wanted);
+                self.join(wanted, listener, applied)
             }
-            interface => match route::index(group.address(), interface, Operation::Join) {
-                Ok(wanted) => {
-                    // The interface was created again or renamed, or the route has changed.
-                    self.forget_where(listener, applied, |index| index != wanted);
-                    self.join(wanted, listener, applied)
-                }
-                Err(error) if may_come(error.kind()) => {
-                    // A missing name means that the interface is gone. If an address or a route is missing, it may come back to
-                    // an interface that still exists.
-                    let is_by_name = matches!(interface, Interface::Name(_));
-                    self.forget_where(listener, applied, |index| is_by_name || !route::exists(index));
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            },
+            Err(error) if may_come(error.kind()) => {
+                // A missing name means that the interface is gone. If an address or a route is missing, it may come back to an interface
+                // that still exists.
+                let is_by_name = matches!(self.membership.interface(), Interface::Name(_));
+                self.forget_where(listener, applied, |listener, index| is_by_name || listener.is_gone(index));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn reconcile_all<F: Filter>(&mut self, listener: &mut Inner<F>, applied: &mut Applied) -> Result<()> {
+        self.forget_where(listener, applied, |listener, index| listener.is_gone(index));
+        let (mut over_limit, mut limit) = (0_usize, None);
+        route::each_interface(Operation::Join, |Listed { index, is_meant, is_port }| {
+            // An interface that is down keeps its membership: the kernel uses it again when it is up.
+            if is_port {
+                self.forget_where(listener, applied, |_, joined| joined == index);
+            }
+            if !is_meant || self.joined.contains(&index) {
+                return Ok(());
+            }
+            let joined = if limit.is_none() { self.join(index, listener, applied) } else { Ok(()) };
+            match joined {
+                Err(error) if error.kind() == ErrorKind::LimitReached => limit = Some(error),
+                result => result?,
+            }
+            if limit.is_some() {
+                over_limit = over_limit.saturating_add(1);
+            }
+            Ok(())
+        })?;
+        let is_worse = over_limit > self.over_limit;
+        self.over_limit = over_limit;
+        match limit {
+            Some(error) if is_worse => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -222,10 +266,16 @@ impl Entry {
         if self.joined.contains(&index) {
             return Ok(());
         }
+        if self.joined.is_full() {
+            return Err(Error::custom(
+                ErrorKind::LimitReached,
+                "join on all interfaces: there are more than 64, and only 64 were joined: name the interfaces instead",
+            ));
+        }
         match listener.join_on(&self.membership, index) {
             Ok(()) => {
                 applied.joined = applied.joined.saturating_add(1);
-                // There is room: the wanted interfaces fit, and all others were removed before.
+                // There is room: this was checked above.
                 let _ = self.joined.push(index);
                 Ok(())
             }
@@ -235,15 +285,25 @@ impl Entry {
         }
     }
 
+    /// Leaves and joins again on each interface where it is joined: nobody knows whether these are the same interfaces still.
+    fn join_anew<F: Filter>(&mut self, listener: &mut Inner<F>, applied: &mut Applied) -> Result<()> {
+        let (before, mut result) = (self.joined.clone(), Ok(()));
+        for index in &before {
+            self.forget_where(listener, applied, |_, joined| joined == *index);
+            result = result.and(self.join(*index, listener, applied));
+        }
+        result
+    }
+
     fn forget_where<F: Filter>(
         &mut self,
         listener: &mut Inner<F>,
         applied: &mut Applied,
-        is_dead: impl Fn(NonZeroU32) -> bool,
+        is_dead: impl Fn(&Inner<F>, NonZeroU32) -> bool,
     ) {
         let membership = self.membership;
         self.joined.retain(|index| {
-            let is_kept = !is_dead(*index);
+            let is_kept = !is_dead(listener, *index);
             if !is_kept {
                 listener.forget(&membership, *index);
                 applied.left = applied.left.saturating_add(1);

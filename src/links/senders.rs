@@ -16,7 +16,8 @@ fn is_concerned(sender: &Sender, change: &Change) -> bool {
         (Interface::Default, _) => sender.index() != 0 || sender.waits(),
         (_, Change::Gone { .. } | Change::Overrun) => true,
         (Interface::Index(index), Change::Link(link)) => link.index == index,
-        (Interface::Name(name), Change::Link(link)) => link.name == Some(name) || is_own(link.index),
+        // Or it may be an alternative name.
+        (Interface::Name(name), Change::Link(link)) => link.name == Some(name) || is_own(link.index) || sender.waits(),
         (Interface::Address(_), Change::Link(link)) => sender.waits() || is_own(link.index),
         // Another address of the interface may be the source, too.
         (interface, Change::Address { index, address } | Change::AddressGone { index, address }) => {

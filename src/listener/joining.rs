@@ -10,7 +10,7 @@ use super::receiving::{Admits, Inner};
 use super::socket::ListeningSocket;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::Filter;
-use crate::group::{Family, Membership};
+use crate::group::{Family, Interface, Membership};
 use crate::socket::{each_interface_to_join, family_of};
 
 impl<B, F: Filter> ListeningSocket<B, F> {
@@ -26,9 +26,11 @@ impl<B, F: Filter> ListeningSocket<B, F> {
     /// [`ErrorKind::InterfaceNeeded`] for a link-local group without an interface; [`ErrorKind::LimitReached`] and
     /// [`ErrorKind::SourceLimitReached`]; [`ErrorKind::MixedSources`] if the group is joined on that interface from any source,
     /// and this membership names one, or the other way round: the kernel would replace the first membership;
+    /// [`ErrorKind::SourcesOnOneInterface`] for an IPv6 group on two interfaces if either membership names a source;
     /// [`ErrorKind::Denied`] if somebody else has locked the guard (`SO_LOCK_FILTER`), which would refuse the group's packets.
     ///
-    /// After an error on [`Interface::All`](crate::Interface::All), the interfaces that were joined before it stay joined.
+    /// After an error on [`Interface::All`](crate::Interface::All), the interfaces that were joined before it stay joined. If a limit is
+    /// reached there, all interfaces that fit are joined, and it is reported each time.
     /// [`Memberships`](crate::Memberships) also joins on interfaces that appear later or are created again.
     #[doc(alias = "MCAST_JOIN_GROUP")]
     #[doc(alias = "MCAST_JOIN_SOURCE_GROUP")]
@@ -42,8 +44,11 @@ impl<B, F: Filter> ListeningSocket<B, F> {
     /// Packets that the kernel has queued before may still arrive, except on a listener with a guard: one that is bound to a port
     /// or to an IPv6 group, and not to an interface.
     ///
+    /// [`Interface::All`](crate::Interface::All) means every interface here, also one that is down. If the default route has moved, the
+    /// group is left on the interface where it is joined.
+    ///
     /// # Errors
-    /// As [`join`](Self::join).
+    /// As [`join`](Self::join); [`ErrorKind::InterfaceNeeded`] if the default route has moved, and the group is joined on several others.
     #[doc(alias = "MCAST_LEAVE_GROUP")]
     #[doc(alias = "IP_DROP_MEMBERSHIP")]
     pub fn leave(&mut self, membership: &Membership) -> Result<()> {
@@ -51,10 +56,11 @@ impl<B, F: Filter> ListeningSocket<B, F> {
     }
 
     /// Stops receiving from this source of a group that was joined from any source (`MCAST_BLOCK_SOURCE`, `ip(7)`). It does
-    /// nothing if the source is blocked already.
+    /// nothing if the source is blocked already. On [`Interface::All`](crate::Interface::All) and on the default interface it acts as
+    /// [`leave`](Self::leave).
     ///
     /// # Errors
-    /// As [`join`](Self::join); [`ErrorKind::NotJoined`]; [`ErrorKind::MixedSources`] if the group was joined from named sources:
+    /// As [`leave`](Self::leave); [`ErrorKind::NotJoined`]; [`ErrorKind::MixedSources`] if the group was joined from named sources:
     /// [leave](Self::leave) the source instead; [`ErrorKind::SourceLimitReached`].
     #[doc(alias = "MCAST_BLOCK_SOURCE")]
     pub fn block(&mut self, membership: &Membership, source: IpAddr) -> Result<()> {
@@ -75,6 +81,14 @@ impl<B, F: Filter> ListeningSocket<B, F> {
 
 impl<F: Filter> Inner<F> {
     pub(super) fn join(&mut self, membership: &Membership) -> Result<()> {
+        match self.join_within_limits(membership)? {
+            Some(limit) => Err(limit),
+            None => Ok(()),
+        }
+    }
+
+    /// Joins. On all interfaces, some are enough: then the limit that kept the others out is returned.
+    pub(super) fn join_within_limits(&mut self, membership: &Membership) -> Result<Option<Error>> {
         self.check_source(membership, membership.only_source(), Operation::Join)?;
         let joined = each_interface_to_join(membership, |index| {
             self.admit(membership, index)?;
@@ -95,7 +109,7 @@ impl<F: Filter> Inner<F> {
         self.check_source(membership, membership.only_source(), Operation::Join)?;
         self.admit(membership, index)?;
         let joined = self.socket.join_on(membership, index);
-        self.undo_unless(membership, joined)
+        self.undo_unless::<Error>(membership, joined.map(|()| None)).map(drop)
     }
 
     /// Leaves the group on the interface of this index, which may no longer exist.
@@ -104,9 +118,24 @@ impl<F: Filter> Inner<F> {
         self.left(membership);
     }
 
-    /// Whether it is a member of the group on the interface of this index. It asks the kernel.
-    pub(crate) fn is_member(&self, group: IpAddr, index: NonZeroU32) -> bool {
-        self.socket.is_member(group, index)
+    /// Whether the kernel says that it is no member of the group on the interface of this index. An error is no answer.
+    pub(crate) fn has_lost(&self, group: IpAddr, index: NonZeroU32) -> bool {
+        self.socket.is_member(group, index) == Ok(false)
+    }
+
+    /// The index of the interface that the membership names.
+    pub(crate) fn index_of(&self, membership: &Membership) -> Result<NonZeroU32> {
+        self.socket.interface_index(membership.group(), membership.interface(), Operation::Join)
+    }
+
+    /// Whether this is the interface that the membership names. An error is no answer.
+    pub(crate) fn is_named(&self, membership: &Membership, index: NonZeroU32) -> bool {
+        matches!(membership.interface(), Interface::Name(_)) && self.index_of(membership) == Ok(index)
+    }
+
+    /// Whether the kernel says that there is no interface with this index.
+    pub(crate) fn is_gone(&self, index: NonZeroU32) -> bool {
+        self.socket.is_gone(index)
     }
 
     /// Makes the guard pass the group, which is joined next on this interface. If the guard cannot be changed, the listener
@@ -134,7 +163,9 @@ impl<F: Filter> Inner<F> {
         if pinned == Some(interface) {
             return Ok(());
         }
-        if pinned.is_some_and(|pinned| self.is_member(membership.group().address(), pinned)) {
+        // If the kernel cannot tell, it may be one.
+        let group = membership.group().address();
+        if pinned.is_some_and(|pinned| self.socket.is_member(group, pinned).unwrap_or(true)) {
             return match self.state.admits {
                 Admits::JoinedOnOne => Err(Error::new(Operation::Join, membership.object(), ErrorKind::OneInterface)),
                 _ => self.end_pin(),
@@ -158,9 +189,9 @@ impl<F: Filter> Inner<F> {
         Ok(())
     }
 
-    /// If joining failed, the guard refuses the group again.
-    fn undo_unless(&mut self, membership: &Membership, joined: Result<()>) -> Result<()> {
-        if joined.is_err() {
+    /// If joining failed, if only on some interfaces, the guard refuses the group again there.
+    fn undo_unless<T>(&mut self, membership: &Membership, joined: Result<Option<T>>) -> Result<Option<T>> {
+        if !matches!(joined, Ok(None)) {
             self.left(membership);
         }
         joined

@@ -326,7 +326,8 @@ impl<F: Filter> ListenOptions<F> {
         }
         let mut inner = Inner::new(socket, filter, gatekeeper, state, mode);
         if let (Some(membership), false) = (membership, is_simple) {
-            inner.join(&membership)?;
+            // On all interfaces, a limit is no reason to have no listener. `join` tells it again.
+            let _limit = inner.join_within_limits(&membership)?;
         }
         Ok(inner)
     }

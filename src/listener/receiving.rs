@@ -282,7 +282,7 @@ impl<F: Filter> Inner<F> {
             return true;
         }
         match self.state.admits {
-            _ if destination.is_multicast() => self.socket.is_member(destination, interface),
+            _ if destination.is_multicast() => self.socket.is_member(destination, interface).unwrap_or(false),
             Admits::Joined | Admits::JoinedOnOne | Admits::JoinedPinned => false,
             Admits::JoinedAndUnicast => arrival.is_to_us && self.has_joined_on(interface),
             Admits::Unicast => arrival.is_to_us,

@@ -5,7 +5,8 @@ use core::num::NonZeroU32;
 
 use linux_raw_sys::net::{AF_INET, AF_INET6};
 use linux_raw_sys::netlink::{
-    self, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, ifaddrmsg, ifinfomsg, nlmsghdr, rtmsg,
+    self, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, RTM_F_FIB_MATCH, if_stats_msg, ifaddrmsg,
+    ifinfomsg, nlmsghdr, rtmsg,
 };
 
 use crate::address::put;
@@ -19,21 +20,35 @@ const QUESTION: usize = 64;
 const GET_LINK: u16 = netlink::RTM_GETLINK as u16;
 const GET_ADDRESS: u16 = netlink::RTM_GETADDR as u16;
 const GET_ROUTE: u16 = netlink::RTM_GETROUTE as u16;
+const GET_COUNTERS: u16 = netlink::RTM_GETSTATS as u16;
 const NEW_LINK: u16 = netlink::RTM_NEWLINK as u16;
 const NEW_ADDRESS: u16 = netlink::RTM_NEWADDR as u16;
 const NEW_ROUTE: u16 = netlink::RTM_NEWROUTE as u16;
+const NEW_RULE: u16 = netlink::RTM_NEWRULE as u16;
+const NEW_NEXT_HOP: u16 = netlink::RTM_NEWNEXTHOP as u16;
+const NEW_COUNTERS: u16 = netlink::RTM_NEWSTATS as u16;
 const DELETED_LINK: u16 = netlink::RTM_DELLINK as u16;
 const DELETED_ADDRESS: u16 = netlink::RTM_DELADDR as u16;
 const DELETED_ROUTE: u16 = netlink::RTM_DELROUTE as u16;
+const DELETED_RULE: u16 = netlink::RTM_DELRULE as u16;
+const DELETED_NEXT_HOP: u16 = netlink::RTM_DELNEXTHOP as u16;
 const FAILED: u16 = NLMSG_ERROR as u16;
 const DONE: u16 = NLMSG_DONE as u16;
 
 const LINK_NAME: u16 = netlink::IFLA_IFNAME as u16;
+const LINK_MTU: u16 = netlink::IFLA_MTU as u16;
+const LINK_MASTER: u16 = netlink::IFLA_MASTER as u16;
+const LINK_INFO: u16 = netlink::IFLA_LINKINFO as u16;
+const INFO_PORT_OF: u16 = netlink::IFLA_INFO_SLAVE_KIND as u16;
 const ADDRESS_PEER: u16 = netlink::IFA_ADDRESS as u16;
 const ADDRESS_LOCAL: u16 = netlink::IFA_LOCAL as u16;
 const ROUTE_TO: u16 = netlink::rtattr_type_t::RTA_DST as u16;
 const ROUTE_INTERFACE: u16 = netlink::rtattr_type_t::RTA_OIF as u16;
 const ROUTE_SOURCE: u16 = netlink::rtattr_type_t::RTA_PREFSRC as u16;
+
+/// The kinds of masters that take all packets of their ports: a socket that joins on a port receives nothing. (A master of
+/// another kind, as a virtual routing domain, leaves the packets with the interface.)
+const TAKE_ALL: [&[u8]; 4] = [b"bridge", b"bond", b"team", b"openvswitch"];
 
 /// A question, ready to be sent.
 pub(crate) struct Question {
@@ -53,6 +68,12 @@ impl Question {
         Self::new(GET_LINK, 0, 0, size_of::<ifinfomsg>()).patched(4, &index.get().to_ne_bytes())
     }
 
+    /// Which interfaces are there, with their counters? The answers are short, whatever the interfaces are called.
+    pub(crate) fn counters() -> Self {
+        // Family and padding, index, and which counters: those of `IFLA_STATS_LINK_64`. Without any, it would be no valid question.
+        Self::new(GET_COUNTERS, NLM_F_DUMP, 0, size_of::<if_stats_msg>()).patched(8, &1_u32.to_ne_bytes())
+    }
+
     /// Which addresses are there?
     pub(crate) fn addresses(of_ipv4: bool) -> Self {
         Self::new(GET_ADDRESS, NLM_F_DUMP, if of_ipv4 { AF_INET } else { AF_INET6 }, size_of::<ifaddrmsg>())
@@ -70,6 +91,12 @@ impl Question {
             Some(index) => question.with(ROUTE_INTERFACE, &index.get().to_ne_bytes()),
             None => question,
         }
+    }
+
+    /// As [`route`](Self::route), but what the administrator wrote: with a source address only if the route names one.
+    pub(crate) fn written_route(to: IpAddr) -> Self {
+        // Family, three lengths and the type of service, table, protocol, scope, type, flags.
+        Self::route(to, None).patched(8, &RTM_F_FIB_MATCH.to_ne_bytes())
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -115,6 +142,12 @@ pub(crate) enum Answer {
         /// `IFF_UP` and others (`netdevice(7)`).
         flags: u32,
         name: Option<Name>,
+        /// The longest packet; 0 if it is not told.
+        mtu: u32,
+        /// The index of the bridge, routing domain or other interface that it belongs to; 0 for none.
+        master: u32,
+        /// Whether that one takes all its packets.
+        is_port: bool,
         is_gone: bool,
     },
     Address {
@@ -125,9 +158,14 @@ pub(crate) enum Answer {
         prefix: u8,
         is_gone: bool,
     },
+    /// A route; without an interface, something that may have changed routes: one that was removed, a rule, a next hop.
     Route {
         interface: Option<u32>,
         source: Option<IpAddr>,
+    },
+    /// The counters of an interface.
+    Counters {
+        interface: u32,
     },
     Failed(Errno),
     /// The end of a list, or an acknowledgement.
@@ -161,7 +199,8 @@ impl<'a> Message<'a> {
 
     /// Parses the message. Callers that need only one kind use the methods below, so that the other parsers are not linked.
     pub(crate) fn answer(self) -> Answer {
-        self.last().or_else(|| self.link()).or_else(|| self.address()).or_else(|| self.route()).unwrap_or(Answer::Other)
+        let found = self.last().or_else(|| self.link()).or_else(|| self.address()).or_else(|| self.route());
+        found.or_else(|| self.counters()).unwrap_or(Answer::Other)
     }
 
     /// Whether it belongs to a list that changed while the kernel wrote it (`NLM_F_DUMP_INTR`): entries may be missing or come
@@ -200,11 +239,17 @@ impl<'a> Message<'a> {
         if family.first() != Some(&0) {
             return None;
         }
-        let name = body.get(size_of::<ifinfomsg>()..).and_then(|attributes| attribute(attributes, LINK_NAME));
+        let attributes = body.get(size_of::<ifinfomsg>()..).unwrap_or(&[]);
+        let number_of = |kind| attribute(attributes, kind).and_then(number).unwrap_or(0);
+        let port_of = attribute(attributes, LINK_INFO).and_then(|info| attribute(info, INFO_PORT_OF));
+        let port_of = port_of.and_then(|kind| kind.split(|byte| *byte == 0).next()).unwrap_or(&[]);
         Some(Answer::Link {
             interface: number(index)?,
             flags: index.get(4..).and_then(number).unwrap_or(0),
-            name: name.and_then(Name::from_c_bytes),
+            name: attribute(attributes, LINK_NAME).and_then(Name::from_c_bytes),
+            mtu: number_of(LINK_MTU),
+            master: number_of(LINK_MASTER),
+            is_port: TAKE_ALL.contains(&port_of),
             is_gone: self.kind == DELETED_LINK,
         })
     }
@@ -227,7 +272,9 @@ impl<'a> Message<'a> {
 
     pub(crate) fn route(self) -> Option<Answer> {
         match self.kind {
-            DELETED_ROUTE => Some(Answer::Route { interface: None, source: None }),
+            DELETED_ROUTE | NEW_RULE | DELETED_RULE | NEW_NEXT_HOP | DELETED_NEXT_HOP => {
+                Some(Answer::Route { interface: None, source: None })
+            }
             NEW_ROUTE => {
                 let attributes = self.body.get(size_of::<rtmsg>()..)?;
                 Some(Answer::Route {
@@ -237,6 +284,11 @@ impl<'a> Message<'a> {
             }
             _ => None,
         }
+    }
+
+    pub(crate) fn counters(self) -> Option<Answer> {
+        let Self { kind: NEW_COUNTERS, body, .. } = self else { return None };
+        Some(Answer::Counters { interface: body.get(4..).and_then(number)? })
     }
 }
 
@@ -259,7 +311,8 @@ fn attribute(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
         let (kind, _) = after.split_first_chunk::<2>()?;
         let length = usize::from(u16::from_ne_bytes(*length));
         let value = rest.get(4..length)?;
-        if u16::from_ne_bytes(*kind) == wanted {
+        // The upper two bits are flags: newer kernels mark attributes that contain others.
+        if u16::from_ne_bytes(*kind) & 0x3fff == wanted {
             return Some(value);
         }
         // The length is at least 4 (checked by reading the value), so the loop ends.

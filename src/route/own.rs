@@ -3,7 +3,8 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::num::NonZeroU32;
 
-use super::{by_name, by_route, exists, find_address};
+use super::netlink::Question;
+use super::{any_socket, ask_for_route, by_address, by_name, each_address, is_gone};
 use crate::address::is_link_local;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Family, Interface};
@@ -18,10 +19,8 @@ impl Interface {
     pub fn index(self) -> Result<NonZeroU32> {
         let found = match self {
             Self::Index(index) => Ok(Some(index)),
-            Self::Name(name) => by_name(&name).map(Some),
-            Self::Address(address) => {
-                find_address(address.is_ipv4(), |_, its| its == address).map(|found| found.map(|(index, _)| index))
-            }
+            Self::Name(name) => by_name(&name, true).map(Some),
+            Self::Address(address) => by_address(address),
             Self::Default => {
                 let text = "find the interface: the default one depends on the group: name an interface, such as eth0";
                 return Err(Error::custom(ErrorKind::InterfaceNeeded, text));
@@ -65,7 +64,8 @@ impl Interface {
             _ => match own_address(family, index) {
                 Ok(Some(address)) => Ok(address),
                 Ok(None) => {
-                    let kind = if exists(index) { ErrorKind::NoAddress } else { ErrorKind::NoSuchInterface };
+                    let is_gone = any_socket(family == Family::V4).is_ok_and(|socket| is_gone(&socket, index));
+                    let kind = if is_gone { ErrorKind::NoSuchInterface } else { ErrorKind::NoAddress };
                     Err(Error::new(Operation::Resolve, self.object(), kind))
                 }
                 Err(errno) => Err(Error::system(Operation::Resolve, self.object(), errno)),
@@ -91,13 +91,18 @@ fn own_address(family: Family, interface: NonZeroU32) -> core::result::Result<Op
     };
     // There may be no route, as on `lo` or while the interface is down: then any address will do. But the kernel may also choose one of
     // another interface.
-    let chosen = by_route(everywhere, Some(interface)).ok().and_then(|route| route.source);
+    let chosen = ask_for_route(&Question::route(everywhere, Some(interface))).ok().and_then(|route| route.source);
     let is_wanted: [&dyn Fn(IpAddr) -> bool; 3] =
         [&|address| Some(address) == chosen, &|address| !is_link_local(address), &|_| true];
     for is_wanted in is_wanted {
-        let found = find_address(family == Family::V4, |its_interface, its| its_interface == interface && is_wanted(its))?;
-        if let Some((_, address)) = found {
-            return Ok(Some(address));
+        let mut found = None;
+        each_address(family == Family::V4, &mut |index, its| {
+            if index == interface && is_wanted(its) {
+                found = found.or(Some(its));
+            }
+        })?;
+        if found.is_some() {
+            return Ok(found);
         }
     }
     Ok(None)

@@ -6,7 +6,7 @@ use core::num::NonZeroU32;
 use super::options::SendOptions;
 use super::rate::Rate;
 use super::socket::Sender;
-use crate::address::Address;
+use crate::address::{Address, is_link_local};
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Family, Group, Interface};
 use crate::route::{self, Route, may_come};
@@ -38,8 +38,14 @@ impl SendOptions {
     pub(super) fn open_for(&self, family: Family, group: Option<Group>) -> Result<Sender> {
         let rate = self.checked_rate()?;
         let egress = self.egress(family, group)?;
-        let Configured { socket, index, lacks } =
-            self.configure(without_answers(family, self.source_port)?, family, group, egress)?;
+        let opened = match self.interface {
+            Interface::Address(IpAddr::V6(source)) if matches!(family, Family::V6) => {
+                let index = if let Egress::On(Route { interface, .. }) = egress { interface } else { 0 };
+                from_source(source, index, self.source_port)?
+            }
+            _ => without_answers(family, self.source_port)?,
+        };
+        let Configured { socket, index, lacks } = self.configure(opened, family, group, egress)?;
         // Made last, of plain values: so the compiler knows that no reports can come.
         Ok(Sender { socket, interface: self.interface, index, reports: None, family, lacks, rate })
     }
@@ -123,6 +129,17 @@ impl SendOptions {
 #[inline(never)]
 fn without_answers(family: Family, port: u16) -> Result<Socket> {
     Socket::try_sending(family, &nobody(family, port), port != 0).map_err(|errno| not_opened(port, errno))
+}
+
+/// The same for IPv6, with packets from this address. It may appear later, except a link-local one, which needs its interface.
+#[inline(never)]
+fn from_source(source: Ipv6Addr, index: u32, port: u16) -> Result<Socket> {
+    let scope = if is_link_local(IpAddr::V6(source)) { index } else { 0 };
+    let source = Address::to(&SocketAddr::new(IpAddr::V6(source), 0)).with_scope(scope);
+    match Socket::try_sending_from(&source, &nobody(Family::V6, port), port != 0) {
+        Err(Errno::INVALID) => without_answers(Family::V6, port),
+        opened => opened.map_err(|errno| not_opened(port, errno)),
+    }
 }
 
 /// The address from which no answer comes.

@@ -1,7 +1,7 @@
 //! An open socket that sends packets one at a time.
 
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::num::NonZeroU16;
 use core::time::Duration;
 
@@ -112,6 +112,7 @@ impl Sender {
 
     fn send_to(&mut self, payload: &[u8], Destination { to, way }: Destination) -> Result<Outcome> {
         let to = self.checked(to, way, payload.len())?;
+        let way = way.or_else(|| self.way_to(&to));
         let now = if self.rate.is_some() { socket::monotonic_time() } else { Duration::ZERO };
         if let Some(rate) = &self.rate {
             if let Err(wait) = rate.allowed(now, 1) {
@@ -171,6 +172,16 @@ impl Sender {
             }
         }
         Ok(checked)
+    }
+
+    /// The way of packets whose destination names none. A socket that is bound to receive has no source of its own.
+    fn way_to(&self, to: &Address) -> Option<Way> {
+        match self.interface {
+            Interface::Address(source @ IpAddr::V6(_)) if self.reports.is_some() && to.internet().ip().is_multicast() => {
+                Some(Way { interface: self.index, source: Some(source) })
+            }
+            _ => None,
+        }
     }
 
     /// Whether the call failed for another reason than this packet, so that the same packet is to be tried again: a signal, or a

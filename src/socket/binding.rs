@@ -103,7 +103,11 @@ impl Socket {
     fn bind_with_scope(&self, address: &Address, reuse_port: bool) -> Bound {
         let stays_on = self.bound_interface();
         let address = address.with_scope(stays_on.unwrap_or(LOOPBACK).get());
-        if reuse_port { self.bind_beside_all(&address, None)? } else { self.bind(&address)? }
+        if reuse_port {
+            self.bind_beside_all(&address, None)?
+        } else {
+            self.bind(&address)?
+        }
         if stays_on.is_none() { self.unpin() } else { Ok(()) }
     }
 

@@ -199,8 +199,9 @@ impl Socket {
             Change::Prune => {
                 let before = program.entries();
                 for entry in (0..before).rev() {
+                    // After an error it stays: what is not known is no reason to refuse the group for ever.
                     let is_member = program.entry(entry).is_some_and(|(group, index)| {
-                        NonZeroU32::new(index).is_some_and(|index| self.is_member(group, index))
+                        NonZeroU32::new(index).is_some_and(|index| self.is_member(group, index) != Ok(false))
                     });
                     if !is_member {
                         program.remove(entry);

@@ -10,7 +10,7 @@ use super::{IP, IPV6, Socket};
 use crate::address::{Address, put};
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
 use crate::group::{Group, Interface, Membership};
-use crate::route;
+use crate::route::{self, Listed};
 use crate::sys;
 
 /// The offset of the group's address in a `group_req` and similar structures: after the interface's index, aligned as a pointer.
@@ -59,7 +59,8 @@ impl Socket {
 
     /// Joins on the interface with this index.
     pub(crate) fn join_on(&self, membership: &Membership, index: NonZeroU32) -> Result<()> {
-        let before = self.hears(membership.group().address(), index);
+        let refused = |errno| Error::system(Operation::Join, membership.object(), errno);
+        let before = self.hears(membership.group().address(), index).map_err(refused)?;
         let (option, expected) = match membership.only_source() {
             None => (linux::MCAST_JOIN_GROUP, Hears::Any),
             Some(_) => (linux::MCAST_JOIN_SOURCE_GROUP, Hears::Named),
@@ -67,6 +68,9 @@ impl Socket {
         // The kernel would change the membership into the other kind, or report success and do nothing.
         if before.is_some_and(|before| before != expected) {
             return Err(Error::new(Operation::Join, membership.object(), ErrorKind::MixedSources));
+        }
+        if before.is_none() && !membership.group().is_ipv4() {
+            self.check_other_interfaces(membership, index, expected)?;
         }
         match self.request(option, membership, membership.only_source(), index.get()) {
             // It is a member already: EADDRINUSE for a group, EADDRNOTAVAIL for a source.
@@ -76,19 +80,65 @@ impl Socket {
         }
     }
 
+    /// Refuses what IPv6 sockets get wrong: of all memberships of a socket in a group, the kernel uses the sources of the latest one,
+    /// on whichever interface a packet arrives.
+    fn check_other_interfaces(&self, membership: &Membership, index: NonZeroU32, wanted: Hears) -> Result<()> {
+        let group = membership.group().address();
+        let mut mixes = false;
+        // If the kernel does not list its interfaces, joining goes on: what is not known is no reason to refuse.
+        let _ = route::each_interface(Operation::Join, |other| {
+            let hears = if other.index == index { None } else { self.hears(group, other.index).unwrap_or(None) };
+            mixes |= hears.is_some_and(|hears| wanted == Hears::Named || hears == Hears::Named);
+            Ok(())
+        });
+        match mixes {
+            true => Err(Error::new(Operation::Join, membership.object(), ErrorKind::SourcesOnOneInterface)),
+            false => Ok(()),
+        }
+    }
+
     /// Leaves a membership. It does nothing if the socket is not a member.
     pub(crate) fn leave(&self, membership: &Membership) -> Result<()> {
+        let group = membership.group().address();
         if membership.interface() == Interface::All {
-            return route::each_multicast_interface(Operation::Leave, |index| self.leave_on(membership, index.get()));
+            // Also where it is down, or no longer meant by `All` for another reason.
+            return route::each_interface(Operation::Leave, |on| self.leave_on(membership, on.index.get()));
         }
-        let index = match route::index(membership.group().address(), membership.interface(), Operation::Leave) {
-            Ok(index) => index.get(),
-            // The route by which it was joined is gone. With index 0, the kernel finds the membership in this group on any
-            // interface.
-            Err(error) if membership.interface() == Interface::Default && error.kind() == ErrorKind::Unreachable => 0,
+        match self.index_of_member(membership, Operation::Leave)? {
+            Some(index) => self.leave_on(membership, index.get()),
+            // With index 0, the kernel finds an IPv6 membership on any interface, and an IPv4 membership by the route, if there is one.
+            None if membership.interface() == Interface::Default && group.is_ipv6() => self.leave_on(membership, 0),
+            None => Ok(()),
+        }
+    }
+
+    /// The index of the interface that the membership names. If that is the default one, and the socket is no member there, the route
+    /// has moved: then it is the interface on which the socket is a member.
+    fn index_of_member(&self, membership: &Membership, operation: Operation) -> Result<Option<NonZeroU32>> {
+        let group = membership.group().address();
+        let named = route::index_by(&self.fd, group, membership.interface(), operation);
+        if membership.interface() != Interface::Default {
+            return named.map(Some);
+        }
+        let refused = |errno| Error::system(operation, membership.object(), errno);
+        match named {
+            Ok(index) if self.hears(group, index).map_err(refused)?.is_some() => return Ok(Some(index)),
+            Ok(_) => {}
+            Err(error) if route::may_come(error.kind()) || error.kind() == ErrorKind::Denied => {}
             Err(error) => return Err(error),
-        };
-        self.leave_on(membership, index)
+        }
+        let (mut found, mut others) = (None, false);
+        route::each_interface(operation, |on| {
+            if self.hears(group, on.index).map_err(refused)?.is_some() {
+                others |= found.is_some_and(|found| found != on.index);
+                found = Some(on.index);
+            }
+            Ok(())
+        })?;
+        match others {
+            true => Err(Error::new(operation, membership.object(), ErrorKind::InterfaceNeeded)),
+            false => Ok(found),
+        }
     }
 
     /// Leaves on the interface with this index.
@@ -125,8 +175,10 @@ impl Socket {
             }
         }
         if group.is_ipv4() {
-            route::each_interface(|index| {
-                let _ = self.leave_group(group, index.get());
+            // Nobody could handle an error.
+            let _ = route::each_interface(Operation::Leave, |on| {
+                let _ = self.leave_group(group, on.index.get());
+                Ok(())
             });
         }
     }
@@ -144,40 +196,61 @@ impl Socket {
             true => (linux::MCAST_BLOCK_SOURCE, Operation::Block),
             false => (linux::MCAST_UNBLOCK_SOURCE, Operation::Unblock),
         };
-        let on_each = |index: NonZeroU32| {
-            let hears = self.hears(membership.group().address(), index);
+        let refused = |kind| Err(Error::new(operation, membership.object(), kind));
+        let failed = |errno| Error::system(operation, membership.object(), errno);
+        let group = membership.group().address();
+        let on_each = |index: NonZeroU32, hears: Option<Hears>| {
             if hears == Some(Hears::Named) || membership.only_source().is_some() {
-                return Err(Error::new(operation, membership.object(), ErrorKind::MixedSources));
+                return refused(ErrorKind::MixedSources);
             }
             match self.request(option, membership, Some(source), index.get()) {
                 // The source was already blocked, or was not blocked.
                 Ok(()) => Ok(()),
                 Err(Errno::NOT_AVAILABLE) if hears.is_some() => Ok(()),
-                Err(Errno::INVALID) if hears.is_none() => {
-                    Err(Error::new(operation, membership.object(), ErrorKind::NotJoined))
-                }
+                Err(Errno::INVALID) if hears.is_none() => refused(ErrorKind::NotJoined),
                 Err(errno) if is_limit(errno) => Err(source_limit(operation, membership, errno)),
-                Err(errno) => Err(Error::system(operation, membership.object(), errno)),
+                Err(errno) => Err(failed(errno)),
             }
         };
-        match membership.interface() {
-            Interface::All => route::each_multicast_interface(operation, on_each),
-            interface => on_each(route::index(membership.group().address(), interface, operation)?),
+        if membership.interface() != Interface::All {
+            let Some(index) = self.index_of_member(membership, operation)? else {
+                return refused(ErrorKind::NotJoined);
+            };
+            return on_each(index, self.hears(group, index).map_err(failed)?);
         }
+        // Also where it is joined and down: it may be up again later.
+        let mut is_joined = false;
+        route::each_interface(operation, |Listed { index, is_meant, .. }| {
+            let hears = self.hears(group, index).map_err(failed)?;
+            is_joined |= hears.is_some();
+            if hears.is_some() || is_meant { on_each(index, hears) } else { Ok(()) }
+        })?;
+        if is_joined { Ok(()) } else { refused(ErrorKind::NotJoined) }
     }
 
     /// Whether this socket itself is a member of the group on the interface. It asks the kernel, so the answer is right also for
-    /// adopted sockets and for interfaces that were created again.
-    pub(crate) fn is_member(&self, group: IpAddr, interface: NonZeroU32) -> bool {
-        self.hears(group, interface).is_some()
+    /// adopted sockets and for interfaces that were created again. An error is no answer.
+    pub(crate) fn is_member(&self, group: IpAddr, interface: NonZeroU32) -> core::result::Result<bool, Errno> {
+        self.hears(group, interface).map(|hears| hears.is_some())
     }
 
-    fn hears(&self, group: IpAddr, interface: NonZeroU32) -> Option<Hears> {
+    fn hears(&self, group: IpAddr, interface: NonZeroU32) -> core::result::Result<Option<Hears>, Errno> {
         let mut question = [0; FILTER];
         fill(&mut question, group, interface.get());
-        let length = sys::getsockopt(&self.fd, level(group), linux::MCAST_MSFILTER, &mut question).ok()?;
-        let mode = question.get(REQUEST..length)?.first_chunk::<4>()?;
-        Some(if u32::from_ne_bytes(*mode) == linux::MCAST_INCLUDE { Hears::Named } else { Hears::Any })
+        let length = match sys::getsockopt(&self.fd, level(group), linux::MCAST_MSFILTER, &mut question) {
+            Ok(length) => length,
+            // Older kernels look for the interface first.
+            Err(Errno::NOT_AVAILABLE | Errno::NO_DEVICE) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        let mode = question.get(REQUEST..length).and_then(|mode| mode.first_chunk::<4>()).ok_or(Errno::PROTOCOL)?;
+        let is_named = u32::from_ne_bytes(*mode) == linux::MCAST_INCLUDE;
+        Ok(Some(if is_named { Hears::Named } else { Hears::Any }))
+    }
+
+    /// Whether the kernel says that there is no interface with this index.
+    pub(crate) fn is_gone(&self, index: NonZeroU32) -> bool {
+        route::is_gone(&self.fd, index)
     }
 
     fn request(
@@ -202,24 +275,33 @@ impl Socket {
 }
 
 /// Calls `join` with the index of each interface that the membership names. With [`Interface::All`], interfaces that are gone or
-/// do not support the family are skipped.
-pub(crate) fn each_interface_to_join(membership: &Membership, mut join: impl FnMut(NonZeroU32) -> Result<()>) -> Result<()> {
+/// do not support the family are skipped. If a limit of the kernel is reached after some were joined, it is returned as a value.
+pub(crate) fn each_interface_to_join(
+    membership: &Membership,
+    mut join: impl FnMut(NonZeroU32) -> Result<()>,
+) -> Result<Option<Error>> {
     if membership.interface() != Interface::All {
-        return join(route::index(membership.group().address(), membership.interface(), Operation::Join)?);
+        join(route::index(membership.group().address(), membership.interface(), Operation::Join)?)?;
+        return Ok(None);
     }
-    let mut joined = 0_usize;
-    route::each_multicast_interface(Operation::Join, |index| match join(index) {
-        Ok(()) => {
-            joined = joined.saturating_add(1);
-            Ok(())
+    let (mut is_joined, mut limit) = (false, None);
+    route::each_interface(Operation::Join, |Listed { index, is_meant, .. }| {
+        if !is_meant {
+            return Ok(());
         }
-        Err(error) if matches!(error.kind(), ErrorKind::NoSuchInterface | ErrorKind::NoAddress) => Ok(()),
-        Err(error) => Err(error),
+        match join(index) {
+            Ok(()) => is_joined = true,
+            Err(error) if matches!(error.kind(), ErrorKind::NoSuchInterface | ErrorKind::NoAddress) => {}
+            Err(error) if error.kind() == ErrorKind::LimitReached => limit = Some(error),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     })?;
-    if joined == 0 {
-        return Err(Error::new(Operation::Join, membership.object(), ErrorKind::NoSuchInterface));
+    match limit {
+        limit if is_joined => Ok(limit),
+        Some(error) => Err(error),
+        None => Err(Error::new(Operation::Join, membership.object(), ErrorKind::NoSuchInterface)),
     }
-    Ok(())
 }
 
 const fn level(group: IpAddr) -> u32 {

@@ -21,12 +21,30 @@ impl Socket {
     pub(crate) fn try_sending(family: Family, address: &Address, shares: bool) -> core::result::Result<Self, Errno> {
         let socket = Self::try_open(family)?;
         socket.try_turn_off_multicast_all(family)?;
-        if shares {
-            sys::setsockopt_int(&socket.fd, SOCKET, linux::SO_REUSEADDR, 1)?;
-            socket.bind_beside_all(address, None)?;
-        } else {
-            socket.bind(address)?;
+        socket.bind_to_send(address, shares)?;
+        Ok(socket)
+    }
+
+    fn bind_to_send(&self, address: &Address, shares: bool) -> core::result::Result<(), Errno> {
+        if !shares {
+            return self.bind(address);
         }
+        sys::setsockopt_int(&self.fd, SOCKET, linux::SO_REUSEADDR, 1)?;
+        self.bind_beside_all(address, None)
+    }
+
+    /// As [`try_sending`](Self::try_sending) for IPv6, with packets from this address, which has port 0.
+    ///
+    /// The kernel keeps the address of the first bind as the source of packets when the socket is released from its port, and bound
+    /// again to a group: so no packet needs a control message. [`Errno::INVALID`] if it does not.
+    pub(crate) fn try_sending_from(source: &Address, address: &Address, shares: bool) -> core::result::Result<Self, Errno> {
+        let socket = Self::try_open(Family::V6)?;
+        socket.try_turn_off_multicast_all(Family::V6)?;
+        // The address may be missing at the moment.
+        let _ = sys::setsockopt_int(&socket.fd, IPV6, linux::IPV6_FREEBIND, 1);
+        socket.bind(source)?;
+        sys::disconnect(&socket.fd)?;
+        socket.bind_to_send(address, shares)?;
         Ok(socket)
     }
 

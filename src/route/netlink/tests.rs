@@ -102,7 +102,10 @@ fn a_link_that_is_cut_off_behind_its_index_is_read() {
     body.extend(5_u32.to_ne_bytes());
     body.extend([0; 2000]);
     let bytes = message(NEW_LINK, &body);
-    assert_eq!(all(&bytes[..512]), [Answer::Link { interface: 5, flags: 0, name: None, is_gone: false }]);
+    assert_eq!(
+        all(&bytes[..512]),
+        [Answer::Link { interface: 5, flags: 0, name: None, mtu: 0, master: 0, is_port: false, is_gone: false }]
+    );
 }
 
 #[test]
@@ -134,15 +137,40 @@ fn link_message(kind: u16, family: u8, flags: u32) -> Vec<u8> {
     body.extend(flags.to_ne_bytes());
     body.extend([0; 4]);
     body.extend(attribute_bytes(LINK_NAME, b"eth0\0"));
+    body.extend(attribute_bytes(LINK_MTU, &1500_u32.to_ne_bytes()));
     message(kind, &body)
+}
+
+#[test]
+fn a_port_of_a_bridge_names_its_master_and_says_that_the_bridge_takes_its_packets() {
+    const NESTED: u16 = 0x8000;
+    for (kind, is_taken) in [("bridge\0", true), ("bond\0", true), ("bridge", true), ("vrf\0", false), ("bridge2\0", false)]
+    {
+        let mut body = [0; 4].to_vec();
+        body.extend(5_u32.to_ne_bytes());
+        body.extend([0; 8]);
+        body.extend(attribute_bytes(LINK_MASTER, &7_u32.to_ne_bytes()));
+        let info = [attribute_bytes(1, b"veth\0"), attribute_bytes(INFO_PORT_OF, kind.as_bytes())].concat();
+        body.extend(attribute_bytes(LINK_INFO | NESTED, &info));
+        let expected =
+            Answer::Link { interface: 5, flags: 0, name: None, mtu: 0, master: 7, is_port: is_taken, is_gone: false };
+        assert_eq!(all(&message(NEW_LINK, &body)), [expected], "{kind}");
+    }
+}
+
+#[test]
+fn rules_and_next_hops_may_have_changed_routes() {
+    for kind in [NEW_RULE, DELETED_RULE, NEW_NEXT_HOP, DELETED_NEXT_HOP, DELETED_ROUTE] {
+        assert_eq!(all(&message(kind, &[0; 12])), [Answer::Route { interface: None, source: None }], "{kind}");
+    }
 }
 
 #[test]
 fn a_link_that_comes_or_goes_has_name_and_flags() {
     let name = Name::new("eth0").ok();
-    let expected = Answer::Link { interface: 5, flags: 0x1041, name, is_gone: false };
+    let expected = Answer::Link { interface: 5, flags: 0x1041, name, mtu: 1500, master: 0, is_port: false, is_gone: false };
     assert_eq!(all(&link_message(NEW_LINK, 0, 0x1041)), [expected]);
-    let expected = Answer::Link { interface: 5, flags: 0, name, is_gone: true };
+    let expected = Answer::Link { interface: 5, flags: 0, name, mtu: 1500, master: 0, is_port: false, is_gone: true };
     assert_eq!(all(&link_message(DELETED_LINK, 0, 0)), [expected]);
 }
 
