@@ -6,6 +6,7 @@
 BEGIN {
     # From the bottom up: a room may use only rooms that stand above it here, so that there are no circles.
     room("address", "")
+    room("guide", "")
     room("error", "address")
     room("group", "error address")
     room("packet", "address")

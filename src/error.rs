@@ -45,7 +45,7 @@ impl Error {
     pub const fn kind(&self) -> ErrorKind {
         match self.kind {
             Some(kind) => kind,
-            None => text::kind_of(self.operation, Errno(self.errno)),
+            None => text::kind_of(self.operation, &self.object, Errno(self.errno)),
         }
     }
 

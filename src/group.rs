@@ -6,7 +6,7 @@
 mod interface;
 
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::str::FromStr;
 
 pub use crate::address::{Family, Group, Interface, Name};
@@ -41,7 +41,7 @@ impl FromStr for Group {
             // A scope belongs to the membership, not to the group. Ignoring it could join on another link.
             Ok(SocketAddr::V6(address)) if address.scope_id() != 0 => Err(ErrorKind::Syntax),
             Ok(address) => Self::known(address.ip(), address.port()).ok_or_else(|| why_no_group(address.ip())),
-            Err(_) => Err(ErrorKind::Syntax),
+            Err(_) => Err(why_no_address(text)),
         };
         parsed.map_err(|kind| Error::new(Operation::ParseGroup, Object::Text(Excerpt::new(text)), kind))
     }
@@ -50,6 +50,17 @@ impl FromStr for Group {
 /// The reason why `known` returned `None` for this address and its port.
 const fn why_no_group(address: IpAddr) -> ErrorKind {
     if address.is_multicast() { ErrorKind::PortZero } else { ErrorKind::NotMulticast }
+}
+
+/// The reason why this is no address with a port: only the port is too large, or something else.
+fn why_no_address(text: &str) -> ErrorKind {
+    let Some((address, port)) = text.rsplit_once(':') else { return ErrorKind::Syntax };
+    let is_address = match address.strip_prefix('[').and_then(|address| address.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => address.parse::<Ipv4Addr>().is_ok(),
+    };
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    if is_address && is_number { ErrorKind::OutOfRange } else { ErrorKind::Syntax }
 }
 
 /// How far packets go: the time to live (IPv4) or hop limit (IPv6), 0 to 255. Every router on the way subtracts one.

@@ -40,6 +40,7 @@
 //! | [`Poller`], [`Events`], [`Interest`], [`Token`], [`Waker`] | waiting for any file descriptors at once |
 //! | [`Links`], [`Memberships`] | interfaces that come and go, and listeners that stay joined |
 //! | [`Error`] | what was tried, on what, and why it failed |
+//! | [`guide`] | "tcpdump sees it, I do not": what to read when nothing arrives |
 //! | `compat` | the handle-based API, with callbacks and a default poller |
 //!
 //! ```text
@@ -82,7 +83,8 @@
 //! - **The interface that you named.** Joins go by index. Packets leave by index and with an address of that interface, never
 //!   with 0.0.0.0. If you name none, the routing table decides: see [`Interface::Default`].
 //! - **A ledger that adds up.** What was sent to the group equals [`received`](Counters::received) plus
-//!   [`rejected`](Counters::rejected) plus [`dropped`](Counters::dropped), as long as the network itself loses nothing. Two exceptions: a
+//!   [`rejected`](Counters::rejected) plus [`dropped`](Counters::dropped), as long as neither the network nor the host loses a packet before
+//!   the socket: a firewall, for example, or the reverse path filter; [`guide`] says which counter tells. Two exceptions: a
 //!   [`CoalescingListener`] counts packets that came together and were dropped together as one; and if the kernel runs a program,
 //!   `dropped` also includes what that refused or rejected ([`kernel_refuses`](Counters::kernel_refuses)).
 //! - **Few wake-ups.** The kernel runs as much of a filter as it can, and drops unwanted packets: the process does not wake up for them.
@@ -164,6 +166,7 @@ pub mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 mod group;
+pub mod guide;
 mod links;
 mod listener;
 mod packet;

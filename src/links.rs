@@ -118,22 +118,19 @@ impl Links {
     pub fn watch() -> Result<Self> {
         let socket = route::open().map_err(failed)?;
         sys::bind(&socket, &Address::of_netlink(GROUPS)).map_err(failed)?;
-        let mut links = Self::on(socket);
-        links.ask(Asked::Links).map_err(failed)?;
-        Ok(links)
-    }
-
-    const fn on(socket: Fd) -> Self {
-        Self {
+        // The value is built last, in its place: moved, its buffer would take stack twice.
+        rustix::net::send(&socket, Question::links().as_bytes(), SendFlags::empty())
+            .map_err(|errno| failed(errno.into()))?;
+        Ok(Self {
             socket,
             buffer: [0; PIECE],
             next: 0,
             end: 0,
-            asked: Asked::Nothing,
+            asked: Asked::Links,
             is_unsent: false,
             is_stale: false,
             is_cut: false,
-        }
+        })
     }
 
     /// The next change, or `None` if there is none at the moment. It never blocks.

@@ -298,8 +298,6 @@ fn ask_for_route(question: &Question) -> core::result::Result<Route, Errno> {
             found = Some(Route { interface, source: source.filter(|address| !address.is_unspecified()) });
         }
         found.is_some()
-    })
-    // Blackhole routes are reported so.
-    .map_err(|errno| if errno == Errno::INVALID { Errno::UNREACHABLE } else { errno })?;
+    })?;
     found.ok_or(Errno::PROTOCOL)
 }

@@ -10,6 +10,7 @@ mod sending;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+pub(crate) use binding::LOOPBACK;
 pub(crate) use guard::{Guard, Unicast};
 use linux_raw_sys::net as linux;
 pub(crate) use membership::each_interface_to_join;

@@ -21,7 +21,8 @@ fn help_and_version_go_to_standard_output() {
     for arguments in [&["--help"][..], &["-h"], &["send", "--help"], &["listen", "--help"], &["demo", "--help"]] {
         let text = run(&mut command(arguments)).expect(0).quietly().lines.join("\n");
         let options = ["--to", "--ttl", "--interface", "--count", "--rate", "--no-loopback"];
-        for word in options.iter().chain(&["--from", "--filter", "--mtu", "--limit", "--timeout", "mcast demo"]) {
+        for word in options.iter().chain(&["--from", "--filter", "--mtu", "--limit", "--timeout", "--give-up", "mcast demo"])
+        {
             assert!(text.contains(word), "{word}");
         }
     }
@@ -52,7 +53,7 @@ fn wrong_values_are_usage_errors_with_their_reason() {
     expect_usage_error(&["send", "--interface", "a name that is too long"], "write a name of 1 to 15 bytes");
     expect_usage_error(&["send", "--count", "many", "x"], "--count many: give a whole number");
     expect_usage_error(&["send", "--count", "-1", "x"], "--count -1: give a whole number");
-    for rate in ["0", "-1", "nan", "inf", "1e-300", "fast"] {
+    for rate in ["0", "-1", "nan", "inf", "fast", "", ".", "1,5"] {
         expect_usage_error(&["send", "--rate", rate, "x"], &format!("--rate {rate}: give packets a second, more than 0"));
     }
     expect_usage_error(&["send", "--no-loopback=yes", "x"], "--no-loopback");
@@ -62,9 +63,23 @@ fn wrong_values_are_usage_errors_with_their_reason() {
     for mtu in ["0", "65536"] {
         expect_usage_error(&["listen", "--mtu", mtu], &format!("--mtu {mtu}: give 1 to 65535"));
     }
-    for time in ["-1", "nan", "inf", "1e30", "soon"] {
+    for time in ["-1", "nan", "inf", "soon", "", "1e", "1.2.3"] {
         expect_usage_error(&["listen", "--timeout", time], &format!("--timeout {time}: give seconds, 0 or more"));
     }
+}
+
+#[test]
+fn an_interface_can_be_written_with_the_group_and_not_twice() {
+    for with in ["239.1.2.3:5000%nosuch0", "[ff02::77%nosuch0]:5000", "[ff02::77]:5000%nosuch0"] {
+        for command in ["listen --from", "send x --to"] {
+            let words = command.split(' ').chain([with]);
+            run(&mut self::command(words.clone())).expect(1).saying("on nosuch0: no such interface");
+            let twice: Vec<_> = words.chain(["--interface", "lo"]).collect();
+            expect_usage_error(&twice, "an interface is named twice: with % and by --interface");
+        }
+    }
+    expect_usage_error(&["listen", "--from", "239.1.2.3%lo"], "--from: parse group 239.1.2.3: write ADDRESS:PORT");
+    expect_usage_error(&["listen", "--from", "239.1.2.3:5000%"], "--from: parse interface an empty text");
 }
 
 #[test]
@@ -88,6 +103,13 @@ fn the_demo_counts_correctly_and_prints_what_it_received() {
     assert_eq!(received.len(), 5);
     assert!(received.iter().all(|line| line.contains(": sensor ")), "{received:?}");
     assert!(ended.time < Duration::from_secs(3), "{:?}", ended.time);
+}
+
+#[test]
+fn a_demo_that_cannot_print_is_a_failure() {
+    run(&mut shell("exec \"$0\" demo >/dev/full", &[])).expect(1).saying("No space left on device");
+    run(&mut shell("exec \"$0\" demo >&-", &[])).expect(1).saying("standard output is closed");
+    run(&mut shell("exec \"$0\" --help >&-", &[])).expect(1).saying("standard output is closed");
 }
 
 #[test]

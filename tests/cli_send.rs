@@ -104,7 +104,11 @@ fn lines_can_come_from_a_file() {
 fn an_empty_standard_input_sends_nothing_without_an_error() {
     let (group, mut listener) = group_and_listener();
     run(&mut send(group, &[])).expect(0).quietly();
-    run(&mut shell("exec \"$0\" send --interface lo --to \"$1\" </dev/null", &[&group.to_string()])).expect(0).quietly();
+    // For reading, and also for writing, as Python's DEVNULL.
+    for null in ["</dev/null", "<>/dev/null"] {
+        let script = format!("exec \"$0\" send --interface lo --to \"$1\" {null}");
+        run(&mut shell(&script, &[&group.to_string()])).expect(0).quietly();
+    }
     assert_quiet(&mut listener);
 }
 
@@ -168,6 +172,16 @@ fn the_rate_applies_to_texts_and_lines() {
 }
 
 #[test]
+fn numbers_with_a_fraction_and_an_exponent_are_exact() {
+    let (group, _listener) = group_and_listener();
+    // 150 milliseconds between two packets.
+    for rate in ["6.6666666666667", "66.666666666667e-1", ".0066666666666667E+3"] {
+        let time = run(&mut send(group, &["--rate", rate, "--count", "3", "x"])).expect(0).quietly().time;
+        assert!(time >= Duration::from_millis(299) && time < Duration::from_secs(2), "{rate}: {time:?}");
+    }
+}
+
+#[test]
 fn a_high_rate_is_kept_on_average() {
     let (group, _listener) = group_and_listener();
     let started = Instant::now();
@@ -194,10 +208,13 @@ fn signals_end_it_while_it_waits_for_input() {
 #[test]
 fn signals_end_it_while_the_rate_makes_it_wait() {
     let (group, mut listener) = group_and_listener();
-    let sender = Running::start(&mut send(group, &["--rate", "0.001", "--count", "2", "x"]));
-    expect_packet(&mut listener);
-    sender.signal("TERM");
-    assert_eq!(sender.end().expect(143).errors, "mcast: sent 1\n");
+    // The second one is an interval longer than any clock can measure.
+    for rate in ["0.001", "1e-300"] {
+        let sender = Running::start(&mut send(group, &["--rate", rate, "--count", "2", "x"]));
+        expect_packet(&mut listener);
+        sender.signal("TERM");
+        assert_eq!(sender.end().expect(143).errors, "mcast: sent 1\n");
+    }
 }
 
 #[test]

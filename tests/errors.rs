@@ -20,7 +20,8 @@ fn a_port_of_a_socket_that_does_not_share_it_is_refused() {
     let group = unique_group();
     let holder = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, group.port())).unwrap();
     let bound = Listener::bind(on_lo(group)).unwrap_err();
-    let said = "another socket holds the port without SO_REUSEADDR and SO_REUSEPORT (ss -ulnp shows it)";
+    let said = "another socket holds the port (ss -ulnpe shows it): a socket shares with SO_REUSEADDR if both have it, with SO_REUSEPORT \
+                if both have it and belong to one user";
     assert_eq!(bound.to_string(), format!("bind {group}: {said}"));
     let opened = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap_err();
     assert_eq!(opened.to_string(), format!("bind port {}: {said}", group.port()));
@@ -81,8 +82,9 @@ fn index_of_lo() -> String {
 fn sending_on_an_unknown_index_is_refused() {
     let group = unique_group();
     let unknown: Interface = "1999999999".parse().unwrap();
+    let no_such = "no such interface (digits are an index, never a name: ip link shows the index of each)";
     let error = SendOptions::new().interface(unknown).packets(group, ["x"]).unwrap_err();
-    assert_eq!(error.to_string(), format!("send {} on 1999999999: no such interface", group.address()));
+    assert_eq!(error.to_string(), format!("send {} on 1999999999: {no_such}", group.address()));
 }
 
 #[test]
@@ -189,7 +191,7 @@ fn each_errno_has_its_kind_and_its_text() {
     use rustix::io::Errno;
 
     let denied = "not permitted (a firewall, a security policy, or a missing privilege)";
-    let unreachable = "unreachable: the interface is down or gone, or there is no route (name an interface)";
+    let unreachable = "unreachable: the interface is down, it or its address is gone, or there is no route";
     // errno(3), and a number that no kernel uses yet.
     for (errno, kind, io_kind, words) in [
         (Errno::PERM, ErrorKind::Denied, io::ErrorKind::PermissionDenied, denied),

@@ -97,10 +97,14 @@ fn one_interface_has_many_names() {
 #[test]
 fn an_unknown_interface_is_named_in_the_error() {
     let group = Group::new(Ipv4Addr::new(239, 1, 2, 3), free_port()).unwrap();
-    for unknown in ["nosuch0", "1999999999", "192.0.2.77", "2001:db8::77"] {
+    let of_index = "no such interface (digits are an index, never a name: ip link shows the index of each)";
+    let unknown = "no such interface";
+    for (unknown, words) in
+        [("nosuch0", unknown), ("1999999999", of_index), ("192.0.2.77", unknown), ("2001:db8::77", unknown)]
+    {
         let membership = Membership::any(group).on(interface(unknown));
         let error = Listener::bind(membership).unwrap_err();
-        assert_eq!(error.to_string(), format!("join 239.1.2.3 on {unknown}: no such interface"));
+        assert_eq!(error.to_string(), format!("join 239.1.2.3 on {unknown}: {words}"));
         assert_eq!(error.kind(), ErrorKind::NoSuchInterface);
         let mut listener = Listener::bind(on_lo(group)).unwrap();
         match membership.interface() {
@@ -112,7 +116,7 @@ fn an_unknown_interface_is_named_in_the_error() {
             }
         }
         let error = multicast::SendOptions::new().interface(interface(unknown)).packets(group, [""]).unwrap_err();
-        assert_eq!(error.to_string(), format!("send 239.1.2.3 on {unknown}: no such interface"));
+        assert_eq!(error.to_string(), format!("send 239.1.2.3 on {unknown}: {words}"));
         assert_eq!(error.kind(), ErrorKind::NoSuchInterface);
     }
 }

@@ -5,10 +5,10 @@ mod common;
 mod mcast;
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::link::{self, Pair};
-use common::{QUIET, assert_quiet, expect_packet, require_private_network, unique_group, unique_v6_group};
+use common::{PATIENCE, assert_quiet, expect_packet, require_private_network, unique_group, unique_v6_group};
 use mcast::{Running, example, mcast as command, run, wait_for_member};
 use multicast::{Group, ListenOptions, Listener, Membership, SendOptions};
 
@@ -33,53 +33,155 @@ fn without_loopback_this_machine_receives_nothing() {
     assert_quiet(&mut listener);
 }
 
+/// Sends from the other end of the link until the listener prints this.
+fn expect_heard(listener: &Running, link: &Pair, group: Group, payload: &'static str) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        assert!(Instant::now() < end, "{payload} is not heard");
+        let options = SendOptions::new().interface(link::named(&link.b));
+        options.packets(group, [payload]).unwrap().step().unwrap();
+        while let Some(line) = listener.line_within(Duration::from_millis(20)) {
+            if mcast::payload_of(&line) == payload {
+                return;
+            }
+        }
+    }
+}
+
 #[test]
-fn a_link_that_is_deleted_under_a_sender_is_a_failure() {
+fn a_listener_hears_again_after_its_link_was_created_again() {
+    for group in [unique_group(), unique_v6_group(5), unique_v6_group(2)] {
+        let link = Pair::new();
+        let on_a = ["listen", "--interface", &link.a, "--from", &group.to_string()];
+        let listener = Running::start(&mut command(on_a));
+        wait_for_member(group);
+        expect_heard(&listener, &link, group, "one");
+        link.delete();
+        listener.wait_until_it_says("waiting for it");
+        link.create();
+        expect_heard(&listener, &link, group, "two");
+        link.replace();
+        expect_heard(&listener, &link, group, "three");
+        listener.wait_until_it_says("listening again");
+        listener.signal("TERM");
+        let ended = listener.end().expect(143).saying("dropped 0");
+        let times = |words| ended.errors.matches(words).count();
+        // The second time, both may have been read at once.
+        assert!(
+            matches!(times("waiting for it"), 1 | 2) && times("waiting for it") == times("listening again"),
+            "{ended:?}"
+        );
+    }
+}
+
+#[test]
+fn a_listener_says_once_that_its_link_is_down_and_that_it_is_up() {
     let link = Pair::new();
     let group = unique_group();
-    let mut listener = listener(&link, group);
-    let texts = Running::start(&mut sender(&link, group, &["--rate", "50", "--count", "1000000", "text"]));
-    let mut lines = Running::start(&mut sender(&link, group, &[]));
-    lines.say(b"line\n");
-    let mut seen = [expect_packet(&mut listener), expect_packet(&mut listener)];
-    while seen.iter().all(|packet| packet == b"text") {
-        seen[0] = expect_packet(&mut listener);
+    let on_a = ["listen", "--interface", &link.a, "--from", &group.to_string()];
+    let listener = Running::start(&mut command(on_a));
+    wait_for_member(group);
+    link::run(&format!("ip link set {} down", link.a));
+    listener.wait_until_it_says(&format!("mcast: {} is down: waiting for it\n", link.a));
+    link::run(&format!("ip link set {} up", link.a));
+    listener.wait_until_it_says("mcast: listening again\n");
+    expect_heard(&listener, &link, group, "again");
+    listener.signal("TERM");
+    assert_eq!(listener.end().expect(143).errors.lines().count(), 3);
+}
+
+#[test]
+fn a_listener_on_all_interfaces_joins_on_a_later_one() {
+    if !link::is_alone("a_listener_on_all_interfaces_joins_on_a_later_one") {
+        return;
     }
-    link::run(&format!("ip link delete {}", link.a));
-    lines.say(b"line\n");
-    // The address is deleted with the link, so the kernel has no route.
-    for sender in [texts, lines] {
-        let ended = sender.end().expect(1).saying("unreachable: the interface is down or gone");
-        assert!(ended.errors.starts_with(&format!("mcast: send 4 bytes to {group}: ")), "{ended:?}");
+    let (first, later) = (Pair::new(), Pair::planned());
+    let group = unique_group();
+    let listener = Running::start(&mut command(["listen", "--interface", "all", "--from", &group.to_string()]));
+    wait_for_member(group);
+    expect_heard(&listener, &first, group, "first");
+    later.create();
+    expect_heard(&listener, &later, group, "later");
+}
+
+#[test]
+fn a_listener_gives_up_when_it_was_told_to() {
+    let link = Pair::new();
+    let group = unique_group();
+    let arguments = ["listen", "--interface", &link.a, "--from", &group.to_string(), "--give-up", "0.2"];
+    let listener = Running::start(&mut command(arguments));
+    wait_for_member(group);
+    link.delete();
+    let ended = listener.end().expect(1);
+    let said: Vec<_> = ended.errors.lines().collect();
+    assert!(
+        said.len() == 3 && said[0].ends_with(": waiting for it") && said[1].starts_with("mcast: received 0"),
+        "{said:?}"
+    );
+    assert_eq!(said[2], format!("mcast: join {} on {}: no such interface", group.address(), link.a));
+}
+
+#[test]
+fn a_link_that_is_down_at_the_start_is_a_failure_of_a_sender() {
+    let link = Pair::new();
+    let group = unique_group();
+    link::run(&format!("ip link set {} down", link.a));
+    for arguments in [&["text"][..], &["--count", "3", "text"]] {
+        let ended = run(&mut sender(&link, group, arguments)).expect(1).saying("unreachable: ");
         assert_eq!(ended.errors.lines().count(), 1, "{ended:?}");
     }
 }
 
 #[test]
-fn a_link_that_is_set_down_under_a_sender_is_a_failure() {
+fn a_line_that_is_read_while_the_link_is_down_is_sent_when_it_is_up() {
     let link = Pair::new();
     let group = unique_group();
     let mut listener = listener(&link, group);
-    let sender = Running::start(&mut sender(&link, group, &["--rate", "50", "--count", "1000000", "text"]));
-    expect_packet(&mut listener);
+    let mut sender = Running::start(&mut sender(&link, group, &[]));
+    sender.say(b"one\n");
+    assert_eq!(expect_packet(&mut listener), b"one");
     link::run(&format!("ip link set {} down", link.a));
-    sender.end().expect(1).saying(&format!("mcast: send 4 bytes to {group}: unreachable: the interface is down"));
+    sender.say(b"two\nthree\n");
+    sender.wait_until_it_says("waiting for it");
+    link::run(&format!("ip link set {} up", link.a));
+    assert_eq!(expect_packet(&mut listener), b"two");
+    assert_eq!(expect_packet(&mut listener), b"three");
+    drop(sender.input.take());
+    let ended = sender.end().expect(0);
+    assert!(ended.errors.ends_with("\nmcast: sending again\n") && ended.errors.lines().count() == 2, "{ended:?}");
+    assert_quiet(&mut listener);
 }
 
 #[test]
-fn a_listener_waits_on_after_its_link_is_deleted() {
+fn a_sender_goes_on_after_its_link_was_created_again() {
+    for group in [unique_group(), unique_v6_group(2)] {
+        let link = Pair::new();
+        let mut before = listener(&link, group);
+        let sender = Running::start(&mut sender(&link, group, &["--rate", "50", "--count", "1000000", "text"]));
+        assert_eq!(expect_packet(&mut before), b"text");
+        link.delete();
+        sender.wait_until_it_says("waiting for it");
+        link.create();
+        let mut after = listener(&link, group);
+        assert_eq!(expect_packet(&mut after), b"text");
+        sender.signal("INT");
+        let ended = sender.end().expect(130).saying("sending again").saying("mcast: sent ");
+        assert_eq!(ended.errors.lines().count(), 3, "{ended:?}");
+    }
+}
+
+#[test]
+fn a_sender_gives_up_when_it_was_told_to() {
     let link = Pair::new();
     let group = unique_group();
-    let listener =
-        Running::start(&mut command(["listen", "--interface", &link.a, "--from", &group.to_string(), "--timeout", "1"]));
-    wait_for_member(group);
-    let mut caster = SendOptions::new().interface(link::named(&link.a)).packets(group, ["packet"]).unwrap();
-    while caster.step().unwrap() != multicast::Progress::Done {}
-    assert_eq!(listener.payload(), "packet");
-    link::run(&format!("ip link delete {}", link.a));
-    assert_eq!(listener.line_within(QUIET), None);
-    let ended = listener.end().expect(1).saying("the time is up").saying("received 1, rejected 0");
-    assert!(ended.time >= Duration::from_secs(1));
+    let mut listener = listener(&link, group);
+    let arguments = ["--rate", "50", "--count", "1000000", "--give-up", "0.2", "text"];
+    let sender = Running::start(&mut sender(&link, group, &arguments));
+    expect_packet(&mut listener);
+    link.delete();
+    let ended = sender.end().expect(1).saying("waiting for it");
+    let reason = ended.errors.lines().last().unwrap();
+    assert!(reason.starts_with("mcast: send ") && !reason.contains("waiting"), "{ended:?}");
 }
 
 #[test]
@@ -92,7 +194,7 @@ fn ipv6_groups_work() {
     run(&mut sender(&link, group, &["six"])).expect(0).quietly();
     let line = listener.line();
     assert!(line.starts_with('[') && line.ends_with(" six"), "{line}");
-    listener.end().expect(0).quietly();
+    listener.end().expect(0).counting();
 }
 
 #[test]
@@ -103,7 +205,7 @@ fn without_an_interface_the_routing_table_decides() {
     wait_for_member(group);
     run(&mut command(["send", "--to", &group.to_string(), "by route"])).expect(0).quietly();
     assert_eq!(listener.payload(), "by route");
-    listener.end().expect(0).quietly();
+    listener.end().expect(0).counting();
 }
 
 #[test]

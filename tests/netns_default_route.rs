@@ -35,7 +35,8 @@ fn without_a_route_the_error_says_to_name_an_interface() {
     let unreachable = "239.78.1.1:4242".parse().unwrap();
     let error = Listener::bind(Membership::any(unreachable)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable);
-    let said = "239.78.1.1 on default: unreachable: the interface is down or gone, or there is no route (name an interface)";
+    let said =
+        "239.78.1.1 on default: its route is of the type unreachable (ip route get): name an interface, or change the route";
     assert_eq!(error.to_string(), format!("join {said}"));
     let error = SendOptions::new().packets(unreachable, [""]).unwrap_err();
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::Unreachable, format!("send {said}")));

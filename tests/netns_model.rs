@@ -130,7 +130,7 @@ fn scenario(seed: u64, pairs: &[Pair; 2]) {
     }
     let mut listener = Any::bind(kind, options, place).unwrap();
     // Where the socket's own address keeps strangers out, what was queued when a group was left may still come.
-    let has_guard = place == by_port || (family != 0 && !matches!(place, Bind::Interface(_)));
+    let has_guard = place == by_port || (family != 0 && matches!(place, Bind::Later(_)));
     let mut joined: HashSet<_> =
         if matches!(place, Bind::Later(_)) || place == by_port { None } else { Some(begin) }.into_iter().collect();
     let loopback = if family == 0 { "127.0.0.1" } else { "::1" };

@@ -134,7 +134,7 @@ fn a_link_that_is_down_is_an_error_until_it_is_up_again() {
     run(&format!("ip link set {} down", pair.a));
     let error = caster.step().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable);
-    let said = "unreachable: the interface is down or gone, or there is no route (name an interface)";
+    let said = "unreachable: the interface is down, it or its address is gone, or there is no route";
     assert_eq!(error.to_string(), format!("send 3 bytes to {group}: {said}"));
     run(&format!("ip link set {} up", pair.a));
     let end = Instant::now() + common::PATIENCE;
@@ -162,7 +162,7 @@ fn a_deleted_link_is_an_error_and_the_packet_stays() {
         };
         drop(pair);
         let error = caster.step().unwrap_err();
-        let said = "unreachable: the interface is down or gone, or there is no route (name an interface)";
+        let said = "unreachable: the interface is down, it or its address is gone, or there is no route";
         assert_eq!(error.to_string(), format!("send 3 bytes to {to}: {said}"));
         assert_eq!(error.kind(), ErrorKind::Unreachable);
         assert_eq!(caster.pending(), Some(&"two"));

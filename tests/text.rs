@@ -56,7 +56,6 @@ fn a_group_needs_an_address_with_a_port() {
         "239.1.2.3:",
         ":5000",
         "5000",
-        "239.1.2.3:65536",
         "239.1.2.3:-1",
         "239.1.2.3: 5000",
         " 239.1.2.3:5000",
@@ -77,9 +76,56 @@ fn a_group_needs_an_address_with_a_port() {
 }
 
 #[test]
+fn a_port_that_is_too_large_is_named_as_such() {
+    for text in ["239.1.2.3:65536", "[ff02::4242]:65536", "10.0.0.1:99999999999999999999"] {
+        assert_refused::<Group>(
+            text,
+            ErrorKind::OutOfRange,
+            &format!("parse group {text}: port out of range: give 1 to 65535"),
+        );
+    }
+}
+
+#[test]
 fn a_scope_in_a_group_is_refused_since_it_belongs_to_the_membership() {
-    for text in ["[ff02::1%2]:4242", "[ff02::1%4294967295]:4242", "[ff02::1%eth0]:4242"] {
-        assert_refused::<Group>(text, ErrorKind::Syntax, &format!("parse group {text}: {GROUP_SYNTAX}"));
+    let words = "a group has no interface: write it without % and what follows, and name the interface separately";
+    for text in ["[ff02::1%2]:4242", "[ff02::1%4294967295]:4242", "[ff02::1%eth0]:4242", "[ff02::1]:4242%eth0"] {
+        assert_refused::<Group>(text, ErrorKind::Syntax, &format!("parse group {text}: {words}"));
+    }
+}
+
+#[test]
+fn what_is_often_taken_for_the_name_of_an_interface_is_refused_with_what_to_write() {
+    let label = "a name has no colon, and eth0:1 is the label of an address: write eth0, or that address";
+    let path = "a name has no /: write one that ip link shows, or an address without the length of its prefix";
+    let scope = "write only the name of the interface, which follows the %";
+    for (text, words) in [
+        ("eth0:1", label),
+        ("lo:", label),
+        ("a/b", path),
+        ("/dev/null", path),
+        ("192.0.2.1/24", path),
+        ("fd00::1/64", path),
+        ("fe80::1%2", scope),
+        ("fe80::1%eth0", scope),
+        ("[ff02::1%eth0]:4242", scope),
+    ] {
+        assert_refused::<Interface>(text, ErrorKind::Syntax, &format!("parse interface {text}: {words}"));
+    }
+}
+
+#[test]
+fn what_names_no_interface_says_what_to_write() {
+    let group = Group::DEFAULT.address();
+    for (text, words) in [
+        ("%eth0", "no such interface: write its name without %"),
+        ("1999999999", "no such interface (digits are an index, never a name: ip link shows the index of each)"),
+        ("nosuch0", "no such interface"),
+    ] {
+        let membership = Membership::any(Group::DEFAULT).on(text.parse().unwrap());
+        let error = ListenOptions::new().bind::<64>(membership).unwrap_err();
+        assert_eq!(error.to_string(), format!("join {group} on {text}: {words}"));
+        assert_eq!(error.kind(), ErrorKind::NoSuchInterface);
     }
 }
 
@@ -153,7 +199,7 @@ fn the_six_scopes_have_the_right_numbers() {
 
 #[test]
 fn an_interface_that_the_kernel_would_not_allow_is_refused() {
-    for text in ["0", "000", "4294967296", ".", "..", "a/b", "eth0:1", "two words", "sixteen-bytes-xx", "fe80::1%2", "à"] {
+    for text in ["0", "000", "4294967296", ".", "..", "two words", "sixteen-bytes-xx", "à"] {
         assert_refused::<Interface>(text, ErrorKind::Syntax, &format!("parse interface {text}: {INTERFACE_SYNTAX}"));
     }
     assert_refused::<Interface>("", ErrorKind::Syntax, &format!("parse interface an empty text: {INTERFACE_SYNTAX}"));

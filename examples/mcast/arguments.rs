@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::os::unix::ffi::OsStringExt;
+use std::rc::Rc;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 use multicast::filter::{Always, Filter, Regex};
 use multicast::{Group, Interface, Membership, SendOptions};
+
+use crate::decimal;
 
 pub(crate) enum Command {
     Help,
@@ -25,10 +28,12 @@ pub(crate) struct Send {
     pub(crate) payload: Payload,
     /// The time between two packets.
     pub(crate) interval: Option<Duration>,
+    /// How long an outage of the interface may last.
+    pub(crate) give_up: Option<Duration>,
 }
 
 pub(crate) enum Payload {
-    Text { packet: Vec<u8>, count: u64 },
+    Text { packet: Rc<[u8]>, count: u64 },
     Lines,
 }
 
@@ -38,6 +43,8 @@ pub(crate) struct Listen {
     pub(crate) mtu: usize,
     pub(crate) limit: Option<u64>,
     pub(crate) timeout: Option<Duration>,
+    /// How long an outage of the interface may last.
+    pub(crate) give_up: Option<Duration>,
 }
 
 /// The command, or what is wrong with it.
@@ -57,18 +64,19 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Command, String> {
 }
 
 fn parse_send(mut parser: Parser) -> Result<Command, String> {
-    let mut to = Group::DEFAULT;
+    let (mut to, mut interface) = (Target::default(), None);
     let mut options = SendOptions::new();
-    let (mut count, mut interval) = (None, None);
+    let (mut count, mut interval, mut give_up) = (None, None, None);
     let mut texts = Vec::new();
     while let Some(argument) = next(&mut parser)? {
         match argument {
             Long("help") | Short('h') => return Ok(Command::Help),
-            Long("to") => to = value(&mut parser, "--to")?,
+            Long("to") => to = target(&mut parser, "--to")?,
             Long("ttl") => options = options.ttl(value(&mut parser, "--ttl")?),
-            Long("interface") => options = options.interface(value(&mut parser, "--interface")?),
+            Long("interface") => interface = Some(value(&mut parser, "--interface")?),
             Long("count") => count = Some(number(&mut parser, "--count")?),
             Long("rate") => interval = Some(rate(&mut parser)?),
+            Long("give-up") => give_up = Some(seconds(&mut parser, "--give-up")?),
             Long("no-loopback") => options = options.loopback(false),
             Value(text) => texts.push(text.into_vec()),
             option => return Err(option.unexpected().to_string()),
@@ -81,22 +89,23 @@ fn parse_send(mut parser: Parser) -> Result<Command, String> {
         ([dash], Some(_)) if dash == b"-" => {
             return Err("--count repeats TEXT: it does not go with standard input".to_owned());
         }
-        (texts, count) => Payload::Text { packet: texts.join(&b' '), count: count.unwrap_or(1) },
+        (texts, count) => Payload::Text { packet: texts.join(&b' ').into(), count: count.unwrap_or(1) },
     };
-    Ok(Command::Send(Send { to, options, payload, interval }))
+    let options = options.interface(to.interface(interface)?);
+    Ok(Command::Send(Send { to: to.group, options, payload, interval, give_up }))
 }
 
 fn parse_listen(mut parser: Parser) -> Result<Command, String> {
-    let (mut from, mut interface) = (Group::DEFAULT, Interface::Default);
+    let (mut from, mut interface) = (Target::default(), None);
     let mut filter: Box<dyn Filter> = Box::new(Always);
     // The default.
     let mut mtu = 4096;
-    let (mut limit, mut timeout) = (None, None);
+    let (mut limit, mut timeout, mut give_up) = (None, None, None);
     while let Some(argument) = next(&mut parser)? {
         match argument {
             Long("help") | Short('h') => return Ok(Command::Help),
-            Long("from") => from = value(&mut parser, "--from")?,
-            Long("interface") => interface = value(&mut parser, "--interface")?,
+            Long("from") => from = target(&mut parser, "--from")?,
+            Long("interface") => interface = Some(value(&mut parser, "--interface")?),
             Long("filter") => {
                 let pattern = text(&mut parser, "--filter")?;
                 filter = Box::new(Regex::new(&pattern).map_err(|error| format!("--filter: {error}"))?);
@@ -108,12 +117,13 @@ fn parse_listen(mut parser: Parser) -> Result<Command, String> {
                 }
             }
             Long("limit") => limit = Some(number(&mut parser, "--limit")?),
-            Long("timeout") => timeout = Some(seconds(&mut parser)?),
+            Long("timeout") => timeout = Some(seconds(&mut parser, "--timeout")?),
+            Long("give-up") => give_up = Some(seconds(&mut parser, "--give-up")?),
             argument => return Err(argument.unexpected().to_string()),
         }
     }
-    let membership = Membership::any(from).on(interface);
-    Ok(Command::Listen(Listen { membership, filter, mtu, limit, timeout }))
+    let membership = Membership::any(from.group).on(from.interface(interface)?);
+    Ok(Command::Listen(Listen { membership, filter, mtu, limit, timeout, give_up }))
 }
 
 fn parse_demo(mut parser: Parser) -> Result<Command, String> {
@@ -136,7 +146,39 @@ fn text(parser: &mut Parser, option: &str) -> Result<String, String> {
 
 /// The value of an option, parsed by a type whose errors explain what is wrong.
 fn value<T: FromStr<Err: Display>>(parser: &mut Parser, option: &str) -> Result<T, String> {
-    text(parser, option)?.parse().map_err(|error| format!("{option}: {error}"))
+    parsed(&text(parser, option)?, option)
+}
+
+fn parsed<T: FromStr<Err: Display>>(text: &str, option: &str) -> Result<T, String> {
+    text.parse().map_err(|error| format!("{option}: {error}"))
+}
+
+/// A group, and the interface that was written with it: `[ff02::1%eth0]:5000`, or `239.1.2.3:5000%eth0`.
+#[derive(Default)]
+struct Target {
+    group: Group,
+    interface: Option<Interface>,
+}
+
+impl Target {
+    /// The interface that was written with it, or else this one.
+    fn interface(&self, named: Option<Interface>) -> Result<Interface, String> {
+        match (self.interface, named) {
+            (Some(_), Some(_)) => Err("an interface is named twice: with % and by --interface".to_owned()),
+            (written, named) => Ok(written.or(named).unwrap_or_default()),
+        }
+    }
+}
+
+fn target(parser: &mut Parser, option: &str) -> Result<Target, String> {
+    let text = text(parser, option)?;
+    let Some((before, after)) = text.split_once('%') else {
+        return Ok(Target { group: parsed(&text, option)?, interface: None });
+    };
+    // In the brackets, as a scope, or at the end.
+    let end = after.find(']').unwrap_or(after.len());
+    let (interface, rest) = after.split_at(end);
+    Ok(Target { group: parsed(&format!("{before}{rest}"), option)?, interface: Some(parsed(interface, option)?) })
 }
 
 fn number(parser: &mut Parser, option: &str) -> Result<u64, String> {
@@ -147,13 +189,13 @@ fn number(parser: &mut Parser, option: &str) -> Result<u64, String> {
 /// The time between two packets at this rate.
 fn rate(parser: &mut Parser) -> Result<Duration, String> {
     let text = text(parser, "--rate")?;
-    let rate = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate > 0.0);
-    let interval = rate.and_then(|rate| Duration::try_from_secs_f64(rate.recip()).ok());
+    let rate = decimal::parse(&text).filter(|rate| *rate > 0.0);
+    let interval = rate.map(|rate| decimal::seconds(rate.recip()));
     interval.ok_or_else(|| format!("--rate {text}: give packets a second, more than 0"))
 }
 
-fn seconds(parser: &mut Parser) -> Result<Duration, String> {
-    let text = text(parser, "--timeout")?;
-    let time = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.ok_or_else(|| format!("--timeout {text}: give seconds, 0 or more"))
+fn seconds(parser: &mut Parser, option: &str) -> Result<Duration, String> {
+    let text = text(parser, option)?;
+    let time = decimal::parse(&text).map(decimal::seconds);
+    time.ok_or_else(|| format!("{option} {text}: give seconds, 0 or more"))
 }

@@ -8,8 +8,9 @@ use multicast::{
     Bind, Events, Family, Group, Interest, Interface, Membership, Poller, Progress, Received, SendOptions, Token,
 };
 
-use crate::listen::open;
+use crate::listen::{open, receive};
 use crate::output::{escape, print};
+use crate::send;
 use crate::stop::Stop;
 
 const LISTENER: Token = Token(1);
@@ -30,7 +31,8 @@ pub(crate) fn run() -> Result<(), Stop> {
     let [_, a, b, c] = std::process::id().to_be_bytes();
     let group = Group::new(Ipv4Addr::new(239, a, b, c), listener.local_addr()?.port())?;
     listener.join(&Membership::any(group).on(Interface::LOOPBACK))?;
-    let mut caster = SendOptions::new().interface(Interface::LOOPBACK).packets(group, PACKETS)?;
+    let mut caster = send::open(SendOptions::new().interface(Interface::LOOPBACK), group)?;
+    let mut packets = PACKETS.into_iter();
     print(&format!("demo: {group} on lo; the filter wants packets that begin with \"sensor \"\n"))?;
 
     let poller = Poller::new()?;
@@ -52,16 +54,12 @@ pub(crate) fn run() -> Result<(), Stop> {
         let left = end.saturating_duration_since(Instant::now());
         if adds_up || left.is_zero() {
             print(&format!("demo: sent {sent}, received {received}, rejected {rejected}, lost {lost}\n"))?;
-            return if adds_up {
-                Ok(())
-            } else {
-                Err(Stop::Failed(format!("after {PATIENCE:?} the figures do not add up")))
-            };
+            return if adds_up { Ok(()) } else { Err(Stop::Failed("after 3 seconds the figures do not add up".to_owned())) };
         }
         for event in poller.poll(&mut events, left)? {
             match event.token() {
                 LISTENER => loop {
-                    match listener.recv_into(&mut buffer)? {
+                    match receive(&mut listener, &mut buffer)? {
                         Received::Packet(packet) => {
                             let mut payload = Vec::new();
                             escape(packet.payload(), &mut payload);
@@ -71,12 +69,16 @@ pub(crate) fn run() -> Result<(), Stop> {
                         Received::Empty => break,
                     }
                 },
-                MULTICASTER => match caster.step()? {
+                MULTICASTER => match send::step(&mut caster)? {
                     Progress::Sent(packets) => sent += packets as u64,
-                    Progress::Done => {
-                        all_sent = true;
-                        poller.unregister(&caster)?;
-                    }
+                    Progress::Done => match packets.next() {
+                        // There is room: all packets before were sent.
+                        Some(packet) => drop(caster.items_mut().push(packet.as_bytes().into())),
+                        None => {
+                            all_sent = true;
+                            poller.unregister(&caster)?;
+                        }
+                    },
                     // The device's queue is full, and the kernel does not report when it has room. A millisecond is enough.
                     Progress::Wait(time) => std::thread::sleep(time),
                     // The poller reports when there is room.

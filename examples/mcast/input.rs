@@ -1,10 +1,10 @@
 //! Standard input, line by line.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
+use crate::standard;
 use crate::stop::{Stop, failed};
 
 /// The most bytes that are kept of a line; more are only counted. Longer than any packet of IPv4 and IPv6.
@@ -38,10 +38,10 @@ pub(crate) enum Next {
 
 impl Lines {
     pub(crate) fn from_standard_input() -> Result<Self, Stop> {
-        let file = io::stdin().as_fd().try_clone_to_owned().map_err(failed("open standard input"))?.into();
-        if stands_in_for_closed(&file) {
+        if standard::input_is_closed() {
             return Err(Stop::Failed("standard input is closed: there is nothing to send".to_owned()));
         }
+        let file = io::stdin().as_fd().try_clone_to_owned().map_err(failed("open standard input"))?.into();
         let line = Line { number: 1, ..Line::default() };
         Ok(Self { file, chunk: vec![0; KEPT].into(), unread: 0..0, line, at_end: false })
     }
@@ -98,14 +98,4 @@ impl Line {
     pub(crate) fn is_cut(&self) -> bool {
         self.length > self.bytes.len()
     }
-}
-
-/// If descriptor 0 is closed, Rust's start-up code opens `/dev/null` there for reading and writing, which looks like an empty
-/// input. A real `</dev/null` is open only for reading: so the two can be distinguished.
-fn stands_in_for_closed(input: &File) -> bool {
-    let is_null = match (input.metadata(), fs::metadata("/dev/null")) {
-        (Ok(input), Ok(null)) => input.file_type().is_char_device() && input.rdev() == null.rdev(),
-        _ => false,
-    };
-    is_null && { input }.write(b"\n").is_ok()
 }

@@ -1,5 +1,7 @@
 //! What ends the program from outside: signals, and the timeout.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,23 +20,30 @@ pub(crate) struct Limits {
     signal: Arc<AtomicUsize>,
     /// Readable from the first signal on. It is never read, so that each poll sees the signal.
     signalled: UnixStream,
+    /// Its other end. If all copies were closed, as when both signals are ignored, `signalled` would be readable.
+    _raise: UnixStream,
     started: Instant,
     timeout: Option<Duration>,
 }
 
 impl Limits {
-    /// Starts to catch SIGINT and SIGTERM, and starts the timeout.
+    /// Starts to catch SIGINT and SIGTERM, and starts the timeout. A signal that was ignored at the start stays ignored, as for every
+    /// program: so `nohup` works, and the background jobs of a script outlive the SIGINT of a terminal.
     pub(crate) fn new(timeout: Option<Duration>) -> Result<Self, Stop> {
         let signal = Arc::new(AtomicUsize::new(0));
         let (signalled, raise) = UnixStream::pair().map_err(failed("open a pair of sockets for signals"))?;
+        let ignored = ignored_signals();
         for number in [SIGINT, SIGTERM] {
+            if ignored >> (number - 1) & 1 == 1 {
+                continue;
+            }
             let raise = raise.try_clone().map_err(failed("open a socket for signals"))?;
             // Handlers run in the order of their registration: so the number is set before the socket wakes the poller.
             flag::register_usize(number, Arc::clone(&signal), number.unsigned_abs() as usize)
                 .and_then(|_| low_level::pipe::register(number, raise))
                 .map_err(failed("catch a signal"))?;
         }
-        Ok(Self { signal, signalled, started: Instant::now(), timeout })
+        Ok(Self { signal, signalled, _raise: raise, started: Instant::now(), timeout })
     }
 
     /// Lets signals wake this poller. The caller may use the tokens from 1 on.
@@ -73,4 +82,13 @@ impl Limits {
     fn time_left(&self) -> Option<Duration> {
         self.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()))
     }
+}
+
+/// The signals that are ignored, the lowest bit for signal 1 (`SigIgn` in `proc_pid_status(5)`); none if `/proc` is not there.
+fn ignored_signals() -> u64 {
+    let Ok(status) = File::open("/proc/self/status") else { return 0 };
+    // A line can be long: there may be thousands of groups.
+    let mut lines = BufReader::with_capacity(1024, status).split(b'\n').map_while(Result::ok);
+    let digits = lines.find_map(|line| line.strip_prefix(b"SigIgn:\t").map(<[u8]>::to_vec)).unwrap_or_default();
+    digits.iter().fold(0, |mask, digit| mask << 4 | u64::from(char::from(*digit).to_digit(16).unwrap_or(0)))
 }

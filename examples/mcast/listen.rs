@@ -1,23 +1,37 @@
 //! `mcast listen`: prints each packet that comes.
 
+use std::time::Duration;
+
 use multicast::filter::Filter;
-use multicast::{Bind, Counters, Events, Interest, ListenOptions, Poller, Received, Receiver, Token};
+use multicast::{
+    Bind, Change, Counters, Events, Interest, Interface, Link, Links, ListenOptions, Membership, Memberships, Poller,
+    Received, Receiver, Token,
+};
 
 use crate::arguments::Listen;
 use crate::limits::Limits;
+use crate::links::{Outage, watched};
 use crate::output::Output;
 use crate::stop::{Stop, complain};
 
 const PACKETS: Token = Token(1);
 const OUTPUT: Token = Token(2);
+const LINKS: Token = Token(3);
+
+/// How many packets are printed before the output, the links and signals are looked at.
+const TURN: u32 = 64;
 
 pub(crate) fn run(order: Listen) -> Result<(), Stop> {
     let limits = Limits::new(order.timeout)?;
     let output = Output::new(&limits)?;
-    let mut receiver = open(order.filter, order.membership.into(), order.mtu)?;
-    let ended = print_packets(&mut receiver, order.mtu, order.limit, output, &limits);
-    if let Err(Stop::Signal(_) | Stop::TimedOut | Stop::Refused(_)) = &ended {
-        report(&receiver.counters());
+    let receiver = open(order.filter, Bind::Later(order.membership.group()), order.mtu)?;
+    // Before the join, so that no change after it is missed.
+    let mut links = Links::watch();
+    let mut listener = Listener::join(receiver, order.membership, watched(&mut links)?, order.give_up)?;
+    let ended = print_packets(&mut listener, order.mtu, order.limit, output, &limits);
+    // As a program that SIGPIPE ends says nothing.
+    if !matches!(ended, Err(Stop::OutputClosed)) {
+        report(&listener.receiver.counters());
     }
     ended
 }
@@ -30,8 +44,17 @@ pub(crate) fn open(filter: Box<dyn Filter>, place: Bind, mtu: usize) -> multicas
     ListenOptions::new().filter(filter).kernel_filter(false).bind_receiver(place, mtu)
 }
 
+/// The next packet, for the same reason.
+#[inline(never)]
+pub(crate) fn receive<'b>(
+    receiver: &'b mut Receiver<Box<dyn Filter>>,
+    buffer: &'b mut [u8],
+) -> multicast::Result<Received<'b>> {
+    receiver.recv_into(buffer)
+}
+
 fn print_packets(
-    receiver: &mut Receiver<Box<dyn Filter>>,
+    listener: &mut Listener<'_>,
     mtu: usize,
     limit: Option<u64>,
     mut output: Output,
@@ -40,32 +63,121 @@ fn print_packets(
     let poller = Poller::new()?;
     limits.register(&poller)?;
     output.watch(&poller, OUTPUT)?;
-    poller.register(&*receiver, PACKETS, Interest::READABLE)?;
+    poller.register(&listener.receiver, PACKETS, Interest::READABLE)?;
+    if let Some(links) = &listener.links {
+        poller.register(&**links, LINKS, Interest::READABLE)?;
+    }
 
     let mut events = Events::<4>::new();
     let mut buffer = vec![0; mtu];
-    let mut printed = 0;
+    let (mut printed, mut turn) = (0, TURN);
     while limit != Some(printed) {
         limits.check()?;
-        match receiver.recv_into(&mut buffer)? {
+        let at_most = match receive(&mut listener.receiver, &mut buffer)? {
             Received::Packet(packet) => {
-                output.packet(packet.source(), packet.payload(), limits)?;
+                output.packet(&packet, limits)?;
                 printed += 1;
-                continue;
+                turn -= 1;
+                if turn > 0 {
+                    continue;
+                }
+                Some(Duration::ZERO)
             }
-            Received::Empty => limits.wait(&poller, &mut events, None)?,
-            // There may be more, but the output must be checked also during a stream of packets that the filter rejects.
-            Received::Paused => limits.wait(&poller, &mut events, Some(core::time::Duration::ZERO))?,
-        }
+            Received::Empty => listener.outage.time_left(),
+            // There may be more.
+            Received::Paused => Some(Duration::ZERO),
+        };
+        turn = TURN;
+        limits.wait(&poller, &mut events, at_most)?;
         if events.iter().any(|event| event.token() == OUTPUT && (event.is_error() || event.is_hang_up())) {
             return Err(Stop::OutputClosed);
         }
+        if events.iter().any(|event| event.token() == LINKS) {
+            listener.follow()?;
+        }
+        listener.check()?;
     }
     Ok(())
 }
 
+/// A receiver that stays joined when its interface is created again.
+struct Listener<'l> {
+    receiver: Receiver<Box<dyn Filter>>,
+    membership: Membership,
+    book: Memberships<1>,
+    links: Option<&'l mut Links>,
+    /// Whether the named interface is up; true if that is not known.
+    is_up: bool,
+    outage: Outage,
+    /// The last error of joining that was printed, so that it is printed once.
+    failed: Option<multicast::Error>,
+}
+
+impl<'l> Listener<'l> {
+    /// Joins. What cannot be joined now is an error: most often its name is wrong.
+    fn join(
+        mut receiver: Receiver<Box<dyn Filter>>,
+        membership: Membership,
+        links: Option<&'l mut Links>,
+        give_up: Option<Duration>,
+    ) -> Result<Self, Stop> {
+        let mut book = Memberships::new();
+        let applied = book.join(membership, &mut receiver)?;
+        if applied.pending > 0 {
+            receiver.join(&membership)?;
+        }
+        let outage = Outage::none_yet(give_up, "listening again");
+        Ok(Self { receiver, membership, book, links, is_up: true, outage, failed: None })
+    }
+
+    /// Reads what has changed, and joins again.
+    fn follow(&mut self) -> Result<(), Stop> {
+        let Some(links) = &mut self.links else { return Ok(()) };
+        while let Some(change) = links.next()? {
+            match change {
+                Change::Link(link) if is_named(&link, self.membership.interface()) => {
+                    self.is_up = link.is_up && link.is_running;
+                }
+                _ => {}
+            }
+            let failed = self.book.apply(&change, &mut self.receiver).err();
+            if failed.is_some() && failed != self.failed {
+                complain(&failed.as_ref().map_or_else(String::new, ToString::to_string));
+                self.failed = failed;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether packets can come in at the moment. Says so when that changes.
+    fn check(&mut self) -> Result<(), Stop> {
+        if self.book.pending().next().is_some() {
+            // The book does not say why.
+            if let Err(reason) = self.receiver.join(&self.membership) {
+                return self.outage.lasts(&reason);
+            }
+        }
+        if !self.is_up {
+            return self.outage.lasts(&format_args!("{} is down", self.membership.interface()));
+        }
+        self.outage.is_over();
+        Ok(())
+    }
+}
+
+/// Whether the interface is named by name or index, and is this one.
+fn is_named(link: &Link, interface: Interface) -> bool {
+    match interface {
+        Interface::Name(name) => link.name == Some(name),
+        Interface::Index(index) => link.index == index,
+        _ => false,
+    }
+}
+
 fn report(counters: &Counters) {
-    let Counters { received, rejected, truncated, dropped, .. } = counters;
+    let Counters { received, rejected, truncated, dropped, foreign, .. } = counters;
     let dropped = dropped.map_or_else(|| "unknown".to_owned(), |dropped| dropped.to_string());
-    complain(&format_args!("received {received}, rejected {rejected}, truncated {truncated}, dropped {dropped}"));
+    complain(&format_args!(
+        "received {received}, rejected {rejected}, truncated {truncated}, dropped {dropped}, foreign {foreign}"
+    ));
 }

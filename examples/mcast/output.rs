@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-use multicast::{Events, Interest, Poller, Token};
+use multicast::{Events, Interest, Packet, Poller, Token};
 
 use crate::limits::Limits;
+use crate::standard;
 use crate::stop::{Stop, failed};
 
 /// A pipe that is writable takes this many bytes without blocking (`PIPE_BUF`, `pipe(7)`).
@@ -23,7 +23,7 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(limits: &Limits) -> Result<Self, Stop> {
-        let file = io::stdout().as_fd().try_clone_to_owned().map_err(failed("open standard output"))?;
+        let file = open()?;
         let poller = Poller::new()?;
         limits.register(&poller)?;
         let poller = match poller.register(&file, WRITABLE, Interest::WRITABLE) {
@@ -32,7 +32,7 @@ impl Output {
             Err(error) if error.kind() == multicast::ErrorKind::NotPollable => None,
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { file: file.into(), poller, line: Vec::new() })
+        Ok(Self { file, poller, line: Vec::new() })
     }
 
     /// Lets `poller` report, with a hang-up or an error, that the reader has closed the output.
@@ -46,11 +46,14 @@ impl Output {
     }
 
     /// Prints a packet.
-    pub(crate) fn packet(&mut self, source: SocketAddr, payload: &[u8], limits: &Limits) -> Result<(), Stop> {
+    pub(crate) fn packet(&mut self, packet: &Packet<'_>, limits: &Limits) -> Result<(), Stop> {
         self.line.clear();
         // Writing into a vector does not fail.
-        let _ = write!(self.line, "{source} ");
-        escape(payload, &mut self.line);
+        let _ = write!(self.line, "{} ", packet.source());
+        escape(packet.payload(), &mut self.line);
+        if let missing @ 1.. = packet.wire_length() - packet.payload().len() {
+            let _ = write!(self.line, "\\+{missing}");
+        }
         self.line.push(b'\n');
         self.write(limits)
     }
@@ -85,8 +88,15 @@ fn wait_until_writable(poller: &Poller, limits: &Limits) -> Result<(), Stop> {
 
 /// Prints a text that is not a packet.
 pub(crate) fn print(text: &str) -> Result<(), Stop> {
-    let mut output = io::stdout().lock();
-    output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(|error| unwritable(&error))
+    open()?.write_all(text.as_bytes()).map_err(|error| unwritable(&error))
+}
+
+/// Standard output. Not by way of `io::stdout`, which takes a closed descriptor for one that swallows everything.
+fn open() -> Result<File, Stop> {
+    if standard::output_is_closed() {
+        return Err(Stop::Failed("standard output is closed: nothing can be printed".to_owned()));
+    }
+    Ok(io::stdout().as_fd().try_clone_to_owned().map_err(failed("open standard output"))?.into())
 }
 
 fn unwritable(error: &io::Error) -> Stop {

@@ -1,26 +1,35 @@
 //! `mcast send`: sends a text, or the lines of standard input.
 
-use std::cell::Cell;
-use std::iter;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use multicast::{ErrorKind, Events, Interest, Multicaster, Poller, Progress, Token};
+use multicast::{ErrorKind, Events, Group, Interest, Links, Multicaster, Outbox, Poller, Progress, SendOptions, Token};
 
 use crate::arguments::{Payload, Send};
 use crate::input::{Lines, Next};
 use crate::limits::Limits;
+use crate::links::{Outage, watched};
 use crate::stop::{Stop, complain};
 
 const INPUT: Token = Token(1);
 const ROOM_TO_SEND: Token = Token(2);
+const LINKS: Token = Token(3);
+
+/// How many packets are sent, if nothing makes it wait, before it looks what has changed.
+const TURN: u32 = 64;
+/// During an outage: what ends it may be nothing that the kernel reports.
+const RETRY: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(order: Send) -> Result<(), Stop> {
     let limits = Limits::new(None)?;
     let mut ledger = Ledger::default();
-    let ended = match &order.payload {
-        Payload::Text { packet, count } => send_text(&order, packet, *count, &limits, &mut ledger),
-        Payload::Lines => send_lines(&order, &limits, &mut ledger),
-    };
+    // Before the socket, so that no change after it is missed.
+    let mut links = Links::watch();
+    let sender = watched(&mut links).and_then(|links| Sender::new(&order, &limits, links));
+    let ended = sender.and_then(|mut sender| match &order.payload {
+        Payload::Text { packet, count } => send_text(&mut sender, packet, *count, &mut ledger),
+        Payload::Lines => send_lines(&mut sender, order.to, &mut ledger),
+    });
     if let Err(Stop::Signal(_)) = &ended {
         complain(&format_args!("sent {}", ledger.sent));
     }
@@ -32,6 +41,22 @@ pub(crate) fn run(order: Send) -> Result<(), Stop> {
     }
 }
 
+/// The queue that a multicaster pulls packets from.
+pub(crate) type Queue = Outbox<Rc<[u8]>, 1>;
+
+/// The multicaster of both `mcast send` and `mcast demo`: one function and one type, for the reason that [`crate::listen::open`]
+/// has.
+#[inline(never)]
+pub(crate) fn open(options: SendOptions, group: Group) -> multicast::Result<Multicaster<Queue>> {
+    options.packets(group, Outbox::new())
+}
+
+/// One step of it, for the same reason.
+#[inline(never)]
+pub(crate) fn step(caster: &mut Multicaster<Queue>) -> multicast::Result<Progress> {
+    caster.step()
+}
+
 /// The counters of packets.
 #[derive(Default)]
 struct Ledger {
@@ -39,44 +64,32 @@ struct Ledger {
     left_out: u64,
 }
 
-fn send_text(order: &Send, packet: &[u8], count: u64, limits: &Limits, ledger: &mut Ledger) -> Result<(), Stop> {
-    let caster = order.options.packets(order.to, iter::repeat(packet))?;
-    let mut sender = Sender::new(caster, order.interval, limits)?;
+fn send_text(sender: &mut Sender<'_>, packet: &Rc<[u8]>, count: u64, ledger: &mut Ledger) -> Result<(), Stop> {
     for _ in 0..count {
-        sender.send_next()?;
+        sender.send(Rc::clone(packet))?;
         ledger.sent += 1;
     }
     Ok(())
 }
 
-fn send_lines(order: &Send, limits: &Limits, ledger: &mut Ledger) -> Result<(), Stop> {
-    // The multicaster pulls its packets: it is called only when there is a line here.
-    let next_packet = Cell::new(None::<Vec<u8>>);
-    let caster = order.options.packets(order.to, iter::from_fn(|| next_packet.take()))?;
-    let mut sender = Sender::new(caster, order.interval, limits)?;
+fn send_lines(sender: &mut Sender<'_>, to: Group, ledger: &mut Ledger) -> Result<(), Stop> {
     let mut lines = Lines::from_standard_input()?;
     let is_pollable = sender.register_input(&lines)?;
     loop {
         match lines.next() {
             Next::Line(line) if line.is_cut() => {
-                complain(&format_args!(
-                    "line {}: send {} bytes to {}: too long for UDP",
-                    line.number, line.length, order.to
-                ));
+                complain(&format_args!("line {}: send {} bytes to {to}: too long for UDP", line.number, line.length));
                 ledger.left_out += 1;
             }
-            Next::Line(line) => {
-                next_packet.set(Some(line.bytes));
-                match sender.send_next() {
-                    Ok(()) => ledger.sent += 1,
-                    Err(Stop::Refused(error)) if error.kind() == ErrorKind::TooLong => {
-                        complain(&format_args!("line {}: {error}", line.number));
-                        sender.caster.discard();
-                        ledger.left_out += 1;
-                    }
-                    Err(stop) => return Err(stop),
+            Next::Line(line) => match sender.send(line.bytes.into()) {
+                Ok(()) => ledger.sent += 1,
+                Err(Stop::Refused(error)) if error.kind() == ErrorKind::TooLong => {
+                    complain(&format_args!("line {}: {error}", line.number));
+                    sender.caster.discard();
+                    ledger.left_out += 1;
                 }
-            }
+                Err(stop) => return Err(stop),
+            },
             Next::Wait => {
                 if is_pollable {
                     sender.wait_for_input(&lines)?;
@@ -85,42 +98,63 @@ fn send_lines(order: &Send, limits: &Limits, ledger: &mut Ledger) -> Result<(), 
             }
             Next::End => return Ok(()),
         }
-        limits.check()?;
+        sender.limits.check()?;
     }
 }
 
-/// Sends one packet after another, each when it is due and the socket takes it.
-struct Sender<'l, I: Iterator> {
-    caster: Multicaster<I>,
+/// Sends one packet after another, each when it is due and the socket takes it. It follows its interface.
+struct Sender<'l> {
+    caster: Multicaster<Queue>,
     pace: Option<Pace>,
     limits: &'l Limits,
     poller: Poller,
     events: Events<4>,
+    links: Option<&'l mut Links>,
+    outage: Outage,
+    has_sent: bool,
+    /// How many packets are left of this turn.
+    turn: u32,
 }
 
-impl<'l, I> Sender<'l, I>
-where
-    I: Iterator,
-    I::Item: AsRef<[u8]>,
-{
-    fn new(caster: Multicaster<I>, interval: Option<Duration>, limits: &'l Limits) -> Result<Self, Stop> {
+impl<'l> Sender<'l> {
+    fn new(order: &Send, limits: &'l Limits, links: Option<&'l mut Links>) -> Result<Self, Stop> {
         let poller = Poller::new()?;
         limits.register(&poller)?;
-        Ok(Self { caster, pace: interval.map(Pace::new), limits, poller, events: Events::new() })
+        if let Some(links) = &links {
+            poller.register(&**links, LINKS, Interest::READABLE)?;
+        }
+        let caster = open(order.options, order.to)?;
+        let (pace, outage) = (order.interval.map(Pace::new), Outage::none_yet(order.give_up, "sending again"));
+        Ok(Self { caster, pace, limits, poller, events: Events::new(), links, outage, has_sent: false, turn: TURN })
     }
 
-    /// Sends the next packet. There must be one.
-    fn send_next(&mut self) -> Result<(), Stop> {
+    /// Sends the next packet.
+    fn send(&mut self, packet: Rc<[u8]>) -> Result<(), Stop> {
         while let Some(time) = self.pace.as_ref().and_then(Pace::time_left) {
-            self.limits.wait(&self.poller, &mut self.events, Some(time))?;
+            self.wait(Some(time))?;
         }
+        // There is room: the packet before was sent or discarded.
+        let _ = self.caster.items_mut().push(packet);
         loop {
             self.limits.check()?;
-            match self.caster.step()? {
-                Progress::Blocked => self.wait_for_room()?,
-                Progress::Wait(time) => self.limits.wait(&self.poller, &mut self.events, Some(time))?,
-                Progress::Sent(_) | Progress::Done => break,
+            match step(&mut self.caster) {
+                Ok(Progress::Blocked) => self.wait_for_room()?,
+                Ok(Progress::Wait(time)) => self.wait(Some(time))?,
+                Ok(Progress::Sent(_) | Progress::Done) => break,
+                // If it never worked, more likely something is wrong than that it will work later.
+                Err(error) if self.has_sent && may_pass(error.kind()) => {
+                    self.outage.lasts(&error)?;
+                    let time = self.outage.time_left().unwrap_or(RETRY).min(RETRY);
+                    self.wait(Some(time))?;
+                }
+                Err(error) => return Err(error.into()),
             }
+        }
+        self.has_sent = true;
+        self.outage.is_over();
+        self.turn -= 1;
+        if self.turn == 0 {
+            self.wait(Some(Duration::ZERO))?;
         }
         if let Some(pace) = &mut self.pace {
             pace.sent_one();
@@ -128,9 +162,20 @@ where
         Ok(())
     }
 
+    /// Waits until something is ready, at most for this time, and follows the links.
+    fn wait(&mut self, time: Option<Duration>) -> Result<(), Stop> {
+        self.turn = TURN;
+        self.limits.wait(&self.poller, &mut self.events, time)?;
+        if let (Some(links), true) = (&mut self.links, self.events.iter().any(|event| event.token() == LINKS)) {
+            // What still fails is an error of the next packet, and more changes are reported again.
+            let _ = links.follow(&mut self.caster)?;
+        }
+        Ok(())
+    }
+
     fn wait_for_room(&mut self) -> Result<(), Stop> {
         self.poller.register(&self.caster, ROOM_TO_SEND, Interest::WRITABLE)?;
-        let ended = self.limits.wait(&self.poller, &mut self.events, None);
+        let ended = self.wait(None);
         self.poller.unregister(&self.caster)?;
         ended
     }
@@ -148,12 +193,17 @@ where
     fn wait_for_input(&mut self, lines: &Lines) -> Result<(), Stop> {
         self.poller.reregister(lines, INPUT, Interest::READABLE.oneshot())?;
         loop {
-            self.limits.wait(&self.poller, &mut self.events, None)?;
+            self.wait(None)?;
             if self.events.iter().any(|event| event.token() == INPUT) {
                 return Ok(());
             }
         }
     }
+}
+
+/// Whether the reason may be gone later: a link that is down or deleted, or an address or a route that is missing.
+fn may_pass(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NoSuchInterface | ErrorKind::NoAddress | ErrorKind::Unreachable)
 }
 
 /// When the next packet may go.

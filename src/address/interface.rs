@@ -18,7 +18,8 @@ use core::num::NonZeroU32;
 /// An interface that belongs to a bridge, bond or team receives nothing itself: name the bridge. That it became one is reported by
 /// [`Links`](crate::Links) ([`Link::is_port`](crate::Link::is_port)).
 ///
-/// Parsed and printed as `default`, as `all`, as an index in digits, or as an IP address; any other text is a name.
+/// Parsed and printed as `default`, as `all`, as an index in digits, or as an IP address; any other text is a name. Digits are
+/// never a name: write the index of an interface that is called `3`, or in code [`Interface::Name`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Interface {

@@ -16,7 +16,7 @@ pub enum ErrorKind {
     NotMulticast,
     /// Port 0, which a group cannot have.
     PortZero,
-    /// A number is out of its range, such as a TTL of 256.
+    /// A number is out of its range, such as a TTL of 256, or a port of 65536.
     OutOfRange,
     /// There is no interface with this name, index or address (any more).
     NoSuchInterface,
@@ -44,7 +44,7 @@ pub enum ErrorKind {
     SourcesOnOneInterface,
     /// The group is not joined on the interface.
     NotJoined,
-    /// Only one interface is possible: [`Interface::All`] was given to send on or to bind to, or a listener that is bound to its
+    /// Only one interface is possible: [`Interface::All`] was given to send on or to bind to, or a listener that stays on its
     /// interface ([`Bind::Interface`](crate::Bind::Interface)) was to join on another one. To receive on several interfaces, use
     /// [`Bind::Group`](crate::Bind::Group).
     OneInterface,
@@ -52,11 +52,12 @@ pub enum ErrorKind {
     TooLong,
     /// The kernel is short of memory or buffer space; the same call may succeed later.
     Transient,
-    /// The group is unreachable: there is no route, or the interface is down or gone.
+    /// The group is unreachable: there is no route, or the interface is down, or it or its address is gone.
     Unreachable,
-    /// The kernel or a firewall does not allow it.
+    /// The kernel does not allow it: a firewall, a `prohibit` route, a security policy, or a missing privilege.
     Denied,
-    /// Another socket holds the port without sharing it.
+    /// Another socket holds the port without sharing it. Sockets share a port with `SO_REUSEADDR` if both have it, and with
+    /// `SO_REUSEPORT` if both have it and belong to the same user (`socket(7)`).
     AddressInUse,
     /// This kernel does not know the option or the protocol.
     Unsupported,

@@ -81,11 +81,12 @@ pub(super) fn reason(
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
     let text = match kind {
-        ErrorKind::Syntax => syntax(operation),
+        ErrorKind::Syntax => syntax(operation, object),
         ErrorKind::NotMulticast => "not a multicast address (IPv4: 224.0.0.0 to 239.255.255.255, IPv6: ff00::/8)",
         ErrorKind::PortZero => "port 0 is not valid: give 1 to 65535",
         ErrorKind::OutOfRange => match operation {
             Operation::ParseSubnet => "too many bits: give 0 to 32 (IPv6: 0 to 128)",
+            Operation::ParseGroup => "port out of range: give 1 to 65535",
             _ => "out of range: give 0 to 255",
         },
         ErrorKind::NoSuchInterface => match object {
@@ -97,6 +98,7 @@ pub(super) fn reason(
             {
                 "no interface has this address: write default, all, or a name"
             }
+            Object::Membership { interface, .. } | Object::On(interface) => no_such(interface),
             _ => "no such interface",
         },
         ErrorKind::InterfaceNeeded if matches!(operation, Operation::Leave | Operation::Block | Operation::Unblock) => {
@@ -131,8 +133,7 @@ pub(super) fn reason(
             }
             Operation::Bind => "Bind::Interface takes one interface: name it",
             _ => {
-                "this listener is bound to one interface (Bind::Interface), and this is another one, or was created again: make a new \
-                 listener, or use Bind::Group"
+                "this listener stays on its interface (Bind::Interface), and this is another one: leave the group first, or use Bind::Group"
             }
         },
         ErrorKind::LimitReached => limit(operation, object, errno),
@@ -153,17 +154,12 @@ pub(super) fn reason(
             "AF_NETLINK is not allowed here (RestrictAddressFamilies of systemd, or seccomp): allow it, or name an interface"
         }
         ErrorKind::Unsupported => "this kernel does not support it",
-        ErrorKind::AddressInUse => "another socket holds the port without SO_REUSEADDR and SO_REUSEPORT (ss -ulnp shows it)",
-        ErrorKind::Denied if matches!(object, Object::Membership { interface: Interface::Default, .. }) => {
-            "not permitted (a prohibit route, a firewall, or a security policy): name an interface"
+        ErrorKind::AddressInUse => {
+            "another socket holds the port (ss -ulnpe shows it): a socket shares with SO_REUSEADDR if both have it, with SO_REUSEPORT if \
+             both have it and belong to one user"
         }
-        ErrorKind::Denied => "not permitted (a firewall, a security policy, or a missing privilege)",
-        ErrorKind::Unreachable => match object {
-            Object::Membership { interface, .. } | Object::On(interface) if !matches!(interface, Interface::Default) => {
-                "unreachable: the interface is down or gone, or there is no route"
-            }
-            _ => "unreachable: the interface is down or gone, or there is no route (name an interface)",
-        },
+        ErrorKind::Denied => denied(object, errno),
+        ErrorKind::Unreachable => unreachable(object, errno),
         ErrorKind::Transient => "no memory or buffer space at the moment: try again later",
         ErrorKind::Pattern => match object {
             #[cfg(feature = "regex")]
@@ -172,7 +168,7 @@ pub(super) fn reason(
         },
         ErrorKind::InvalidInput => "invalid input",
         ErrorKind::Zero => "must be at least 1",
-        ErrorKind::System => match described(operation, errno) {
+        ErrorKind::System => match described(operation, object, errno) {
             Some(text) => text,
             None => return write!(f, "os error {}", errno.0),
         },
@@ -200,12 +196,62 @@ const fn longest(to: &SocketAddr) -> u32 {
 }
 
 /// What to write instead of a text that could not be parsed.
-const fn syntax(operation: Operation) -> &'static str {
+fn syntax(operation: Operation, object: &Object) -> &'static str {
+    let written = if let Object::Text(text) = object { text.as_str() } else { "" };
     match operation {
+        Operation::ParseGroup if written.contains('%') => {
+            "a group has no interface: write it without % and what follows, and name the interface separately"
+        }
         Operation::ParseGroup => "write ADDRESS:PORT, such as 239.1.2.3:5000 or [ff02::4242]:4242",
+        Operation::ParseInterface if written.contains('%') => "write only the name of the interface, which follows the %",
+        Operation::ParseInterface if written.contains('/') => {
+            "a name has no /: write one that ip link shows, or an address without the length of its prefix"
+        }
+        Operation::ParseInterface if written.contains(':') => {
+            "a name has no colon, and eth0:1 is the label of an address: write eth0, or that address"
+        }
         Operation::ParseInterface => "write a name of 1 to 15 bytes, an index of 1 or more, an address, default, or all",
         Operation::ParseSubnet => "write an address and a prefix length, such as 192.0.2.0/24, or a single address",
         _ => "write 0 to 255, or host, subnet, site, region, continent, unrestricted",
+    }
+}
+
+fn no_such(interface: &Interface) -> &'static str {
+    match interface {
+        Interface::Index(_) => "no such interface (digits are an index, never a name: ip link shows the index of each)",
+        // The kernel gives no interface such a name.
+        Interface::Name(name) if name.as_str().contains('%') => "no such interface: write its name without %",
+        _ => "no such interface",
+    }
+}
+
+/// For a packet, one errno has several causes. For a route that was asked for, it says what the route is.
+const fn unreachable(object: &Object, errno: Errno) -> &'static str {
+    match (object, errno.0 as u32) {
+        (Object::Membership { interface: Interface::Default, .. }, linux::EINVAL) => {
+            "its route is a blackhole (ip route get): name an interface, or change the route"
+        }
+        (Object::Membership { interface: Interface::Default, .. }, linux::EHOSTUNREACH) => {
+            "its route is of the type unreachable (ip route get): name an interface, or change the route"
+        }
+        (Object::Membership { interface: Interface::Default, .. }, _) => {
+            "unreachable: there is no route: name an interface, or add a route"
+        }
+        (Object::Membership { .. } | Object::On(_), _) => "unreachable: the interface is down, or there is no route over it",
+        _ => "unreachable: the interface is down, it or its address is gone, or there is no route",
+    }
+}
+
+const fn denied(object: &Object, errno: Errno) -> &'static str {
+    match (object, errno.0 as u32) {
+        (Object::Membership { interface: Interface::Default, .. }, linux::EACCES) => {
+            "its route is of the type prohibit (ip route get): name an interface, or change the route"
+        }
+        (Object::Packet { .. }, linux::EACCES) => {
+            "not permitted (a prohibit route, a broadcast address, or a security policy)"
+        }
+        (Object::Packet { .. }, _) => "not permitted (a firewall on the way out, or a security policy)",
+        _ => "not permitted (a firewall, a security policy, or a missing privilege)",
     }
 }
 
@@ -222,8 +268,9 @@ fn limit(operation: Operation, object: &Object, errno: Errno) -> &'static str {
     }
 }
 
-const fn described(operation: Operation, errno: Errno) -> Option<&'static str> {
+const fn described(operation: Operation, object: &Object, errno: Errno) -> Option<&'static str> {
     Some(match errno.0 as u32 {
+        linux::EINVAL if matches!(object, Object::Packet { .. }) => "invalid argument, or a blackhole route (ip route get)",
         linux::EINVAL if matches!(operation, Operation::Register) => "a poller cannot wait for itself",
         linux::EBADF => "not an open file descriptor",
         linux::EINVAL => "invalid argument",
@@ -237,9 +284,15 @@ const fn described(operation: Operation, errno: Errno) -> Option<&'static str> {
     })
 }
 
-/// The kind of an errno. If one errno has two meanings, the operation decides.
-pub(super) const fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
+/// The kind of an errno. If one errno has two meanings, the operation decides, or what it was done to.
+pub(super) const fn kind_of(operation: Operation, object: &Object, errno: Errno) -> ErrorKind {
     match (operation, errno.0 as u32) {
+        // Of a route that was asked for: it is a blackhole.
+        (Operation::Join | Operation::Send, linux::EINVAL)
+            if matches!(object, Object::Membership { interface: Interface::Default, .. }) =>
+        {
+            ErrorKind::Unreachable
+        }
         (Operation::Join, linux::ENOBUFS | linux::ENOMEM) => ErrorKind::LimitReached,
         (Operation::Register, linux::EEXIST) => ErrorKind::AlreadyRegistered,
         (Operation::Reregister | Operation::Unregister, linux::ENOENT) => ErrorKind::NotRegistered,

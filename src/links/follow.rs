@@ -18,9 +18,9 @@ pub struct Followed {
     /// How often a sender was set anew: to another interface or source address, or to the one that it waited for.
     pub renewed: usize,
     /// The first error of joining (see [`ListeningSocket::join`]), or of setting a sender anew. The other memberships and senders were
-    /// still handled. The failed one stays as it was, and is tried again at the next change that concerns it. If a listener is bound
-    /// to an interface that was deleted, this is [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface), once: create a new
-    /// listener. A sender of such a listener returns it whenever it is tried.
+    /// still handled. The failed one stays as it was, and is tried again at the next change that concerns it. A sender of a listener that
+    /// [`Bind::Interface`](crate::Bind::Interface) pins to an interface which was deleted returns
+    /// [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface) whenever it is tried.
     pub failed: Option<Error>,
     /// Whether there may be more changes to read, since one call reads at most 64 times. A level-triggered poller reports the
     /// [`Links`] again; with an edge-triggered one, call again.

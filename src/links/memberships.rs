@@ -43,7 +43,8 @@ pub struct Applied {
 /// for IPv6. With [`Interface::All`] it leaves interfaces that become ports of a bridge, on which nothing can be received.
 ///
 /// The book is separate from the listener, so its code is not linked into programs that do not use it. Create the listener with
-/// [`Bind::Port`](crate::Bind::Port) or [`Bind::Later`](crate::Bind::Later), and join all its groups through the book.
+/// any [`Bind`](crate::Bind), and join all its groups through the book, also the one that it was created with. With
+/// [`Bind::Later`](crate::Bind::Later), the interface need not exist yet.
 ///
 /// The book does not keep blocked sources: if [`Applied::joined`] is not 0, [block](ListeningSocket::block) them again.
 #[derive(Clone, Debug, Default)]

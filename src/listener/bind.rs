@@ -22,24 +22,36 @@ use crate::group::{Family, Group, Membership};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bind {
     /// Binds to the group of the membership, and joins it. The listener can join the same group on more interfaces later.
+    ///
+    /// It takes no unicast, and leaves other programs on the port alone. While it is joined on one interface, the socket is *pinned* to
+    /// it (`SO_BINDTOIFINDEX`, `socket(7)`): then the kernel alone keeps to group and interface, without a guard and a check of each
+    /// packet. It is unpinned as soon as it joins on a second interface, or as it gets a [sender](crate::Listener::sender), and pinned
+    /// again after [`Memberships`](crate::Memberships) found its interface created again. Where the kernel does not allow to pin (before
+    /// Linux 5.7 without `CAP_NET_RAW`, and in a process that `ip vrf exec` confines), an IPv6 listener has a guard instead.
+    ///
+    /// While its interface is a port of a bridge, the listener receives nothing: join on the bridge. A program whose socket has
+    /// `SO_REUSEPORT` and not `SO_REUSEADDR` cannot be bound after a listener that is not pinned: with that option, the kernel would
+    /// distribute IPv4 multicast among both (Linux 6.6 and later).
     Group(Membership),
     /// Binds to the group, and joins nothing yet. Use it with [`Memberships`](crate::Memberships) if the network may not be up
-    /// yet: the book joins as soon as the interface exists.
+    /// yet: the book joins as soon as the interface exists. It is pinned as with [`Bind::Group`]; an IPv6 listener has a guard, too.
     Later(Group),
-    /// Binds to the group of the membership *and* to its interface (`SO_BINDTOIFINDEX`, `socket(7)`, Linux 5.0), and joins it.
+    /// As [`Bind::Group`], but always pinned to the interface of the membership, or not created at all. With
+    /// [`reuse_port(false)`](crate::ListenOptions::reuse_port) and without metadata, a program for IPv6 is about 5,000 bytes smaller,
+    /// since it has neither guard nor check.
     ///
-    /// It receives the same packets as [`Bind::Group`]. The bind alone ensures that, also for IPv6: there is no guard, and no
-    /// check of each packet. With [`reuse_port(false)`](crate::ListenOptions::reuse_port) and without metadata, a program for
-    /// IPv6 is about 5,000 bytes smaller.
-    ///
-    /// The interface must exist. The listener stays bound to it until it is closed: joining on another interface returns
-    /// [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface). If the interface is deleted and created again under the same
-    /// name, [`Memberships`](crate::Memberships) cannot help, and returns the same error once: you must create a new listener.
+    /// Joining on another interface returns [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface) while it is a member on its
+    /// own. If the interface is created again under the same name, [`Memberships`](crate::Memberships) pin it to the new one.
     Interface(Membership),
     /// Binds to a port, and joins nothing yet: [`join`](crate::ListeningSocket::join) any groups of that port and family. With
     /// port 0 the kernel chooses a free port.
     ///
     /// The kernel runs a guard for the listener: a program that checks the destination of each packet.
+    ///
+    /// **It takes unicast away from other programs on the port**: the kernel gives each unicast packet to one socket alone, usually the one
+    /// that was bound last, before any filter or guard runs. Where an mDNS or SSDP daemon runs, use one listener for each group instead
+    /// ([`Bind::Group`]), which takes none. A program whose socket has `SO_REUSEPORT` and not `SO_REUSEADDR` cannot be bound after this
+    /// listener.
     Port(u16, Family),
 }
 

@@ -16,8 +16,8 @@ use crate::socket::{each_interface_to_join, family_of};
 impl<B, F: Filter> ListeningSocket<B, F> {
     /// Joins a group on an interface (`MCAST_JOIN_GROUP`, `ip(7)`). It does nothing if the listener is a member already.
     ///
-    /// A listener that is bound to one group can join that group on more interfaces, unless it is also [bound to its
-    /// interface](crate::Bind::Interface). One that is bound to a port can join any group of that port and of its family.
+    /// A listener that is bound to one group can join that group on more interfaces, unless it was created with
+    /// [`Bind::Interface`](crate::Bind::Interface). One that is bound to a port can join any group of that port and of its family.
     ///
     /// # Errors
     /// [`ErrorKind::BoundToGroup`], [`ErrorKind::OneInterface`], [`ErrorKind::PortMismatch`] and [`ErrorKind::FamilyMismatch`] if
@@ -41,8 +41,8 @@ impl<B, F: Filter> ListeningSocket<B, F> {
 
     /// Leaves a group on an interface (`MCAST_LEAVE_GROUP`, `ip(7)`). It does nothing if the listener is not a member.
     ///
-    /// Packets that the kernel has queued before may still arrive, except on a listener with a guard: one that is bound to a port
-    /// or to an IPv6 group, and not to an interface.
+    /// Packets that the kernel has queued before may still arrive, except on a listener with a guard: one that is bound to a port,
+    /// or to an IPv6 group and not [pinned](crate::Bind::Group) to an interface.
     ///
     /// [`Interface::All`](crate::Interface::All) means every interface here, also one that is down. If the default route has moved, the
     /// group is left on the interface where it is joined.
@@ -184,7 +184,7 @@ impl<F: Filter> Inner<F> {
         if family == Family::V6 {
             self.check_each(family)?;
         }
-        self.socket.unpin().map_err(not_unpinned)?;
+        self.socket.unpin_and_stay_alone().map_err(not_unpinned)?;
         self.state.admits = Admits::Joined;
         Ok(())
     }

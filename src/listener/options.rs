@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Object, Operation, Result};
 use crate::filter::kernel::INSTRUCTIONS;
 use crate::filter::{Always, Filter};
 use crate::group::{Interface, Membership};
-use crate::socket::{Socket, family_of};
+use crate::socket::{LOOPBACK, Socket, family_of};
 
 /// Options for a listener. Set them first, then create the listener with one of three calls:
 ///
@@ -142,8 +142,8 @@ impl<F: Filter> ListenOptions<F> {
     /// sent to an address of such an interface or of `lo`. Broadcasts are refused. Default: off.
     ///
     /// The kernel gives each unicast packet to only one of the sockets that share a port, whatever they filter. So if another
-    /// program on this machine answers on the port, such as an mDNS or SSDP daemon, each of the two takes packets away from the other:
-    /// then ask from a port of your own ([`SendOptions::open_with_replies`](crate::SendOptions::open_with_replies)).
+    /// program on this machine answers on the port, such as an mDNS or SSDP daemon, each of the two takes packets away from the other
+    /// (also [without this option](Bind::Port)): then ask from a port of your own ([`SendOptions::open_with_replies`](crate::SendOptions::open_with_replies)).
     ///
     /// If the kernel runs no guard (with [`kernel_filter(false)`](Self::kernel_filter), in a virtual routing domain, or with hundreds
     /// of memberships), unicast that came in on any interface is returned: the guard has the only list of interfaces.
@@ -154,10 +154,9 @@ impl<F: Filter> ListenOptions<F> {
 
     /// Whether to share the port also with sockets that have `SO_REUSEPORT` but not `SO_REUSEADDR` (`socket(7)`). Default: true.
     ///
-    /// A listener of one group can then be created beside such sockets, and they beside it, if they belong to the same user. A listener
-    /// by port can be created beside them, but they cannot be bound after it ([`Bind::Port`] says why). With `false`, the port is not
-    /// shared with them: whoever comes second gets [`ErrorKind::AddressInUse`]. A program that listens to one IPv4 group is then about
-    /// 700 bytes smaller.
+    /// The listener can then be created beside such sockets of the same user. They can be bound beside it as long as it is
+    /// [pinned](Bind::Group) to an interface. With `false`, whoever comes second gets [`ErrorKind::AddressInUse`], and a program that
+    /// listens to one IPv4 group is about 700 bytes smaller.
     #[doc(alias = "SO_REUSEPORT")]
     pub const fn reuse_port(mut self, on: bool) -> Self {
         self.reuse_port = on;
@@ -168,7 +167,7 @@ impl<F: Filter> ListenOptions<F> {
     ///
     /// # Errors
     /// As [`ListeningSocket::join`] if it joins; [`ErrorKind::AddressInUse`] if another socket
-    /// holds the port and does not share it. For [`Bind::Interface`], also if the kernel does not bind to the interface:
+    /// holds the port and does not share it. For [`Bind::Interface`], also if the kernel does not pin to the interface:
     /// [`ErrorKind::Denied`] before Linux 5.7 without `CAP_NET_RAW`;
     /// [`ErrorKind::Unsupported`] before Linux 5.0;
     /// [`ErrorKind::OneInterface`] for [`Interface::All`]. [`ErrorKind::InvalidInput`] for [`unicast`](Self::unicast) with anything but
@@ -310,11 +309,12 @@ impl<F: Filter> ListenOptions<F> {
                 gatekeeper.guard_passes_unicast(Inner::recv_checked);
             }
         }
-        let bound = match group {
-            None if reuse_port => socket.bind_to_port(&address),
-            None => socket.bind(&address),
-            Some(_) => socket.bind_to_group(&address, needs_scope, pinned, reuse_port),
-        };
+        // Until it joins, a listener of one group is pinned where it joins nothing. Only now: there is no guard for a pinned socket.
+        if group.is_some() && index.is_none() && reuse_port && socket.pin(LOOPBACK).is_ok() {
+            pinned = Some(LOOPBACK);
+            state.admits = Admits::JoinedPinned;
+        }
+        let bound = socket.bind_to(&address, needs_scope, pinned, reuse_port);
         if let Err(errno) = bound {
             return Err(Error::system(Operation::Bind, group.map_or(Object::Port(port), Object::Group), errno));
         }

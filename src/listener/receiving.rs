@@ -10,7 +10,7 @@ use crate::error::{Errno, Error, Object, Operation, Result};
 use crate::filter::Filter;
 use crate::group::Family;
 use crate::packet::{Metadata, Packet, Received};
-use crate::socket::{Datagram, Socket, take_reports};
+use crate::socket::{Datagram, LOOPBACK, Socket, take_reports};
 
 /// How many packets one call of `recv` refuses or rejects at most, before it returns [`Received::Paused`].
 pub(super) const BUDGET: u32 = 64;
@@ -40,13 +40,10 @@ pub struct Counters {
     /// On a [`CoalescingListener`](crate::CoalescingListener), packets that the kernel coalesced are dropped together, and count
     /// as one here.
     pub dropped: Option<u64>,
-    /// Whether the kernel runs a program for this listener, or did: a filter, or the guard of a listener that is bound neither to
-    /// an IPv4 group nor to an interface. Then [`dropped`](Self::dropped) includes the packets that it refused.
+    /// Whether the kernel runs a program for this listener, or did: a filter, or the guard of a listener that is neither bound to an
+    /// IPv4 group nor pinned to an interface. Then [`dropped`](Self::dropped) includes the packets that it refused.
     pub kernel_refuses: bool,
 }
-
-/// The index of `lo`, in every network namespace.
-const LOOPBACK: u32 = 1;
 
 /// A listener without its buffer.
 pub(crate) struct Inner<F> {
@@ -298,8 +295,7 @@ impl<F: Filter> Inner<F> {
     /// `lo`. True if that is not known: only the guard has a list.
     fn has_joined_on(&self, interface: NonZeroU32) -> bool {
         let family = self.socket.family();
-        interface.get() == LOOPBACK
-            || family.is_ok_and(|family| self.socket.has_joined_on(family, interface).unwrap_or(true))
+        interface == LOOPBACK || family.is_ok_and(|family| self.socket.has_joined_on(family, interface).unwrap_or(true))
     }
 
     /// Whether a receive failed because of what the network reported about a packet that was sent from this socket. Then all such

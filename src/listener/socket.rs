@@ -167,12 +167,17 @@ impl<B, F> ListeningSocket<B, F> {
         self.inner.counters()
     }
 
-    /// The address and port that it is bound to (`getsockname(2)`): the group's address, or the wildcard address.
+    /// The address and port that it is bound to (`getsockname(2)`): the group's address, without a scope, or the wildcard address.
     ///
     /// # Errors
     /// What the kernel reports.
     pub fn local_addr(&self) -> Result<SocketAddr> {
-        self.inner.socket.local_addr()
+        let mut local = self.inner.socket.local_addr()?;
+        if let SocketAddr::V6(address) = &mut local {
+            // Of a link-local group, the kernel reports the interface that the socket is pinned to at the moment.
+            address.set_scope_id(0);
+        }
+        Ok(local)
     }
 
     /// The size of the receive buffer in bytes that the kernel granted (`SO_RCVBUF`, `socket(7)`). The kernel reports twice the

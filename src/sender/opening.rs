@@ -167,7 +167,7 @@ pub(super) fn bind(socket: &Socket, address: IpAddr, port: u16) -> Result<()> {
         0 => socket.bind(&address),
         _ => {
             socket.share_port()?;
-            socket.bind_to_port(&address)
+            socket.bind_to(&address, false, None, true)
         }
     };
     bound.map_err(|errno| Error::system(Operation::Bind, Object::Port(port), errno))

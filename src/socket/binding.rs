@@ -8,8 +8,8 @@
 //! Sockets that are bound to the same address and interface with `SO_REUSEPORT` form a group, among which the kernel distributes
 //! packets (`SO_REUSEPORT`, `socket(7)`). Since Linux 6.6 it also distributes some IPv4 multicast packets: those that arrive over a
 //! real link and match only one socket. Another socket of the group may then receive a packet that it did not join, and the socket
-//! that joined does not. So our sockets are bound without that option if the others permit it. A socket that is pinned to an
-//! interface after the bind leaves its group, and enters none.
+//! that joined does not. A socket that is pinned to an interface after the bind leaves its group, and enters none of sockets that are
+//! not pinned. So `SO_REUSEPORT` is on while a socket is pinned, and off while it is not.
 
 use core::num::NonZeroU32;
 
@@ -22,7 +22,7 @@ use crate::group::{Group, Interface, Membership};
 use crate::sys;
 
 /// The index of `lo`, in every network namespace.
-const LOOPBACK: NonZeroU32 = NonZeroU32::MIN;
+pub(crate) const LOOPBACK: NonZeroU32 = NonZeroU32::MIN;
 
 type Bound = core::result::Result<(), Errno>;
 
@@ -71,21 +71,26 @@ impl Socket {
         NonZeroU32::new(self.pinned_to())
     }
 
-    /// Binds to an address to which nobody sends unicast. Other sockets that share the port, by whichever option, can be bound
-    /// before and after. With `pinned`, it is pinned to that interface, and will be.
+    /// Binds to an address that nobody sends to. Other sockets that share the port, by whichever option, can be bound before and after.
+    pub(crate) fn bind_to_nobody(&self, address: &Address) -> Bound {
+        self.bind_beside_all(address, None)?;
+        self.share_with_reuse_port(1)
+    }
+
+    /// Binds beside all sockets that share the port. With `pinned`, it is pinned to that interface, and will be.
     #[inline(never)]
-    pub(crate) fn bind_beside_all(&self, address: &Address, pinned: Option<NonZeroU32>) -> Bound {
+    fn bind_beside_all(&self, address: &Address, pinned: Option<NonZeroU32>) -> Bound {
         match self.bind(address) {
             Err(Errno::IN_USE) => self.bind_with_reuse_port(address, pinned)?,
             bound => bound?,
         }
-        self.share_with_reuse_port(1)
+        self.share_with_reuse_port(pinned.is_some().into())
     }
 
-    /// Binds to the address of a group. With `pinned`, the socket is pinned to this interface. A group that is link-local needs a
-    /// scope if it is not.
+    /// Binds to the address of a group, or to the wildcard address. With `pinned`, the socket is pinned to this interface. A link-local
+    /// group needs a scope if it is not.
     #[inline(always)]
-    pub(crate) fn bind_to_group(
+    pub(crate) fn bind_to(
         &self,
         address: &Address,
         needs_scope: bool,
@@ -109,18 +114,6 @@ impl Socket {
             self.bind(&address)?
         }
         if stays_on.is_none() { self.unpin() } else { Ok(()) }
-    }
-
-    /// Binds to a port on the wildcard address, beside all that share it.
-    ///
-    /// Here `SO_REUSEPORT` is off after the bind: sockets with that option that are bound later would form a group with this one.
-    /// The price is that those which do not have `SO_REUSEADDR` cannot be bound later.
-    pub(crate) fn bind_to_port(&self, address: &Address) -> Bound {
-        match self.bind(address) {
-            Err(Errno::IN_USE) => self.bind_with_reuse_port(address, None)?,
-            bound => return bound,
-        }
-        self.share_with_reuse_port(0)
     }
 
     /// Binds beside sockets that share the port by `SO_REUSEPORT` alone. It is pinned elsewhere than they are at that time, so the
@@ -148,6 +141,12 @@ impl Socket {
     /// Whether `SO_REUSEPORT` is on.
     pub(crate) fn has_reuse_port(&self) -> bool {
         sys::getsockopt_int(&self.fd, SOCKET, linux::SO_REUSEPORT).is_ok_and(|on| on != 0)
+    }
+
+    /// Unpins. From then on, sockets that have `SO_REUSEPORT` and not `SO_REUSEADDR` cannot be bound beside it.
+    pub(crate) fn unpin_and_stay_alone(&self) -> Bound {
+        self.share_with_reuse_port(0)?;
+        self.unpin()
     }
 
     fn share_with_reuse_port(&self, on: u32) -> Bound {

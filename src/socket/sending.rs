@@ -17,7 +17,7 @@ use crate::sys::{self, UDP_SEGMENT};
 const QUEUED_ERRORS: u32 = 64;
 
 impl Socket {
-    /// A socket to send with, bound to this address, which takes no unicast. It shares the port if asked to. It receives only groups that it joins itself.
+    /// A socket to send with, bound to this address, which nobody sends to. It shares the port if asked to.
     pub(crate) fn try_sending(family: Family, address: &Address, shares: bool) -> core::result::Result<Self, Errno> {
         let socket = Self::try_open(family)?;
         socket.try_turn_off_multicast_all(family)?;
@@ -30,7 +30,7 @@ impl Socket {
             return self.bind(address);
         }
         sys::setsockopt_int(&self.fd, SOCKET, linux::SO_REUSEADDR, 1)?;
-        self.bind_beside_all(address, None)
+        self.bind_to_nobody(address)
     }
 
     /// As [`try_sending`](Self::try_sending) for IPv6, with packets from this address, which has port 0.

@@ -5,12 +5,13 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -125,6 +126,13 @@ impl Ended {
         assert_eq!(self.errors, "", "{self:?}");
         self
     }
+
+    /// It must have printed nothing to standard error but one line, the counters.
+    #[track_caller]
+    pub fn counting(self) -> Self {
+        assert!(self.errors.starts_with("mcast: received ") && self.errors.lines().count() == 1, "{self:?}");
+        self
+    }
 }
 
 /// Runs a program to its end, with an empty standard input if none was given.
@@ -140,7 +148,9 @@ pub struct Running {
     child: Child,
     pub input: Option<ChildStdin>,
     lines: Receiver<String>,
-    errors: Option<JoinHandle<String>>,
+    /// What it printed to standard error, as far as `errors` has read it.
+    said: Arc<Mutex<String>>,
+    errors: Option<JoinHandle<()>>,
     started: Instant,
 }
 
@@ -169,14 +179,17 @@ impl Running {
         let started = Instant::now();
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = child.stdout.take().unwrap();
-        let mut errors = child.stderr.take().unwrap();
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        let said = Arc::new(Mutex::new(String::new()));
+        let all_said = Arc::clone(&said);
         let errors = thread::spawn(move || {
-            let mut text = String::new();
-            errors.read_to_string(&mut text).unwrap();
-            text
+            for line in errors.lines() {
+                let line = line.unwrap();
+                all_said.lock().unwrap().push_str(&format!("{line}\n"));
+            }
         });
         let input = child.stdin.take();
-        (Self { child, input, lines: mpsc::channel().1, errors: Some(errors), started }, output)
+        (Self { child, input, lines: mpsc::channel().1, said, errors: Some(errors), started }, output)
     }
 
     /// Writes to its standard input.
@@ -208,6 +221,16 @@ impl Running {
         payload_of(&self.line()).to_owned()
     }
 
+    /// Waits until it has printed these words to standard error.
+    #[track_caller]
+    pub fn wait_until_it_says(&self, words: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.said.lock().unwrap().contains(words) {
+            assert!(Instant::now() < end, "{words:?} is not in {:?}", self.said.lock().unwrap());
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Sends it a signal, by its name without SIG.
     pub fn signal(&self, name: &str) {
         // The standard library can only kill.
@@ -227,7 +250,8 @@ impl Running {
             thread::sleep(Duration::from_millis(2));
         };
         let time = self.started.elapsed();
-        let errors = self.errors.take().unwrap().join().unwrap();
+        self.errors.take().unwrap().join().unwrap();
+        let errors = self.said.lock().unwrap().clone();
         Ended { status, lines: self.lines.iter().collect(), errors, time }
     }
 }

@@ -1,0 +1,40 @@
+//! Numbers with a fraction, for times and rates.
+
+use std::time::Duration;
+
+/// A decimal number, 0 or more: `20`, `0.5`, `1e-3`. One beyond the range of `f64` is infinite.
+///
+/// Not by `str::parse`: to round each number exactly, that needs 14,000 bytes of code and tables. This is exact to 15 digits or so.
+pub(crate) fn parse(text: &str) -> Option<f64> {
+    let (digits, exponent) = match text.split_once(['e', 'E']) {
+        Some((digits, exponent)) => (digits, exponent.parse::<i16>().ok()?),
+        None => (text, 0),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    // From the last digit to the first, so that the smallest parts are added first.
+    let mut value = 0.0;
+    for digit in fraction.chars().rev() {
+        value = (value + f64::from(digit.to_digit(10)?)) / 10.0;
+    }
+    let mut power = 1.0;
+    for digit in whole.chars().rev() {
+        match digit.to_digit(10)? {
+            // Not multiplied: the power of a long number is infinite.
+            0 => {}
+            digit => value += f64::from(digit) * power,
+        }
+        power *= 10.0;
+    }
+    for _ in 0..exponent.unsigned_abs() {
+        value = if exponent < 0 { value / 10.0 } else { value * 10.0 };
+    }
+    Some(value)
+}
+
+/// A time of so many seconds. One beyond the range of `Duration` is longer than any program runs, and so is the longest one.
+pub(crate) fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
