@@ -100,6 +100,11 @@ impl Error {
         Self { object, ..self }
     }
 
+    /// The same error, of a kind that does not follow from the errno.
+    pub(crate) fn of_kind(self, kind: ErrorKind) -> Self {
+        Self { kind: Some(kind), ..self }
+    }
+
     /// A limit of the kernel was reached; `limit` is its value.
     #[cold]
     pub(crate) const fn limit(operation: Operation, object: Object, kind: ErrorKind, errno: Errno, limit: u32) -> Self {

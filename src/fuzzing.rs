@@ -68,28 +68,28 @@ pub fn link_changes(bytes: &[u8]) -> impl Iterator<Item = Change> {
     links::changes(bytes)
 }
 
-/// The part of a multicaster that has no socket.
-pub struct Staging<I: Iterator, const BATCH: usize>(staging::Staging<I, BATCH>);
+/// The part of a multicaster that has no socket, and the number of items that were sent.
+pub struct Staging<I: Iterator, const BATCH: usize>(staging::Staging<I, BATCH>, u8);
 
 impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
     pub fn new(items: I) -> Self {
-        Self(staging::Staging::new(items))
+        Self(staging::Staging::new(items), 0)
     }
 
     pub fn fill(&mut self) {
-        self.0.fill();
+        self.0.fill(&mut self.1);
     }
 
     pub fn left(&self) -> &[I::Item] {
-        self.0.left()
+        self.0.left(self.1)
     }
 
     pub fn sent(&mut self, count: usize) {
-        self.0.sent(count);
+        self.0.sent(&mut self.1, count);
     }
 
     pub fn discard(&mut self) -> Option<I::Item> {
-        self.0.discard()
+        self.0.discard(&mut self.1)
     }
 
     pub fn items_mut(&mut self) -> &mut I {
@@ -97,7 +97,7 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
     }
 
     pub fn into_parts(self) -> (I, impl Iterator<Item = I::Item>) {
-        self.0.into_parts()
+        self.0.into_parts(self.1)
     }
 }
 

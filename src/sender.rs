@@ -11,6 +11,7 @@ mod opening;
 mod options;
 mod outbox;
 mod rate;
+mod refusal;
 mod renewing;
 pub(crate) mod segments;
 mod socket;

@@ -15,7 +15,7 @@ pub(crate) use guard::{Guard, Unicast};
 use linux_raw_sys::net as linux;
 pub(crate) use membership::each_interface_to_join;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-pub(crate) use sending::{drop_queued_errors, take_reports};
+pub(crate) use sending::{TICKS, drop_queued_errors, queued_or, send_buffer_or, set_copies, take_reports, ticks};
 
 use crate::address::Address;
 use crate::cmsg::{self, Arrival, Layout, UDP_GRO};
@@ -312,8 +312,13 @@ fn configured(called: &'static str, result: rustix::io::Result<()>) -> Result<()
 }
 
 /// The time of a clock that cannot be set (`CLOCK_MONOTONIC`, `clock_gettime(2)`).
-pub(crate) fn monotonic_time() -> Duration {
-    sys::now()
+pub(crate) fn monotonic_time() -> Result<Duration> {
+    match sys::now() {
+        Ok((seconds, nanoseconds)) => {
+            Ok(Duration::from_secs(seconds).saturating_add(Duration::from_nanos(nanoseconds.into())))
+        }
+        Err(errno) => Err(Error::system(Operation::Read, Object::Named("the clock"), errno)),
+    }
 }
 
 #[inline]

@@ -252,6 +252,7 @@ fn error_kinds_of_std_and_of_this_crate_convert_in_both_directions() {
         (ErrorKind::NoAddress, io::ErrorKind::AddrNotAvailable),
         (ErrorKind::AddressInUse, io::ErrorKind::AddrInUse),
         (ErrorKind::SourceLimitReached, io::ErrorKind::QuotaExceeded),
+        (ErrorKind::QueueRefused, io::ErrorKind::TimedOut),
         (ErrorKind::TooLong, io::ErrorKind::InvalidInput),
     ] {
         assert_eq!(io::Error::from(Error::custom(kind, "")).kind(), io_kind);

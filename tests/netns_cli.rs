@@ -153,6 +153,31 @@ fn a_line_that_is_read_while_the_link_is_down_is_sent_when_it_is_up() {
 }
 
 #[test]
+fn a_line_that_the_queue_never_takes_is_left_out_and_a_dead_queue_ends_the_sender() {
+    let link = Pair::new();
+    let group = unique_group();
+    let mut there = ListenOptions::new().bind::<1500>(Membership::any(group).on(link::named(&link.b))).unwrap();
+    let send = |lines: &[u8]| {
+        let mut sender = Running::start(&mut sender(&link, group, &[]));
+        sender.say(lines);
+        drop(sender.input.take());
+        // Each of the packets is tried for five seconds.
+        sender.end_within(Duration::from_secs(30)).expect(1)
+    };
+    // A bucket that is smaller than the long line.
+    link::run(&format!("tc qdisc add dev {} root tbf rate 8mbit burst 1000 limit 100000", link.a));
+    let ended = send(&[&b"one\n"[..], &[b'a'; 1200], b"\nthree\n"].concat());
+    assert!(ended.errors.contains("line 2: send 1200 bytes to "), "{ended:?}");
+    assert!(ended.errors.contains("queue") && ended.errors.contains("1 line was not sent"), "{ended:?}");
+    assert_eq!([(); 2].map(|()| expect_packet(&mut there)), [&b"one"[..], b"three"]);
+    link::run(&format!("tc qdisc replace dev {} root pfifo limit 0", link.a));
+    let ended = send(b"one\ntwo\nthree\n");
+    assert!(ended.errors.contains("line 1: send 3 bytes to "), "{ended:?}");
+    assert!(ended.errors.contains("mcast: send 3 bytes to ") && !ended.errors.contains("line 3"), "{ended:?}");
+    assert_quiet(&mut there);
+}
+
+#[test]
 fn a_sender_goes_on_after_its_link_was_created_again() {
     for group in [unique_group(), unique_v6_group(2)] {
         let link = Pair::new();

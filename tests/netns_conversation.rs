@@ -9,10 +9,11 @@ use std::time::Duration;
 use common::link::{Pair, is_alone, named, run};
 use common::{
     LO, OnePacket, PATIENCE, Python, assert_quiet, expect_packet, require_private_network, send_on_lo, unique_group,
+    unique_v6_group,
 };
 use multicast::{
     Bind, Destination, ErrorKind, Events, Family, Group, Interest, Interface, ListenOptions, Listener, Membership, Outcome,
-    Poller, Received, SendOptions, Sender, Token,
+    Poller, Progress, Received, SendOptions, Sender, Token,
 };
 
 /// Sends forged ICMP messages on `lo`: for each line of its input, one of this type and code, about a UDP packet from this address
@@ -115,11 +116,27 @@ fn no_forged_report_is_the_result_of_a_send_of_a_sender_without_answers() {
         let mut sender = send_on_lo().open(family).unwrap();
         let peer = peer_on(lo_of(family).parse::<IpAddr>().unwrap());
         let to = peer.local_addr().unwrap();
+        // The second one is the address that it is bound to, which no packet comes from.
+        for from in [lo_of(family), if family == Family::V4 { "224.0.0.0" } else { "ff00::" }] {
+            for kind in reports(family) {
+                for count in [1, 500] {
+                    forger.send(*kind, from, port_of(&sender), count);
+                    assert_eq!(sender.send(b"x", to).unwrap(), Outcome::Sent, "{from} {kind:?} {count}");
+                    assert_eq!(received(&peer).0, b"x");
+                }
+            }
+        }
+        // A multicaster has its own path to the system call.
+        let (group, bound) = match family {
+            Family::V4 => (unique_group(), "224.0.0.0"),
+            Family::V6 => (unique_v6_group(5), "ff00::"),
+        };
+        let mut caster = send_on_lo().batches::<2, _>(group, ["x"; 64]).unwrap();
+        let port = caster.local_addr().unwrap().port();
         for kind in reports(family) {
             for count in [1, 500] {
-                forger.send(*kind, lo_of(family), port_of(&sender), count);
-                assert_eq!(sender.send(b"x", to).unwrap(), Outcome::Sent, "{kind:?} {count}");
-                assert_eq!(received(&peer).0, b"x");
+                forger.send(*kind, bound, port, count);
+                assert!(matches!(caster.step().unwrap(), Progress::Sent(_)), "{kind:?} {count}");
             }
         }
     }

@@ -479,3 +479,51 @@ fn the_sender_of_a_listener_that_is_bound_to_an_interface_cannot_be_set_to_anoth
     assert_eq!((error.kind(), error.to_string().contains(&pair.a)), (ErrorKind::OneInterface, true), "{error}");
     assert!(is_gone(&sender.send(b"nowhere", group).unwrap_err()));
 }
+
+/// Another link, one end of which gets this index.
+fn create_with_index(index: u32) -> Pair {
+    let other = Pair::planned();
+    run(&format!("ip link add {} index {index} type veth peer name {}", other.a, other.b));
+    for end in [&other.a, &other.b] {
+        run(&format!("ip link set {end} addrgenmode none"));
+        run(&format!("ip link set {end} up"));
+    }
+    other.give_addresses();
+    other.wait_until_up();
+    other
+}
+
+#[test]
+fn nothing_leaves_on_another_interface_that_gets_the_index() {
+    if !is_alone("nothing_leaves_on_another_interface_that_gets_the_index") {
+        return;
+    }
+    for group in [unique_group(), unique_v6_group(5), unique_v6_group(2)] {
+        let pair = Pair::new();
+        let mut links = Links::watch().unwrap();
+        let options = SendOptions::new().interface(named(&pair.a));
+        let mut sender = options.open(group.family()).unwrap();
+        let mut caster = options.packets(group, ["one", "two"]).unwrap();
+        let index = index_of(&pair.a).get();
+        pair.delete();
+        let other = create_with_index(index);
+        let mut there = hears(group, &other.b);
+        let _ = catch_up(&mut links, &mut (&mut sender, &mut caster));
+        for _ in 0..2 {
+            assert_eq!(caster.step().unwrap_err().kind(), ErrorKind::NoSuchInterface, "{group}");
+            assert_eq!(sender.send(b"three", group).unwrap_err().kind(), ErrorKind::NoSuchInterface, "{group}");
+            // Also when a change of the other one is reported.
+            run(&format!("ip link set {} mtu 1400", other.a));
+            let _ = catch_up(&mut links, &mut (&mut sender, &mut caster));
+        }
+        assert_quiet(&mut there);
+        // The one that is named comes back, under another index.
+        pair.create();
+        let _ = catch_up(&mut links, &mut (&mut sender, &mut caster));
+        let mut back = hears(group, &pair.b);
+        assert_eq!(caster.step().unwrap(), Progress::Sent(1), "{group}");
+        assert!(is_sent(sender.send(b"three", group)));
+        assert_eq!([(); 2].map(|()| expect_packet(&mut back)), [&b"one"[..], b"three"]);
+        assert_quiet(&mut there);
+    }
+}

@@ -200,20 +200,3 @@ fn without_loopback_this_machine_gets_no_copy_of_its_own() {
         assert_quiet(&mut there);
     }
 }
-
-#[test]
-fn local_copies_are_repeated_after_a_full_device_queue() {
-    // The kernel makes the copies before it asks the queue: see `Progress::Wait`.
-    let (pair, group, mut listener, options) = behind_a_slow_link(4000);
-    let own = Membership::any(group).on(named(&pair.a));
-    let mut copies = ListenOptions::new().bind::<2000>(own).unwrap();
-    let mut caster = options.packets(group, numbered()).unwrap();
-    let story = pump(&mut caster);
-    assert_each_once_in_order(&mut listener);
-    let mut copied = 0;
-    while next_within(&mut copies, Duration::ZERO).is_some() {
-        copied += 1;
-    }
-    let dropped = copies.counters().dropped.unwrap();
-    assert_eq!(copied + dropped, u64::from(COUNT + story.waits));
-}

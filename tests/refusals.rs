@@ -7,8 +7,8 @@ use core::time::Duration;
 
 use common::refusing::refusing;
 use common::segments::{assert_same, numbered};
-use common::{on_lo, send_all, send_on_lo, unique_group};
-use multicast::{Bind, COALESCING_BUFFER, ErrorKind, Family, ListenOptions, Progress, Received};
+use common::{LO, on_lo, send_all, send_on_lo, unique_group};
+use multicast::{Bind, COALESCING_BUFFER, Destination, ErrorKind, Family, ListenOptions, Progress, Received};
 
 /// Sends everything in batches of three, and returns how many left at each step. The listener must receive all in order.
 fn steps(packets: &[Vec<u8>]) -> Vec<usize> {
@@ -184,5 +184,76 @@ fn a_buffer_that_may_not_exceed_the_limit_is_granted_up_to_it() {
         assert_eq!(granted(10_000), 20_000);
         assert_eq!(granted(limit + 1), 2 * limit);
         assert_eq!(granted(usize::MAX), 2 * limit);
+    }
+}
+
+#[test]
+fn a_signal_at_every_call_is_an_error_and_not_a_loop_without_an_end() {
+    let sets = ["sendto:4:5=16,sendmsg:4"];
+    if refusing("a_signal_at_every_call_is_an_error_and_not_a_loop_without_an_end", &sets).is_some() {
+        let group = unique_group();
+        let mut caster = send_on_lo().packets(group, numbered(2, 10, 0)).unwrap();
+        let mut batches = send_on_lo().batches::<4, _>(group, numbered(5, 10, 0)).unwrap();
+        let mut sender = send_on_lo().open(Family::V4).unwrap();
+        let elsewhere = Destination::from(group).on(LO).unwrap();
+        for error in [
+            caster.step().unwrap_err(),
+            batches.step().unwrap_err(),
+            sender.send(&[0; 10], group).unwrap_err(),
+            sender.send(&[0; 10], elsewhere).unwrap_err(),
+        ] {
+            assert_eq!(error.raw_os_error(), Some(4));
+            assert_eq!(error.to_string(), format!("send 10 bytes to {group}: interrupted by a signal, again and again"));
+        }
+        let (rest, staged) = batches.into_parts();
+        assert!(staged.chain(rest).eq(numbered(5, 10, 0)), "none was lost");
+    }
+}
+
+#[test]
+fn a_clock_that_fails_is_an_error_where_a_rate_needs_it() {
+    if refusing("a_clock_that_fails_is_an_error_where_a_rate_needs_it", &["clock_gettime:38"]).is_some() {
+        let group = unique_group();
+        let mut listener = ListenOptions::new().bind::<64>(on_lo(group)).unwrap();
+        let options = send_on_lo().rate(10, 1);
+        let mut caster = options.packets(group, ["one", "two"]).unwrap();
+        let mut sender = options.open(Family::V4).unwrap();
+        for error in [caster.step().unwrap_err(), sender.send(b"three", group).unwrap_err()] {
+            assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Unsupported, Some(38)));
+            assert_eq!(error.to_string(), "read the clock: this kernel does not support it");
+        }
+        assert_eq!(listener.recv().unwrap(), Received::Empty);
+        // Another clock is possible, and without a rate none is needed.
+        assert_eq!(caster.step_at(Duration::ZERO).unwrap(), Progress::Sent(1));
+        assert_eq!(caster.step_at(Duration::ZERO).unwrap(), Progress::Wait(Duration::from_millis(100)));
+        send_all(group, ["three"]);
+        assert_eq!([(); 2].map(|()| common::expect_packet(&mut listener)), [&b"one"[..], b"three"]);
+    }
+}
+
+#[test]
+fn a_dead_queue_is_given_up_whatever_the_kernel_does_not_tell() {
+    // The queued bytes, the send buffer, the option for copies, and the clock.
+    let all = ["ioctl:25:1=21521", "getsockopt:92:1=1:2=7", "setsockopt:92:1=0:2=34", "clock_gettime:38"];
+    let sets = all.map(|rule| format!("sendto:105:5=16,{rule}"));
+    let together = format!("sendto:105:5=16,{}", all.join(","));
+    let sets: Vec<&str> = sets.iter().map(String::as_str).chain([together.as_str()]).collect();
+    if refusing("a_dead_queue_is_given_up_whatever_the_kernel_does_not_tell", &sets).is_some() {
+        let begin = std::time::Instant::now();
+        let options = send_on_lo().give_up_after(Duration::from_secs(1));
+        let mut caster = options.packets(unique_group(), ["one", "two"]).unwrap();
+        let mut sender = options.open(Family::V4).unwrap();
+        let group = unique_group();
+        let (mut of_caster, mut of_sender) = (None, None);
+        while of_caster.is_none() || of_sender.is_none() {
+            of_caster = of_caster.or(caster.step().err());
+            of_sender = of_sender.or(sender.send(b"three", group).err());
+            assert!(begin.elapsed() < common::PATIENCE, "it never ends");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        for error in [of_caster, of_sender].into_iter().flatten() {
+            assert_eq!(error.kind(), ErrorKind::QueueRefused);
+        }
+        assert_eq!(caster.pending(), Some(&"one"));
     }
 }

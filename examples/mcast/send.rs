@@ -74,6 +74,8 @@ fn send_text(sender: &mut Sender<'_>, packet: &Rc<[u8]>, count: u64, ledger: &mu
 
 fn send_lines(sender: &mut Sender<'_>, to: Group, ledger: &mut Ledger) -> Result<(), Stop> {
     let mut lines = Lines::from_standard_input()?;
+    // A queue may refuse long packets alone. If it refuses two in a row, it is dead, and each one takes seconds to see it.
+    let mut is_refused_before = false;
     let is_pollable = sender.register_input(&lines)?;
     loop {
         match lines.next() {
@@ -81,15 +83,21 @@ fn send_lines(sender: &mut Sender<'_>, to: Group, ledger: &mut Ledger) -> Result
                 complain(&format_args!("line {}: send {} bytes to {to}: too long for UDP", line.number, line.length));
                 ledger.left_out += 1;
             }
-            Next::Line(line) => match sender.send(line.bytes.into()) {
-                Ok(()) => ledger.sent += 1,
-                Err(Stop::Refused(error)) if error.kind() == ErrorKind::TooLong => {
-                    complain(&format_args!("line {}: {error}", line.number));
-                    sender.caster.discard();
-                    ledger.left_out += 1;
+            Next::Line(line) => {
+                let ended = sender.send(line.bytes.into());
+                let is_refused = matches!(&ended, Err(Stop::Refused(error)) if error.kind() == ErrorKind::QueueRefused);
+                let is_second = core::mem::replace(&mut is_refused_before, is_refused);
+                let is_skipped = is_refused && !is_second;
+                match ended {
+                    Ok(()) => ledger.sent += 1,
+                    Err(Stop::Refused(error)) if is_skipped || error.kind() == ErrorKind::TooLong => {
+                        complain(&format_args!("line {}: {error}", line.number));
+                        sender.caster.discard();
+                        ledger.left_out += 1;
+                    }
+                    Err(stop) => return Err(stop),
                 }
-                Err(stop) => return Err(stop),
-            },
+            }
             Next::Wait => {
                 if is_pollable {
                     sender.wait_for_input(&lines)?;

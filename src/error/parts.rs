@@ -50,6 +50,10 @@ pub enum ErrorKind {
     OneInterface,
     /// A packet is too long for UDP, or for the path.
     TooLong,
+    /// The queue of the interface refused the packet at every try, for as long as
+    /// [`SendOptions::give_up_after`](crate::SendOptions::give_up_after) says: the queue stays full, a traffic shaper never takes a packet
+    /// of this length, or an egress filter drops it.
+    QueueRefused,
     /// The kernel is short of memory or buffer space; the same call may succeed later.
     Transient,
     /// The group is unreachable: there is no route, or the interface is down, or it or its address is gone.
@@ -157,6 +161,7 @@ pub(crate) enum Operation {
     Send,
     Receive,
     Count,
+    Read,
     Poll,
     Register,
     Reregister,

@@ -28,6 +28,7 @@ pub(super) const fn verb(operation: Operation) -> &'static str {
         Operation::Send => "send",
         Operation::Receive => "receive",
         Operation::Count => "read the counters",
+        Operation::Read => "read",
         Operation::Poll => "poll",
         Operation::Register => "register",
         Operation::Reregister => "reregister",
@@ -138,6 +139,7 @@ pub(super) fn reason(
         },
         ErrorKind::LimitReached => limit(operation, object, errno),
         ErrorKind::TooLong => match object {
+            _ if errno == Errno::NO_BUFFERS => "longer than the send buffer (SendOptions::send_buffer, net.core.wmem_max)",
             Object::Packet { length, to } if *length <= longest(to) => "longer than the path MTU, and fragmentation is off",
             Object::Packet { to, .. } if to.is_ipv6() => "too long for UDP: at most 65527 bytes",
             _ => "too long for UDP: at most 65507 bytes",
@@ -160,6 +162,9 @@ pub(super) fn reason(
         }
         ErrorKind::Denied => denied(object, errno),
         ErrorKind::Unreachable => unreachable(object, errno),
+        ErrorKind::QueueRefused => {
+            "refused at every try by the interface's queue, a traffic shaper, or an egress filter (tc -s qdisc, nft list ruleset)"
+        }
         ErrorKind::Transient => "no memory or buffer space at the moment: try again later",
         ErrorKind::Pattern => match object {
             #[cfg(feature = "regex")]
@@ -272,6 +277,7 @@ const fn described(operation: Operation, object: &Object, errno: Errno) -> Optio
     Some(match errno.0 as u32 {
         linux::EINVAL if matches!(object, Object::Packet { .. }) => "invalid argument, or a blackhole route (ip route get)",
         linux::EINVAL if matches!(operation, Operation::Register) => "a poller cannot wait for itself",
+        linux::EINTR => "interrupted by a signal, again and again",
         linux::EBADF => "not an open file descriptor",
         linux::EINVAL => "invalid argument",
         linux::EIO => "input or output error",
@@ -337,6 +343,7 @@ pub(super) const fn io_kind(kind: ErrorKind) -> std::io::ErrorKind {
         ErrorKind::NoAddress => Io::AddrNotAvailable,
         ErrorKind::AddressInUse => Io::AddrInUse,
         ErrorKind::Transient => Io::WouldBlock,
+        ErrorKind::QueueRefused => Io::TimedOut,
         ErrorKind::Unreachable => Io::NetworkUnreachable,
         ErrorKind::Denied => Io::PermissionDenied,
         ErrorKind::Unsupported => Io::Unsupported,

@@ -5,6 +5,7 @@ use core::num::{NonZeroU16, NonZeroU32};
 use rustix::fd::OwnedFd;
 
 use super::opening::nobody;
+use super::refusal::{DEFAULT_LIMIT, Refusal};
 use super::socket::Sender;
 use crate::error::{Error, Object, Operation, Result};
 use crate::group::Interface;
@@ -35,7 +36,7 @@ impl TryFrom<OwnedFd> for Sender {
     fn try_from(fd: OwnedFd) -> Result<Self> {
         let (socket, address) = Socket::adopt(fd)?;
         let family = family_of(&address);
-        socket.want_errors(family)?;
+        socket.prepare_to_send(family)?;
         let reports = match address.port() {
             0 => {
                 let bound = socket.bind(&nobody(family, 0));
@@ -46,6 +47,7 @@ impl TryFrom<OwnedFd> for Sender {
         };
         let index = socket.egress_index(family);
         let interface = NonZeroU32::new(index).map_or(Interface::Default, Interface::Index);
-        Ok(Self { socket, interface, index, reports, family, lacks: None, rate: None })
+        let refusal = Refusal::none(DEFAULT_LIMIT, socket.makes_copies(family));
+        Ok(Self { socket, interface, index, reports, family, lacks: None, rate: None, refusal, refused_packet: 0 })
     }
 }

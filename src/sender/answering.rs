@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::num::NonZeroU16;
 
-use super::opening::{Configured, Egress, bind};
+use super::opening::{Configured, Egress, Options, bind};
 use super::options::SendOptions;
 use super::socket::Sender;
 use crate::error::{ErrorKind, Result};
@@ -53,7 +53,8 @@ impl SendOptions {
         let rate = self.checked_rate()?;
         let egress = self.egress(family, None)?;
         let socket = Socket::answered(family)?;
-        let Configured { socket, index, lacks } = self.configure(socket, family, None, egress)?;
+        socket.prepare_to_send(family)?;
+        let Configured { socket, index, lacks } = self.configure(socket, Options::Default, family, None, egress)?;
         // Before the bind, so that each queued packet has it.
         socket.want_packet_info(family)?;
         let any = match family {
@@ -63,7 +64,20 @@ impl SendOptions {
         bind(&socket, any, self.source_port)?;
         let listener = Listener::of_replies(socket.duplicate()?);
         let reports = Some(NonZeroU16::MIN);
-        Ok((Sender { socket, interface: self.interface, index, reports, family, lacks, rate }, listener))
+        Ok((
+            Sender {
+                socket,
+                interface: self.interface,
+                index,
+                reports,
+                family,
+                lacks,
+                rate,
+                refusal: self.no_refusal(),
+                refused_packet: 0,
+            },
+            listener,
+        ))
     }
 
     /// A sender on the socket of a listener.
@@ -85,9 +99,20 @@ impl SendOptions {
         };
         let socket = listener.socket().duplicate()?;
         listener.unpin_to_send()?;
-        let Configured { socket, index, lacks } = self.configure(socket, family, group, egress)?;
+        socket.prepare_to_send(family)?;
+        let Configured { socket, index, lacks } = self.configure(socket, Options::Unknown, family, group, egress)?;
         listener.share_to_send();
-        Ok(Sender { socket, interface: self.interface, index, reports: Some(NonZeroU16::MIN), family, lacks, rate })
+        Ok(Sender {
+            socket,
+            interface: self.interface,
+            index,
+            reports: Some(NonZeroU16::MIN),
+            family,
+            lacks,
+            rate,
+            refusal: self.no_refusal(),
+            refused_packet: 0,
+        })
     }
 }
 

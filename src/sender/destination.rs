@@ -35,7 +35,8 @@ pub struct Destination {
 
 impl Destination {
     /// The packet leaves on this interface, with an address of this interface as its source. The interface is looked up now: if it is
-    /// deleted and created again, make a new destination.
+    /// deleted and created again, make a new destination. An old one sends IPv6 packets on another interface that got its index, if there
+    /// is one.
     ///
     /// # Errors
     /// [`ErrorKind::NoSuchInterface`]; [`ErrorKind::NoAddress`] if the interface has no IPv4 address;

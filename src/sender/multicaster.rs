@@ -13,7 +13,7 @@ use super::staging::Staging;
 use crate::address::Address;
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
 use crate::group::Group;
-use crate::socket::{self, raw_fd};
+use crate::socket::raw_fd;
 
 /// What one [`Multicaster::step`] did, and when to call it again.
 ///
@@ -24,9 +24,9 @@ pub enum Progress {
     Sent(usize),
     /// The socket's send buffer is full (`EAGAIN`): call again when the multicaster is writable.
     Blocked,
-    /// The device's queue is full (`ENOBUFS`), or the rate requires a pause: call again after this time. If the queue was full,
-    /// the packet did not leave, but listeners on this machine that joined on that interface received a copy, and receive another
-    /// one at the next try. [`SendOptions::loopback`](crate::SendOptions::loopback) turns off these copies.
+    /// The device's queue is full (`ENOBUFS`), or the rate requires a pause: call again after this time. If the queue was full, the
+    /// packet did not leave, but listeners on this machine that joined on that interface received their copy. They receive no other
+    /// one at the next tries, unless an error is returned in between.
     Wait(Duration),
     /// All items were sent, and the iterator has no more now. The next call asks it again: call after you gave it items
     /// ([`Outbox`](crate::Outbox)), and never if it has ended. Do not wait until the multicaster is writable: an idle socket
@@ -69,12 +69,19 @@ pub enum Progress {
 /// }
 /// # Ok::<(), multicast::Error>(())
 /// ```
+// In this order, the error of a `Result` does not lie in the place of the sender. Else the compiler loses what it knows of the sender, such
+// as that it has no rate, and links the code for it: tiny-mcast is 1,100 bytes larger.
+#[repr(C)]
 pub struct Multicaster<I: Iterator, const BATCH: usize = 1> {
-    pub(super) sender: Sender,
     /// The group's address and port as the kernel reads them, with the scope id that a link-local group needs.
     pub(super) to: Address,
     pub(super) segments: Segments,
+    /// How many of the next packets local listeners have got already, though the queue refused them. Not used if `BATCH` is 1.
+    pub(super) copied: u8,
+    /// How many of the staged items were sent.
+    sent: u8,
     staging: Staging<I, BATCH>,
+    pub(super) sender: Sender,
 }
 
 impl<I, const BATCH: usize> Multicaster<I, BATCH>
@@ -94,13 +101,15 @@ where
     /// [`ErrorKind::NoSuchInterface`] or [`ErrorKind::NoAddress`]
     /// if the interface or its IPv4 address is gone, even if it was created again, until the multicaster
     /// [follows the interface](crate::Links::follow) to the new one;
-    /// [`ErrorKind::Denied`] if a firewall forbids it.
+    /// [`ErrorKind::Denied`] if a firewall forbids it;
+    /// [`ErrorKind::QueueRefused`] if the interface's queue refused it for as long as
+    /// [`give_up_after`](crate::SendOptions::give_up_after) says.
     // Inlined down to the system call, as the hot receive is, and so are `step_at`, `send` and `send_singly`: with `#[inline]`, there
     // is a call around the system call in programs of opt-level "z" that send in several places; for `step_at` in those of
     // opt-level 3, too. It saves no bytes, except 8 of tiny-mcast.
     #[inline(always)]
     pub fn step(&mut self) -> Result<Progress> {
-        let now = if self.sender.rate.is_some() { socket::monotonic_time() } else { Duration::ZERO };
+        let now = self.sender.now()?;
         self.step_at(now)
     }
 
@@ -111,8 +120,8 @@ where
     // Inlined: see `step`.
     #[inline(always)]
     pub fn step_at(&mut self, now: Duration) -> Result<Progress> {
-        self.staging.fill();
-        let staged = self.staging.left().len();
+        self.staging.fill(&mut self.sent);
+        let staged = self.staging.left(self.sent).len();
         if staged == 0 {
             return Ok(Progress::Done);
         }
@@ -137,8 +146,16 @@ where
     // Inlined: see `step`.
     #[inline(always)]
     fn send(&mut self, most: usize) -> Result<Progress> {
+        if self.sender.refused_packet != 0 {
+            // Another packet, which was sent by the sender itself.
+            self.sender.settle();
+            self.copied = 0;
+        }
         if BATCH == 1 {
-            return self.send_singly(1);
+            return match self.send_next() {
+                Ok(()) => Ok(Progress::Sent(1)),
+                Err(errno) => self.refused(errno),
+            };
         }
         match self.send_run(most) {
             ControlFlow::Break(progress) => progress,
@@ -146,22 +163,41 @@ where
         }
     }
 
+    /// Sends the next packet.
     // Inlined: see `step`.
     #[inline(always)]
-    fn send_singly(&mut self, packets: usize) -> Result<Progress> {
-        let (mut sent, mut tries) = (0_usize, TRIES);
+    fn send_next(&mut self) -> core::result::Result<(), Errno> {
+        let mut tries = TRIES;
         // A copy: after a value is lent to a system call, the compiler must reload it and everything next to it.
         let to = self.to;
-        while let Some(item) = self.staging.left().first().filter(|_| sent < packets) {
+        while let Some(item) = self.staging.left(self.sent).first() {
             match self.sender.socket.send(item.as_ref(), &to) {
                 Ok(()) => {
-                    self.staging.sent(1);
-                    sent = sent.saturating_add(1);
+                    self.settle(1);
+                    self.staging.sent(&mut self.sent, 1);
+                    break;
                 }
                 Err(errno) if self.sender.should_retry(errno, &mut tries) => {}
-                // The packets before are reported first. If the error lasts, the next call returns it.
-                Err(_) if sent > 0 => break,
-                Err(errno) => return self.refused(errno),
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    fn send_singly(&mut self, packets: usize) -> Result<Progress> {
+        let mut sent = 0_usize;
+        while sent < packets {
+            match self.send_next() {
+                Ok(()) => sent = sent.saturating_add(1),
+                Err(errno) if sent == 0 => return self.refused(errno),
+                Err(errno) => {
+                    if errno == Errno::NO_BUFFERS {
+                        // Remembers that the copy was made.
+                        let _ = self.refused(errno);
+                    }
+                    // The packets before are reported first. If the error lasts, the next call returns it.
+                    break;
+                }
             }
         }
         Ok(Progress::Sent(sent))
@@ -169,17 +205,30 @@ where
 
     /// Sends the first packets in one call, if they can leave together. Otherwise returns how many to send one by one.
     fn send_run(&mut self, most: usize) -> ControlFlow<Result<Progress>, usize> {
-        let lengths = self.staging.left().iter().take(most).map(|item| item.as_ref().len());
+        if self.sender.refusal.waits() {
+            return ControlFlow::Continue(1);
+        }
+        let most = match self.copied {
+            0 => most,
+            // Either all packets of a run get their copies, or none.
+            copied => most.min(copied.into()),
+        };
+        let lengths = self.staging.left(self.sent).iter().take(most).map(|item| item.as_ref().len());
         let Some(run) = self.segments.run(lengths) else { return ControlFlow::Continue(1) };
         let mut tries = TRIES;
         loop {
             return match self.send_together(run) {
                 Ok(()) => {
-                    self.staging.sent(run.count);
+                    self.settle(run.count);
+                    self.staging.sent(&mut self.sent, run.count);
                     ControlFlow::Break(Ok(Progress::Sent(run.count)))
                 }
                 // A device's queue may have room for one packet and not for this many: try the first one.
-                Err(Errno::NO_BUFFERS | Errno::INTERRUPTED) => ControlFlow::Continue(1),
+                Err(Errno::NO_BUFFERS) => {
+                    self.note_copied(run.count);
+                    ControlFlow::Continue(1)
+                }
+                Err(Errno::INTERRUPTED) => ControlFlow::Continue(1),
                 Err(errno) if self.sender.should_retry(errno, &mut tries) => continue,
                 // Longer than the link's MTU: the kernel does not fragment segments. Older kernels return EINVAL.
                 Err(Errno::TOO_LONG | Errno::INVALID) => {
@@ -196,9 +245,37 @@ where
         }
     }
 
+    /// The kernel made copies of this many packets for local listeners, though the queue refused them.
+    #[cold]
+    fn note_copied(&mut self, packets: usize) {
+        let sender = &mut self.sender;
+        sender.refusal = sender.refusal.copied(sender.socket.as_fd(), sender.family);
+        if sender.refusal.has_copied() {
+            // A batch is at most 64.
+            self.copied = self.copied.max(packets as u8);
+        }
+    }
+
+    /// After this many packets were sent or given up: whether the next one gets its copy.
+    // Inlined: see `step`.
+    #[inline(always)]
+    fn settle(&mut self, packets: usize) {
+        if !self.sender.refusal.is_some() {
+            return;
+        }
+        if BATCH > 1 {
+            self.copied = self.copied.saturating_sub(packets as u8);
+            if self.copied > 0 {
+                self.sender.refusal = self.sender.refusal.next();
+                return;
+            }
+        }
+        self.sender.settle();
+    }
+
     /// Sends the packets of this run in one call.
     fn send_together(&self, run: Run) -> core::result::Result<(), Errno> {
-        let parts = || self.staging.left().iter().take(run.count).map(AsRef::as_ref);
+        let parts = || self.staging.left(self.sent).iter().take(run.count).map(AsRef::as_ref);
         if run.is_copied() {
             let mut together = heapless::Vec::<u8, COPIED>::new();
             if parts().all(|part| together.extend_from_slice(part).is_ok()) {
@@ -209,13 +286,26 @@ where
     }
 
     /// The result of a step that could not send the next packet.
-    #[cold]
-    fn refused(&self, errno: Errno) -> Result<Progress> {
-        self.sender.refused(errno, self.next_length(), &self.to).map(|outcome| match outcome {
-            Outcome::Sent => Progress::Sent(1),
-            Outcome::Blocked => Progress::Blocked,
-            Outcome::Wait(time) => Progress::Wait(time),
-        })
+    // Inlined: see `step`.
+    #[inline(always)]
+    fn refused(&mut self, errno: Errno) -> Result<Progress> {
+        let length = self.next_length();
+        match self.sender.refused(errno, length, &self.to) {
+            Ok(outcome) => {
+                if BATCH > 1 && self.sender.refusal.has_copied() {
+                    self.copied = self.copied.max(1);
+                }
+                Ok(match outcome {
+                    Outcome::Sent => Progress::Sent(1),
+                    Outcome::Blocked => Progress::Blocked,
+                    Outcome::Wait(time) => Progress::Wait(time),
+                })
+            }
+            Err(error) => {
+                self.copied = 0;
+                Err(error)
+            }
+        }
     }
 
     #[cold]
@@ -224,7 +314,7 @@ where
     }
 
     fn next_length(&self) -> usize {
-        self.staging.left().first().map_or(0, |item| item.as_ref().len())
+        self.staging.left(self.sent).first().map_or(0, |item| item.as_ref().len())
     }
 
     /// The sender that it sends with: to send single packets, also to other destinations, from the same port.
@@ -234,12 +324,13 @@ where
 
     /// Removes the next packet, and returns it: use this to skip a packet that is too long. `None` if none was pulled.
     pub fn discard(&mut self) -> Option<I::Item> {
-        self.staging.discard()
+        self.settle(1);
+        self.staging.discard(&mut self.sent)
     }
 
     /// The next packet, if one was pulled and not sent yet.
     pub fn pending(&self) -> Option<&I::Item> {
-        self.staging.left().first()
+        self.staging.left(self.sent).first()
     }
 
     /// The iterator. Items that were pulled from it and not sent yet are no longer in it.
@@ -255,7 +346,7 @@ where
     /// Returns the iterator, and an iterator over the items that were pulled from it and not sent, in their order. The socket is
     /// closed.
     pub fn into_parts(self) -> (I, impl Iterator<Item = I::Item>) {
-        self.staging.into_parts()
+        self.staging.into_parts(self.sent)
     }
 
     /// The address and port that it is bound to: see [`Sender::local_addr`].
@@ -284,7 +375,7 @@ impl<I: Iterator, const BATCH: usize> Multicaster<I, BATCH> {
     #[inline(always)]
     pub(super) fn new(sender: Sender, group: Group, packets: I) -> Self {
         let segments = Self::segments_of(&sender);
-        let mut caster = Self { sender, to: Address::EMPTY, segments, staging: Staging::new(packets) };
+        let mut caster = Self { sender, to: Address::EMPTY, segments, copied: 0, sent: 0, staging: Staging::new(packets) };
         caster.aim_at(group);
         caster
     }

@@ -8,7 +8,7 @@ use super::rate::Rate;
 use super::socket::Sender;
 use crate::address::{Address, is_link_local};
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
-use crate::group::{Family, Group, Interface};
+use crate::group::{Family, Group, Interface, Ttl};
 use crate::route::{self, Route, may_come};
 use crate::socket::Socket;
 
@@ -19,6 +19,14 @@ pub(super) enum Egress {
     Routed,
     /// Nowhere yet, for this reason.
     Later(ErrorKind),
+}
+
+/// The options of a socket, before ours are set.
+pub(super) enum Options {
+    /// As the kernel creates it.
+    Default,
+    /// Somebody may have set others.
+    Unknown,
 }
 
 /// A configured socket, and what is known of its interface.
@@ -43,11 +51,21 @@ impl SendOptions {
                 let index = if let Egress::On(Route { interface, .. }) = egress { interface } else { 0 };
                 from_source(source, index, self.source_port)?
             }
-            _ => without_answers(family, self.source_port)?,
+            _ => without_answers(family, self.source_port).map_err(|errno| not_opened(self.source_port, errno))?,
         };
-        let Configured { socket, index, lacks } = self.configure(opened, family, group, egress)?;
+        let Configured { socket, index, lacks } = self.configure(opened, Options::Default, family, group, egress)?;
         // Made last, of plain values: so the compiler knows that no reports can come.
-        Ok(Sender { socket, interface: self.interface, index, reports: None, family, lacks, rate })
+        Ok(Sender {
+            socket,
+            interface: self.interface,
+            index,
+            reports: None,
+            family,
+            lacks,
+            rate,
+            refusal: self.no_refusal(),
+            refused_packet: 0,
+        })
     }
 
     /// Sets the options of the socket. First those that the kernel may refuse, so that an error has changed nothing: a listener may go on
@@ -57,6 +75,7 @@ impl SendOptions {
     pub(super) fn configure(
         &self,
         socket: Socket,
+        options: Options,
         family: Family,
         group: Option<Group>,
         egress: Egress,
@@ -78,9 +97,14 @@ impl SendOptions {
             Egress::Routed => (0, None),
             Egress::Later(kind) => (0, Some(kind)),
         };
-        socket.want_errors(family)?;
-        socket.set_ttl(family, self.ttl)?;
-        socket.set_loopback(family, self.loopback)?;
+        // The defaults of the kernel are ours.
+        let is_set = matches!(options, Options::Unknown);
+        if is_set || self.ttl != Ttl::SUBNET {
+            socket.set_ttl(family, self.ttl)?;
+        }
+        if is_set || !self.loopback {
+            socket.set_loopback(family, self.loopback)?;
+        }
         if let Some(hops) = self.unicast_ttl {
             socket.set_unicast_ttl(family, hops)?;
         }
@@ -127,8 +151,8 @@ impl SendOptions {
 /// unicast packets away from other sockets on the port, and anybody's ICMP message would make a send fail.
 // Not inlined, and with one error for all calls: so programs for both families have it once, and small.
 #[inline(never)]
-fn without_answers(family: Family, port: u16) -> Result<Socket> {
-    Socket::try_sending(family, &nobody(family, port), port != 0).map_err(|errno| not_opened(port, errno))
+fn without_answers(family: Family, port: u16) -> core::result::Result<Socket, Errno> {
+    Socket::try_sending(family, &nobody(family, port), port != 0)
 }
 
 /// The same for IPv6, with packets from this address. It may appear later, except a link-local one, which needs its interface.
@@ -138,8 +162,9 @@ fn from_source(source: Ipv6Addr, index: u32, port: u16) -> Result<Socket> {
     let source = Address::to(&SocketAddr::new(IpAddr::V6(source), 0)).with_scope(scope);
     match Socket::try_sending_from(&source, &nobody(Family::V6, port), port != 0) {
         Err(Errno::INVALID) => without_answers(Family::V6, port),
-        opened => opened.map_err(|errno| not_opened(port, errno)),
+        opened => opened,
     }
+    .map_err(|errno| not_opened(port, errno))
 }
 
 /// The address from which no answer comes.

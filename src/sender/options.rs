@@ -1,6 +1,9 @@
 //! Options of a multicaster, and its creation.
 
+use core::time::Duration;
+
 use super::multicaster::Multicaster;
+use super::refusal::{DEFAULT_LIMIT, Refusal};
 use super::socket::Sender;
 use crate::error::Result;
 use crate::group::{Family, Group, Interface, Ttl};
@@ -29,6 +32,7 @@ pub struct SendOptions {
     pub(super) send_buffer: Option<usize>,
     pub(super) mtu_discover: bool,
     pub(super) rate: Option<(u32, u32)>,
+    pub(super) give_up_after: u8,
 }
 
 impl Default for SendOptions {
@@ -38,6 +42,12 @@ impl Default for SendOptions {
 }
 
 impl SendOptions {
+    /// No packet is refused yet.
+    #[inline]
+    pub(super) const fn no_refusal(&self) -> Refusal {
+        Refusal::none(self.give_up_after, self.loopback)
+    }
+
     /// The default options.
     pub const fn new() -> Self {
         Self {
@@ -52,6 +62,7 @@ impl SendOptions {
             send_buffer: None,
             mtu_discover: false,
             rate: None,
+            give_up_after: DEFAULT_LIMIT,
         }
     }
 
@@ -73,6 +84,10 @@ impl SendOptions {
     /// The interface that packets to groups leave on (`IP_MULTICAST_IF`, `ip(7)`; `IPV6_MULTICAST_IF`, `ipv6(7)`). It is looked up once,
     /// when the sender is created, and again if you let the sender [follow the interface](crate::Links::follow). Default: the one that
     /// the routing table names.
+    ///
+    /// The kernel knows it by its index. If it is deleted and another interface gets this index, IPv6 packets leave there, with
+    /// [`Outcome::Sent`](crate::Outcome::Sent), until the sender has followed that change. An interface that is named by its index
+    /// ([`Interface::Index`]) is whichever has it.
     #[doc(alias = "IP_MULTICAST_IF")]
     pub const fn interface(mut self, interface: Interface) -> Self {
         self.interface = interface;
@@ -127,8 +142,10 @@ impl SendOptions {
         self
     }
 
-    /// Refuses packets that are longer than the path MTU, with [`ErrorKind::TooLong`](crate::ErrorKind::TooLong), instead of sending them in fragments
-    /// (`IP_PMTUDISC_DO`, `ip(7)`).
+    /// Refuses packets that would need fragments, with [`ErrorKind::TooLong`](crate::ErrorKind::TooLong): for IPv4 those that are longer
+    /// than the interface's MTU (`IP_PMTUDISC_PROBE`, `ip(7)`), for IPv6 than the path's (`IPV6_PMTUDISC_DO`, `ipv6(7)`), which anybody
+    /// can lower to 1,280 bytes with an ICMP message. Default: longer packets leave in fragments, and the path MTU that ICMP messages tell
+    /// is ignored (`IP_PMTUDISC_OMIT`).
     #[doc(alias = "IP_MTU_DISCOVER")]
     pub const fn mtu_discover(mut self) -> Self {
         self.mtu_discover = true;
@@ -142,9 +159,21 @@ impl SendOptions {
         self
     }
 
+    /// How long to try a packet that the interface's queue refuses (`ENOBUFS`), while none of the sender's queued bytes leaves
+    /// (`SIOCOUTQ`, `udp(7)`). Then [`ErrorKind::QueueRefused`](crate::ErrorKind::QueueRefused) is returned. In whole seconds, at most
+    /// 255; a part of a second counts as a whole one. A packet is tried at least six times. Default: 5 seconds.
+    ///
+    /// A queue that drains, however slowly, is waited for without an end.
+    #[doc(alias = "ENOBUFS")]
+    pub const fn give_up_after(mut self, time: Duration) -> Self {
+        let seconds = time.as_secs().saturating_add(if time.subsec_nanos() > 0 { 1 } else { 0 });
+        self.give_up_after = if seconds > 255 { 255 } else { seconds as u8 };
+        self
+    }
+
     /// Opens a sender without answers. It is bound to a multicast address that it never joins, so it receives nothing, and takes no packet
     /// away from another socket on its port. An ICMP message about one of its packets does not find it, since that quotes another source
-    /// address. Only a forged one that quotes the address it is bound to makes one later send fail; the packet stays yours to send again.
+    /// address.
     ///
     /// # Errors
     /// [`ErrorKind::NoSuchInterface`](crate::ErrorKind::NoSuchInterface);

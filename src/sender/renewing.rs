@@ -65,7 +65,12 @@ impl Sender {
             });
         }
         self.index = route.interface;
-        Ok(self.lacks.take().is_some() || has_changed)
+        let is_new = self.lacks.take().is_some() || has_changed;
+        if is_new {
+            // Listeners on the new interface have no copy of a packet that the old one refused.
+            self.settle();
+        }
+        Ok(is_new)
     }
 }
 
@@ -76,6 +81,7 @@ impl<I: Iterator, const BATCH: usize> Multicaster<I, BATCH> {
         let is_new = self.sender.renew_for(Some(group), is_address_lost)?;
         if is_new {
             self.aim_at(group);
+            self.copied = 0;
             // The limits of the interface before say nothing about this one.
             self.segments = Self::segments_of(&self.sender);
         }

@@ -9,6 +9,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::destination::Destination;
 use super::rate::Rate;
+use super::refusal::Refusal;
 use crate::address::{Address, is_link_local};
 use crate::cmsg::Way;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
@@ -16,8 +17,6 @@ use crate::group::{Family, Interface};
 use crate::packet::Packet;
 use crate::socket::{self, Socket, raw_fd};
 
-/// How long to wait if the device's queue is full: no event reports that it has room again.
-const BACK_OFF: Duration = Duration::from_millis(1);
 /// How often a packet is tried again after a report of the network, or a signal, made the call fail.
 pub(super) const TRIES: u32 = 16;
 
@@ -31,9 +30,11 @@ pub enum Outcome {
     Sent,
     /// It was not sent, since the socket's send buffer is full (`EAGAIN`): try again when the sender is writable.
     Blocked,
-    /// It was not sent, since the device's queue is full (`ENOBUFS`) or the rate requires a pause: try again after this time. If the
-    /// queue was full, listeners on this machine received a copy, and receive another one at the next try: see
-    /// [`Progress::Wait`](crate::Progress::Wait).
+    /// It was not sent, since the device's queue is full (`ENOBUFS`) or the rate requires a pause: try again after this time. No event
+    /// reports that a device's queue has room.
+    ///
+    /// If the queue was full, listeners on this machine received their copy all the same. They receive no other one if you try the same
+    /// payload to the same destination again, before other packets. A different packet gets its copy.
     Wait(Duration),
 }
 
@@ -71,6 +72,9 @@ pub struct Sender {
     /// Why it cannot send at the moment: its interface is gone, or has no address.
     pub(super) lacks: Option<ErrorKind>,
     pub(super) rate: Option<Rate>,
+    pub(super) refusal: Refusal,
+    /// Which packet is refused, if it was sent by [`send`](Self::send): a number made of its bytes. 0 if a multicaster sent it.
+    pub(super) refused_packet: u16,
 }
 
 impl Sender {
@@ -83,7 +87,9 @@ impl Sender {
     /// [`ErrorKind::InterfaceNeeded`] for a link-local IPv6 address if neither the sender nor the destination names an interface;
     /// [`ErrorKind::OneInterface`] if the socket is bound to one interface and the destination names another;
     /// [`ErrorKind::NoSuchInterface`] and [`ErrorKind::NoAddress`] if the interface, or its address, is gone: see
-    /// [`Links::follow`](crate::Links::follow); [`ErrorKind::Denied`] if a firewall forbids it, or for a broadcast address.
+    /// [`Links::follow`](crate::Links::follow); [`ErrorKind::Denied`] if a firewall forbids it, or for a broadcast address;
+    /// [`ErrorKind::QueueRefused`] if the interface's queue refused it for as long as
+    /// [`give_up_after`](crate::SendOptions::give_up_after) says.
     ///
     /// What the network reports about earlier packets (ICMP) is no error here: it is read, counted, and the packet is tried again.
     pub fn send(&mut self, payload: &[u8], to: impl Into<Destination>) -> Result<Outcome> {
@@ -113,29 +119,75 @@ impl Sender {
     fn send_to(&mut self, payload: &[u8], Destination { to, way }: Destination) -> Result<Outcome> {
         let to = self.checked(to, way, payload.len())?;
         let way = way.or_else(|| self.way_to(&to));
-        let now = if self.rate.is_some() { socket::monotonic_time() } else { Duration::ZERO };
+        let now = self.now()?;
         if let Some(rate) = &self.rate {
             if let Err(wait) = rate.allowed(now, 1) {
                 return Ok(Outcome::Wait(wait));
             }
         }
+        let between = if self.refusal.is_some() { self.turn_to(payload, &to) } else { None };
+        let outcome = self.send_checked(payload, &to, way, between.is_some());
+        if let Some(before) = between {
+            self.refusal = before.again_after(self.refusal, self.socket.as_fd(), self.family);
+        }
+        if let (Ok(Outcome::Sent), Some(rate)) = (&outcome, &mut self.rate) {
+            rate.sent(now, 1);
+        }
+        outcome
+    }
+
+    /// Sends a packet whose destination was checked. `is_between`: while a multicaster's packet is refused.
+    #[inline]
+    fn send_checked(&mut self, payload: &[u8], to: &Address, way: Option<Way>, is_between: bool) -> Result<Outcome> {
         let mut tries = TRIES;
         loop {
             let sent = match way {
-                None => self.socket.send(payload, &to),
-                Some(way) => self.socket.send_on(payload, &to, way),
+                None => self.socket.send(payload, to),
+                Some(way) => self.socket.send_on(payload, to, way),
             };
             match sent {
-                Ok(()) => {
-                    if let Some(rate) = &mut self.rate {
-                        rate.sent(now, 1);
+                Ok(()) if is_between => {}
+                Ok(()) => self.settle(),
+                Err(errno) if self.should_retry(errno, &mut tries) => continue,
+                Err(errno) => {
+                    if !is_between && errno == Errno::NO_BUFFERS {
+                        self.refused_packet = number_of(payload, to);
                     }
-                    return Ok(Outcome::Sent);
+                    return self.refused(errno, payload.len(), to);
                 }
-                Err(errno) if self.should_retry(errno, &mut tries) => {}
-                Err(errno) => return self.refused(errno, payload.len(), &to),
             }
+            return Ok(Outcome::Sent);
         }
+    }
+
+    /// Prepares to send this packet while one is refused. If that is a multicaster's, it keeps its turn: returns what is known of it.
+    #[cold]
+    fn turn_to(&mut self, payload: &[u8], to: &Address) -> Option<Refusal> {
+        if self.refused_packet == 0 {
+            let before = self.refusal;
+            self.refusal = before.copying(self.socket.as_fd(), self.family);
+            return Some(before);
+        }
+        if self.refused_packet != number_of(payload, to) {
+            self.refusal = self.refusal.of_another(self.socket.as_fd(), self.family);
+        }
+        None
+    }
+
+    /// After a packet was sent or given up: the next one gets its copy for local listeners again.
+    // Inlined: see `take_reports`.
+    #[inline(always)]
+    pub(super) fn settle(&mut self) {
+        if self.refusal.is_some() {
+            self.refusal = self.refusal.over(self.socket.as_fd(), self.family);
+            self.refused_packet = 0;
+        }
+    }
+
+    /// The time, if the rate needs it.
+    #[inline]
+    pub(super) fn now(&self) -> Result<Duration> {
+        if self.rate.is_some() { socket::monotonic_time() } else { Ok(Duration::ZERO) }
     }
 
     /// Completes the address, and refuses one that the kernel would take for another.
@@ -194,18 +246,21 @@ impl Sender {
             Errno::INTERRUPTED => true,
             // The first error may be a report for which the queue had no room. The failed call has taken it, so that an error of this
             // packet comes again.
-            _ => self.take_reports(errno) || self.reports.is_some() && *tries >= TRIES.saturating_sub(2),
+            _ => self.take_reports(errno, tries) || *tries >= TRIES.saturating_sub(2),
         };
         is_other && *tries > 0
     }
 
-    /// Reads the queued errors, of which the kernel would report an event. Returns whether the network caused this errno.
+    /// Reads the queued errors, of which the kernel would report an event. Returns whether the network may have caused this errno.
     // Inlined, so that a sender which cannot get reports links no code to read them.
     #[inline(always)]
-    fn take_reports(&mut self, errno: Errno) -> bool {
+    fn take_reports(&mut self, errno: Errno, tries: &mut u32) -> bool {
         let Some(before) = self.reports else {
-            socket::drop_queued_errors(self.socket.as_fd());
-            return false;
+            // Nobody can answer, except with a forged report about the address that it is bound to.
+            if !socket::drop_queued_errors(self.socket.as_fd()) {
+                *tries = 1.min(*tries);
+            }
+            return true;
         };
         let reports = socket::take_reports(self.socket.as_fd());
         self.reports = Some(before.saturating_add(reports));
@@ -214,22 +269,33 @@ impl Sender {
     }
 
     /// What to do after the kernel refused a packet of this length.
-    #[cold]
-    pub(super) fn refused(&self, errno: Errno, length: usize, to: &Address) -> Result<Outcome> {
+    // Inlined: see `take_reports`.
+    #[inline(always)]
+    pub(super) fn refused(&mut self, errno: Errno, length: usize, to: &Address) -> Result<Outcome> {
+        let mut error = Error::system(Operation::Send, packet(length, to.internet()), errno);
         match errno {
-            Errno::WOULD_BLOCK => Ok(Outcome::Blocked),
-            Errno::NO_BUFFERS => Ok(Outcome::Wait(BACK_OFF)),
-            _ => Err(Error::system(Operation::Send, packet(length, to.internet()), errno)),
+            Errno::WOULD_BLOCK => return Ok(Outcome::Blocked),
+            Errno::NO_BUFFERS => match self.refusal.refused(self.socket.as_fd(), self.family, length) {
+                Ok(refusal) => {
+                    self.refusal = refusal;
+                    return Ok(Outcome::Wait(refusal.wait()));
+                }
+                Err(0) => error = error.of_kind(ErrorKind::QueueRefused),
+                Err(_) => error = error.of_kind(ErrorKind::TooLong),
+            },
+            _ => {}
         }
+        self.settle();
+        Err(error)
     }
 
     /// Reads the errors that the network reported for packets that have left (the error queue, `ip(7)`), and discards them. Call it
     /// when an event [is an error](crate::Event::is_error) and there is nothing to send; otherwise the event is reported again and again.
     ///
-    /// Only a sender that can get answers receives such reports.
+    /// A sender without answers receives only forged ones, which quote the address that it is bound to.
     #[doc(alias = "MSG_ERRQUEUE")]
     pub fn forget_errors(&mut self) {
-        self.take_reports(Errno::WOULD_BLOCK);
+        self.take_reports(Errno::WOULD_BLOCK, &mut 1);
         self.socket.drop_pending_error();
     }
 
@@ -260,6 +326,14 @@ impl Sender {
     }
 }
 
+/// A number that another packet hardly has: made of payload and destination (FNV-1a), and never 0.
+#[cold]
+fn number_of(payload: &[u8], to: &Address) -> u16 {
+    let bytes = payload.iter().chain(to.as_bytes());
+    let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    (hash >> 16 ^ hash) as u16 | 1
+}
+
 /// The packet as the object of an error.
 pub(super) fn packet(length: usize, to: SocketAddr) -> Object {
     Object::Packet { length: u32::try_from(length).unwrap_or(u32::MAX), to }
@@ -284,7 +358,8 @@ impl fmt::Debug for Sender {
 
 /// Returns the socket.
 impl From<Sender> for OwnedFd {
-    fn from(sender: Sender) -> Self {
+    fn from(mut sender: Sender) -> Self {
+        sender.settle();
         sender.socket.into()
     }
 }

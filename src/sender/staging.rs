@@ -4,25 +4,25 @@
 use heapless::Vec;
 
 /// An iterator, and the items that were pulled from it and not sent yet.
+///
+/// The caller keeps the number of the items that were sent, and passes it to each call as `sent`. In here, it would take a whole word.
 pub(crate) struct Staging<I: Iterator, const BATCH: usize> {
     items: I,
     /// The items in their order. The sent ones are removed once all are sent, or once they are no fewer than the unsent ones: so
     /// each item is moved at most once.
     staged: Vec<I::Item, BATCH, u8>,
-    /// How many of `staged` were sent: fewer than its length, or 0.
-    sent: u8,
 }
 
 impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
     pub(crate) const fn new(items: I) -> Self {
-        Self { items, staged: Vec::new(), sent: 0 }
+        Self { items, staged: Vec::new() }
     }
 
     /// Pulls items until the batch is full: the first one always, more only as far as the iterator's `size_hint` promises them,
     /// since a call beyond that could block. `None` ends the pulling, whatever `size_hint` promised; the next call asks again.
     #[inline]
-    pub(crate) fn fill(&mut self) {
-        self.make_room();
+    pub(crate) fn fill(&mut self, sent: &mut u8) {
+        self.make_room(sent);
         // There is room for the item: the loop's condition checks it.
         while !self.staged.is_full() && (self.staged.is_empty() || self.items.size_hint().0 > 0) {
             let Some(item) = self.items.next() else { break };
@@ -32,46 +32,48 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
 
     /// Moves the unsent items to the front, if they fit into the places of the sent ones.
     #[inline]
-    fn make_room(&mut self) {
+    fn make_room(&mut self, sent: &mut u8) {
         // A batch of one item never has a rest. The compiler cannot see this, and would link the code below.
         if BATCH == 1 {
             return;
         }
-        let Some((sent, left)) = self.staged.split_at_mut_checked(self.sent.into()) else { return };
-        if sent.len() >= left.len() {
-            sent.iter_mut().zip(left.iter_mut()).for_each(|(to, from)| core::mem::swap(to, from));
+        let Some((front, left)) = self.staged.split_at_mut_checked((*sent).into()) else { return };
+        if front.len() >= left.len() {
+            front.iter_mut().zip(left.iter_mut()).for_each(|(to, from)| core::mem::swap(to, from));
             let left = left.len();
+            // First, since dropping an item may panic.
+            *sent = 0;
             self.staged.truncate(left);
-            self.sent = 0;
         }
     }
 
     /// The unsent items, in their order.
     #[inline]
-    pub(crate) fn left(&self) -> &[I::Item] {
+    pub(crate) fn left(&self, sent: u8) -> &[I::Item] {
         match BATCH {
             1 => &self.staged,
-            _ => self.staged.get(self.sent.into()..).unwrap_or(&[]),
+            _ => self.staged.get(sent.into()..).unwrap_or(&[]),
         }
     }
 
-    /// Records that this many items were sent.
+    /// Records that this many more items were sent.
     #[inline]
-    pub(crate) fn sent(&mut self, count: usize) {
-        let sent = usize::from(self.sent).saturating_add(count);
-        if BATCH == 1 || sent >= self.staged.len() {
+    pub(crate) fn sent(&mut self, sent: &mut u8, count: usize) {
+        let all = usize::from(*sent).saturating_add(count);
+        if BATCH == 1 || all >= self.staged.len() {
+            // First, since dropping an item may panic.
+            *sent = 0;
             self.staged.clear();
-            self.sent = 0;
         } else {
             // Below BATCH, which is at most 64.
-            self.sent = sent as u8;
+            *sent = all as u8;
         }
     }
 
     /// Removes the next item, and returns it.
-    pub(crate) fn discard(&mut self) -> Option<I::Item> {
+    pub(crate) fn discard(&mut self, sent: &mut u8) -> Option<I::Item> {
         // Swap it to the end, one place at a time: this keeps the order of the others.
-        let left = self.staged.get_mut(self.sent.into()..)?;
+        let left = self.staged.get_mut((*sent).into()..)?;
         let mut rest = left.iter_mut();
         let mut place = rest.next()?;
         for behind in rest {
@@ -79,7 +81,7 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
             place = behind;
         }
         let item = self.staged.pop();
-        self.sent(0);
+        self.sent(sent, 0);
         item
     }
 
@@ -91,8 +93,18 @@ impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
         &mut self.items
     }
 
-    pub(crate) fn into_parts(self) -> (I, impl Iterator<Item = I::Item>) {
-        (self.items, self.staged.into_iter().skip(self.sent.into()))
+    /// The iterator, and the unsent items.
+    pub(crate) fn into_parts(self, sent: u8) -> (I, impl Iterator<Item = I::Item>) {
+        let (mut staged, mut sent) = (self.staged.into_iter(), sent);
+        let left = core::iter::from_fn(move || {
+            while sent > 0 {
+                // Not by `skip`, which would return sent items after dropping one has panicked.
+                sent = sent.saturating_sub(1);
+                drop(staged.next());
+            }
+            staged.next()
+        });
+        (self.items, left)
     }
 }
 

@@ -8,7 +8,7 @@ use rustix::fd::BorrowedFd;
 use super::{Control, IP, IPV6, SOCKET, Socket, UDP};
 use crate::address::Address;
 use crate::cmsg::{self, Layout, Origin, Outgoing, Way};
-use crate::error::{Errno, Result};
+use crate::error::{Errno, Error, Object, Operation, Result};
 use crate::group::{Family, Ttl};
 use crate::route::Route;
 use crate::sys::{self, UDP_SEGMENT};
@@ -21,6 +21,7 @@ impl Socket {
     pub(crate) fn try_sending(family: Family, address: &Address, shares: bool) -> core::result::Result<Self, Errno> {
         let socket = Self::try_open(family)?;
         socket.try_turn_off_multicast_all(family)?;
+        socket.try_prepare_to_send(family)?;
         socket.bind_to_send(address, shares)?;
         Ok(socket)
     }
@@ -40,6 +41,7 @@ impl Socket {
     pub(crate) fn try_sending_from(source: &Address, address: &Address, shares: bool) -> core::result::Result<Self, Errno> {
         let socket = Self::try_open(Family::V6)?;
         socket.try_turn_off_multicast_all(Family::V6)?;
+        socket.try_prepare_to_send(Family::V6)?;
         // The address may be missing at the moment.
         let _ = sys::setsockopt_int(&socket.fd, IPV6, linux::IPV6_FREEBIND, 1);
         socket.bind(source)?;
@@ -58,13 +60,29 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Makes the kernel report packets that do not fit into a device's queue: without it, it drops them, and reports success. It
-    /// then also reports what the network says about packets that have left: see [`take_reports`].
-    pub(crate) fn want_errors(&self, family: Family) -> Result<()> {
-        match family {
-            Family::V4 => self.set(IP, linux::IP_RECVERR, "IP_RECVERR", 1),
-            Family::V6 => self.set(IPV6, linux::IPV6_RECVERR, "IPV6_RECVERR", 1),
-        }
+    /// What every socket that sends needs: see [`try_prepare_to_send`](Self::try_prepare_to_send).
+    pub(crate) fn prepare_to_send(&self, family: Family) -> Result<()> {
+        let name = match family {
+            Family::V4 => "IP_RECVERR",
+            Family::V6 => "IPV6_RECVERR",
+        };
+        let failed = |errno| Error::system(Operation::Configure, Object::Named(name), errno);
+        self.try_prepare_to_send(family).map_err(failed)
+    }
+
+    /// Makes the kernel report packets that a device's queue refuses: without it, it drops them, and reports success. It then also
+    /// reports what the network says about packets that have left: see [`take_reports`].
+    ///
+    /// And makes it ignore what routers, or those who pretend to be one, say about the path MTU. Else one forged ICMP message would for
+    /// ten minutes cut all packets of a route into pieces, and refuse all batches.
+    fn try_prepare_to_send(&self, family: Family) -> core::result::Result<(), Errno> {
+        let (level, errors, mtu, omit) = match family {
+            Family::V4 => (IP, linux::IP_RECVERR, linux::IP_MTU_DISCOVER, linux::IP_PMTUDISC_OMIT),
+            Family::V6 => (IPV6, linux::IPV6_RECVERR, linux::IPV6_MTU_DISCOVER, linux::IPV6_PMTUDISC_OMIT),
+        };
+        // Linux before 3.15 does not know it, and sends all the same.
+        let _ = sys::setsockopt_int(&self.fd, level, mtu, omit);
+        sys::setsockopt_int(&self.fd, level, errors, 1)
     }
 
     /// Whether the kernel reports such errors.
@@ -141,6 +159,15 @@ impl Socket {
         }
     }
 
+    /// Whether listeners on this machine get copies. The default of the kernel if it does not tell.
+    pub(crate) fn makes_copies(&self, family: Family) -> bool {
+        let (level, name) = match family {
+            Family::V4 => (IP, linux::IP_MULTICAST_LOOP),
+            Family::V6 => (IPV6, linux::IPV6_MULTICAST_LOOP),
+        };
+        sys::getsockopt_int(&self.fd, level, name).unwrap_or(1) != 0
+    }
+
     pub(crate) fn set_traffic_class(&self, family: Family, class: u8) -> Result<()> {
         match family {
             Family::V4 => self.set(IP, linux::IP_TOS, "IP_TOS", class.into()),
@@ -148,10 +175,11 @@ impl Socket {
         }
     }
 
-    /// Makes the kernel refuse datagrams that are longer than the path MTU, instead of sending them in fragments.
+    /// Makes the kernel refuse datagrams that are too long, instead of sending them in fragments. For IPv4 the MTU of the interface
+    /// counts, whatever ICMP messages say. For IPv6 that of the path does: its routers do not fragment.
     pub(crate) fn discover_mtu(&self, family: Family) -> Result<()> {
         match family {
-            Family::V4 => self.set(IP, linux::IP_MTU_DISCOVER, "IP_MTU_DISCOVER", linux::IP_PMTUDISC_DO),
+            Family::V4 => self.set(IP, linux::IP_MTU_DISCOVER, "IP_MTU_DISCOVER", linux::IP_PMTUDISC_PROBE),
             Family::V6 => self.set(IPV6, linux::IPV6_MTU_DISCOVER, "IPV6_MTU_DISCOVER", linux::IPV6_PMTUDISC_DO),
         }
     }
@@ -216,14 +244,45 @@ pub(crate) fn take_reports(socket: BorrowedFd<'_>) -> u16 {
     reports
 }
 
-/// Discards queued errors of a socket without reading them.
+/// Discards queued errors of a socket without reading them. Returns whether there may be more.
 #[cold]
-pub(crate) fn drop_queued_errors(socket: BorrowedFd<'_>) {
+pub(crate) fn drop_queued_errors(socket: BorrowedFd<'_>) -> bool {
     for _ in 0..QUEUED_ERRORS {
-        if sys::take_queued_error(socket, &mut []).is_err() {
-            break;
+        if sys::drop_queued_error(socket).is_err() {
+            return false;
         }
     }
+    true
+}
+
+/// How many ticks a second has.
+pub(crate) const TICKS: u16 = 1 << 7;
+
+/// The time in ticks, of a clock that begins again after 512 seconds; `None` if it cannot be read.
+// With shifts alone, to keep small programs small: a second has 119 ticks of 8.4 milliseconds, and the last one is longer.
+pub(crate) fn ticks() -> Option<u16> {
+    let (seconds, nanoseconds) = sys::now().ok()?;
+    Some((seconds << 7) as u16 | (nanoseconds >> 23) as u16)
+}
+
+/// How many bytes of this socket's packets have not left yet (`SIOCOUTQ`, `udp(7)`); `unknown` if the kernel does not tell.
+pub(crate) fn queued_or(unknown: u32, socket: BorrowedFd<'_>) -> u32 {
+    sys::queued_or(unknown, socket)
+}
+
+/// The size of the send buffer in bytes, as the kernel counts it; `unknown` if it does not tell.
+pub(crate) fn send_buffer_or(unknown: u32, socket: BorrowedFd<'_>) -> u32 {
+    sys::getsockopt_or(unknown, socket, SOCKET, linux::SO_SNDBUF)
+}
+
+/// Turns the copies for listeners on this machine on or off for a while. If that fails, the listeners receive a copy too many.
+#[inline(never)]
+pub(crate) fn set_copies(socket: BorrowedFd<'_>, family: Family, on: bool) {
+    let (level, name) = match family {
+        Family::V4 => (IP, linux::IP_MULTICAST_LOOP),
+        Family::V6 => (IPV6, linux::IPV6_MULTICAST_LOOP),
+    };
+    let _ = sys::setsockopt_of(socket, level, name, &u32::from(on).to_ne_bytes());
 }
 
 /// A `struct ip_mreqn` (`ip(7)`) without a group: address and index of an interface.

@@ -18,14 +18,14 @@ use linux_raw_sys::general::{
     self as number, __kernel_old_timespec, AT_FDCWD, CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC,
     F_DUPFD_CLOEXEC, O_CLOEXEC, O_NONBLOCK, O_RDONLY, POLLIN, epoll_event, iovec, pollfd,
 };
-use linux_raw_sys::ioctl::{SIOCGIFADDR, SIOCGIFFLAGS, SIOCGIFINDEX, SIOCGIFNAME};
+use linux_raw_sys::ioctl::{SIOCGIFADDR, SIOCGIFFLAGS, SIOCGIFINDEX, SIOCGIFNAME, TIOCOUTQ};
 use linux_raw_sys::net::{
     IFNAMSIZ, MSG_DONTWAIT, MSG_ERRQUEUE, MSG_TRUNC, SO_ATTACH_FILTER, SO_GET_FILTER, SOL_SOCKET, cmsghdr, msghdr,
     net_device_flags,
 };
 
 pub(crate) use fd::{Fd, raw_fd};
-use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use crate::address::{Address, put};
 use crate::error::Errno;
@@ -112,8 +112,15 @@ pub(crate) fn duplicate(fd: &Fd) -> Result<Fd, Errno> {
 }
 
 /// `setsockopt(2)` with an option that is these bytes.
+#[inline(always)]
 pub(crate) fn setsockopt(fd: &Fd, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
-    let arguments = [fd.word(), level as usize, name as usize, value.as_ptr() as usize, value.len(), 0];
+    setsockopt_of(fd.as_fd(), level, name, value)
+}
+
+/// `setsockopt(2)` with an option that is these bytes.
+// The descriptor is passed as a value: see `take_queued_error`.
+pub(crate) fn setsockopt_of(fd: BorrowedFd<'_>, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
+    let arguments = [fd.as_raw_fd() as usize, level as usize, name as usize, value.as_ptr() as usize, value.len(), 0];
     // SAFETY: `optval` points to `optlen` readable bytes; the kernel reads no more of them, and keeps no pointer.
     unsafe { call(number::__NR_setsockopt, arguments).map(drop) }
 }
@@ -121,6 +128,27 @@ pub(crate) fn setsockopt(fd: &Fd, level: u32, name: u32, value: &[u8]) -> Result
 /// `setsockopt(2)` with an option that is an `int`.
 pub(crate) fn setsockopt_int(fd: &Fd, level: u32, name: u32, value: u32) -> Result<(), Errno> {
     setsockopt(fd, level, name, &value.to_ne_bytes())
+}
+
+/// `getsockopt(2)` of an option that is an `int`; `unknown` if the kernel does not tell.
+// The descriptor is passed as a value: see `take_queued_error`.
+pub(crate) fn getsockopt_or(unknown: u32, fd: BorrowedFd<'_>, level: u32, name: u32) -> u32 {
+    let (mut value, mut length) = (unknown, size_of::<u32>() as c_uint);
+    let (value_at, length_at) = (&raw mut value as usize, &raw mut length as usize);
+    let arguments = [fd.as_raw_fd() as usize, level as usize, name as usize, value_at, length_at, 0];
+    // SAFETY: `optval` points to `*optlen` bytes that may be written; `optlen` to an initialised `socklen_t`, and both outlive the call.
+    let _ = unsafe { call(number::__NR_getsockopt, arguments) };
+    value
+}
+
+/// `ioctl(2)`, `SIOCOUTQ`, which is `TIOCOUTQ` (`udp(7)`): how many bytes of the socket's packets have not left yet, with the kernel's
+/// own overhead; `unknown` if the kernel does not tell.
+pub(crate) fn queued_or(unknown: u32, fd: BorrowedFd<'_>) -> u32 {
+    let mut bytes = unknown;
+    // SAFETY: `argp` points to an `int` that may be written; the kernel keeps no pointer.
+    let _ =
+        unsafe { call(number::__NR_ioctl, [fd.as_raw_fd() as usize, TIOCOUTQ as usize, &raw mut bytes as usize, 0, 0, 0]) };
+    bytes
 }
 
 /// `getsockopt(2)` into `value`; returns how many bytes were written. The kernel also reads `value`: some options
@@ -216,6 +244,13 @@ pub(crate) fn recvmsg(fd: &Fd, buffer: &mut [u8], source: &mut Address, control:
 pub(crate) fn take_queued_error(fd: BorrowedFd<'_>, control: &mut [u8]) -> Result<usize, Errno> {
     let mut nobody = Address::EMPTY;
     recvmsg_from(MSG_ERRQUEUE, fd.as_raw_fd() as usize, &mut [], &mut nobody, control).map(|message| message.control)
+}
+
+/// `recvfrom(2)` of the error queue, never blocking: removes one error from it without reading it.
+pub(crate) fn drop_queued_error(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let flags = (MSG_DONTWAIT | MSG_ERRQUEUE) as usize;
+    // SAFETY: `len` is 0, so nothing is written to `buf`; `src_addr` and `addrlen` may be null.
+    unsafe { call(number::__NR_recvfrom, [fd.as_raw_fd() as usize, 0, 0, flags, 0, 0]).map(drop) }
 }
 
 /// `recvmsg(2)`; the flag selects the queue.
@@ -400,11 +435,13 @@ pub(crate) fn disconnect(fd: &Fd) -> Result<(), Errno> {
     unsafe { call(number::__NR_connect, [fd.word(), family.as_ptr() as usize, family.len(), 0, 0, 0]).map(drop) }
 }
 
-/// `clock_gettime(2)` of the clock that cannot be set (`CLOCK_MONOTONIC`).
-pub(crate) fn now() -> Duration {
+/// `clock_gettime(2)` of the clock that cannot be set (`CLOCK_MONOTONIC`): seconds, and nanoseconds below one second. It fails only where
+/// a filter for system calls forbids it.
+// Inlined: a program without a rate has one place that asks.
+#[inline(always)]
+pub(crate) fn now() -> Result<(u64, u32), Errno> {
     let mut time = __kernel_old_timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `tp` points to a `timespec` that may be written, of the words that this call has.
-    let _always_0 =
-        unsafe { call(number::__NR_clock_gettime, [CLOCK_MONOTONIC as usize, &raw mut time as usize, 0, 0, 0, 0]) };
-    Duration::from_secs(time.tv_sec as u64).saturating_add(Duration::from_nanos(time.tv_nsec as u64))
+    unsafe { call(number::__NR_clock_gettime, [CLOCK_MONOTONIC as usize, &raw mut time as usize, 0, 0, 0, 0])? };
+    Ok((time.tv_sec as u64, time.tv_nsec as u32))
 }

@@ -9,9 +9,10 @@ use std::process::Command;
 /// Installs the filter for its own process, which needs no privilege, and executes the program.
 const LAUNCHER: &str = r#"
 import ctypes, os, struct, sys
-names = ("sendto", "recvfrom", "sendmsg", "recvmsg", "bind", "setsockopt", "getsockopt", "epoll_ctl", "socket")
-generic = (206, 207, 211, 212, 200, 208, 209, 21, 198)
-calls = dict(zip(names, {"x86_64": (44, 45, 46, 47, 49, 54, 55, 233, 41), "aarch64": generic, "riscv64": generic}[os.uname().machine]))
+names = ("sendto", "recvfrom", "sendmsg", "recvmsg", "bind", "setsockopt", "getsockopt", "epoll_ctl", "socket", "clock_gettime", "ioctl")
+generic = (206, 207, 211, 212, 200, 208, 209, 21, 198, 113, 29)
+x86_64 = (44, 45, 46, 47, 49, 54, 55, 233, 41, 228, 16)
+calls = dict(zip(names, {"x86_64": x86_64, "aarch64": generic, "riscv64": generic}[os.uname().machine]))
 LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
 code = []
 def when(rule):

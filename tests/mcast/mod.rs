@@ -240,8 +240,14 @@ impl Running {
 
     /// Waits for its end.
     #[track_caller]
-    pub fn end(mut self) -> Ended {
-        let end = Instant::now() + PATIENCE;
+    pub fn end(self) -> Ended {
+        self.end_within(PATIENCE)
+    }
+
+    /// Waits for its end, which takes its time.
+    #[track_caller]
+    pub fn end_within(mut self, time: Duration) -> Ended {
+        let end = Instant::now() + time;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;

@@ -1,8 +1,36 @@
 use core::cell::Cell;
 use std::vec::Vec;
 
-use super::*;
 use crate::Outbox;
+
+/// A staging and the number of its sent items.
+struct Staging<I: Iterator, const BATCH: usize>(super::Staging<I, BATCH>, u8);
+
+impl<I: Iterator, const BATCH: usize> Staging<I, BATCH> {
+    fn new(items: I) -> Self {
+        Self(super::Staging::new(items), 0)
+    }
+
+    fn fill(&mut self) {
+        self.0.fill(&mut self.1);
+    }
+
+    fn left(&self) -> &[I::Item] {
+        self.0.left(self.1)
+    }
+
+    fn sent(&mut self, count: usize) {
+        self.0.sent(&mut self.1, count);
+    }
+
+    fn discard(&mut self) -> Option<I::Item> {
+        self.0.discard(&mut self.1)
+    }
+
+    fn into_parts(self) -> (I, impl Iterator<Item = I::Item>) {
+        self.0.into_parts(self.1)
+    }
+}
 
 /// Counts how often it is asked, and promises nothing.
 fn unpromising<'a>(asked: &'a Cell<u32>, items: core::ops::Range<u32>) -> impl Iterator<Item = u32> + 'a {
@@ -84,14 +112,14 @@ fn a_promise_that_is_not_kept_ends_the_pulling_of_one_fill() {
 fn items_that_are_pushed_after_a_pause_are_pulled() {
     let mut staging = Staging::<_, 4>::new(Outbox::<_, 8>::new());
     for round in [0..3, 3..3, 3..11] {
-        round.clone().for_each(|item| staging.items_mut().push(item).unwrap());
+        round.clone().for_each(|item| staging.0.items_mut().push(item).unwrap());
         for item in round {
             staging.fill();
             assert_eq!(staging.left().first(), Some(&item));
             staging.sent(1);
         }
         staging.fill();
-        assert!(staging.left().is_empty() && staging.items().is_empty());
+        assert!(staging.left().is_empty() && staging.0.items().is_empty());
     }
 }
 

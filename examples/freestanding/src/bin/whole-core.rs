@@ -275,7 +275,10 @@ fn options(unknown: &mut Unknown) -> SendOptions {
     let options =
         SendOptions::new().ttl(or_exit(Ttl::try_from(number(unknown)))).interface(interface(unknown)).mtu_discover();
     let options = options.loopback(number(unknown) > 0).send_buffer(number(unknown));
-    options.traffic_class(Ttl::SITE.get()).rate(number(unknown) as u32, number(unknown) as u32)
+    options
+        .give_up_after(Duration::from_millis(number(unknown) as u64))
+        .traffic_class(Ttl::SITE.get())
+        .rate(number(unknown) as u32, number(unknown) as u32)
 }
 
 fn send(unknown: &mut Unknown) {
