@@ -200,7 +200,7 @@ fn a_filter_is_replaced_at_run_time() {
 fn a_filter_that_was_changed_in_place_runs_in_this_process() {
     let group = unique_group();
     let mut listener = ListenOptions::new().filter(Prefix("one")).bind::<16>(on_lo(group)).unwrap();
-    listener.filter_mut().0 = "two";
+    listener.filter_mut().unwrap().0 = "two";
     send_all(group, ["one", "two"]);
     assert_eq!(expect_packet(&mut listener), b"two");
     assert_eq!(listener.counters().rejected, 1);

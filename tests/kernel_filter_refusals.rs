@@ -152,3 +152,20 @@ fn a_join_behind_a_guard_that_somebody_locked_is_an_error() {
     assert_eq!(expect_packet(&mut listener), b"one");
     assert_quiet(&mut listener);
 }
+
+#[test]
+fn a_filter_is_lent_for_changes_only_if_the_kernel_has_removed_its_program() {
+    // SO_DETACH_FILTER, as after SO_LOCK_FILTER.
+    if refusing("a_filter_is_lent_for_changes_only_if_the_kernel_has_removed_its_program", &["setsockopt:1:1=1:2=27"])
+        .is_some()
+    {
+        let group = unique_group();
+        let mut listener = ListenOptions::new().filter(Prefix("yes")).bind::<16>(on_lo(group)).unwrap();
+        let error = listener.filter_mut().unwrap_err();
+        assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Denied, Some(1)));
+        // Nothing has changed.
+        send_all(group, ["no", "yes"]);
+        assert_eq!(expect_packet(&mut listener), b"yes");
+        assert!(listener.counters().kernel_refuses);
+    }
+}

@@ -183,7 +183,7 @@ fn a_filter_is_prepared_once_and_can_be_changed() {
     assert_eq!(listener.filter().prepared, [77]);
     send_all(group, ["refused"]);
     assert_eq!(listener.recv().unwrap(), Received::Empty);
-    listener.filter_mut().open = true;
+    listener.filter_mut().unwrap().open = true;
     send_all(group, ["accepted"]);
     assert_eq!(expect_packet(&mut listener), b"accepted");
 }

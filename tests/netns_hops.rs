@@ -221,7 +221,7 @@ fn a_coalescing_listener_gets_such_a_filter_when_it_is_created_and_then_coalesce
         let Received::Packet(packet) = listener.recv().unwrap() else { panic!("nothing was changed") };
         assert_eq!(packet.payload(), b"one");
         // Changed in place, the listener cannot refuse it. The hop limit counts as unknown.
-        *listener.filter_mut() = Box::new(Hops(255..));
+        *listener.filter_mut().unwrap() = Box::new(Hops(255..));
         batch(255);
         assert_eq!(all_coalesced(&mut listener), [""; 0]);
         assert_eq!(listener.counters().rejected, 3);
@@ -235,7 +235,7 @@ fn a_filter_that_was_changed_in_place_and_needs_an_unreported_hop_limit_rejects(
     let filter: Box<dyn Filter> = Box::new(Always);
     let mut listener = ListenOptions::new().filter(filter).bind::<64>(on_lo(group)).unwrap();
     for filter in [Box::new(Hops(..)) as Box<dyn Filter>, Box::new(Not(Hops(255..)))] {
-        *listener.filter_mut() = filter;
+        *listener.filter_mut().unwrap() = filter;
         send(group);
         assert_eq!(all_of(&mut listener), [""; 0]);
     }

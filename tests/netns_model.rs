@@ -199,7 +199,7 @@ fn scenario(seed: u64, pairs: &[Pair; 2]) {
                 limit(dice.of(&ROOM));
                 match dice.below(3) {
                     0 => drop(with!(&mut listener, listener => listener.replace_filter(filter)).unwrap()),
-                    1 => with!(&mut listener, listener => *listener.filter_mut() = filter),
+                    1 => with!(&mut listener, listener => *listener.filter_mut().unwrap() = filter),
                     _ => listener = listener.with_filter(filter).unwrap(),
                 }
                 limit("131072");

@@ -12,7 +12,8 @@ use proptest::prelude::*;
 const GROUP_SYNTAX: &str = "write ADDRESS:PORT, such as 239.1.2.3:5000 or [ff02::4242]:4242";
 const NOT_MULTICAST: &str = "not a multicast address (IPv4: 224.0.0.0 to 239.255.255.255, IPv6: ff00::/8)";
 const PORT_ZERO: &str = "port 0 is not valid: give 1 to 65535";
-const INTERFACE_SYNTAX: &str = "write a name of 1 to 15 bytes, an index of 1 or more, an address, default, or all";
+const INTERFACE_SYNTAX: &str = "write a name of 1 to 15 bytes (of alternative names only such are supported), an index of 1 or more, an \
+                                address, default, or all";
 const TTL_SYNTAX: &str = "write 0 to 255, or host, subnet, site, region, continent, unrestricted";
 const TTL_RANGE: &str = "out of range: give 0 to 255";
 

@@ -40,6 +40,8 @@ enum Message {
     Route {
         attributes: Vec<Attribute>,
     },
+    /// What may change routes without a message about one: `RTM_NEWRULE`, `RTM_DELRULE`, `RTM_NEWNEXTHOP`, `RTM_DELNEXTHOP`
+    Way(u8),
     /// `NLMSG_ERROR`
     Error {
         number: i32,
@@ -82,7 +84,8 @@ impl Attribute {
             Kind::Two => 2,
             Kind::Four => 4,
             Kind::Seven => 7,
-            Kind::Other(kind) => kind,
+            // The upper two bits are flags.
+            Kind::Other(kind) => kind & 0x3fff,
         }
     }
 
@@ -129,6 +132,7 @@ impl Message {
                 (kind, with_attributes([[0; 4], index.to_ne_bytes()].concat(), attributes))
             }
             Self::Route { attributes } => (24, with_attributes(vec![0; 12], attributes)),
+            Self::Way(kind) => ([32, 33, 104, 105][usize::from(kind % 4)], vec![0; 8]),
             Self::Error { number } => (2, number.to_ne_bytes().to_vec()),
             Self::Done => (3, vec![0; 4]),
             Self::Other { kind, body } => (*kind, body.clone()),
@@ -146,11 +150,12 @@ impl Message {
             Self::Route { attributes } => {
                 ("route", first(attributes, 4).and_then(number), first(attributes, 7).and_then(ip))
             }
+            Self::Way(_) => ("route", None, None),
             Self::Error { number: 0 } | Self::Done => ("done", None, None),
             Self::Error { number: number @ -4095..0 } => ("failed", Some(number.unsigned_abs()), None),
             // The kernel never sends this; it still counts as a failure.
             Self::Error { .. } => return None,
-            Self::Other { kind: 2 | 3 | 16 | 17 | 20 | 21 | 24 | 25, .. } => return None,
+            Self::Other { kind: 2 | 3 | 16 | 17 | 20 | 21 | 24 | 25 | 32 | 33 | 92 | 104 | 105, .. } => return None,
             Self::Other { .. } => ("other", None, None),
         })
     }
@@ -172,9 +177,9 @@ impl Message {
                 let address = first(attributes, 2).or_else(|| first(attributes, 1)).and_then(ip);
                 address.map(|address| format!("address {index} {address} {is_gone}"))
             }
-            Self::Route { .. } => Some("route".to_owned()),
+            Self::Route { .. } | Self::Way(_) => Some("route".to_owned()),
             Self::Error { .. } | Self::Done => None,
-            Self::Other { kind: 16 | 17 | 20 | 21 | 24 | 25, .. } => return None,
+            Self::Other { kind: 16 | 17 | 20 | 21 | 24 | 25 | 32 | 33 | 104 | 105, .. } => return None,
             Self::Other { .. } => None,
         })
     }

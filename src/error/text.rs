@@ -215,7 +215,9 @@ fn syntax(operation: Operation, object: &Object) -> &'static str {
         Operation::ParseInterface if written.contains(':') => {
             "a name has no colon, and eth0:1 is the label of an address: write eth0, or that address"
         }
-        Operation::ParseInterface => "write a name of 1 to 15 bytes, an index of 1 or more, an address, default, or all",
+        Operation::ParseInterface => {
+            "write a name of 1 to 15 bytes (of alternative names only such are supported), an index of 1 or more, an address, default, or all"
+        }
         Operation::ParseSubnet => "write an address and a prefix length, such as 192.0.2.0/24, or a single address",
         _ => "write 0 to 255, or host, subnet, site, region, continent, unrestricted",
     }

@@ -128,6 +128,7 @@ impl Change {
         let mut followed = Followed::default();
         followers.follow(self, &mut followed);
         followed.applied.pending = followers.pending();
+        followed.applied.over_limit = followers.over_limit();
         followed
     }
 }

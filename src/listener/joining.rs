@@ -29,7 +29,7 @@ impl<B, F: Filter> ListeningSocket<B, F> {
     /// [`ErrorKind::SourcesOnOneInterface`] for an IPv6 group on two interfaces if either membership names a source;
     /// [`ErrorKind::Denied`] if somebody else has locked the guard (`SO_LOCK_FILTER`), which would refuse the group's packets.
     ///
-    /// After an error on [`Interface::All`](crate::Interface::All), the interfaces that were joined before it stay joined. If a limit is
+    /// After an error on [`Interface::All`], the interfaces that were joined before it stay joined. If a limit is
     /// reached there, all interfaces that fit are joined, and it is reported each time.
     /// [`Memberships`](crate::Memberships) also joins on interfaces that appear later or are created again.
     #[doc(alias = "MCAST_JOIN_GROUP")]
@@ -44,7 +44,7 @@ impl<B, F: Filter> ListeningSocket<B, F> {
     /// Packets that the kernel has queued before may still arrive, except on a listener with a guard: one that is bound to a port,
     /// or to an IPv6 group and not [pinned](crate::Bind::Group) to an interface.
     ///
-    /// [`Interface::All`](crate::Interface::All) means every interface here, also one that is down. If the default route has moved, the
+    /// [`Interface::All`] means every interface here, also one that is down. If the default route has moved, the
     /// group is left on the interface where it is joined.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl<B, F: Filter> ListeningSocket<B, F> {
     }
 
     /// Stops receiving from this source of a group that was joined from any source (`MCAST_BLOCK_SOURCE`, `ip(7)`). It does
-    /// nothing if the source is blocked already. On [`Interface::All`](crate::Interface::All) and on the default interface it acts as
+    /// nothing if the source is blocked already. On [`Interface::All`] and on the default interface it acts as
     /// [`leave`](Self::leave).
     ///
     /// # Errors

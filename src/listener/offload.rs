@@ -46,10 +46,12 @@ impl<B, F: Filter> ListeningSocket<B, F> {
     /// The kernel's program does not see such changes, so it is removed: from now on the filter runs only in this process. To
     /// keep filtering in the kernel, pass a changed filter to [`replace_filter`](Self::replace_filter). So do with one that needs
     /// the hop limit, where the previous one does not: else the kernel is not asked for it, and the filter rejects.
-    pub fn filter_mut(&mut self) -> &mut F {
-        // We attached the program ourselves, so removing it does not fail.
-        let _ = self.inner.install(&Always);
-        &mut self.inner.filter
+    ///
+    /// # Errors
+    /// If the kernel does not remove the program: see [`replace_filter`](Self::replace_filter).
+    pub fn filter_mut(&mut self) -> Result<&mut F> {
+        self.inner.install(&Always)?;
+        Ok(&mut self.inner.filter)
     }
 }
 

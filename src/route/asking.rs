@@ -12,7 +12,7 @@ use crate::error::Errno;
 use crate::sys::{self, Fd};
 
 /// The buffer for one read of an answer: the kernel writes lists in pieces of at most this size (`NLMSG_GOODSIZE`), unless an
-/// interface alone needs more, as one with many alternative names.
+/// interface alone needs more.
 pub(crate) const PIECE: usize = 8192;
 /// The buffer for the answer about one interface. What follows after these bytes is not needed.
 pub(crate) const ONE_LINK: usize = 2048;
@@ -24,7 +24,7 @@ const ATTEMPTS: u32 = 10;
 /// Sends a question to the kernel, and calls `is_enough` with each message of the answer until it returns true. A list that
 /// changes while it is read is requested again, so some messages may come twice.
 ///
-/// [`Errno::TOO_LONG`] means that a piece of a list was longer than `ROOM`, and that its end is lost.
+/// [`Errno::TOO_LONG`] means that a list is not whole: the kernel had no room for an entry, or a piece was longer than `ROOM`.
 pub(super) fn ask<const ROOM: usize>(
     question: &Question,
     is_enough: &mut dyn FnMut(Message<'_>) -> bool,
@@ -85,7 +85,8 @@ fn read_answer(socket: &Fd, buffer: &mut [u8], is_enough: &mut dyn FnMut(Message
     Err(Errno::PROTOCOL)
 }
 
-/// Calls `is_enough` with each interface, until it returns true.
+/// Calls `is_enough` with each interface, until it returns true. Also if the description of one alone does not fit into an answer, as
+/// that of one with 90 long alternative names.
 pub(super) fn each_link(is_enough: &mut dyn FnMut(Answer) -> bool) -> Result<(), Errno> {
     let listed = ask::<PIECE>(&Question::links(), &mut |message| message.link().is_some_and(&mut *is_enough));
     match listed {
@@ -124,5 +125,6 @@ pub(crate) fn link_of(index: NonZeroU32) -> Result<Option<Answer>, Errno> {
     }
 }
 
-#[cfg(test)]
+// Without `std`, descriptors have another type.
+#[cfg(all(test, feature = "std"))]
 mod tests;

@@ -5,8 +5,8 @@ use core::num::NonZeroU32;
 
 use linux_raw_sys::net::{AF_INET, AF_INET6};
 use linux_raw_sys::netlink::{
-    self, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, RTM_F_FIB_MATCH, if_stats_msg, ifaddrmsg,
-    ifinfomsg, nlmsghdr, rtmsg,
+    self, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, RTEXT_FILTER_SKIP_STATS, RTM_F_FIB_MATCH,
+    if_stats_msg, ifaddrmsg, ifinfomsg, nlmsghdr, rtmsg,
 };
 
 use crate::address::put;
@@ -36,6 +36,7 @@ const FAILED: u16 = NLMSG_ERROR as u16;
 const DONE: u16 = NLMSG_DONE as u16;
 
 const LINK_NAME: u16 = netlink::IFLA_IFNAME as u16;
+const LINK_MASK: u16 = netlink::IFLA_EXT_MASK as u16;
 const LINK_MTU: u16 = netlink::IFLA_MTU as u16;
 const LINK_MASTER: u16 = netlink::IFLA_MASTER as u16;
 const LINK_INFO: u16 = netlink::IFLA_LINKINFO as u16;
@@ -58,8 +59,11 @@ pub(crate) struct Question {
 
 impl Question {
     /// Which interfaces are there?
+    ///
+    /// Without a mask, the kernel ends the list, without an error, at an interface whose description is longer than 8 KiB. With any, it
+    /// writes longer pieces. This one leaves out counters.
     pub(crate) fn links() -> Self {
-        Self::new(GET_LINK, NLM_F_DUMP, 0, size_of::<ifinfomsg>())
+        Self::new(GET_LINK, NLM_F_DUMP, 0, size_of::<ifinfomsg>()).with(LINK_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes())
     }
 
     /// Is there an interface of this index?
@@ -218,15 +222,15 @@ impl<'a> Message<'a> {
     /// Whether it says that it is the last one: `Failed`, `Done`.
     fn last(self) -> Option<Answer> {
         match self.kind {
-            FAILED => {
-                Some(match number(self.body)?.cast_signed() {
-                    0 => Answer::Done,
-                    errno @ -4095..=-1 => Answer::Failed(Errno(errno.unsigned_abs() as u16)),
-                    // Still an error; cut to 16 bits it could become errno 0, which means success.
-                    _ => Answer::Failed(Errno::PROTOCOL),
-                })
-            }
-            DONE => Some(Answer::Done),
+            // A list that the kernel could not write to its end says why in its last message.
+            FAILED | DONE => Some(match number(self.body).map(u32::cast_signed) {
+                None if self.kind == FAILED => return None,
+                None | Some(0..) if self.kind == DONE => Answer::Done,
+                Some(0) => Answer::Done,
+                Some(errno @ -4095..=-1) => Answer::Failed(Errno(errno.unsigned_abs() as u16)),
+                // Still an error; cut to 16 bits it could become errno 0, which means success.
+                _ => Answer::Failed(Errno::PROTOCOL),
+            }),
             _ => None,
         }
     }

@@ -400,3 +400,7 @@ impl<'b> Program<'b> {
         let _ = self.mark(entries.saturating_sub(1));
     }
 }
+
+// Without `std`, descriptors have another type.
+#[cfg(all(test, feature = "std"))]
+mod tests;

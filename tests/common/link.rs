@@ -64,8 +64,18 @@ impl Pair {
     }
 
     pub fn create_bare(&self) {
+        self.create_bare_without_waiting();
+        self.set_up();
+    }
+
+    /// Creates both ends, switched off.
+    pub fn create_bare_without_waiting(&self) {
+        run(&format!("ip link add {} type veth peer name {}", self.a, self.b));
+    }
+
+    /// Switches both ends on, without addresses.
+    pub fn set_up(&self) {
         let (a, b) = (&self.a, &self.b);
-        run(&format!("ip link add {a} type veth peer name {b}"));
         for end in [a, b] {
             // Addresses that the kernel generates itself are unusable for a second, during duplicate address detection.
             run(&format!("ip link set {end} addrgenmode none"));

@@ -43,14 +43,24 @@ pub fn refusing(test: &str, sets: &[&str]) -> Option<String> {
     if let Ok(rules) = std::env::var(MARK) {
         return Some(rules);
     }
+    refusing_with(test, sets, &[]);
+    None
+}
+
+/// Runs the test with this name once for each set of rules, with these variables in its environment.
+pub fn refusing_with(test: &str, sets: &[&str], variables: &[(&str, &str)]) {
     for rules in sets {
         let mut command = Command::new("python3");
         command.args(["-c", LAUNCHER, rules]).arg(std::env::current_exe().unwrap());
-        let output = command.args(["--exact", test, "--nocapture"]).env(MARK, rules).output().unwrap();
+        let output = command
+            .args(["--exact", test, "--nocapture"])
+            .env(MARK, rules)
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         // With a name that no test has, the status would be success, too.
         let is_passed = output.status.success() && text.contains("1 passed");
         assert!(is_passed, "with {rules}:\n{text}{}", String::from_utf8_lossy(&output.stderr));
     }
-    None
 }

@@ -35,6 +35,8 @@ fn all(bytes: &[u8]) -> Vec<Answer> {
 fn every_question_is_whole_and_states_its_length() {
     let v6 = "ff05::1".parse().unwrap();
     for (question, length) in [
+        (Question::links(), 16 + 16 + 8),
+        (Question::counters(), 16 + 12),
         (Question::addresses(true), 16 + 8),
         (Question::route([239, 1, 2, 3].into(), None), 16 + 12 + 8),
         (Question::route(v6, NonZeroU32::new(7)), 16 + 12 + 20 + 8),
@@ -83,6 +85,13 @@ fn a_refusal_with_a_number_that_is_no_errno_is_an_unreadable_answer() {
         assert_eq!(all(&refusal), [Answer::Failed(Errno::PROTOCOL)], "{number}");
     }
     assert_eq!(all(&message(FAILED, &(-4095_i32).to_ne_bytes())), [Answer::Failed(Errno(4095))]);
+}
+
+#[test]
+fn a_list_that_the_kernel_could_not_write_to_its_end_is_a_refusal() {
+    assert_eq!(all(&message(DONE, &(-90_i32).to_ne_bytes())), [Answer::Failed(Errno::TOO_LONG)]);
+    assert_eq!(all(&message(DONE, &[])), [Answer::Done]);
+    assert_eq!(all(&message(DONE, &7_i32.to_ne_bytes())), [Answer::Done]);
 }
 
 #[test]

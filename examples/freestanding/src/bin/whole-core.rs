@@ -227,7 +227,7 @@ fn change_filter(unknown: &mut Unknown) {
     };
     show(&[listener.filter().0]);
     show(&[or_exit(listener.replace_filter(Prefix(word(unknown)))).0]);
-    *listener.filter_mut() = Prefix(word(unknown));
+    *or_exit(listener.filter_mut()) = Prefix(word(unknown));
     let listener = or_exit(listener.with_filter(Hops(..number(unknown) as u8)));
     let mut listener = or_exit(listener.with_filter(Everything));
     receive_all(&mut listener);
