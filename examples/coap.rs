@@ -10,7 +10,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{arguments, each_packet, usage};
+use common::{arguments, each_packet, print_answer, usage};
 use multicast::filter::Masked;
 use multicast::{Group, Interface, ListenOptions, Membership, Result, SendOptions};
 
@@ -60,7 +60,7 @@ fn serve(interface: Interface, group: Group, path: &str, text: &str) -> Result<(
                 number = number.wrapping_add(1);
                 let head = [NON | token.len() as u8, CONTENT];
                 let answer = [&head[..], &number.to_be_bytes(), token, b"\xff", text.as_bytes()].concat();
-                println!("{}: answer {:?}", packet.source(), sender.reply(packet, &answer)?);
+                print_answer(format_args!("{}:", packet.source()), sender.reply(packet, &answer));
             }
             _ => println!("{}: asks for something else: no answer", packet.source()),
         }

@@ -12,7 +12,7 @@ mod common;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use common::{arguments, each_packet, usage};
+use common::{arguments, each_packet, print_answer, usage};
 use multicast::filter::Prefix;
 use multicast::{Bind, Family, Group, Interface, ListenOptions, Membership, Result, SendOptions, Ttl};
 
@@ -71,14 +71,14 @@ fn serve(interface: Interface, name: &str) -> Result<()> {
     each_packet(&mut listener, None, |packet| {
         let Some(&[8, 1, a, b, c, d, high, low]) = packet.payload().get(6..14) else { return Ok(()) };
         let answer = answer(own, name);
-        let outcome = match SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low]))) {
+        let answered = match SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low]))) {
             // Behind a router that translates addresses, the searcher does not know its own, and names none.
-            to if to.ip().is_unspecified() || to.port() == 0 => sender.reply(packet, &answer)?,
+            to if to.ip().is_unspecified() || to.port() == 0 => sender.reply(packet, &answer),
             // Not wherever a stranger wants it: an answer is longer than a search.
-            to if to.ip() == packet.source().ip() => sender.send(&answer, to)?,
+            to if to.ip() == packet.source().ip() => sender.send(&answer, to),
             _ => return Ok(()),
         };
-        println!("{}: answer {outcome:?}", packet.source());
+        print_answer(format_args!("{}:", packet.source()), answered);
         Ok(())
     })
 }

@@ -11,7 +11,7 @@ mod common;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use common::{arguments, each_packet, usage};
+use common::{arguments, each_packet, print_answer, usage};
 use multicast::filter::Hops;
 use multicast::{Bind, Destination, Family, Group, Interface, ListenOptions, Membership, Result, SendOptions, Ttl};
 use simple_dns::rdata::{A, AAAA, RData};
@@ -92,12 +92,12 @@ fn serve(group: Group, name: &str, links: &[&str]) -> Result<()> {
         let Ok(asked) = Message::parse(packet.payload()) else { return Ok(()) };
         let is_simple = packet.source().port() != PORT;
         let Some(answer) = answer(&asked, &name, *address, is_simple) else { return Ok(()) };
-        let outcome = if is_simple || asked.questions.iter().all(|question| question.unicast_response) {
-            sender.reply(packet, &answer)?
+        let answered = if is_simple || asked.questions.iter().all(|question| question.unicast_response) {
+            sender.reply(packet, &answer)
         } else {
-            sender.send(&answer, Destination::from(group).on(Interface::Index(*index))?)?
+            Destination::from(group).on(Interface::Index(*index)).and_then(|to| sender.send(&answer, to))
         };
-        println!("{} on {index}: answer {outcome:?}", packet.source());
+        print_answer(format_args!("{} on {index}:", packet.source()), answered);
         Ok(())
     })
 }

@@ -10,7 +10,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{arguments, each_packet, usage};
+use common::{arguments, each_packet, print_answer, usage};
 use multicast::filter::Prefix;
 use multicast::{Family, Group, Interface, ListenOptions, Membership, Result, SendOptions, Ttl};
 
@@ -70,7 +70,7 @@ fn serve(interface: Interface, target: &str, location: &str) -> Result<()> {
     println!("listening");
     each_packet(&mut listener, None, |packet| {
         if field(packet.payload(), "ST").is_some_and(|wanted| wanted == target || wanted == "ssdp:all") {
-            println!("{}: answer {:?}", packet.source(), sender.reply(packet, answer.as_bytes())?);
+            print_answer(format_args!("{}:", packet.source()), sender.reply(packet, answer.as_bytes()));
         }
         Ok(())
     })?;

@@ -12,7 +12,7 @@ mod common;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use common::{arguments, each_packet, usage};
+use common::{arguments, each_packet, print_answer, usage};
 use multicast::filter::Contains;
 use multicast::{Family, Group, Interface, ListenOptions, Membership, Result, SendOptions};
 
@@ -74,7 +74,7 @@ fn serve(interface: Interface) -> Result<()> {
             let relates = format!("<a:RelatesTo>{question}</a:RelatesTo>");
             let to = "http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous";
             let answer = envelope(&format!("{action}Matches"), to, &relates, &body);
-            println!("{}: {action}, answer {:?}", packet.source(), sender.reply(packet, answer.as_bytes())?);
+            print_answer(format_args!("{}: {action},", packet.source()), sender.reply(packet, answer.as_bytes()));
         }
         Ok(())
     })?;

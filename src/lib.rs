@@ -35,7 +35,7 @@
 //! | [`filter`] | which packets it returns |
 //! | [`SendOptions`] | the front door to sending |
 //! | [`Sender`], [`Destination`], [`Outcome`] | sending packets one at a time, to groups and unicast addresses, and answering |
-//! | [`Multicaster`], [`Outbox`], [`Progress`] | sending what an iterator gives: a state machine that pulls packets; and a queue to push into |
+//! | [`Multicaster`], [`Progress`] | sending what an iterator gives: a state machine that pulls packets |
 //! | [`Outbox`] | a queue as that iterator: for packets that come up while the program runs |
 //! | [`Poller`], [`Events`], [`Interest`], [`Token`], [`Waker`] | waiting for any file descriptors at once |
 //! | [`Links`], [`Memberships`] | interfaces that come and go, and listeners that stay joined |

@@ -2,7 +2,9 @@
 //!
 //! A listener returns only packets that were sent to a group that this listener itself joined, on an interface on which it joined
 //! it. Where the kernel's own options do not ensure that, a program in the kernel does (the *guard*). Where the kernel runs no
-//! guard, the listener itself checks the destination of each packet.
+//! guard, the listener itself checks the destination of each packet. What the kernel cannot tell apart, a listener cannot either:
+//! fragments of one packet that came in on different interfaces, and a new interface that has the index of a deleted one on which the
+//! group was joined, unless it is left then (as [`Memberships`](crate::Memberships) do).
 
 mod bind;
 mod coalescing;

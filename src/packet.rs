@@ -64,8 +64,10 @@ impl<'a> Packet<'a> {
         self.wire_length() > self.payload.len()
     }
 
-    /// What the kernel reports about the packet beside its payload; `None` without
-    /// [`ListenOptions::metadata`](crate::ListenOptions::metadata).
+    /// What the kernel reports about the packet beside its payload; `None` if the listener did not ask for it.
+    /// [`ListenOptions::metadata`](crate::ListenOptions::metadata) asks for all of it;
+    /// [`answers`](crate::ListenOptions::answers), [`unicast`](crate::ListenOptions::unicast) and
+    /// [`open_with_replies`](crate::SendOptions::open_with_replies) ask for destination and interface.
     #[must_use]
     pub const fn metadata(&self) -> Option<&'a Metadata> {
         self.metadata

@@ -233,7 +233,7 @@ impl Socket {
                     for _ in 0..MEMBERSHIPS {
                         let Some((group, index)) = self.first_entry(family) else { break };
                         let _ = self.leave_group(group, index);
-                        if self.prune(family).is_err() {
+                        if self.prune(family, true).is_err() {
                             break;
                         }
                     }
@@ -277,9 +277,11 @@ impl Socket {
     pub(crate) fn adopt(fd: OwnedFd) -> Result<(Self, SocketAddr)> {
         let failed = |kind| Error::new(Operation::Open, Object::Named("a received descriptor"), kind);
         let socket = Self { fd: Fd::from(fd) };
-        match sys::getsockopt_int(&socket.fd, SOCKET, linux::SO_PROTOCOL) {
-            Ok(UDP) => {}
-            _ => return Err(failed(ErrorKind::NotUdp)),
+        // A raw socket may have this protocol, too.
+        for (name, expected) in [(linux::SO_PROTOCOL, UDP), (linux::SO_TYPE, linux::SOCK_DGRAM)] {
+            if sys::getsockopt_int(&socket.fd, SOCKET, name) != Ok(expected) {
+                return Err(failed(ErrorKind::NotUdp));
+            }
         }
         let address = sys::getsockname(&socket.fd).ok().and_then(|address| address.decode());
         let address = address.ok_or_else(|| failed(ErrorKind::NotUdp))?;
@@ -290,6 +292,12 @@ impl Socket {
             let _ = sys::setsockopt_int(&socket.fd, level, name, 0);
         }
         Ok((socket, address))
+    }
+
+    /// Whether an IPv6 socket that is bound to this address receives IPv4 packets, too (`IPV6_V6ONLY`, `ipv6(7)`).
+    pub(crate) fn takes_ipv4(&self, address: &SocketAddr) -> bool {
+        let is_only_v6 = sys::getsockopt_int(&self.fd, IPV6, linux::IPV6_V6ONLY) != Ok(0);
+        !is_only_v6 && (address.ip().is_unspecified() || address.ip().to_canonical().is_ipv4())
     }
 
     fn set(&self, level: u32, name: u32, called: &'static str, value: u32) -> Result<()> {

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::sync::Mutex;
 
 use common::segments::{self, How, Sender, assert_same, numbered};
-use common::{OnePacket, on_lo, send_all, send_on_lo, unique_group};
+use common::{OnePacket, on_lo, send_all, send_on_lo, unique_group, unique_v6_group};
 use multicast::filter::{Filter, by};
 use multicast::{
     Bind, COALESCING_BUFFER, CoalescingListener, Events, Family, Group, Interest, ListenOptions, Poller, Progress, Received,
@@ -250,6 +250,45 @@ fn our_own_batches_arrive_coalesced() {
     let Received::Packet(first) = listener.recv().unwrap() else { panic!("no packet") };
     assert_eq!(first.payload(), packets[0]);
     assert!(!is_readable(&listener), "one call received them all");
+    assert_same(&drain(&mut listener), &packets[1..]);
+}
+
+#[test]
+fn after_leaving_no_packet_of_the_group_comes_out_of_the_buffer() {
+    for group in [unique_group(), unique_v6_group(2), unique_v6_group(5)] {
+        for is_by_port in [true, false] {
+            let mut buffer = buffer();
+            let place = if is_by_port { Bind::Port(group.port(), group.family()) } else { Bind::Later(group) };
+            let mut listener = ListenOptions::new().bind_coalescing(place, COALESCING_BUFFER, &mut buffer).unwrap();
+            listener.join(&on_lo(group)).unwrap();
+            let packets = numbered(10, 100, 0);
+            let mut caster = send_on_lo().batches::<10, _>(group, &packets).unwrap();
+            assert_eq!(caster.step().unwrap(), Progress::Sent(10));
+            assert_eq!(listener.recv().unwrap().packet().unwrap().payload(), packets[0]);
+            listener.leave(&on_lo(group)).unwrap();
+            assert_eq!(listener.recv().unwrap().packet().map(|packet| packet.payload().to_vec()), None, "{group}");
+            assert_eq!((listener.counters().received, listener.counters().foreign), (1, 9), "{group}");
+            // What comes after joining again is returned.
+            listener.join(&on_lo(group)).unwrap();
+            send_all(group, ["joined again"]);
+            assert_eq!(listener.recv().unwrap().packet().unwrap().payload(), b"joined again");
+        }
+    }
+}
+
+#[test]
+fn leaving_one_group_keeps_the_packets_of_another_in_the_buffer() {
+    let (group, left) = (unique_group(), unique_group());
+    let left = Group::new(left.address(), group.port()).unwrap();
+    let mut buffer = buffer();
+    let by_port = Bind::Port(group.port(), Family::V4);
+    let mut listener = ListenOptions::new().bind_coalescing(by_port, COALESCING_BUFFER, &mut buffer).unwrap();
+    listener.join(&on_lo(group)).unwrap();
+    listener.join(&on_lo(left)).unwrap();
+    let packets = numbered(10, 100, 0);
+    Sender::on_lo(group).send_segments(How::Option, 100, &packets.concat());
+    assert_eq!(listener.recv().unwrap().packet().unwrap().payload(), packets[0]);
+    listener.leave(&on_lo(left)).unwrap();
     assert_same(&drain(&mut listener), &packets[1..]);
 }
 

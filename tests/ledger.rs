@@ -193,3 +193,41 @@ fn another_source_is_served_during_a_flood() {
     assert!(served_after.unwrap() <= u64::from(turns) * 64, "{served_after:?} in {turns} turns");
     assert!(sent >= 200, "{sent}");
 }
+
+#[test]
+fn a_packet_whose_filter_panics_is_counted_as_rejected() {
+    let group = unique_group();
+    let filter = by(|payload: &[u8], _| {
+        assert_ne!(payload, b"panic", "as a filter of a user may");
+        true
+    });
+    for place in [Bind::Group(on_lo(group)), Bind::Port(group.port(), Family::V4)] {
+        let mut listener = ListenOptions::new().filter(filter).bind::<64>(place).unwrap();
+        listener.join(&on_lo(group)).unwrap();
+        send_all(group, ["one", "panic", "two"]);
+        let mut received = Vec::new();
+        for _ in 0..3 {
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                listener.recv().unwrap().packet().map(|packet| packet.payload().to_vec())
+            }));
+            received.push(caught.ok().flatten());
+        }
+        assert_eq!(received, [Some(b"one".to_vec()), None, Some(b"two".to_vec())]);
+        let counters = listener.counters();
+        assert_eq!((counters.received, counters.rejected), (2, 1), "{place:?}");
+    }
+}
+
+#[test]
+fn what_was_queued_before_leaving_is_refused_where_the_listener_checks_each_packet() {
+    for group in [unique_group(), unique_v6_group(2), unique_v6_group(5)] {
+        let by_port = Bind::Port(group.port(), group.family());
+        let mut listener = ListenOptions::new().kernel_filter(false).bind::<64>(by_port).unwrap();
+        listener.join(&on_lo(group)).unwrap();
+        send_all(group, ["one", "two"]);
+        assert_eq!(listener.recv().unwrap().packet().unwrap().payload(), b"one");
+        listener.leave(&on_lo(group)).unwrap();
+        assert_eq!(listener.recv().unwrap(), Received::Empty, "{group}");
+        assert_eq!(listener.counters().foreign, 1, "{group}");
+    }
+}

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 
 use common::{OnePacket, assert_quiet, expect_packet, lo_is_in, on_lo, send_all, unique_group};
-use multicast::{AsFd, ErrorKind, Group, ListenOptions, Listener, OwnedFd, Received, Receiver};
+use multicast::{AsFd, Bind, ErrorKind, Family, Group, ListenOptions, Listener, OwnedFd, Received, Receiver};
 
 /// A socket of the standard library: bound to the wildcard address, blocking, and a member of the group on `lo`.
 fn joined_by_std(group: Group) -> UdpSocket {
@@ -76,6 +76,9 @@ s.setsockopt(socket.SOL_SOCKET, 29, 1)  # SO_TIMESTAMP
 s.setsockopt(socket.SOL_SOCKET, 37, 24)  # SO_TIMESTAMPING
 s.setsockopt(socket.SOL_SOCKET, 40, 1)  # SO_RXQ_OVFL
 s.setsockopt(socket.IPPROTO_UDP, 104, 1)  # UDP_GRO
+if os.geteuid() == 0:
+    s.setsockopt(socket.SOL_SOCKET, 75, 1)  # SO_RCVMARK
+assert s.getsockopt(socket.IPPROTO_IP, 49) == 1  # IP_MULTICAST_ALL
 os.dup2(s.fileno(), 0)
 os.execv(sys.argv[3], sys.argv[3:])
 "#;
@@ -86,6 +89,9 @@ fn options_of_the_previous_owner_neither_hide_nor_coalesce_packets() {
     if std::env::var_os("MULTICAST_TEST_ADOPTS").is_some() {
         let fd = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
         let mut listener = Listener::<64>::try_from(fd).unwrap();
+        // SO_TIMESTAMP, SO_TIMESTAMPING, SO_RXQ_OVFL, SO_RCVMARK, UDP_GRO, IP_MULTICAST_ALL.
+        let options = [(1, 29), (1, 37), (1, 40), (1, 75), (17, 104), (0, 49)];
+        assert_eq!(options.map(|(level, option)| option_of(&listener, level, option)), ["0"; 6]);
         println!("adopted");
         println!("got {}", String::from_utf8(expect_packet(&mut listener)).unwrap());
         println!("got {}", String::from_utf8(expect_packet(&mut listener)).unwrap());
@@ -106,6 +112,54 @@ fn options_of_the_previous_owner_neither_hide_nor_coalesce_packets() {
     assert_eq!(lines.next().unwrap(), "got one");
     assert_eq!(lines.next().unwrap(), "got two");
     assert!(child.wait().unwrap().success());
+}
+
+/// The value of a socket option, as Python reads it.
+fn option_of(socket: &impl AsFd, level: u32, option: u32) -> String {
+    let program = format!("import socket; print(socket.socket(fileno=0).getsockopt({level}, {option}))");
+    let fd = socket.as_fd().try_clone_to_owned().unwrap();
+    let output = Command::new("python3").args(["-c", &program]).stdin(fd).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_second_descriptor_neither_takes_the_guard_off_nor_relies_on_it() {
+    let group = unique_group();
+    let unicast = || {
+        let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        sender.send_to(b"unicast", (Ipv4Addr::LOCALHOST, group.port())).unwrap();
+    };
+    let open = || {
+        let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V4)).unwrap();
+        listener.join(&on_lo(group)).unwrap();
+        let second = Listener::<64>::try_from(listener.as_fd().try_clone_to_owned().unwrap()).unwrap();
+        (listener, second)
+    };
+    // The second one is converted back, or dropped.
+    for is_converted in [true, false] {
+        let (mut first, second) = open();
+        let kept = is_converted.then(|| OwnedFd::from(second));
+        unicast();
+        send_all(group, ["group"]);
+        assert_eq!(expect_packet(&mut first), b"group");
+        assert_quiet(&mut first);
+        drop(kept);
+    }
+    // The first one is converted back, or dropped.
+    for is_converted in [true, false] {
+        let (first, mut second) = open();
+        let kept = is_converted.then(|| OwnedFd::from(first));
+        unicast();
+        send_all(group, ["group"]);
+        assert_eq!(expect_packet(&mut second), b"group");
+        assert_quiet(&mut second);
+        // It can still join, now without a guard.
+        let other = Group::new(unique_group().address(), group.port()).unwrap();
+        second.join(&on_lo(other)).unwrap();
+        send_all(other, ["other"]);
+        assert_eq!(expect_packet(&mut second), b"other");
+        drop(kept);
+    }
 }
 
 #[test]

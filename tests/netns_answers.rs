@@ -6,7 +6,7 @@ mod common;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 
-use common::hosts::{Arrival, Host};
+use common::hosts::{Arrival, Host, give};
 use common::link::{index_of, named, run};
 use common::{PATIENCE, assert_quiet, expect_packet, unique_group, unique_v6_group};
 use multicast::{
@@ -92,7 +92,7 @@ fn a_reply_to_a_source_behind_a_router_leaves_as_the_routes_say() {
     let mut host = Host::new();
     for (group, far) in groups().into_iter().zip(["172.31.7.7", "fd77::7"]) {
         let far: IpAddr = far.parse().unwrap();
-        host.run(&format!("ip addr add {far} dev lo{}", if far.is_ipv4() { "" } else { " nodad" }));
+        host.give(far, if far.is_ipv4() { 32 } else { 128 }, "lo");
         let (mut device, mut sender) = device(&host, group);
         for (asked_on, routed) in [(0, 1), (0, 0), (1, 0)] {
             route(&host, far, routed);
@@ -113,12 +113,11 @@ fn of_two_addresses_on_a_link_the_reply_has_the_one_that_was_asked_or_is_in_the_
         (unique_group(), ["192.0.2.1", "198.51.100.1"], ["192.0.2.9", "198.51.100.9"], 24),
         (unique_v6_group(5), ["2001:db8:1::1", "2001:db8:2::1"], ["2001:db8:1::9", "2001:db8:2::9"], 64),
     ] {
-        let nodad = if group.family() == Family::V6 { " nodad" } else { "" };
-        for (ours, theirs) in ours.iter().zip(theirs) {
-            run(&format!("ip addr add {ours}/{bits} dev {a}{nodad}"));
-            host.run(&format!("ip addr add {theirs}/{bits} dev {b}{nodad}"));
-        }
         let [ours, theirs] = [ours, theirs].map(|two| two.map(|text| text.parse::<IpAddr>().unwrap()));
+        for (ours, theirs) in ours.into_iter().zip(theirs) {
+            give(run, ours, bits, &a);
+            host.give(theirs, bits, &b);
+        }
         let mut device = ListenOptions::new().unicast().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
         device.join(&Membership::any(group).on(named(&a))).unwrap();
         let mut sender = device.sender(SendOptions::new().interface(named(&a))).unwrap();

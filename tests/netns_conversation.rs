@@ -197,9 +197,12 @@ fn each_report_is_counted_also_if_the_listener_wants_all_metadata() {
         let place = Bind::Port(common::free_port(), family);
         let mut listener = ListenOptions::new().metadata().unicast().bind::<64>(place).unwrap();
         let mut sender = listener.sender(send_on_lo()).unwrap();
-        for (count, kind) in (1..).zip(reports(family)) {
+        let mut count = 0;
+        for kind in reports(family) {
             forger.send(*kind, lo_of(family), port_of(&sender), 1);
             sender.forget_errors();
+            // The kernel itself ignores "packet too big" here (IPV6_PMTUDISC_OMIT).
+            count += u16::from(*kind != (2, 0));
             assert_eq!(sender.network_reports(), count, "{kind:?}");
         }
         forger.send(reports(family)[1], lo_of(family), port_of(&sender), 3);
@@ -238,7 +241,11 @@ fn a_listener_that_is_dropped_first_leaves_its_groups_without_a_route_to_them() 
         [[239, 1, 2, 3].into(), [239, 1, 2, 4].into(), [224, 9, 9, 9].into()],
         ["ff05::1:2:3", "ff02::1:2:4", "ff05::9:9:9"].map(|group| group.parse().unwrap()),
     ];
-    let memberships = || run("ip maddr show");
+    // Without the groups that the kernel joins for each IPv6 address of its own, some time after it was added.
+    let memberships = || {
+        let list = run("ip maddr show");
+        list.lines().filter(|line| !line.contains(":ff00:") && !line.contains("33:33:ff:")).collect::<Vec<_>>().join("\n")
+    };
     for groups in groups {
         let of = |group: IpAddr| Group::new(group, 7001).unwrap();
         let before = memberships();

@@ -25,9 +25,13 @@ const WAYS: [fn(Group) -> Listener<64>; 2] = [
 
 impl Member {
     fn new(way: fn(Group) -> Listener<64>, group: Group, interface: Interface) -> Self {
-        let (links, mut listener) = (Links::watch().unwrap(), way(group));
+        Self::of(way(group), Membership::any(group).on(interface))
+    }
+
+    fn of(mut listener: Listener<64>, membership: Membership) -> Self {
+        let links = Links::watch().unwrap();
         let mut book = Memberships::new();
-        book.join(Membership::any(group).on(interface), &mut listener).unwrap();
+        book.join(membership, &mut listener).unwrap();
         Self { listener, book, links }
     }
 
@@ -284,6 +288,50 @@ fn after_an_interface_was_created_again_all_else_is_still_refused() {
             assert_quiet(&mut member.listener);
             send(&pair.a, group, "ours");
             assert_eq!(expect_packet(&mut member.listener), b"ours", "{group}");
+        }
+    }
+}
+
+/// The kernel knows interfaces by their index, and keeps the memberships of a socket after an interface is gone.
+#[test]
+fn what_comes_in_on_a_new_interface_with_the_index_of_a_deleted_one_is_refused() {
+    for group in groups() {
+        let own = Pair::new();
+        let index = index_of(&own.b);
+        let membership = Membership::any(group).on(named(&own.b));
+        let places = [
+            Bind::Group(membership),
+            Bind::Interface(membership),
+            Bind::Later(group),
+            Bind::Port(group.port(), group.family()),
+        ];
+        let mut members = places.map(|place| Member::of(ListenOptions::new().bind(place).unwrap(), membership));
+        own.delete();
+        let other = Pair::planned();
+        run(&format!("ip link add {} index {index} type veth peer name {}", other.b, other.a));
+        other.set_up();
+        other.give_addresses();
+        assert_eq!(index_of(&other.b), index);
+        for member in &mut members {
+            member.follow();
+        }
+        // Not earlier: when a socket leaves on a deleted interface, or is closed, the kernel ends a membership on the new one.
+        let mut peer = peer::Receiver::join(group, &other.b);
+        send(&other.a, group, "theirs");
+        assert_eq!(peer.next().payload, b"theirs");
+        for member in &mut members {
+            assert_quiet(&mut member.listener);
+        }
+        // They wait for an interface of their name.
+        own.create();
+        for member in &mut members {
+            assert_eq!(member.follow(), (1, 0), "{group}");
+        }
+        send(&own.a, group, "ours");
+        send(&other.a, group, "theirs");
+        for member in &mut members {
+            assert_eq!(expect_packet(&mut member.listener), b"ours", "{group}");
+            assert_quiet(&mut member.listener);
         }
     }
 }

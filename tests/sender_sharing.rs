@@ -1,5 +1,8 @@
 //! A sender on a listener's socket: what one does to the other when it cannot be made, and when they are dropped.
 
+// The descriptors of `std` need the feature `std`.
+#![cfg(feature = "std")]
+
 mod common;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};

@@ -1,12 +1,13 @@
-//! What the examples of protocols share: arguments, and waiting.
+//! What the examples of protocols share: arguments, waiting, and what is printed about answers.
 
 // Each example compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use multicast::filter::Filter;
-use multicast::{Events, Interest, Listener, Packet, Poller, Received, Result, Token};
+use multicast::{Events, Interest, Listener, Outcome, Packet, Poller, Received, Result, Token};
 
 /// The program's arguments. They live as long as the program.
 pub fn arguments() -> Vec<&'static str> {
@@ -31,17 +32,32 @@ pub fn each_packet<const MTU: usize, F: Filter>(
         poller.register(&std::io::stdin(), Token(1), Interest::READABLE)?;
     }
     let end = time.map(|time| Instant::now() + time);
-    loop {
-        match listener.recv()? {
-            Received::Packet(packet) => f(&packet)?,
-            Received::Paused => {}
-            Received::Empty => {
-                let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-                let input = poller.poll(&mut events, left)?.any(|event| event.token() == Token(1));
-                if input || left == Some(Duration::ZERO) {
-                    return Ok(());
-                }
+    for turn in 1_u64.. {
+        let is_empty = match listener.recv()? {
+            Received::Packet(packet) => {
+                f(&packet)?;
+                false
+            }
+            Received::Paused => false,
+            Received::Empty => true,
+        };
+        // In a flood the queue is never empty: look at the time and at the input all the same.
+        if is_empty || turn % 64 == 0 {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let wait = if is_empty { left } else { Some(Duration::ZERO) };
+            let input = poller.poll(&mut events, wait)?.any(|event| event.token() == Token(1));
+            if input || left == Some(Duration::ZERO) {
+                break;
             }
         }
+    }
+    Ok(())
+}
+
+/// Prints what became of an answer. An error does not end the program: any stranger could end it, by a question from port 0.
+pub fn print_answer(question: impl Display, answered: Result<Outcome>) {
+    match answered {
+        Ok(outcome) => println!("{question} answer {outcome:?}"),
+        Err(error) => println!("{question} no answer: {error}"),
     }
 }

@@ -46,6 +46,9 @@ pub struct Applied {
 /// any [`Bind`](crate::Bind), and join all its groups through the book, also the one that it was created with. With
 /// [`Bind::Later`](crate::Bind::Later), the interface need not exist yet.
 ///
+/// If a new interface got the index of the deleted one before the book learned of that, the kernel takes the book's leaving there for one
+/// on the new interface, and can end the membership of another program. It does the same when a socket is closed.
+///
 /// The book does not keep blocked sources: if [`Applied::joined`] is not 0, [block](ListeningSocket::block) them again.
 #[derive(Clone, Debug, Default)]
 pub struct Memberships<const N: usize> {

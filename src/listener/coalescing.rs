@@ -41,11 +41,15 @@ impl Rest {
         Self { source, next: 0, end, segment }
     }
 
+    const fn is_empty(&self) -> bool {
+        self.next > self.end
+    }
+
     /// Removes the next packet, and returns where it begins and ends.
     #[inline]
     fn take(&mut self) -> Option<(usize, usize)> {
         let begin = self.next;
-        if begin > self.end {
+        if self.is_empty() {
             return None;
         }
         let end = begin.saturating_add(self.segment).min(self.end);
@@ -64,6 +68,11 @@ impl<'b> Coalescing<'b> {
     #[inline]
     pub(super) fn recv<'l, F: Filter>(&'l mut self, inner: &'l mut Inner<F>) -> Result<Received<'l>> {
         let mut budget = BUDGET;
+        if !inner.last_is_admitted && !self.rest.is_empty() && !inner.still_admits_last() {
+            while self.rest.take().is_some() {
+                inner.refuse_one();
+            }
+        }
         loop {
             let Some((begin, end)) = self.rest.take() else {
                 match self.fill(inner, &mut budget) {

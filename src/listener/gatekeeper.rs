@@ -19,6 +19,9 @@ pub(super) enum Gatekeeper<P> {
     /// The guard refuses most of them, and the listener checks each packet as well: the guard passes all unicast, since it cannot see
     /// where that came in; or somebody else has locked it, so that it still passes what the listener has left.
     Both(P, Wants),
+    /// The same, and the guard was there when the socket was adopted. Another listener may hold a descriptor of the same socket, and
+    /// rely on it: so it is never detached here.
+    Shared(P, Wants),
     /// The listener checks each packet.
     We(P, Wants),
 }
@@ -51,17 +54,22 @@ impl<P: Copy> Gatekeeper<P> {
     pub(super) const fn path(&self) -> Option<P> {
         match self {
             Self::Bind(path, _) | Self::Guard(path, _) => *path,
-            Self::Draining(path, _) | Self::Both(path, _) | Self::We(path, _) => Some(*path),
+            Self::Draining(path, _) | Self::Both(path, _) | Self::Shared(path, _) | Self::We(path, _) => Some(*path),
         }
     }
 
     /// Whether the listener checks each packet's destination and interface.
     pub(super) const fn checks_here(&self) -> bool {
-        matches!(self, Self::Draining(..) | Self::Both(..) | Self::We(..))
+        matches!(self, Self::Draining(..) | Self::Both(..) | Self::Shared(..) | Self::We(..))
     }
 
     /// Whether the kernel runs the guard.
     pub(super) const fn has_guard(&self) -> bool {
+        self.owns_guard() || matches!(self, Self::Shared(..))
+    }
+
+    /// Whether this listener attached the guard.
+    pub(super) const fn owns_guard(&self) -> bool {
         matches!(self, Self::Guard(..) | Self::Draining(..) | Self::Both(..))
     }
 
@@ -71,6 +79,7 @@ impl<P: Copy> Gatekeeper<P> {
             | Self::Guard(_, wants)
             | Self::Draining(_, wants)
             | Self::Both(_, wants)
+            | Self::Shared(_, wants)
             | Self::We(_, wants) => *wants,
         }
     }
@@ -79,6 +88,13 @@ impl<P: Copy> Gatekeeper<P> {
     pub(super) const fn guard_attached(&mut self) {
         if let Self::We(path, wants) = *self {
             *self = Self::Guard(wants.path(path), wants);
+        }
+    }
+
+    /// The socket was adopted with a guard.
+    pub(super) const fn guard_found(&mut self) {
+        if let Self::We(path, wants) = *self {
+            *self = Self::Shared(path, wants);
         }
     }
 
@@ -106,7 +122,7 @@ impl<P: Copy> Gatekeeper<P> {
 
     /// A membership has ended, and the guard still passes its packets.
     pub(super) const fn guard_locked(&mut self, path: P) {
-        if self.has_guard() {
+        if self.owns_guard() {
             *self = Self::Both(path, self.wants());
         }
     }
@@ -141,7 +157,7 @@ impl<P: Copy> Gatekeeper<P> {
         let more = self.wants().max(wanted);
         match self {
             Self::Bind(with, wants) | Self::Guard(with, wants) => (*with, *wants) = (more.path(path), more),
-            Self::Draining(_, wants) | Self::Both(_, wants) | Self::We(_, wants) => *wants = more,
+            Self::Draining(_, wants) | Self::Both(_, wants) | Self::Shared(_, wants) | Self::We(_, wants) => *wants = more,
         }
     }
 
@@ -152,6 +168,7 @@ impl<P: Copy> Gatekeeper<P> {
             Self::Guard(_, wants) => Gatekeeper::Guard(wants.path(path), *wants),
             Self::Draining(_, wants) => Gatekeeper::Draining(path, *wants),
             Self::Both(_, wants) => Gatekeeper::Both(path, *wants),
+            Self::Shared(_, wants) => Gatekeeper::Shared(path, *wants),
             Self::We(_, wants) => Gatekeeper::We(path, *wants),
         }
     }
@@ -163,7 +180,7 @@ impl<P: Copy> fmt::Debug for Gatekeeper<P> {
             Self::Bind(..) => "the socket's address",
             Self::Guard(..) => "the guard",
             Self::Draining(..) => "the guard, and a check of queued packets",
-            Self::Both(..) => "the guard, and a check of each packet",
+            Self::Both(..) | Self::Shared(..) => "the guard, and a check of each packet",
             Self::We(..) => "a check of each packet",
         })
     }
@@ -175,12 +192,13 @@ mod tests {
 
     type Keeper = Gatekeeper<char>;
 
-    const STATES: [fn(Wants) -> Keeper; 5] = [
+    const STATES: [fn(Wants) -> Keeper; 6] = [
         |wants| Keeper::Bind(wants.path('p'), wants),
         |wants| Keeper::Guard(wants.path('p'), wants),
         |wants| Keeper::Draining('p', wants),
         |wants| Keeper::Both('p', wants),
         |wants| Keeper::We('p', wants),
+        |wants| Keeper::Shared('p', wants),
     ];
 
     const ALL: [Wants; 4] = [Wants::Payload, Wants::Reports, Wants::HopLimit, Wants::Metadata];
@@ -193,6 +211,7 @@ mod tests {
             Gatekeeper::Draining(..) => 2,
             Gatekeeper::Both(..) => 3,
             Gatekeeper::We(..) => 4,
+            Gatekeeper::Shared(..) => 5,
         }
     }
 
@@ -203,16 +222,18 @@ mod tests {
         const DRAINING: usize = 2;
         const BOTH: usize = 3;
         const WE: usize = 4;
-        type Event = (&'static str, fn(&mut Keeper), [usize; 5]);
-        let table: [Event; 7] = [
-            // In the state:                                                  Bind  Guard     Draining  Both  We
-            ("guard attached", |keeper| keeper.guard_attached(), [BIND, GUARD, DRAINING, BOTH, GUARD]),
-            ("guard passes unicast", |keeper| keeper.guard_passes_unicast('p'), [BIND, BOTH, DRAINING, BOTH, WE]),
-            ("membership ended", |keeper| keeper.membership_ended('p'), [BIND, DRAINING, DRAINING, BOTH, WE]),
-            ("queue read", |keeper| keeper.queue_read(), [BIND, GUARD, GUARD, BOTH, WE]),
-            ("guard locked", |keeper| keeper.guard_locked('p'), [BIND, BOTH, BOTH, BOTH, WE]),
-            ("guard lost", |keeper| keeper.guard_lost('p'), [BIND, WE, WE, WE, WE]),
-            ("address shared", |keeper| keeper.address_shared('p'), [WE, GUARD, DRAINING, BOTH, WE]),
+        const SHARED: usize = 5;
+        type Event = (&'static str, fn(&mut Keeper), [usize; 6]);
+        let table: [Event; 8] = [
+            // In the state:                                                  Bind  Guard     Draining  Both  We      Shared
+            ("guard attached", |keeper| keeper.guard_attached(), [BIND, GUARD, DRAINING, BOTH, GUARD, SHARED]),
+            ("guard found", |keeper| keeper.guard_found(), [BIND, GUARD, DRAINING, BOTH, SHARED, SHARED]),
+            ("guard passes unicast", |keeper| keeper.guard_passes_unicast('p'), [BIND, BOTH, DRAINING, BOTH, WE, SHARED]),
+            ("membership ended", |keeper| keeper.membership_ended('p'), [BIND, DRAINING, DRAINING, BOTH, WE, SHARED]),
+            ("queue read", |keeper| keeper.queue_read(), [BIND, GUARD, GUARD, BOTH, WE, SHARED]),
+            ("guard locked", |keeper| keeper.guard_locked('p'), [BIND, BOTH, BOTH, BOTH, WE, SHARED]),
+            ("guard lost", |keeper| keeper.guard_lost('p'), [BIND, WE, WE, WE, WE, WE]),
+            ("address shared", |keeper| keeper.address_shared('p'), [WE, GUARD, DRAINING, BOTH, WE, SHARED]),
         ];
         for (event, happens, expected) in table {
             for (from, state) in STATES.iter().enumerate() {
@@ -246,7 +267,7 @@ mod tests {
 
     #[test]
     fn every_state_that_checks_has_the_function_that_checks() {
-        let expected = [(false, false), (false, true), (true, true), (true, true), (true, false)];
+        let expected = [(false, false), (false, true), (true, true), (true, true), (true, false), (true, true)];
         for (state, (checks, guard)) in STATES.iter().zip(expected) {
             for wants in ALL {
                 let keeper = state(wants);

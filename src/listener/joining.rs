@@ -148,7 +148,7 @@ impl<F: Filter> Inner<F> {
             self.guard_replies(membership.group().family());
         }
         if self.gatekeeper.has_guard() {
-            match self.socket.admit(membership.group().address(), interface) {
+            match self.socket.admit(membership.group().address(), interface, self.gatekeeper.owns_guard()) {
                 Ok(guard) => self.guard_changed(guard),
                 Err(errno) => return Err(Error::system(Operation::Join, membership.object(), errno)),
             }
@@ -203,7 +203,7 @@ impl<F: Filter> Inner<F> {
         self.last_is_admitted = false;
         self.gatekeeper.membership_ended(Self::recv_checked);
         if self.gatekeeper.has_guard() {
-            match self.socket.prune(membership.group().family()) {
+            match self.socket.prune(membership.group().family(), self.gatekeeper.owns_guard()) {
                 Ok(guard) => self.guard_changed(guard),
                 Err(_) => self.gatekeeper.guard_locked(Self::recv_checked),
             }

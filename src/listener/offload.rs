@@ -99,7 +99,7 @@ pub(super) fn attach<F: Filter>(
         let code = assemble(buffer, filter, family, state, mode);
         let (program, is_empty) = (code.instructions(), code.is_empty());
         let unicast = match state.admits {
-            Admits::Joined | Admits::JoinedOnOne | Admits::JoinedPinned => Unicast::Refused,
+            Admits::Joined | Admits::JoinedOnOne | Admits::JoinedPinned | Admits::JoinedAndQueued => Unicast::Refused,
             Admits::JoinedAndUnicast | Admits::Unicast => Unicast::Passed,
         };
         let has_guard = needs_guard && socket.guard(family, unicast, program);
@@ -212,15 +212,11 @@ impl<F: Filter> Inner<F> {
         }
     }
 
-    /// Uses the guard that an adopted socket already has: another listener shares the socket.
+    /// Follows the guard that an adopted socket already has: another listener may hold a descriptor of the same socket, so the guard
+    /// must pass what this listener joins. But that listener may also detach it, so this one checks each packet.
     pub(super) fn adopt_guard(&mut self, family: Family) {
-        if let (true, Some(unicast)) = (self.gatekeeper.checks_here(), self.socket.guarded(family)) {
-            self.gatekeeper.guard_attached();
-            if unicast == Unicast::Passed {
-                self.gatekeeper.guard_passes_unicast(Self::recv_checked);
-            }
-            // Queued packets may have arrived before the guard was attached.
-            self.gatekeeper.membership_ended(Self::recv_checked);
+        if self.socket.guarded(family).is_some() {
+            self.gatekeeper.guard_found();
             self.state.offloaded(true, false);
         }
     }

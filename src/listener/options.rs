@@ -83,8 +83,9 @@ impl<F: Filter> ListenOptions<F> {
     /// Whether the kernel runs guard and filter, as far as it can (`SO_ATTACH_FILTER`, `socket(7)`). Default: true.
     ///
     /// Use `false` for exact counters: the kernel counts packets that guard and filter refuse as
-    /// [dropped](crate::Counters::dropped). The listener returns the same packets with both values. If the kernel does not accept
-    /// a program, guard and filter run in this process.
+    /// [dropped](crate::Counters::dropped). The listener returns the same packets with both values, except for a packet whose fragments
+    /// came in on different interfaces: the kernel reassembles them without regard to the interface, and tells the guard and this process
+    /// different ones. If the kernel does not accept a program, guard and filter run in this process.
     #[doc(alias = "SO_ATTACH_FILTER")]
     pub const fn kernel_filter(mut self, on: bool) -> Self {
         self.kernel_filter = on;
@@ -290,6 +291,8 @@ impl<F: Filter> ListenOptions<F> {
         let coalesces = coalesces && !filter.needs_hop_limit();
         if coalesces {
             socket.want_coalesced()?;
+            // So that packets in the buffer can be checked again after a membership has ended.
+            socket.want_packet_info(family)?;
         }
         let admits = match (needs_pin, is_pinned, unicast) {
             (true, _, _) => Admits::JoinedOnOne,

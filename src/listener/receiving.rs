@@ -91,6 +91,9 @@ pub(super) enum Admits {
     JoinedOnOne,
     /// The same; it is pinned to one interface until it joins on another one.
     JoinedPinned,
+    /// To groups that it joined. It was adopted, bound to an IPv4 group of which it was a member, so this includes packets that were queued
+    /// before.
+    JoinedAndQueued,
     /// To groups that it joined, and unicast that came in where it joined any.
     JoinedAndUnicast,
     /// Unicast alone: answers.
@@ -223,18 +226,19 @@ impl<F: Filter> Inner<F> {
     #[inline(always)]
     pub(super) fn accepts(&mut self, payload: &[u8], length: usize, source: &Address, hop_limit: Option<u8>) -> bool {
         let seen = payload.get(..usize::from(self.state.mtu)).unwrap_or(payload);
+        // Counted as rejected until the filter has accepted it: a filter may panic, and the caller may catch that.
+        let Counted { received, rejected, truncated, .. } = self.counters;
+        self.counters.rejected = rejected.wrapping_add(1);
+        self.counters.truncated = truncated.wrapping_add(u64::from(length > payload.len()));
         let accepted = match hop_limit {
             Some(hop_limit) if self.filter.needs_hop_limit() => {
                 self.filter.accepts_with_hop_limit(seen, source.internet(), hop_limit)
             }
             _ => self.filter.accepts(seen, source.internet()),
         };
-        let counters = &mut self.counters;
-        counters.truncated = counters.truncated.wrapping_add(u64::from(length > payload.len()));
         if accepted {
-            counters.received = counters.received.wrapping_add(1);
-        } else {
-            counters.rejected = counters.rejected.wrapping_add(1);
+            self.counters.rejected = rejected;
+            self.counters.received = received.wrapping_add(1);
         }
         accepted
     }
@@ -269,10 +273,23 @@ impl<F: Filter> Inner<F> {
         Ok(Some((datagram, arrival.segment)))
     }
 
+    /// Whether the rest of the last datagram may still be returned: no membership has ended since it was received, or not its own.
+    #[cold]
+    pub(super) fn still_admits_last(&mut self) -> bool {
+        self.last_is_admitted = self.admits(&self.last);
+        self.last_is_admitted
+    }
+
+    /// Counts a packet that this listener received and does not return, since it is no longer a member.
+    pub(super) const fn refuse_one(&mut self) {
+        self.counters.foreign = self.counters.foreign.wrapping_add(1);
+    }
+
     /// Whether this listener returns a packet that came on this way. It asks the kernel, unless the last answer was for the same one.
     fn admits(&self, arrival: &Metadata) -> bool {
         let (Some(destination), Some(interface)) = (arrival.destination, arrival.interface) else {
-            return false;
+            // The kernel has recorded no interface for IPv4 packets that were queued before the socket was adopted.
+            return self.state.admits == Admits::JoinedAndQueued && arrival.destination.is_some_and(|to| to.is_multicast());
         };
         let is_as_last = self.last.interface == arrival.interface && self.last.destination == arrival.destination;
         if is_as_last && self.last_is_admitted {
@@ -280,7 +297,7 @@ impl<F: Filter> Inner<F> {
         }
         match self.state.admits {
             _ if destination.is_multicast() => self.socket.is_member(destination, interface).unwrap_or(false),
-            Admits::Joined | Admits::JoinedOnOne | Admits::JoinedPinned => false,
+            Admits::Joined | Admits::JoinedOnOne | Admits::JoinedPinned | Admits::JoinedAndQueued => false,
             Admits::JoinedAndUnicast => arrival.is_to_us && self.has_joined_on(interface),
             Admits::Unicast => arrival.is_to_us,
         }

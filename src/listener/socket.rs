@@ -18,6 +18,10 @@ use crate::packet::{Head, Packet, Received};
 /// It is a file descriptor (`AsFd`; with `std` also `AsRawFd`), so it can be registered with any runtime: call `recv` until it returns
 /// [`Empty`](Received::Empty) before you wait again.
 ///
+/// It returns packets that came in on interfaces where it joined their group. The kernel tells interfaces apart by their index, and not
+/// when it reassembles fragments. So if an interface is deleted, leave its groups, as [`Memberships`](crate::Memberships) do: a new
+/// interface may get the same index.
+///
 /// Dropping it leaves all groups and closes the socket.
 pub struct ListeningSocket<B, F = Always> {
     pub(super) inner: Inner<F>,

@@ -15,6 +15,7 @@ use crate::socket::{Socket, family_of};
 /// time to live, and so on, that were set.
 ///
 /// It becomes non-blocking, receives only groups that it has joined itself, and reports packets that a device's queue has no room for.
+/// Which interface an IPv4 socket sends on the kernel does not tell, so [`Links::follow`](crate::Links::follow) leaves that as it is.
 /// If it is not bound yet, it is bound as [`SendOptions::open`](crate::SendOptions::open) binds: to a free port, and without answers.
 ///
 /// ```

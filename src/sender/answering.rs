@@ -18,21 +18,22 @@ impl SendOptions {
     /// `MTU` bytes of each. Both use one socket.
     ///
     /// ```no_run
-    /// # use multicast::{Events, Family, Group, Interest, Poller, Received, SendOptions, Token};
-    /// # use std::time::Duration;
+    /// # use multicast::{Events, Family, Group, Interest, Outcome, Poller, Received, SendOptions, Token};
+    /// # use std::time::{Duration, Instant};
     /// let ssdp: Group = "239.255.255.250:1900".parse()?;
     /// let (mut sender, mut replies) = SendOptions::new().interface("eth0".parse()?).open_with_replies::<1500>(Family::V4)?;
-    /// sender.send(b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: ssdp:all\r\n\r\n", ssdp)?;
+    /// let search = b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: ssdp:all\r\n\r\n";
+    /// assert_eq!(sender.send(search, ssdp)?, Outcome::Sent);
     ///
     /// let (poller, mut events) = (Poller::new()?, Events::<1>::new());
     /// poller.register(&replies, Token(0), Interest::READABLE)?;
-    /// while poller.poll(&mut events, Duration::from_secs(2))?.next().is_some() {
-    ///     loop {
-    ///         match replies.recv()? {
-    ///             Received::Packet(answer) => println!("{}", answer.source()),
-    ///             Received::Paused => continue,
-    ///             Received::Empty => break,
-    ///         }
+    /// // An end that no answer moves: a stranger may send them for ever.
+    /// let end = Instant::now() + Duration::from_secs(2);
+    /// while Instant::now() < end {
+    ///     match replies.recv()? {
+    ///         Received::Packet(answer) => println!("{}", answer.source()),
+    ///         Received::Paused => continue,
+    ///         Received::Empty => drop(poller.poll(&mut events, end.saturating_duration_since(Instant::now()))?),
     ///     }
     /// }
     /// # Ok::<(), multicast::Error>(())
@@ -135,13 +136,13 @@ impl<const MTU: usize, F: Filter> Listener<MTU, F> {
     /// of a listener by port: they are left when the sender is dropped, too.) Unregister a half from its poller before you drop it: the socket stays open, so its events would stay, too.
     ///
     /// ```no_run
-    /// # use multicast::{Bind, Family, ListenOptions, Membership, SendOptions, Ttl};
+    /// # use multicast::{Bind, Family, ListenOptions, Membership, Outcome, SendOptions, Ttl};
     /// let mdns: multicast::Group = "224.0.0.251:5353".parse()?;
     /// let mut listener = ListenOptions::new().unicast().bind::<9000>(Bind::Port(5353, Family::V4))?;
     /// listener.join(&Membership::any(mdns).on("eth0".parse()?))?;
     /// let options = SendOptions::new().interface("eth0".parse()?).ttl(Ttl::UNRESTRICTED).unicast_ttl(255);
     /// let mut sender = listener.sender(options)?;
-    /// sender.send(b"a query from port 5353", mdns)?;
+    /// assert_eq!(sender.send(b"a query from port 5353", mdns)?, Outcome::Sent);
     /// # Ok::<(), multicast::Error>(())
     /// ```
     ///

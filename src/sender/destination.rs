@@ -18,12 +18,12 @@ use crate::route;
 /// `IPV6_PKTINFO`, `ipv6(7)`). A destination is a plain value: make it once, and send to it many times.
 ///
 /// ```no_run
-/// # use multicast::{Destination, Family, Group, Interface, SendOptions};
+/// # use multicast::{Destination, Family, Group, Interface, Outcome, SendOptions};
 /// let group: Group = "239.1.2.3:5000".parse()?;
 /// let mut sender = SendOptions::new().interface(Interface::LOOPBACK).open(Family::V4)?;
-/// sender.send(b"on the sender's interface", group)?;
+/// assert_eq!(sender.send(b"on the sender's interface", group)?, Outcome::Sent);
 /// let elsewhere = Destination::from(group).on("eth1".parse()?)?;
-/// sender.send(b"on another one", elsewhere)?;
+/// assert_eq!(sender.send(b"on another one", elsewhere)?, Outcome::Sent);
 /// # Ok::<(), multicast::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,8 @@ impl Destination {
     /// address of this machine: the kernel then keeps to the address, not to the interface. [`Sender::reply`](crate::Sender::reply) does this at once; with the
     /// destination you can answer later.
     ///
+    /// If the interface is gone, or has lost its addresses, the routing table decides as well.
+    ///
     /// It asks the kernel for the machine's addresses (`rtnetlink(7)`), unless the source is link-local in IPv6. So a reply takes 4 times as
     /// long as a [`send`](crate::Sender::send), and 20 times on a machine with 200 addresses. To send several packets to one source, keep
     /// the destination: then each takes 1.2 times as long as a `send`. But an interface or an address may change, so make it again for the
@@ -88,12 +90,19 @@ impl Destination {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if the listener does not ask the kernel for destination and interface: create it with
-    /// [`ListenOptions::answers`](crate::ListenOptions::answers). What the kernel reports when it is asked for the interface's
+    /// [`ListenOptions::answers`](crate::ListenOptions::answers). [`ErrorKind::Unreachable`] if the packet's source is 0.0.0.0 or `::`,
+    /// which hosts without an address have, and anybody can forge. What the kernel reports when it is asked for the interface's
     /// addresses.
+    ///
+    /// Do not let such an error, nor one of sending, end your program: anybody can cause it, by a packet with a forged source.
     pub fn answering(packet: &Packet<'_>) -> Result<Self> {
         let asked_for = packet.metadata().and_then(|metadata| Some((metadata, metadata.destination?, metadata.interface?)));
         let Some((metadata, sent_to, interface)) = asked_for else { return Err(no_way_back()) };
         let source = packet.source();
+        // The kernel would take it for an address of this machine, and give the answer to whoever is bound to the port here.
+        if source.ip().is_unspecified() {
+            return Err(no_source());
+        }
         let from = if metadata.is_to_us { Some(sent_to) } else { None };
         let way = match neighbour(interface, source.ip())? {
             // In IPv6, a packet with a source need not leave on its interface: the route may name another one. Without a source it must,
@@ -138,6 +147,11 @@ const fn no_way_back() -> Error {
         ErrorKind::InvalidInput,
         "reply: the listener does not know where packets were sent to: create it with ListenOptions::answers",
     )
+}
+
+#[cold]
+const fn no_source() -> Error {
+    Error::custom(ErrorKind::Unreachable, "reply: the packet has no source address: nobody can be answered")
 }
 
 impl From<Group> for Destination {

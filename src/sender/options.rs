@@ -180,7 +180,10 @@ impl SendOptions {
     /// [`ErrorKind::NoAddress`](crate::ErrorKind::NoAddress) if the interface has no IPv4 address, so that packets would leave without a
     /// source; [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface) for [`Interface::All`];
     /// [`ErrorKind::Zero`](crate::ErrorKind::Zero) for a rate, a burst, or a [`unicast_ttl`](Self::unicast_ttl) of 0;
-    /// [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) if another socket holds the source port and does not share it.
+    /// [`ErrorKind::AddressInUse`](crate::ErrorKind::AddressInUse) if another socket holds the source port and does not share it;
+    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) for a source port below 1,024 (`net.ipv4.ip_unprivileged_port_start`, `ip(7)`)
+    /// without `CAP_NET_BIND_SERVICE`, and for a [`priority`](Self::priority) above 6 without `CAP_NET_ADMIN`;
+    /// [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached) if the process has too many open descriptors.
     pub fn open(self, family: Family) -> Result<Sender> {
         self.open_for(family, None)
     }

@@ -105,7 +105,11 @@ impl Sender {
     /// let mut listener = ListenOptions::new().answers().bind::<1500>(Membership::any(search).on("eth0".parse()?))?;
     /// let mut sender = listener.sender(SendOptions::new())?;
     /// if let Received::Packet(packet) = listener.recv()? {
-    ///     sender.reply(&packet, b"here I am")?;
+    ///     match sender.reply(&packet, b"here I am") {
+    ///         Ok(outcome) => println!("{outcome:?}"),
+    ///         // Go on: a packet with a forged source causes an error, too.
+    ///         Err(error) => eprintln!("{error}"),
+    ///     }
     /// }
     /// # Ok::<(), multicast::Error>(())
     /// ```

@@ -138,11 +138,6 @@ impl Socket {
         Ok(())
     }
 
-    /// Whether `SO_REUSEPORT` is on.
-    pub(crate) fn has_reuse_port(&self) -> bool {
-        sys::getsockopt_int(&self.fd, SOCKET, linux::SO_REUSEPORT).is_ok_and(|on| on != 0)
-    }
-
     /// Unpins. From then on, sockets that have `SO_REUSEPORT` and not `SO_REUSEADDR` cannot be bound beside it.
     pub(crate) fn unpin_and_stay_alone(&self) -> Bound {
         self.share_with_reuse_port(0)?;

@@ -96,22 +96,23 @@ impl Socket {
     }
 
     /// Makes the guard pass a group on an interface. It is an error if the guard stays and refuses the group, as one that somebody
-    /// else has locked.
-    pub(crate) fn admit(&self, group: IpAddr, interface: NonZeroU32) -> Result<Guard, Errno> {
+    /// else has locked. With `is_ours`, a guard that cannot be changed is detached; otherwise that is an error as well.
+    pub(crate) fn admit(&self, group: IpAddr, interface: NonZeroU32, is_ours: bool) -> Result<Guard, Errno> {
         let family = if group.is_ipv4() { Family::V4 } else { Family::V6 };
-        self.change(family, Change::Admit((group, interface.get())))
+        self.change(family, Change::Admit((group, interface.get())), is_ours)
     }
 
-    /// Removes all entries of which the socket is no longer a member. After an error they may still be there.
-    pub(crate) fn prune(&self, family: Family) -> Result<Guard, Errno> {
-        self.change(family, Change::Prune)
+    /// Removes all entries of which the socket is no longer a member. After an error they may still be there. `is_ours` as for
+    /// [`admit`](Self::admit).
+    pub(crate) fn prune(&self, family: Family, is_ours: bool) -> Result<Guard, Errno> {
+        self.change(family, Change::Prune, is_ours)
     }
 
     /// Replaces the filter after the guard, in one step.
     ///
     /// If the guard cannot be kept, the filter is attached alone, or no program at all. After an error nothing has changed.
     pub(crate) fn guard_with(&self, family: Family, filter: &[Instruction]) -> Result<Guard, Errno> {
-        self.change(family, Change::Filter(filter))
+        self.change(family, Change::Filter(filter), true)
     }
 
     /// What an attached guard, by us or by a previous owner, does with unicast. `None` if there is none.
@@ -173,10 +174,10 @@ impl Socket {
         })
     }
 
-    fn change(&self, family: Family, change: Change<'_>) -> Result<Guard, Errno> {
+    fn change(&self, family: Family, change: Change<'_>, is_ours: bool) -> Result<Guard, Errno> {
         let length = sys::attached_filter(&self.fd, &mut []).unwrap_or(0);
         let more = if let Change::Filter(filter) = change { filter.len() } else { SPARE };
-        with_buffer::<ROOM, _>(length.saturating_add(more), |buffer| self.change_in(buffer, length, family, change))
+        with_buffer::<ROOM, _>(length.saturating_add(more), |buffer| self.change_in(buffer, length, family, change, is_ours))
     }
 
     fn change_in(
@@ -185,9 +186,12 @@ impl Socket {
         length: usize,
         family: Family,
         change: Change<'_>,
+        is_ours: bool,
     ) -> Result<Guard, Errno> {
         let Some(mut program) = self.read(buffer, length, family) else {
             return match change {
+                // Whoever attached it has detached it.
+                _ if !is_ours => Ok(Guard::Lost { filters: false }),
                 Change::Filter(filter) => self.filter_alone(filter),
                 // If the kernel does not return the guard, it cannot be changed, and would refuse what is joined now.
                 Change::Admit(_) | Change::Prune => self.filter_alone(&[]),
@@ -212,7 +216,11 @@ impl Socket {
             Change::Filter(filter) if self.exchange(&program, filter).is_some() => true,
             Change::Filter(filter) => return self.filter_alone(filter),
         };
-        if is_attached { Ok(Guard::Kept) } else { self.filter_alone(program.filter()) }
+        match (is_attached, is_ours) {
+            (true, _) => Ok(Guard::Kept),
+            (false, true) => self.filter_alone(program.filter()),
+            (false, false) => Err(Errno::NO_MEMORY),
+        }
     }
 
     /// Attaches the filter alone, without a guard; no program, if the kernel does not accept it. After an error nothing has changed.

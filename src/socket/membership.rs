@@ -234,6 +234,16 @@ impl Socket {
         self.hears(group, interface).map(|hears| hears.is_some())
     }
 
+    /// Whether it is a member of the group on any interface. True if the kernel cannot tell.
+    pub(crate) fn is_member_somewhere(&self, group: IpAddr) -> bool {
+        let mut is_member = false;
+        let asked = route::each_interface(Operation::Open, |link| {
+            is_member |= self.is_member(group, link.index).unwrap_or(true);
+            Ok(())
+        });
+        is_member || asked.is_err()
+    }
+
     fn hears(&self, group: IpAddr, interface: NonZeroU32) -> core::result::Result<Option<Hears>, Errno> {
         let mut question = [0; FILTER];
         fill(&mut question, group, interface.get());

@@ -57,6 +57,14 @@ pub struct Arrival {
     pub source: SocketAddr,
 }
 
+/// Gives an interface an address, and waits until packets to it are received: the kernel has no route to itself before.
+pub fn give(run: impl Fn(&str) -> String, address: IpAddr, bits: u8, interface: &str) {
+    let (family, more) = if address.is_ipv4() { ("-4", "") } else { ("-6", " nodad") };
+    run(&format!("ip {family} addr add {address}/{bits} dev {interface}{more}"));
+    let route = format!("local {address} dev {interface} ");
+    super::wait_until("the address is there", || run(&format!("ip {family} route show table local")).contains(&route));
+}
+
 /// The other host. `links` have the end `a` here, and the end `b` there.
 pub struct Host {
     python: Python,
@@ -73,38 +81,46 @@ impl Host {
         for (number, link) in (7..).zip(&host.links) {
             super::link::run(&format!("ip link set {} netns {}", link.b, host.python.id()));
             host.run(&format!("ip link set {} addrgenmode none up", link.b));
-            let [[ours, theirs], [our_v6, their_v6]] =
-                [link.addresses.map(IpAddr::from), link.v6_addresses().map(IpAddr::from)];
-            for (address, link_local) in [(format!("{ours}/24"), false), (format!("{our_v6}/64"), true)] {
-                super::link::run(&format!("ip addr add {address} dev {}{}", link.a, if link_local { " nodad" } else { "" }));
+            let ([ours, theirs], v6) = (link.addresses.map(IpAddr::from), link.v6_addresses().map(IpAddr::from));
+            for (address, bits) in [(ours, 24), (v6[0], 64), (format!("fe80::{number}:1").parse().unwrap(), 64)] {
+                give(super::link::run, address, bits, &link.a);
             }
-            super::link::run(&format!("ip -6 addr add fe80::{number}:1/64 dev {} nodad", link.a));
-            host.run(&format!("ip addr add {theirs}/24 dev {}", link.b));
-            host.run(&format!("ip -6 addr add {their_v6}/64 dev {} nodad", link.b));
-            // The same on both links, as is allowed.
-            host.run(&format!("ip -6 addr add fe80::2/64 dev {} nodad", link.b));
+            // The last one is the same on both links, as is allowed.
+            for (address, bits) in [(theirs, 24), (v6[1], 64), ("fe80::2".parse().unwrap(), 64)] {
+                host.give(address, bits, &link.b);
+            }
         }
-        let any_source = "for each in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $each; done";
-        assert!(Command::new("sh").args(["-c", any_source]).status().unwrap().success());
-        host.run_words(&["sh", "-c", any_source]);
+        // Packets are received whatever the routes to their source are.
+        for interface in ["all", &host.links[0].a, &host.links[1].a] {
+            std::fs::write(format!("/proc/sys/net/ipv4/conf/{interface}/rp_filter"), "0").unwrap();
+        }
+        host.run_words(&["sh", "-c", "for each in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $each; done"]);
         host.run("ip link set lo up");
         for link in &host.links {
-            super::wait_until("the link is up", || {
-                super::link::run(&format!("ip -o link show dev {}", link.a)).contains("state UP")
+            super::wait_until("the link is up at both ends", || {
+                let here = super::link::run(&format!("ip -o link show dev {}", link.a));
+                let there = host.run(&format!("ip -o link show dev {}", link.b));
+                here.contains("state UP") && there.contains("state UP")
             });
         }
         host
     }
 
-    /// Runs a command there.
-    pub fn run(&self, command: &str) {
-        self.run_words(&command.split(' ').collect::<Vec<_>>());
+    /// Gives an interface there an address.
+    pub fn give(&self, address: IpAddr, bits: u8, interface: &str) {
+        give(|command| self.run(command), address, bits, interface);
     }
 
-    fn run_words(&self, words: &[&str]) {
+    /// Runs a command there, given as words separated by spaces. It must succeed. Returns its output.
+    pub fn run(&self, command: &str) -> String {
+        self.run_words(&command.split(' ').collect::<Vec<_>>())
+    }
+
+    fn run_words(&self, words: &[&str]) -> String {
         let process = self.python.id().to_string();
         let output = Command::new("nsenter").args(["-t", &process, "-n"]).args(words).output().unwrap();
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Sends to a group on this link, from a new socket with this source address.

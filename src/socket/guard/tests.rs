@@ -14,7 +14,7 @@ fn a_group_stays_admitted_if_the_kernel_does_not_say_whether_it_is_joined() {
     assert!(socket.is_member(group, index).is_err());
     let pass = [Instruction::new(code::RETURN, u32::MAX)];
     assert!(socket.guard(Family::V4, Unicast::Refused, &pass));
-    assert_eq!(socket.admit(group, index), Ok(Guard::Kept));
-    assert_eq!(socket.prune(Family::V4), Ok(Guard::Kept));
+    assert_eq!(socket.admit(group, index, true), Ok(Guard::Kept));
+    assert_eq!(socket.prune(Family::V4, true), Ok(Guard::Kept));
     assert_eq!(socket.first_entry(Family::V4), Some((group, index.get())));
 }
