@@ -1,6 +1,6 @@
 # `make` prints the list of targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab lint fuzz bench size static devices features coverage
+.PHONY: help demo test lab runtimes lint fuzz bench size static devices features coverage
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -21,12 +21,19 @@ lab: ## run the laboratory: several hosts on one machine, with real peers (ONLY=
 	@cargo build --quiet --examples
 	@cargo test --quiet --test lab -- $(if $(PROOF),--proof) $(ONLY)
 
+# Built outside of the namespace, which has no network for downloads.
+runtimes: ## run the examples for tokio, mio, calloop, async-io and poll(2), in a private network namespace
+	@.ci/install test || echo "Tests that need them fail, and say so."
+	@cargo test --quiet --no-run --locked --manifest-path examples/runtimes/Cargo.toml --test '*'
+	@sh tests/in-namespace.sh cargo test --quiet --offline --manifest-path examples/runtimes/Cargo.toml --test '*'
+
 # The feature sets: default, none, std, all. Without std there are no examples.
 lint: ## check format, lints, documentation, imports, dependencies, and that no call of the core can panic
 	cargo fmt --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo fmt --manifest-path benches/Cargo.toml --check
 	cargo fmt --manifest-path examples/freestanding/Cargo.toml --check
+	cargo fmt --manifest-path examples/runtimes/Cargo.toml --check
 	cargo fmt --manifest-path tests/devices/Cargo.toml --check
 	.ci/imports --self-test
 	.ci/imports

@@ -366,23 +366,55 @@ fn copies_that_the_options_turn_off_stay_off() {
 }
 
 #[test]
-fn a_packet_longer_than_the_send_buffer_is_an_error_at_once() {
+fn a_packet_longer_than_the_send_buffer_is_an_error_at_the_second_try() {
     for family in [Family::V4, Family::V6] {
         let mut scene = Scene::new(family);
         let group = scene.group;
         // The smallest one.
         let options = scene.options().send_buffer(0);
         let mut sender = options.open(family).unwrap();
+        // The second try shows that no packet before it is in the way.
+        assert_eq!(sender.send(&[0; 9000], group).unwrap(), Outcome::Wait(Duration::from_millis(1)));
         let error = sender.send(&[0; 9000], group).unwrap_err();
         assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::TooLong, Some(105)));
         let said = "longer than the send buffer (SendOptions::send_buffer, net.core.wmem_max)";
         assert_eq!(error.to_string(), format!("send 9000 bytes to {}: {said}", SocketAddr::from(group)));
         let mut caster = options.packets(group, [vec![0; 9000], packet(1)]).unwrap();
+        assert_eq!(caster.step().unwrap(), Progress::Wait(Duration::from_millis(1)));
         assert_eq!(caster.step().unwrap_err().kind(), ErrorKind::TooLong);
         caster.discard();
         assert_eq!(caster.step().unwrap(), Progress::Sent(1));
         assert_eq!((scene.copies(), scene.arrived()), (vec![1], vec![1]));
     }
+}
+
+#[test]
+fn a_packet_that_waits_for_room_in_the_send_buffer_is_copied_when_it_leaves() {
+    let mut scene = Scene::new(Family::V4);
+    scene.pair.throttle(100_000, 100_000);
+    let group = scene.group;
+    // The smallest send buffer holds this long packet alone, and not beside another one.
+    let long = vec![9; 5000];
+    let options = scene.options().send_buffer(0);
+    let listen = |end: &str| ListenOptions::new().bind::<8000>(Membership::any(group).on(named(end))).unwrap();
+    let (mut here, mut there) = (listen(&scene.pair.a), listen(&scene.pair.b));
+    let mut sender = options.open(Family::V4).unwrap();
+    let mut waits = 0;
+    // The bucket holds the first three.
+    for first in 1..=6 {
+        send(&mut sender, &packet(first), group).unwrap();
+    }
+    while let outcome @ (Outcome::Wait(_) | Outcome::Blocked) = sender.send(&long, group).unwrap() {
+        waits += u32::from(outcome != Outcome::Blocked);
+        sleep(Duration::from_millis(1));
+    }
+    assert!(waits > 0, "the test does not test");
+    for listener in [&mut here, &mut there] {
+        let seen: Vec<u8> =
+            core::iter::from_fn(|| next_within(listener, Duration::from_secs(1))).map(|packet| packet[0]).collect();
+        assert_eq!(seen, [1, 2, 3, 4, 5, 6, 9]);
+    }
+    drop(scene.copies());
 }
 
 #[test]

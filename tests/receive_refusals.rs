@@ -6,7 +6,8 @@ use common::refusing::refusing;
 use common::{expect_packet, on_lo, send_all, send_on_lo, unique_group, unique_v6_group};
 use multicast::filter::kernel::Instruction;
 use multicast::{
-    Bind, COALESCING_BUFFER, ErrorKind, Family, Group, Links, ListenOptions, Listener, Membership, Received, SendOptions, Ttl,
+    Bind, COALESCING_BUFFER, ErrorKind, Family, Group, Links, ListenOptions, Listener, Membership, Received, SendOptions,
+    Ttl,
 };
 
 #[test]

@@ -83,15 +83,17 @@ impl Refusal {
         // What the kernel does not tell must not look like a dead queue, nor like one that drains.
         let queued = socket::queued_or(1, socket);
         let buffer = socket::send_buffer_or(u32::MAX, socket);
+        let wait = self.state & WAIT;
+        // Twice in a row: the last packet before may have left after the refusal.
+        let is_same = wait > 0 && self.queued == queued as u16;
         // Where a packet needs fragments, the kernel also refuses it so if all of them need more than twice the send buffer; with the
         // kernel's own overhead, a fragment of 1,500 bytes needs 1.6 times as much. Then it makes no copy. (The sum is never too large:
         // no slice is longer than half of what a `usize` counts.)
         if length.wrapping_add(queued as usize / 2) <= buffer as usize {
             self.state = copied(self.state, socket, family);
-        } else if queued == 0 {
+        } else if is_same && queued == 0 {
             return buffer;
         }
-        let wait = self.state & WAIT;
         let now = match socket::ticks() {
             Some(now) => now,
             // Without a clock, each try counts as one tick.
@@ -100,7 +102,7 @@ impl Refusal {
                 0
             }
         };
-        if wait == 0 || self.queued != queued as u16 {
+        if !is_same {
             (self.since, self.queued) = (now, queued as u16);
         } else if wait == LONGEST && now.wrapping_sub(self.since) >= self.limit() {
             return 0;
