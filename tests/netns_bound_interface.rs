@@ -242,3 +242,29 @@ fn a_process_that_is_confined_to_an_interface_stays_there() {
         }
     }
 }
+
+/// Also without a book: nobody can leave by name what was joined on a deleted interface. Done more often than the kernel allows
+/// memberships.
+#[test]
+fn an_interface_that_was_created_again_can_be_joined_by_hand() {
+    let ways: [fn(Membership) -> Bind; 2] = [Bind::Interface, Bind::Group];
+    let mut failed = Vec::new();
+    for group in groups() {
+        for way in ways {
+            let pair = Pair::new();
+            let membership = Membership::any(group).on(named(&pair.b));
+            let mut listener = ListenOptions::new().bind::<64>(way(membership)).unwrap();
+            let joined = (0..25).try_for_each(|_| {
+                pair.replace();
+                listener.join(&membership)
+            });
+            if let Err(error) = joined {
+                failed.push(error);
+                continue;
+            }
+            send_on(named(&pair.a), group, "heard");
+            assert_eq!(expect_packet(&mut listener), b"heard");
+        }
+    }
+    assert_eq!(failed, []);
+}

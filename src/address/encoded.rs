@@ -27,6 +27,8 @@ impl Address {
     }
 
     /// Address, port, and for IPv6 the scope, for `bind` and `sendmsg`.
+    // Inlined, so that of a known address the family is known, too: without it tiny-ask is 416 bytes larger, and tiny-send 312.
+    #[inline(always)]
     pub(crate) fn to(address: &SocketAddr) -> Self {
         match address {
             SocketAddr::V4(address) => Self::v4(*address.ip(), address.port()),
@@ -34,6 +36,8 @@ impl Address {
         }
     }
 
+    // Inlined for the same reason.
+    #[inline(always)]
     fn v4(address: Ipv4Addr, port: u16) -> Self {
         let mut bytes = [0; Self::CAPACITY];
         // One store for each field takes little code. Every program that sends contains it.

@@ -68,6 +68,42 @@ fn a_list_that_fails_does_not_stop_the_next_ones() {
     }
 }
 
+/// `NLM_F_DUMP_INTR`: entries may be missing.
+#[test]
+fn lists_that_changed_while_they_were_written_are_asked_for_again() {
+    const INTERRUPTED: u8 = 0x10;
+    let (mut links, kernel) = pair();
+    links.ask(Asked::Links).unwrap();
+    assert_eq!(asked(&kernel), [RTM_GETLINK as u32]);
+    let mut changed = link(4, 32);
+    changed[6] = INTERRUPTED;
+    kernel.send(&[link(3, 32), changed, done()].concat()).unwrap();
+    assert_eq!(told(&mut links), [3, 4]);
+    // From the first one on, once.
+    assert_eq!(asked(&kernel), [RTM_GETLINK as u32]);
+    kernel.send(&done()).unwrap();
+    assert_eq!(told(&mut links), []);
+    assert_eq!(asked(&kernel), [RTM_GETADDR as u32]);
+}
+
+/// As the answers of the kernel alone: see `route::asking`.
+#[test]
+fn only_the_kernel_is_believed() {
+    let place = |name| std::env::temp_dir().join(std::format!("multicast-links-{}-{name}", std::process::id()));
+    let (at, from) = (place("watches"), place("forges"));
+    let (ours, kernel) = (UnixDatagram::bind(&at).unwrap(), UnixDatagram::unbound().unwrap());
+    // Where the kernel's address has its port, 0, this one has letters of its path.
+    let stranger = UnixDatagram::bind(&from).unwrap();
+    ours.set_nonblocking(true).unwrap();
+    stranger.send_to(&link(7, 32), &at).unwrap();
+    kernel.send_to(&link(3, 32), &at).unwrap();
+    for path in [at, from] {
+        std::fs::remove_file(path).unwrap();
+    }
+    let mut links = Links::on(Fd::from(OwnedFd::from(ours)), Asked::Nothing);
+    assert_eq!(told(&mut links), [3]);
+}
+
 #[test]
 fn a_question_that_was_not_sent_is_sent_later_and_the_lists_are_completed() {
     let (mut links, kernel) = pair();

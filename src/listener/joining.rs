@@ -163,6 +163,10 @@ impl<F: Filter> Inner<F> {
         if pinned == Some(interface) {
             return Ok(());
         }
+        // A membership on a deleted interface is dead, and nobody can leave it by name.
+        if let Some(gone) = pinned.filter(|pinned| self.socket.is_gone(*pinned)) {
+            self.socket.forget(membership, gone);
+        }
         // If the kernel cannot tell, it may be one.
         let group = membership.group().address();
         if pinned.is_some_and(|pinned| self.socket.is_member(group, pinned).unwrap_or(true)) {
