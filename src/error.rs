@@ -100,6 +100,12 @@ impl Error {
         Self { object, ..self }
     }
 
+    /// Whether the kernel returns this errno for a source address that no interface has, among others.
+    #[cold]
+    pub(crate) const fn is_about_a_way(&self) -> bool {
+        matches!(Errno(self.errno), Errno::UNREACHABLE | Errno::INVALID)
+    }
+
     /// The same error, of a kind that does not follow from the errno.
     pub(crate) fn of_kind(self, kind: ErrorKind) -> Self {
         Self { kind: Some(kind), ..self }

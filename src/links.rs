@@ -86,6 +86,8 @@ pub struct Links {
     is_stale: bool,
     /// A piece of the list of interfaces was cut off, so they must be asked for one by one.
     is_cut: bool,
+    /// A follower failed, so it must be tried again even if nothing changes.
+    has_failed: bool,
 }
 
 /// Which list the kernel is writing for us; it writes one at a time.
@@ -127,7 +129,17 @@ impl Links {
     // Inlined, so that it is built in its place.
     #[inline(always)]
     const fn on(socket: Fd, asked: Asked) -> Self {
-        Self { socket, buffer: [0; PIECE], next: 0, end: 0, asked, is_unsent: false, is_stale: false, is_cut: false }
+        Self {
+            socket,
+            buffer: [0; PIECE],
+            next: 0,
+            end: 0,
+            asked,
+            is_unsent: false,
+            is_stale: false,
+            is_cut: false,
+            has_failed: false,
+        }
     }
 
     /// The next change, or `None` if there is none at the moment. It never blocks.

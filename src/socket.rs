@@ -32,14 +32,17 @@ const UDP: u32 = linux::IPPROTO_UDP as u32;
 const SOCKET: u32 = linux::SOL_SOCKET;
 
 /// Options that an adopted socket must not have. The control messages of most of them come before the packet information, and
-/// would take its space in the buffer. `UDP_GRO` returns several packets as one datagram.
-const UNWANTED: [(u32, u32); 6] = [
+/// would take its space in the buffer. `UDP_GRO` returns several packets as one datagram. With `UDP_CORK` no packet leaves, and
+/// `UDP_SEGMENT` cuts each into several (`udp(7)`).
+const UNWANTED: [(u32, u32); 8] = [
     (SOCKET, linux::SO_TIMESTAMP_OLD),
     (SOCKET, linux::SO_TIMESTAMPING_OLD),
     (SOCKET, linux::SO_RXQ_OVFL),
     (SOCKET, linux::SO_RCVMARK),
     (SOCKET, linux::SO_RCVPRIORITY),
     (UDP, UDP_GRO),
+    (UDP, 1), // UDP_CORK, which linux-raw-sys does not have
+    (UDP, sys::UDP_SEGMENT),
 ];
 
 /// More groups than a guard can have.

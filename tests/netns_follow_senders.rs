@@ -401,7 +401,7 @@ fn when_no_descriptor_is_left_the_sender_stays_as_it_was() {
     let followed = links.follow(&mut sender).unwrap();
     drop(files);
     assert_eq!(followed.failed.map(|error| error.kind()), Some(ErrorKind::LimitReached));
-    assert_eq!((followed.renewed, followed.applied.pending), (0, 0));
+    assert_eq!((followed.renewed, followed.applied.pending), (0, 1));
     assert!(is_sent(sender.send(b"as before", group)));
     assert_eq!(heard(&mut listener), from("as before", pair.addresses[0]));
     // The next change is followed. The kernel deletes the second address together with the first.
@@ -410,6 +410,45 @@ fn when_no_descriptor_is_left_the_sender_stays_as_it_was() {
     assert_eq!(follow_until(&mut links, &mut sender, 0), 1);
     assert!(is_sent(sender.send(b"new", group)));
     assert_eq!(heard(&mut listener), from("new", new));
+}
+
+/// The link was created again at that moment, and nothing changes afterwards.
+#[test]
+fn followers_that_failed_for_want_of_a_descriptor_are_tried_again_without_a_change() {
+    if !is_alone("followers_that_failed_for_want_of_a_descriptor_are_tried_again_without_a_change") {
+        return;
+    }
+    for group in [unique_group(), unique_v6_group(5), unique_v6_group(2)] {
+        let pair = Pair::new();
+        let mut links = Links::watch().unwrap();
+        let options = SendOptions::new().interface(named(&pair.a));
+        let mut sender = options.open(group.family()).unwrap();
+        let mut caster = options.packets(group, ["caster"]).unwrap();
+        let (mut book, mut listener) =
+            (Memberships::<1>::new(), ListenOptions::new().bind::<64>(Bind::Later(group)).unwrap());
+        book.join(Membership::any(group).on(named(&pair.b)), &mut listener).unwrap();
+        let _ = catch_up(&mut links, &mut (book.with(&mut listener), &mut sender, &mut caster));
+        pair.replace();
+        let mut files = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            files.push(file);
+        }
+        // The second call has no change to read. It tries again, and says so.
+        let failed = [(); 2].map(|()| {
+            let followed = links.follow(&mut (book.with(&mut listener), &mut sender, &mut caster)).unwrap();
+            (followed.failed.map(|error| error.kind()), followed.applied.pending > 0, followed.more)
+        });
+        drop(files);
+        assert_eq!(failed, [(Some(ErrorKind::LimitReached), true, false); 2], "{group}");
+        let followed = links.follow(&mut (book.with(&mut listener), &mut sender, &mut caster)).unwrap();
+        assert_eq!((&followed.failed, followed.renewed, followed.applied.pending), (&None, 2, 0), "{group}");
+        assert!(is_sent(sender.send(b"sender", group)));
+        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        assert_eq!([(); 2].map(|()| expect_packet(&mut listener)), [&b"sender"[..], b"caster"]);
+        // It is tried no more.
+        let followed = links.follow(&mut (book.with(&mut listener), &mut sender, &mut caster)).unwrap();
+        assert_eq!(followed, Followed::default());
+    }
 }
 
 #[test]

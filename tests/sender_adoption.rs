@@ -64,6 +64,25 @@ fn a_sender_survives_as_a_descriptor() {
     }
 }
 
+/// With `UDP_CORK` nothing would leave, and with `UDP_SEGMENT` one packet would leave as several (`udp(7)`).
+#[test]
+fn options_that_change_what_a_packet_is_are_turned_off() {
+    use std::process::Command;
+    for (option, value) in [(1, 1), (103, 2)] {
+        let group = unique_group();
+        let mut listener = hears(group);
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let program = format!("import socket; socket.socket(fileno=0).setsockopt(17, {option}, {value})");
+        let same = OwnedFd::from(socket.try_clone().unwrap());
+        assert!(Command::new("python3").args(["-c", &program]).stdin(same).status().unwrap().success());
+        let mut sender = Sender::try_from(OwnedFd::from(socket)).unwrap();
+        let to = multicast::Destination::from(group).on(LO).unwrap();
+        assert_eq!(sender.send(b"one packet", to).unwrap(), Outcome::Sent);
+        assert_eq!(expect_packet(&mut listener), b"one packet", "option {option}");
+        common::assert_quiet(&mut listener);
+    }
+}
+
 #[test]
 fn other_sockets_are_refused() {
     let other: [OwnedFd; 4] = [

@@ -5,12 +5,13 @@
 
 mod common;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 
 use common::refusing::refusing;
 use common::{LO, expect_packet, next_within, on_lo, send_all, send_on_lo, unique_group};
 use multicast::{Bind, ErrorKind, Family, Group, Interface, ListenOptions, Listener, Outcome, OwnedFd, SendOptions, Ttl};
+use rustix::net::{AddressFamily, SocketType};
 
 /// Options that differ from the socket's in everything.
 fn other_options() -> SendOptions {
@@ -63,11 +64,17 @@ fn a_sender_that_may_not_have_its_priority_changes_nothing_on_the_socket() {
 
 /// A socket that a supervisor keeps and gives to each instance of a program, bound to the wildcard address.
 fn supervised(family: Family) -> UdpSocket {
-    let any = match family {
-        Family::V4 => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    let (domain, any) = match family {
+        Family::V4 => (AddressFamily::INET, IpAddr::from(Ipv4Addr::UNSPECIFIED)),
+        Family::V6 => (AddressFamily::INET6, Ipv6Addr::UNSPECIFIED.into()),
     };
-    UdpSocket::bind((any, 0)).unwrap()
+    let socket = rustix::net::socket(domain, SocketType::DGRAM, None).unwrap();
+    if family == Family::V6 {
+        // A socket that takes IPv4 packets, too, is refused.
+        rustix::net::sockopt::set_ipv6_v6only(&socket, true).unwrap();
+    }
+    rustix::net::bind(&socket, &SocketAddr::new(any, 0)).unwrap();
+    UdpSocket::from(socket)
 }
 
 fn adopted(socket: &UdpSocket) -> Listener<64> {

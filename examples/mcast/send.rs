@@ -118,6 +118,8 @@ struct Sender<'l> {
     poller: Poller,
     events: Events<4>,
     links: Option<&'l mut Links>,
+    /// Following must be tried again, also if nothing has changed.
+    follow_failed: bool,
     outage: Outage,
     has_sent: bool,
     /// How many packets are left of this turn.
@@ -133,7 +135,18 @@ impl<'l> Sender<'l> {
         }
         let caster = open(order.options, order.to)?;
         let (pace, outage) = (order.interval.map(Pace::new), Outage::none_yet(order.give_up, "sending again"));
-        Ok(Self { caster, pace, limits, poller, events: Events::new(), links, outage, has_sent: false, turn: TURN })
+        Ok(Self {
+            caster,
+            pace,
+            limits,
+            poller,
+            events: Events::new(),
+            links,
+            follow_failed: false,
+            outage,
+            has_sent: false,
+            turn: TURN,
+        })
     }
 
     /// Sends the next packet.
@@ -174,9 +187,10 @@ impl<'l> Sender<'l> {
     fn wait(&mut self, time: Option<Duration>) -> Result<(), Stop> {
         self.turn = TURN;
         self.limits.wait(&self.poller, &mut self.events, time)?;
-        if let (Some(links), true) = (&mut self.links, self.events.iter().any(|event| event.token() == LINKS)) {
-            // What still fails is an error of the next packet, and more changes are reported again.
-            let _ = links.follow(&mut self.caster)?;
+        let is_due = self.follow_failed || self.events.iter().any(|event| event.token() == LINKS);
+        if let (Some(links), true) = (&mut self.links, is_due) {
+            // What still fails is an error of the next packet, after which this is tried again. More changes are reported again.
+            self.follow_failed = links.follow(&mut self.caster)?.failed.is_some();
         }
         Ok(())
     }

@@ -191,6 +191,8 @@ pub(crate) enum Object {
     },
     /// Packets that leave on this interface.
     On(Interface),
+    /// Packets with this source.
+    From(IpAddr),
     /// A group, and another port that the listener is bound to.
     OtherPort {
         group: Group,

@@ -58,6 +58,8 @@ pub(super) fn object(object: &Object, f: &mut fmt::Formatter<'_>) -> fmt::Result
         Object::On(Interface::Name(name)) => write!(f, " on {}", name.as_str().escape_debug()),
         Object::On(interface) => write!(f, " on {interface}"),
         Object::Number(number) => write!(f, " {number}"),
+        Object::From(source) => write!(f, " from {source}"),
+        Object::Port(0) => f.write_str(" a free port"),
         Object::Port(port) => write!(f, " port {port}"),
         #[cfg(feature = "std")]
         Object::Message(_) => Ok(()),
@@ -104,6 +106,9 @@ pub(super) fn reason(
         },
         ErrorKind::InterfaceNeeded if matches!(operation, Operation::Leave | Operation::Block | Operation::Unblock) => {
             "the route has moved, and the group is joined on several other interfaces: name an interface, such as eth0"
+        }
+        ErrorKind::InterfaceNeeded if matches!(object, Object::Packet { to, .. } if !to.ip().is_multicast()) => {
+            "a link-local address may exist on every link: name an interface, such as eth0"
         }
         ErrorKind::InterfaceNeeded => "a link-local group exists on every link: name an interface, such as eth0",
         ErrorKind::NoAddress => "the interface has no address of this family: add one, or try again later",
@@ -244,6 +249,10 @@ const fn unreachable(object: &Object, errno: Errno) -> &'static str {
         (Object::Membership { interface: Interface::Default, .. }, _) => {
             "unreachable: there is no route: name an interface, or add a route"
         }
+        (Object::From(_), _) => "no interface has this source address, or there is no route from it",
+        (Object::Packet { to, .. }, _) if to.ip().is_unspecified() => {
+            "this address names no host: give that of a host or a group"
+        }
         (Object::Membership { .. } | Object::On(_), _) => "unreachable: the interface is down, or there is no route over it",
         _ => "unreachable: the interface is down, it or its address is gone, or there is no route",
     }
@@ -270,6 +279,7 @@ fn limit(operation: Operation, object: &Object, errno: Errno) -> &'static str {
             "group limit reached (net.ipv4.igmp_max_memberships)"
         }
         (Operation::Join, _) => "group limit reached (net.core.optmem_max)",
+        (Operation::Open, _) | (_, Object::Port(0)) => "no port is free (net.ipv4.ip_local_port_range)",
         (Operation::Register, _) => "too many descriptors are being polled (fs.epoll.max_user_watches)",
         _ => "no space left",
     }
@@ -306,6 +316,10 @@ pub(super) const fn kind_of(operation: Operation, object: &Object, errno: Errno)
         (Operation::Reregister | Operation::Unregister, linux::ENOENT) => ErrorKind::NotRegistered,
         (Operation::Register, linux::EPERM) => ErrorKind::NotPollable,
         (_, linux::ENOSPC | linux::EMFILE | linux::ENFILE) => ErrorKind::LimitReached,
+        // Of a port that the kernel was to choose.
+        (Operation::Open, linux::EADDRINUSE) => ErrorKind::LimitReached,
+        (Operation::Bind, linux::EADDRINUSE) if matches!(object, Object::Port(0)) => ErrorKind::LimitReached,
+        (_, linux::EINVAL) if matches!(object, Object::From(_)) => ErrorKind::Unreachable,
         (
             Operation::Bind | Operation::Join | Operation::Leave | Operation::Resolve | Operation::Send,
             linux::ENODEV | linux::ENXIO,

@@ -13,12 +13,14 @@ use crate::listener::{Inner, ListeningSocket};
 #[must_use = "it says whether joining failed, and whether there is more to follow"]
 pub struct Followed {
     /// How many interfaces all followers joined and left, and how many of their memberships, and of the senders, now wait for an
-    /// interface, address or route.
+    /// interface, address or route. If one has failed, [`pending`](Applied::pending) is never 0.
     pub applied: Applied,
     /// How often a sender was set anew: to another interface or source address, or to the one that it waited for.
     pub renewed: usize,
     /// The first error of joining (see [`ListeningSocket::join`]), or of setting a sender anew. The other memberships and senders were
-    /// still handled. The failed one stays as it was, and is tried again at the next change that concerns it. A sender of a listener that
+    /// still handled. The failed one stays as it was. The next call of [`Links::follow`] tries it again, also if nothing has changed: so call
+    /// it again after a time, for example after a second, if the reason may pass (no free descriptor). If you read changes yourself, apply
+    /// [`Change::Overrun`] after a time. A sender of a listener that
     /// [`Bind::Interface`](crate::Bind::Interface) pins to an interface which was deleted returns
     /// [`ErrorKind::OneInterface`](crate::ErrorKind::OneInterface) whenever it is tried.
     pub failed: Option<Error>,
@@ -45,6 +47,9 @@ pub(super) mod sealed {
     pub trait Follows {
         /// Applies the change, and adds the result to `followed`.
         fn follow(&mut self, change: &Change, followed: &mut Followed);
+
+        /// Tries again what may have failed, and adds the result to `followed`.
+        fn retry(&mut self, followed: &mut Followed);
 
         /// How many memberships and senders wait for an interface, address or route.
         fn pending(&self) -> usize;
@@ -105,16 +110,24 @@ impl Links {
     /// What the kernel reports of this socket. Errors of joining, and of setting a sender anew, are in [`Followed::failed`].
     pub fn follow<T: Follow + ?Sized>(&mut self, followers: &mut T) -> Result<Followed> {
         let (mut followed, mut reads) = (Followed::default(), BUDGET);
+        // No change may come that concerns the one that failed.
+        if self.has_failed {
+            followers.retry(&mut followed);
+            self.has_failed = followed.failed.is_some();
+        }
         // It does not end before every message that was read is handled: the descriptor does not become readable for them again.
         followed.more = loop {
             match self.advance(&mut reads)? {
-                Step::Change(change) => followers.follow(&change, &mut followed),
+                Step::Change(change) => {
+                    followers.follow(&change, &mut followed);
+                    // Now: reading may fail before the call ends.
+                    self.has_failed |= followed.failed.is_some();
+                }
                 Step::Nothing => break false,
                 Step::Paused => break true,
             }
         };
-        followed.applied.pending = followers.pending();
-        followed.applied.over_limit = followers.over_limit();
+        followed.count(followers);
         Ok(followed)
     }
 }
@@ -127,9 +140,15 @@ impl Change {
     pub fn apply<T: Follow + ?Sized>(&self, followers: &mut T) -> Followed {
         let mut followed = Followed::default();
         followers.follow(self, &mut followed);
-        followed.applied.pending = followers.pending();
-        followed.applied.over_limit = followers.over_limit();
+        followed.count(followers);
         followed
+    }
+}
+
+impl Followed {
+    fn count<T: Follow + ?Sized>(&mut self, followers: &T) {
+        self.applied.pending = followers.pending().max(self.failed.is_some().into());
+        self.applied.over_limit = followers.over_limit();
     }
 }
 
@@ -154,6 +173,13 @@ impl<F: Filter, const N: usize> sealed::Follows for With<'_, F, N> {
         }
     }
 
+    fn retry(&mut self, followed: &mut Followed) {
+        let result = self.book.retry(self.listener, &mut followed.applied);
+        if let (Err(error), None) = (result, &followed.failed) {
+            followed.failed = Some(error);
+        }
+    }
+
     fn pending(&self) -> usize {
         self.book.pending().count()
     }
@@ -166,6 +192,10 @@ impl<F: Filter, const N: usize> sealed::Follows for With<'_, F, N> {
 impl<T: sealed::Follows + ?Sized> sealed::Follows for &mut T {
     fn follow(&mut self, change: &Change, followed: &mut Followed) {
         (**self).follow(change, followed);
+    }
+
+    fn retry(&mut self, followed: &mut Followed) {
+        (**self).retry(followed);
     }
 
     fn pending(&self) -> usize {
@@ -184,6 +214,12 @@ impl<T: sealed::Follows> sealed::Follows for [T] {
         }
     }
 
+    fn retry(&mut self, followed: &mut Followed) {
+        for follower in self {
+            follower.retry(followed);
+        }
+    }
+
     fn pending(&self) -> usize {
         self.iter().fold(0, |pending, follower| pending.saturating_add(follower.pending()))
     }
@@ -196,6 +232,10 @@ impl<T: sealed::Follows> sealed::Follows for [T] {
 impl<T: sealed::Follows, const N: usize> sealed::Follows for [T; N] {
     fn follow(&mut self, change: &Change, followed: &mut Followed) {
         self.as_mut_slice().follow(change, followed);
+    }
+
+    fn retry(&mut self, followed: &mut Followed) {
+        self.as_mut_slice().retry(followed);
     }
 
     fn pending(&self) -> usize {
@@ -212,6 +252,10 @@ macro_rules! follow_as_tuple {
         impl<$($name: sealed::Follows),+> sealed::Follows for ($($name,)+) {
             fn follow(&mut self, change: &Change, followed: &mut Followed) {
                 $(self.$place.follow(change, followed);)+
+            }
+
+            fn retry(&mut self, followed: &mut Followed) {
+                $(self.$place.retry(followed);)+
             }
 
             fn pending(&self) -> usize {

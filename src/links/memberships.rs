@@ -159,6 +159,15 @@ impl<const N: usize> Memberships<N> {
         if applied.left > left_before { result.and(self.check_all(listener, applied)) } else { result }
     }
 
+    /// Joins and leaves wherever that failed before.
+    pub(super) fn retry<F: Filter>(&mut self, listener: &mut Inner<F>, applied: &mut Applied) -> Result<()> {
+        let (mut result, left_before) = (Ok(()), applied.left);
+        for entry in &mut self.entries {
+            result = result.and(entry.reconcile(listener, applied));
+        }
+        if applied.left > left_before { result.and(self.check_all(listener, applied)) } else { result }
+    }
+
     /// Checks all entries after the listener has left a group: two entries may name the same interface in different ways, and the
     /// kernel keeps one membership for both.
     fn check_all<F: Filter>(&mut self, listener: &mut Inner<F>, applied: &mut Applied) -> Result<()> {

@@ -47,6 +47,10 @@ impl sealed::Follows for Sender {
         }
     }
 
+    fn retry(&mut self, followed: &mut Followed) {
+        note(self.renew(false), followed);
+    }
+
     fn pending(&self) -> usize {
         self.waits().into()
     }
@@ -57,6 +61,10 @@ impl<I: Iterator, const BATCH: usize> sealed::Follows for Multicaster<I, BATCH> 
         if is_concerned(self.plain(), change) {
             note(self.renew(is_address_lost(self.plain(), change)), followed);
         }
+    }
+
+    fn retry(&mut self, followed: &mut Followed) {
+        note(self.renew(false), followed);
     }
 
     fn pending(&self) -> usize {

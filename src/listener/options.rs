@@ -146,6 +146,9 @@ impl<F: Filter> ListenOptions<F> {
     /// program on this machine answers on the port, such as an mDNS or SSDP daemon, each of the two takes packets away from the other
     /// (also [without this option](Bind::Port)): then ask from a port of your own ([`SendOptions::open_with_replies`](crate::SendOptions::open_with_replies)).
     ///
+    /// A program that answers every packet must not answer its own: anybody on an IPv6 link can send one whose source is forged to be an
+    /// address and port of this listener.
+    ///
     /// If the kernel runs no guard (with [`kernel_filter(false)`](Self::kernel_filter), in a virtual routing domain, or with hundreds
     /// of memberships), unicast that came in on any interface is returned: the guard has the only list of interfaces.
     pub const fn unicast(mut self) -> Self {

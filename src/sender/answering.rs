@@ -135,6 +135,9 @@ impl<const MTU: usize, F: Filter> Listener<MTU, F> {
     /// then on. (Without a guard, as with [`kernel_filter(false)`](crate::ListenOptions::kernel_filter), nobody has a list of the groups
     /// of a listener by port: they are left when the sender is dropped, too.) Unregister a half from its poller before you drop it: the socket stays open, so its events would stay, too.
     ///
+    /// If the socket was adopted from a supervisor that keeps a descriptor of it, dropping the listener leaves the groups for the supervisor,
+    /// too: the next instance of the program must join them again.
+    ///
     /// ```no_run
     /// # use multicast::{Bind, Family, ListenOptions, Membership, Outcome, SendOptions, Ttl};
     /// let mdns: multicast::Group = "224.0.0.251:5353".parse()?;

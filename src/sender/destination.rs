@@ -75,6 +75,20 @@ impl Destination {
         self
     }
 
+    /// Why the kernel would send the packet to another host, or from another address.
+    // Inlined for the reason that `Sender::send_as_named` has.
+    #[inline(always)]
+    pub(super) fn misunderstood(&self) -> Option<ErrorKind> {
+        let to = self.to.internet().ip();
+        match self.way {
+            // It means this machine itself.
+            _ if to.is_unspecified() => Some(ErrorKind::Unreachable),
+            // It would be ignored.
+            Some(Way { source: Some(source), .. }) if source.is_ipv4() != to.is_ipv4() => Some(ErrorKind::FamilyMismatch),
+            _ => None,
+        }
+    }
+
     /// The way back to the sender of this packet: to its source; from the address that it was sent to, if that is one of this
     /// machine's own; and on the interface that it came in on, if the source is link-local or in a network of that interface. A source
     /// farther away is reached as the routing table says, and so is every source that is not link-local if an IPv6 packet was sent to an
