@@ -32,15 +32,20 @@ pub(crate) struct Route {
     pub(crate) source: Option<IpAddr>,
 }
 
-/// Resolves the interface for packets to or from `to`, mostly a group, to its index. Errors name `operation`.
+/// Resolves the interface for packets to or from `to`, mostly a group, to its index. An open socket, if there is one, is used to look up
+/// a name. Errors name `operation`.
 // Inlined, so that a program which names its kind of interface links only that way to find it: without it tiny-mcast is 3,032
 // bytes larger.
 #[inline(always)]
-pub(crate) fn index(to: IpAddr, interface: Interface, operation: Operation) -> Result<NonZeroU32> {
+pub(crate) fn index(socket: Option<&Fd>, to: IpAddr, interface: Interface, operation: Operation) -> Result<NonZeroU32> {
     let object = Object::Membership { group: to, interface };
     let found = match interface {
         Interface::Index(index) => Ok(Some(index)),
-        Interface::Name(name) => by_name(&name, to.is_ipv4()).map(Some),
+        Interface::Name(name) => match socket {
+            Some(socket) => by_name_of(socket, &name),
+            None => by_name(&name, to.is_ipv4()),
+        }
+        .map(Some),
         Interface::Address(address) => by_address(address),
         // A link-local address exists on every link, so the choice of the routing table would be arbitrary.
         Interface::Default if is_link_local(to) => {
@@ -56,12 +61,24 @@ pub(crate) fn index(to: IpAddr, interface: Interface, operation: Operation) -> R
     }
 }
 
-/// Like [`index`], but uses an open socket to look up a name.
-// Inlined for the reason that `index` has: without it two-listeners is 2,968 bytes larger.
+/// Like [`index`], but surely with an open socket.
+// Inlined for the reason that `index` has: without it two-listeners is 2,968 bytes larger, and tiny-mcast 80 if it calls only `index`.
 #[inline(always)]
 pub(crate) fn index_by(socket: &Fd, to: IpAddr, interface: Interface, operation: Operation) -> Result<NonZeroU32> {
-    let Interface::Name(name) = interface else { return index(to, interface, operation) };
+    let Interface::Name(name) = interface else { return index(None, to, interface, operation) };
     by_name_of(socket, &name).map_err(|errno| Error::system(operation, Object::Membership { group: to, interface }, errno))
+}
+
+/// Like [`index`], for callers that know the interface only when the program runs: they share this copy, which makes mcast 1,344 bytes
+/// smaller.
+#[inline(never)]
+pub(crate) fn index_of_any(
+    socket: Option<&Fd>,
+    to: IpAddr,
+    interface: Interface,
+    operation: Operation,
+) -> Result<NonZeroU32> {
+    index(socket, to, interface, operation)
 }
 
 /// An interface, as far as [`Interface::All`] concerns it.
@@ -103,15 +120,39 @@ pub(crate) fn is_gone(socket: &Fd, index: NonZeroU32) -> bool {
 // Inlined for the reason that `index` has: without it tiny-mcast is 4,448 bytes larger.
 #[inline(always)]
 pub(crate) fn egress(to: IpAddr, interface: Interface) -> Result<Route> {
-    if let (IpAddr::V4(_), Interface::Address(IpAddr::V4(address))) = (to, interface) {
-        // The kernel finds the interface. It would take the unspecified address for any; the next one, 0.0.0.1, is none of an interface.
-        let address = Ipv4Addr::from_bits(address.to_bits().max(1));
-        return Ok(Route { interface: 0, source: Some(IpAddr::V4(address)) });
+    match egress_without_index(to, interface) {
+        Some(found) => found,
+        None => egress_on(index(None, to, interface, Operation::Send)?, to, interface),
     }
-    let index = match interface {
-        Interface::Default if !is_link_local(to) => return default_egress(to),
-        _ => index(to, interface, Operation::Send)?,
-    };
+}
+
+/// Like [`egress`], for the reason that [`index_of_any`] has.
+#[inline(never)]
+pub(crate) fn egress_of_any(to: IpAddr, interface: Interface) -> Result<Route> {
+    match egress_without_index(to, interface) {
+        Some(found) => found,
+        None => egress_on(index_of_any(None, to, interface, Operation::Send)?, to, interface),
+    }
+}
+
+/// The route, where it takes no index to find it.
+#[inline(always)]
+fn egress_without_index(to: IpAddr, interface: Interface) -> Option<Result<Route>> {
+    match (to, interface) {
+        (IpAddr::V4(_), Interface::Address(IpAddr::V4(address))) => {
+            // The kernel finds the interface. It would take the unspecified address for any; the next one, 0.0.0.1, is none of an
+            // interface.
+            let address = Ipv4Addr::from_bits(address.to_bits().max(1));
+            Some(Ok(Route { interface: 0, source: Some(IpAddr::V4(address)) }))
+        }
+        (_, Interface::Default) if !is_link_local(to) => Some(default_egress(to)),
+        _ => None,
+    }
+}
+
+/// The route on the interface of this index, which `interface` names.
+#[inline(always)]
+fn egress_on(index: NonZeroU32, to: IpAddr, interface: Interface) -> Result<Route> {
     let source = match to {
         // IPv6 chooses the source for each packet (RFC 6724), so only the index is needed.
         IpAddr::V6(_) => return Ok(Route { interface: index.get(), source: None }),

@@ -48,6 +48,7 @@ pub(crate) struct Listen {
 }
 
 /// The command, or what is wrong with it.
+#[inline(never)]
 pub(crate) fn parse(mut parser: Parser) -> Result<Command, String> {
     match next(&mut parser)? {
         Some(Long("help") | Short('h')) => Ok(Command::Help),
@@ -63,6 +64,7 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Command, String> {
     }
 }
 
+#[inline(never)]
 fn parse_send(mut parser: Parser) -> Result<Command, String> {
     let (mut to, mut interface) = (Target::default(), None);
     let mut options = SendOptions::new();
@@ -95,6 +97,7 @@ fn parse_send(mut parser: Parser) -> Result<Command, String> {
     Ok(Command::Send(Send { to: to.group, options, payload, interval, give_up }))
 }
 
+#[inline(never)]
 fn parse_listen(mut parser: Parser) -> Result<Command, String> {
     let (mut from, mut interface) = (Target::default(), None);
     let mut filter: Box<dyn Filter> = Box::new(Always);

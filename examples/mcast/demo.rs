@@ -25,6 +25,7 @@ const MTU: usize = 1500;
 /// How long to wait for packets on `lo`.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+#[inline(never)]
 pub(crate) fn run() -> Result<(), Stop> {
     // The kernel chooses a free port, and the process id makes a group that no other demo uses.
     let mut listener = open(Box::new(Prefix(b"sensor ")), Bind::Port(0, Family::V4), MTU)?;

@@ -21,13 +21,24 @@ const LINKS: Token = Token(3);
 /// How many packets are printed before the output, the links and signals are looked at.
 const TURN: u32 = 64;
 
+#[inline(never)]
 pub(crate) fn run(order: Listen) -> Result<(), Stop> {
     let limits = Limits::new(order.timeout)?;
     let output = Output::new(&limits)?;
     let receiver = open(order.filter, Bind::Later(order.membership.group()), order.mtu)?;
     // Before the join, so that no change after it is missed.
     let mut links = Links::watch();
-    let mut listener = Listener::join(receiver, order.membership, watched(&mut links)?, order.give_up)?;
+    // Built in its place: each move would make the stack larger.
+    let mut listener = Listener {
+        receiver,
+        membership: order.membership,
+        book: Memberships::new(),
+        links: watched(&mut links)?,
+        is_up: true,
+        outage: Outage::none_yet(order.give_up, "listening again"),
+        failed: None,
+    };
+    listener.join()?;
     let ended = print_packets(&mut listener, order.mtu, order.limit, output, &limits);
     // As a program that SIGPIPE ends says nothing.
     if !matches!(ended, Err(Stop::OutputClosed)) {
@@ -113,24 +124,19 @@ struct Listener<'l> {
     failed: Option<multicast::Error>,
 }
 
-impl<'l> Listener<'l> {
+impl Listener<'_> {
     /// Joins. What cannot be joined now is an error: most often its name is wrong.
-    fn join(
-        mut receiver: Receiver<Box<dyn Filter>>,
-        membership: Membership,
-        links: Option<&'l mut Links>,
-        give_up: Option<Duration>,
-    ) -> Result<Self, Stop> {
-        let mut book = Memberships::new();
-        let applied = book.join(membership, &mut receiver)?;
+    #[inline(never)]
+    fn join(&mut self) -> Result<(), Stop> {
+        let applied = self.book.join(self.membership, &mut self.receiver)?;
         if applied.pending > 0 {
-            receiver.join(&membership)?;
+            self.receiver.join(&self.membership)?;
         }
-        let outage = Outage::none_yet(give_up, "listening again");
-        Ok(Self { receiver, membership, book, links, is_up: true, outage, failed: None })
+        Ok(())
     }
 
     /// Reads what has changed, and joins again.
+    #[inline(never)]
     fn follow(&mut self) -> Result<(), Stop> {
         let Some(links) = &mut self.links else { return Ok(()) };
         while let Some(change) = links.next()? {
@@ -150,6 +156,7 @@ impl<'l> Listener<'l> {
     }
 
     /// Whether packets can come in at the moment. Says so when that changes.
+    #[inline(never)]
     fn check(&mut self) -> Result<(), Stop> {
         if self.book.pending().next().is_some() {
             // The book does not say why.
@@ -174,6 +181,7 @@ fn is_named(link: &Link, interface: Interface) -> bool {
     }
 }
 
+#[inline(never)]
 fn report(counters: &Counters) {
     let Counters { received, rejected, truncated, dropped, foreign, .. } = counters;
     let dropped = dropped.map_or_else(|| "unknown".to_owned(), |dropped| dropped.to_string());

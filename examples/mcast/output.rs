@@ -22,6 +22,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    #[inline(never)]
     pub(crate) fn new(limits: &Limits) -> Result<Self, Stop> {
         let file = open()?;
         let poller = Poller::new()?;

@@ -20,6 +20,7 @@ const TURN: u32 = 64;
 /// During an outage: what ends it may be nothing that the kernel reports.
 const RETRY: Duration = Duration::from_secs(1);
 
+#[inline(never)]
 pub(crate) fn run(order: Send) -> Result<(), Stop> {
     let limits = Limits::new(None)?;
     let mut ledger = Ledger::default();
@@ -72,6 +73,7 @@ fn send_text(sender: &mut Sender<'_>, packet: &Rc<[u8]>, count: u64, ledger: &mu
     Ok(())
 }
 
+#[inline(never)]
 fn send_lines(sender: &mut Sender<'_>, to: Group, ledger: &mut Ledger) -> Result<(), Stop> {
     let mut lines = Lines::from_standard_input()?;
     // A queue may refuse long packets alone. If it refuses two in a row, it is dead, and each one takes seconds to see it.

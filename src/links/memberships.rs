@@ -81,19 +81,20 @@ impl<const N: usize> Memberships<N> {
         let listener = listener.inner_mut();
         let mut applied = Applied::default();
         if !self.entries.iter().any(|entry| entry.membership == membership) {
-            let mut entry = Entry { membership, joined: Vec::new(), over_limit: 0 };
-            if self.entries.is_full() {
+            // In its place from the beginning: on the stack, too, it would take 300 bytes more.
+            if self.entries.push(Entry { membership, joined: Vec::new(), over_limit: 0 }).is_err() {
                 return Err(Error::custom(
                     ErrorKind::LimitReached,
                     "join: the book of memberships is full: create it with a larger N",
                 ));
             }
-            let result = entry.reconcile(listener, &mut applied);
-            if entry.over_limit == 0 || entry.joined.is_empty() {
-                result?;
+            if let Some(entry) = self.entries.last_mut() {
+                let result = entry.reconcile(listener, &mut applied);
+                if result.is_err() && (entry.over_limit == 0 || entry.joined.is_empty()) {
+                    self.entries.pop();
+                    result?;
+                }
             }
-            // There is room: this was checked above.
-            let _ = self.entries.push(entry);
         }
         Ok(self.counted(applied))
     }
@@ -299,6 +300,8 @@ impl Entry {
     }
 
     /// Leaves and joins again on each interface where it is joined: nobody knows whether these are the same interfaces still.
+    #[cold]
+    #[inline(never)]
     fn join_anew<F: Filter>(&mut self, listener: &mut Inner<F>, applied: &mut Applied) -> Result<()> {
         let (before, mut result) = (self.joined.clone(), Ok(()));
         for index in &before {

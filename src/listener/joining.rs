@@ -125,7 +125,7 @@ impl<F: Filter> Inner<F> {
 
     /// The index of the interface that the membership names.
     pub(crate) fn index_of(&self, membership: &Membership) -> Result<NonZeroU32> {
-        self.socket.interface_index(membership.group(), membership.interface(), Operation::Join)
+        self.socket.index_of_any(membership, Operation::Join)
     }
 
     /// Whether this is the interface that the membership names. An error is no answer.

@@ -48,10 +48,10 @@ impl Destination {
         let (index, own) = match interface {
             // With an address alone, the kernel would choose the interface of the sender, or one of the routing table.
             Interface::Address(address @ IpAddr::V4(_)) if to.is_ipv4() => {
-                (route::index(to.ip(), interface, Operation::Send)?.get(), Some(address))
+                (route::index_of_any(None, to.ip(), interface, Operation::Send)?.get(), Some(address))
             }
             _ => {
-                let found = route::egress(to.ip(), interface)?;
+                let found = route::egress_of_any(to.ip(), interface)?;
                 (found.interface, found.source)
             }
         };

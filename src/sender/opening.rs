@@ -128,9 +128,11 @@ impl SendOptions {
     // Inlined for the same reason.
     #[inline(always)]
     pub(super) fn egress(&self, family: Family, group: Option<Group>) -> Result<Egress> {
-        match egress(family, group, self.interface) {
+        let Some(to) = asked_about(family, group, self.interface) else { return Ok(Egress::Routed) };
+        match route::egress(to, self.interface) {
+            Ok(route) => Ok(Egress::On(route)),
             Err(error) if self.later && may_come(error.kind()) => Ok(Egress::Later(error.kind())),
-            result => result,
+            Err(error) => Err(no_way(error, group, self.interface)),
         }
     }
 
@@ -198,25 +200,24 @@ pub(super) fn bind(socket: &Socket, address: IpAddr, port: u16) -> Result<()> {
     bound.map_err(|errno| Error::system(Operation::Bind, Object::Port(port), errno))
 }
 
-/// Where packets to the group, or to all groups of the family, leave.
+/// To which address to ask for the way of packets to the group, or to all groups of the family. `None`: the routing table decides for
+/// each packet.
 // Inlined for the reason that `SendOptions::open_for` has.
 #[inline(always)]
-pub(super) fn egress(family: Family, group: Option<Group>, interface: Interface) -> Result<Egress> {
-    match (group, interface) {
-        (Some(group), _) => route::egress(group.address(), interface).map(Egress::On),
-        (None, Interface::Default) => Ok(Egress::Routed),
+pub(super) fn asked_about(family: Family, group: Option<Group>, interface: Interface) -> Option<IpAddr> {
+    match (group, interface, family) {
+        (Some(group), ..) => Some(group.address()),
+        (None, Interface::Default, _) => None,
         // The answer for these groups, which exist on every link, is the answer for all groups.
-        (None, _) => {
-            let all_hosts = match family {
-                Family::V4 => IpAddr::V4(Ipv4Addr::new(224, 0, 0, 1)),
-                Family::V6 => IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1)),
-            };
-            match route::egress(all_hosts, interface) {
-                Ok(route) => Ok(Egress::On(route)),
-                Err(error) => Err(error.about(Object::On(interface))),
-            }
-        }
+        (None, _, Family::V4) => Some(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 1))),
+        (None, _, Family::V6) => Some(IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1))),
     }
+}
+
+/// The error of that question: of a group, or of the interface.
+#[inline(always)]
+pub(super) fn no_way(error: Error, group: Option<Group>, interface: Interface) -> Error {
+    if group.is_some() { error } else { error.about(Object::On(interface)) }
 }
 
 /// Makes packets to groups leave on this route.

@@ -1,12 +1,12 @@
 //! Sets a sender's interface and source address anew, on the same socket.
 
 use super::multicaster::Multicaster;
-use super::opening::{Egress, egress, leave_on, nobody};
+use super::opening::{asked_about, leave_on, no_way, nobody};
 use super::segments::Segments;
 use super::socket::Sender;
 use crate::error::{Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Group, Interface};
-use crate::route::{Route, may_come};
+use crate::route::{self, Route, may_come};
 
 impl Sender {
     /// The interface that the options named.
@@ -35,12 +35,9 @@ impl Sender {
     }
 
     fn renew_for(&mut self, group: Option<Group>, is_address_lost: bool) -> Result<bool> {
-        let found = match egress(self.family, group, self.interface) {
-            Ok(Egress::On(route)) => Ok(route),
-            // As the routing table decides for each packet.
-            Ok(Egress::Routed | Egress::Later(_)) => return Ok(false),
-            Err(error) => Err(error),
-        };
+        // As the routing table decides for each packet.
+        let Some(to) = asked_about(self.family, group, self.interface) else { return Ok(false) };
+        let found = route::egress_of_any(to, self.interface).map_err(|error| no_way(error, group, self.interface));
         match found.and_then(|route| self.set(route, group, is_address_lost)) {
             Ok(is_new) => Ok(is_new),
             Err(error) if may_come(error.kind()) => {

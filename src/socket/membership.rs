@@ -44,6 +44,11 @@ impl Socket {
         route::index_by(&self.fd, group.address(), interface, operation)
     }
 
+    /// The same, for callers that know the interface only when the program runs: see [`route::index_of_any`].
+    pub(crate) fn index_of_any(&self, membership: &Membership, operation: Operation) -> Result<NonZeroU32> {
+        route::index_of_any(Some(&self.fd), membership.group().address(), membership.interface(), operation)
+    }
+
     /// Joins a group from any source on the interface of this index. The socket must not have joined anything yet: then the join
     /// cannot conflict with another membership or exceed a limit. Errors name `interface`.
     // Inlined: without it two-listeners is 176 bytes larger.
@@ -116,7 +121,7 @@ impl Socket {
     /// has moved: then it is the interface on which the socket is a member.
     fn index_of_member(&self, membership: &Membership, operation: Operation) -> Result<Option<NonZeroU32>> {
         let group = membership.group().address();
-        let named = route::index_by(&self.fd, group, membership.interface(), operation);
+        let named = self.index_of_any(membership, operation);
         if membership.interface() != Interface::Default {
             return named.map(Some);
         }
@@ -291,7 +296,7 @@ pub(crate) fn each_interface_to_join(
     mut join: impl FnMut(NonZeroU32) -> Result<()>,
 ) -> Result<Option<Error>> {
     if membership.interface() != Interface::All {
-        join(route::index(membership.group().address(), membership.interface(), Operation::Join)?)?;
+        join(route::index_of_any(None, membership.group().address(), membership.interface(), Operation::Join)?)?;
         return Ok(None);
     }
     let (mut is_joined, mut limit) = (false, None);
