@@ -126,14 +126,16 @@ impl<const MTU: usize, F: Filter> Listener<MTU, F> {
     /// A sender that uses this listener's socket: its packets leave from the listener's port, as mDNS and others demand, and answers
     /// come to the listener, if it is bound to a port and wants [`unicast`](crate::ListenOptions::unicast).
     ///
-    /// The options are set on the socket, where they replace earlier ones. [`source_port`](SendOptions::source_port) has no effect. If the
-    /// options name no interface, packets leave on the one that the listener is bound to, else as the routing table says; for a listener
+    /// The options are set on the socket, where they replace earlier ones: a sender that was made of this listener before leaves on
+    /// the new interface, too. To send on several interfaces, use one sender and [`Destination::on`](crate::Destination::on).
+    /// [`source_port`](SendOptions::source_port) has no effect. If the options name no interface, packets leave on the one that the listener is bound to, else as the routing table says; for a listener
     /// that is bound to a group, as it says for that group when the sender is created. If it names none, [`reply`](Sender::reply) and
     /// [destinations](crate::Destination::on) with an interface still work.
     ///
     /// Both can be dropped in any order. If the listener is dropped first, it leaves its groups, and the socket refuses all packets from
     /// then on. (Without a guard, as with [`kernel_filter(false)`](crate::ListenOptions::kernel_filter), nobody has a list of the groups
-    /// of a listener by port: they are left when the sender is dropped, too.) Unregister a half from its poller before you drop it: the socket stays open, so its events would stay, too.
+    /// of a listener by port: they are left when the sender is dropped, too.) Unregister a half from its poller before you drop it: the
+    /// socket stays open, so its events would stay, too.
     ///
     /// If the socket was adopted from a supervisor that keeps a descriptor of it, dropping the listener leaves the groups for the supervisor,
     /// too: the next instance of the program must join them again.
