@@ -5,6 +5,7 @@
 
 mod adopting;
 mod answering;
+mod batching;
 mod destination;
 mod multicaster;
 mod opening;
