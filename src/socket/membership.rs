@@ -190,9 +190,7 @@ impl Socket {
 
     /// Leaves this group on the interface of this index.
     pub(crate) fn leave_group(&self, group: IpAddr, index: u32) -> core::result::Result<(), Errno> {
-        let mut request = [0; REQUEST];
-        fill(&mut request, group, index);
-        sys::setsockopt(&self.fd, level(group), linux::MCAST_LEAVE_GROUP, &request)
+        self.request_for_group(linux::MCAST_LEAVE_GROUP, group, index)
     }
 
     /// Blocks or unblocks a source of the group.
@@ -276,16 +274,32 @@ impl Socket {
         index: u32,
     ) -> core::result::Result<(), Errno> {
         let group = membership.group().address();
+        match source {
+            None => self.request_for_group(name, group, index),
+            Some(source) => self.request_for_source(name, group, source, index),
+        }
+    }
+
+    // Out of line, as the next one: so only one of the two structures is on the stack.
+    #[inline(never)]
+    fn request_for_group(&self, name: u32, group: IpAddr, index: u32) -> core::result::Result<(), Errno> {
+        let mut request = [0; REQUEST];
+        fill(&mut request, group, index);
+        sys::setsockopt(&self.fd, level(group), name, &request)
+    }
+
+    #[inline(never)]
+    fn request_for_source(
+        &self,
+        name: u32,
+        group: IpAddr,
+        source: IpAddr,
+        index: u32,
+    ) -> core::result::Result<(), Errno> {
         let mut request = [0; SOURCE_REQUEST];
         fill(&mut request, group, index);
-        let length = match source {
-            None => REQUEST,
-            Some(source) => {
-                put(&mut request, REQUEST, Address::of(source).as_bytes());
-                SOURCE_REQUEST
-            }
-        };
-        sys::setsockopt(&self.fd, level(group), name, request.get(..length).unwrap_or(&request))
+        put(&mut request, REQUEST, Address::of(source).as_bytes());
+        sys::setsockopt(&self.fd, level(group), name, &request)
     }
 }
 
