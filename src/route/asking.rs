@@ -11,9 +11,9 @@ use crate::address::Address;
 use crate::error::Errno;
 use crate::sys::{self, Fd};
 
-/// The buffer for one read of an answer: the kernel writes lists in pieces of at most this size (`NLMSG_GOODSIZE`), unless an
-/// interface alone needs more.
-pub(crate) const PIECE: usize = 8192;
+/// The buffer for one read of an answer: the kernel writes lists in pieces of at most this size, unless an interface alone needs more.
+/// It is `NLMSG_GOODSIZE`: at most 8 KiB, of which the kernel uses 320 bytes or more itself (`skb_shared_info`).
+pub(crate) const PIECE: usize = 8192 - 320;
 /// The buffer for the answer about one interface. What follows after these bytes is not needed.
 pub(crate) const ONE_LINK: usize = 2048;
 /// The most pieces of a list that are read: about 100,000 addresses.

@@ -289,13 +289,7 @@ impl Socket {
     }
 
     #[inline(never)]
-    fn request_for_source(
-        &self,
-        name: u32,
-        group: IpAddr,
-        source: IpAddr,
-        index: u32,
-    ) -> core::result::Result<(), Errno> {
+    fn request_for_source(&self, name: u32, group: IpAddr, source: IpAddr, index: u32) -> core::result::Result<(), Errno> {
         let mut request = [0; SOURCE_REQUEST];
         fill(&mut request, group, index);
         put(&mut request, REQUEST, Address::of(source).as_bytes());
