@@ -81,7 +81,10 @@
 //!   them. It refuses all else, and counts it as [`foreign`](Counters::foreign). Only if you ask for [unicast](ListenOptions::unicast) does
 //!   it return that as well.
 //! - **The interface that you named.** Joins go by index. Packets leave by index and with an address of that interface, never
-//!   with 0.0.0.0. If you name none, the routing table decides: see [`Interface::Default`].
+//!   with 0.0.0.0. (If it has none, with the one that the route to the group names: see [`Interface`].) If you name none, the routing
+//!   table decides: see [`Interface::Default`].
+//! - **Nobody else stops it.** What a stranger sends, what another program does on the port, a link that goes, a question that the kernel
+//!   cannot answer at the moment: none of it ends a listener or a sender. Each retry has a bound, and its end is an error with words.
 //! - **A ledger that adds up.** What was sent to the group equals [`received`](Counters::received) plus
 //!   [`rejected`](Counters::rejected) plus [`dropped`](Counters::dropped), as long as neither the network nor the host loses a packet before
 //!   the socket: a firewall, for example, or the reverse path filter; [`guide`] says which counter tells. Two exceptions: a

@@ -39,7 +39,7 @@ fn expect_heard(listener: &Running, link: &Pair, group: Group, payload: &'static
     loop {
         assert!(Instant::now() < end, "{payload} is not heard");
         let options = SendOptions::new().interface(link::named(&link.b));
-        options.packets(group, [payload]).unwrap().step().unwrap();
+        common::send_with(options, group, [payload]);
         while let Some(line) = listener.line_within(Duration::from_millis(20)) {
             if mcast::payload_of(&line) == payload {
                 return;

@@ -23,7 +23,7 @@ fn options(group: Group, interface: Interface, poller: &Poller) -> ListenOptions
 }
 
 fn send(from: &str, group: Group, text: &str) {
-    SendOptions::new().interface(named(from)).loopback(false).packets(group, [text]).unwrap().step().unwrap();
+    common::send_with(SendOptions::new().interface(named(from)).loopback(false), group, [text]);
 }
 
 /// Polls without waiting, so that changes are applied.

@@ -33,7 +33,7 @@ fn to(group: Group, interface: Interface, poller: &Poller) -> SendOptions {
 
 fn send(from: &str, group: Group, text: &str) {
     let options = multicast::SendOptions::new().interface(named(from)).loopback(false);
-    options.packets(group, [text]).unwrap().step().unwrap();
+    common::send_with(options, group, [text]);
 }
 
 /// Polls for this time, and returns the kinds of the errors.

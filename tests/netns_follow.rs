@@ -14,7 +14,7 @@ fn later(group: Group) -> Listener<64> {
 }
 
 fn send(from: &str, group: Group, text: &str) {
-    SendOptions::new().interface(named(from)).packets(group, [text]).unwrap().step().unwrap();
+    common::send_with(SendOptions::new().interface(named(from)), group, [text]);
 }
 
 #[test]

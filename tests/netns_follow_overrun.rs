@@ -3,25 +3,10 @@
 
 mod common;
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
 use common::changes::all;
-use common::link::{Pair, index_of, named};
+use common::link::{Pair, flood, index_of, named};
 use common::{OnePacket, assert_quiet, unique_group, unique_v6_group};
 use multicast::{Change, ErrorKind, Links, ListenOptions, Membership, Progress, SendOptions};
-
-/// More changes than the socket's buffer holds.
-fn flood(interface: &str) {
-    for verb in ["add", "delete"] {
-        let mut batch = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
-        let lines: String = (0..2_000)
-            .map(|number| format!("addr {verb} 10.100.{}.{}/32 dev {interface}\n", number / 256, number % 256))
-            .collect();
-        batch.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-        assert!(batch.wait().unwrap().success());
-    }
-}
 
 /// That a link was deleted, and another one was replaced, was lost. The list after the overrun does not name what is gone.
 #[test]

@@ -3,11 +3,9 @@
 
 mod common;
 
-use std::io::Write;
 use std::net::IpAddr;
-use std::process::{Command, Stdio};
 
-use common::link::{Pair, index_of, is_alone, named, run};
+use common::link::{Pair, flood, index_of, is_alone, named, run};
 use common::{assert_quiet, expect_packet, unique_group, unique_v6_group};
 use multicast::{
     Bind, Change, ErrorKind, Group, Interface, Links, ListenOptions, Listener, Membership, Memberships, SendOptions,
@@ -22,19 +20,7 @@ const WAYS: [fn(Group) -> Listener<64>; 2] = [
 /// Without a copy for this host, which would also arrive on the sender's interface.
 fn send(from: &str, group: Group, text: &str) {
     let options = SendOptions::new().interface(named(from)).loopback(false);
-    options.packets(group, [text]).unwrap().step().unwrap();
-}
-
-/// More changes than the socket's buffer holds.
-fn flood(interface: &str) {
-    for verb in ["add", "delete"] {
-        let mut batch = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
-        let lines: String = (0..2_000)
-            .map(|number| format!("addr {verb} 10.100.{}.{}/32 dev {interface}\n", number / 256, number % 256))
-            .collect();
-        batch.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-        assert!(batch.wait().unwrap().success());
-    }
+    common::send_with(options, group, [text]);
 }
 
 /// Gives an end addresses of its own again, as after an MTU that was too short for IPv6.

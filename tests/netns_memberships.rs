@@ -52,7 +52,7 @@ fn groups() -> [Group; 3] {
 }
 
 fn send(from: &str, group: Group, text: &str) {
-    SendOptions::new().interface(named(from)).packets(group, [text]).unwrap().step().unwrap();
+    common::send_with(SendOptions::new().interface(named(from)), group, [text]);
 }
 
 /// A socket has at most 20 memberships. If those on deleted interfaces were not left, the limit would be reached.

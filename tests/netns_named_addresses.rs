@@ -144,10 +144,10 @@ fn an_interface_without_an_address_sends_with_the_source_that_the_route_names() 
     assert_eq!(options.packets(group, ["x"]).unwrap_err().kind(), ErrorKind::NoAddress);
     run(&format!("ip route replace 239.191.0.0/16 dev {} src {}", bare.a, other.addresses[0]));
     let mut listener = on(group, &bare.b);
-    options.packets(group, ["x"]).unwrap().step().unwrap();
+    common::send_with(options, group, ["x"]);
     assert_eq!(source_of_next(&mut listener), IpAddr::V4(other.addresses[0]));
     // An address whose label is not the interface's name is its own all the same.
     run(&format!("ip addr add 10.192.0.1/24 dev {} label {}:x", bare.a, bare.a));
-    options.packets(group, ["x"]).unwrap().step().unwrap();
+    common::send_with(options, group, ["x"]);
     assert_eq!(source_of_next(&mut listener), "10.192.0.1".parse::<IpAddr>().unwrap());
 }

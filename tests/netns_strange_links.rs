@@ -17,7 +17,7 @@ use multicast::{
 /// Without a copy for this host, which would also arrive on the sender's interface.
 fn send(from: &str, group: Group, text: &str) {
     let options = SendOptions::new().interface(named(from)).loopback(false);
-    options.packets(group, [text]).unwrap().step().unwrap();
+    common::send_with(options, group, [text]);
 }
 
 fn later(group: Group) -> Listener<64> {

@@ -3,8 +3,9 @@
 // Each test file compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use multicast::Interface;
@@ -162,6 +163,18 @@ pub fn named(name: &str) -> Interface {
 pub fn index_of(name: &str) -> std::num::NonZeroU32 {
     let text = run(&format!("ip -o link show dev {name}"));
     text.split(':').next().unwrap().parse().unwrap()
+}
+
+/// More changes than the socket's buffer holds.
+pub fn flood(interface: &str) {
+    for verb in ["add", "delete"] {
+        let mut batch = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        let lines: String = (0..2_000)
+            .map(|number| format!("addr {verb} 10.100.{}.{}/32 dev {interface}\n", number / 256, number % 256))
+            .collect();
+        batch.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+        assert!(batch.wait().unwrap().success());
+    }
 }
 
 /// Runs a command, given as words separated by spaces. It must succeed. Returns its output.

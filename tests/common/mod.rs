@@ -97,9 +97,14 @@ pub fn send_on_lo() -> SendOptions {
     SendOptions::new().interface(LO)
 }
 
-/// Sends these packets to the group on `lo`.
+/// Sends all of these packets on `lo`.
 pub fn send_all<P: IntoIterator<Item: AsRef<[u8]>>>(group: Group, packets: P) {
-    let mut caster = send_on_lo().packets(group, packets).unwrap();
+    send_with(send_on_lo(), group, packets);
+}
+
+/// Sends all of these packets. On a busy machine the other end of a link refuses one at times: then it is sent again.
+pub fn send_with<P: IntoIterator<Item: AsRef<[u8]>>>(options: SendOptions, group: Group, packets: P) {
+    let mut caster = options.packets(group, packets).unwrap();
     while caster.step().unwrap() != multicast::Progress::Done {}
 }
 
