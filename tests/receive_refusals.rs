@@ -128,7 +128,7 @@ fn options_that_cannot_be_read_are_errors() {
 #[test]
 fn links_continue_after_an_interrupted_or_failed_read() {
     // The rule selects the calls of `Links` by the length of its buffer.
-    let sets = ["recvfrom:4:2=8192", "recvfrom:5:2=8192"];
+    let sets = ["recvfrom:4:2=7872", "recvfrom:5:2=7872"];
     let Some(rules) = refusing("links_continue_after_an_interrupted_or_failed_read", &sets) else { return };
     let mut links = Links::watch().unwrap();
     for _ in 0..2 {
