@@ -6,8 +6,8 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: ## send packets to a multicast group and receive them, in one process
-	@cargo build --release --example mcast
-	@target/release/examples/mcast demo
+	@cargo build --release -p mcast
+	@target/release/mcast demo
 
 test: ## run all tests, in a private network namespace; installs the programs that they need
 	@.ci/install test || echo "Tests that need them fail, and say so."
@@ -29,7 +29,7 @@ runtimes: ## run the examples for tokio, mio, calloop, async-io and poll(2), in 
 
 # The feature sets: default, none, std, all. Without std there are no examples.
 lint: ## check format, lints, documentation, imports, dependencies, and that no call of the core can panic
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo fmt --manifest-path benches/Cargo.toml --check
 	cargo fmt --manifest-path examples/freestanding/Cargo.toml --check
@@ -44,6 +44,7 @@ lint: ## check format, lints, documentation, imports, dependencies, and that no 
 	cargo clippy --no-default-features --lib --tests -- -D warnings
 	cargo clippy --no-default-features --features std --all-targets -- -D warnings
 	cargo clippy --all-features --all-targets -- -D warnings
+	cargo clippy -p mcast --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --no-default-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features --document-private-items

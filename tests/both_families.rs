@@ -2,14 +2,14 @@
 #![cfg(feature = "std")]
 
 mod common;
-mod mcast;
+mod programs;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 
 use common::{send_on_lo, unique_group, unique_v6_group};
-use mcast::{Running, example, wait_for_member};
 use multicast::{Outcome, Received};
+use programs::{Running, example, wait_for_member};
 
 #[test]
 fn a_question_of_each_family_is_answered_from_the_port_that_was_asked() {

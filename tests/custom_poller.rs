@@ -2,12 +2,12 @@
 #![cfg(feature = "std")]
 
 mod common;
-mod mcast;
+mod programs;
 
 use std::process::Command;
 
 use common::{send_all, unique_group};
-use mcast::{Running, example, wait_for_member};
+use programs::{Running, example, wait_for_member};
 
 #[test]
 fn tokens_distinguish_two_groups_a_timer_and_standard_input() {

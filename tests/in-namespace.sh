@@ -66,19 +66,23 @@ run() {
     selection=
     for name in $names; do
         case $name in
-        netns_*) case " $left_out " in *" $name "*) ;; *) left_out="$left_out $name" ;; esac ;;
+        netns | netns_*) case " $left_out " in *" $name "*) ;; *) left_out="$left_out $name" ;; esac ;;
         *) selection="$selection --test $name" ;;
         esac
     done
+    # mcast has no library.
+    library=--lib
+    case "$*" in *"-p mcast"*) library=--bins ;; esac
     # Split into words: the names of tests have no spaces.
     # shellcheck disable=SC2086
-    MULTICAST_TEST_NETWORK=lo cargo test --offline "$@" --lib $selection
+    MULTICAST_TEST_NETWORK=lo cargo test --offline "$@" $library $selection
     # Documentation examples cannot be selected together with other tests.
-    MULTICAST_TEST_NETWORK=lo cargo test --offline "$@" --doc
+    [ $library = --bins ] || MULTICAST_TEST_NETWORK=lo cargo test --offline "$@" --doc
 }
 
 left_out=
 run
+run -p mcast
 run --no-default-features
 run --no-default-features --features std
 

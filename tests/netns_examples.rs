@@ -3,7 +3,7 @@
 #![cfg(feature = "std")]
 
 mod common;
-mod mcast;
+mod programs;
 
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use common::link::{Pair, run};
 use common::{PATIENCE, Python, lines_of, require_private_network};
-use mcast::example;
+use programs::example;
 
 /// Sends each line of its input from port 0, and from port 9999: group, port, payload in hexadecimal digits. Prints the first answer.
 const ASKER: &str = r#"

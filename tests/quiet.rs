@@ -2,11 +2,11 @@
 #![cfg(feature = "std")]
 
 mod common;
-mod mcast;
+mod programs;
 
 use std::process::Command;
 
-use mcast::example;
+use programs::example;
 
 /// The number before this word.
 fn number_before(word: &str, line: &str) -> u32 {

@@ -1,8 +1,4 @@
 //! `mcast listen`, with our own packets on `lo`.
-#![cfg(feature = "regex")]
-
-mod common;
-mod mcast;
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -11,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, QUIET, send_all, send_on_lo, unique_group};
-use mcast::{Ended, Running, listen, listen_arguments, mcast as command, payload_of, run, shell, wait_for_member};
+use crate::common::{PATIENCE, QUIET, send_all, send_on_lo, unique_group};
+use crate::mcast::{listen, listen_arguments, mcast as command, shell};
+use crate::programs::{Ended, Running, payload_of, run, wait_for_member};
 use multicast::{Group, Progress};
 
 /// Sends packets as fast as it can while `test` runs; returns how many.

@@ -1,15 +1,12 @@
 //! `mcast` while links are deleted, set down and created. Only in a private network namespace, with links that the tests create.
-#![cfg(feature = "regex")]
-
-mod common;
-mod mcast;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::link::{self, Pair};
-use common::{PATIENCE, assert_quiet, expect_packet, require_private_network, unique_group, unique_v6_group};
-use mcast::{Running, example, mcast as command, run, wait_for_member};
+use crate::common::link::{self, Pair};
+use crate::common::{PATIENCE, assert_quiet, expect_packet, require_private_network, unique_group, unique_v6_group};
+use crate::mcast::mcast as command;
+use crate::programs::{Running, run, wait_for_member};
 use multicast::{Group, ListenOptions, Listener, Membership, SendOptions};
 
 fn listener(link: &Pair, group: Group) -> Listener<1500> {
@@ -39,9 +36,9 @@ fn expect_heard(listener: &Running, link: &Pair, group: Group, payload: &'static
     loop {
         assert!(Instant::now() < end, "{payload} is not heard");
         let options = SendOptions::new().interface(link::named(&link.b));
-        common::send_with(options, group, [payload]);
+        crate::common::send_with(options, group, [payload]);
         while let Some(line) = listener.line_within(Duration::from_millis(20)) {
-            if mcast::payload_of(&line) == payload {
+            if crate::programs::payload_of(&line) == payload {
                 return;
             }
         }
@@ -92,7 +89,7 @@ fn a_listener_says_once_that_its_link_is_down_and_that_it_is_up() {
 
 #[test]
 fn a_listener_on_all_interfaces_joins_on_a_later_one() {
-    if !link::is_alone("a_listener_on_all_interfaces_joins_on_a_later_one") {
+    if !link::is_alone("links::a_listener_on_all_interfaces_joins_on_a_later_one") {
         return;
     }
     let (first, later) = (Pair::new(), Pair::planned());
@@ -239,7 +236,8 @@ fn a_demo_that_cannot_send_ends_in_time_with_correct_counters() {
     // In another network namespace, in which `lo` is throttled: the other tests need theirs.
     let script = "ip link set lo up && tc qdisc add dev lo root tbf rate 8bit burst 10 limit 10 && exec \"$0\" demo";
     let mut demo = Command::new("unshare");
-    let ended = run(demo.args(["-n", "sh", "-c", script]).arg(example("mcast"))).expect(1).saying("do not add up");
+    let ended =
+        run(demo.args(["-n", "sh", "-c", script]).arg(env!("CARGO_BIN_EXE_mcast"))).expect(1).saying("do not add up");
     assert_eq!(ended.lines.last().unwrap(), "demo: sent 0, received 0, rejected 0, lost 0");
     assert!(ended.time < Duration::from_secs(6), "{:?}", ended.time);
 }

@@ -1,8 +1,4 @@
 //! `mcast send`, with our own listeners and with Python's, on `lo`.
-#![cfg(feature = "regex")]
-
-mod common;
-mod mcast;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -10,8 +6,9 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-use common::{Python, assert_quiet, expect_packet, on_lo, unique_group};
-use mcast::{Running, mcast as command, run, send, shell};
+use crate::common::{Python, assert_quiet, expect_packet, on_lo, unique_group};
+use crate::mcast::{mcast as command, send, shell};
+use crate::programs::{Running, run};
 use multicast::{Group, ListenOptions, Listener};
 
 fn group_and_listener() -> (Group, Listener<65_535>) {

@@ -1,14 +1,11 @@
 //! The command line of `mcast`: usage, the demo, and closed or limited descriptors.
-#![cfg(feature = "regex")]
-
-mod common;
-mod mcast;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use mcast::{listen_arguments, mcast as command, run, shell};
+use crate::mcast::{listen_arguments, mcast as command, shell};
+use crate::programs::run;
 
 #[track_caller]
 fn expect_usage_error(arguments: &[&str], reason: &str) {
@@ -114,7 +111,7 @@ fn a_demo_that_cannot_print_is_a_failure() {
 
 #[test]
 fn demos_that_run_at_the_same_time_do_not_mix() {
-    let demos: Vec<_> = (0..8).map(|_| mcast::Running::start(&mut command(["demo"]))).collect();
+    let demos: Vec<_> = (0..8).map(|_| crate::programs::Running::start(&mut command(["demo"]))).collect();
     for demo in demos {
         let ended = demo.end().expect(0);
         assert_eq!(ended.lines.last().unwrap(), "demo: sent 7, received 5, rejected 2, lost 0");
@@ -123,7 +120,7 @@ fn demos_that_run_at_the_same_time_do_not_mix() {
 
 #[test]
 fn a_demo_whose_reader_is_gone_ends_quietly() {
-    let (demo, output) = mcast::Running::start_unread(&mut shell("sleep 0.1; exec \"$0\" demo", &[]));
+    let (demo, output) = crate::programs::Running::start_unread(&mut shell("sleep 0.1; exec \"$0\" demo", &[]));
     drop(output);
     demo.end().expect(141).quietly();
 }
@@ -131,7 +128,7 @@ fn a_demo_whose_reader_is_gone_ends_quietly() {
 /// Each descriptor that cannot be opened is an error message. From some limit on the program works.
 #[test]
 fn a_low_limit_of_descriptors_is_an_error_message() {
-    let group = common::unique_group();
+    let group = crate::common::unique_group();
     let listen = [listen_arguments(group, &["--limit", "0"])].concat().join(" ");
     let send = format!("send --interface lo --to {group} text");
     for arguments in [listen.as_str(), &send, "demo"] {

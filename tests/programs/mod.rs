@@ -3,7 +3,6 @@
 // Each test file compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
@@ -44,40 +43,6 @@ fn last_change(path: &Path) -> Option<SystemTime> {
         Ok(entries) => entries.filter_map(|entry| last_change(&entry.ok()?.path())).max(),
         Err(_) => fs::metadata(path).and_then(|file| file.modified()).ok(),
     }
-}
-
-/// `mcast` with these arguments, not started yet.
-pub fn mcast<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
-    let mut command = Command::new(example("mcast"));
-    command.args(arguments);
-    command
-}
-
-/// A shell script, not started yet, in which `"$0"` is `mcast` and `"$1"` to `"$9"` are these arguments.
-pub fn shell(script: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", script]).arg(example("mcast")).args(arguments);
-    command
-}
-
-/// `mcast listen` on `lo`, with more arguments. It is a member of the group when this returns.
-pub fn listen(group: Group, arguments: &[&str]) -> Running {
-    let running = Running::start(&mut mcast(listen_arguments(group, arguments)));
-    wait_for_member(group);
-    running
-}
-
-/// The arguments of `mcast listen` on `lo`.
-pub fn listen_arguments(group: Group, arguments: &[&str]) -> Vec<String> {
-    let on_lo = ["listen", "--interface", "lo", "--from", &group.to_string()].map(str::to_owned);
-    on_lo.into_iter().chain(arguments.iter().map(|argument| (*argument).to_owned())).collect()
-}
-
-/// `mcast send` on `lo`, with more arguments.
-pub fn send(group: Group, arguments: &[&str]) -> Command {
-    let mut command = mcast(["send", "--interface", "lo", "--to", &group.to_string()]);
-    command.args(arguments);
-    command
 }
 
 /// Waits until a process on this machine has joined the group.

@@ -1,0 +1,10 @@
+//! `mcast` on links of its own, in a private network namespace.
+
+#[path = "../../../../tests/common/mod.rs"]
+mod common;
+#[path = "../mcast/mod.rs"]
+mod mcast;
+#[path = "../../../../tests/programs/mod.rs"]
+mod programs;
+
+mod links;
