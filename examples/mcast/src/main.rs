@@ -24,6 +24,8 @@ mod listen;
 mod options;
 mod outage;
 mod output;
+#[cfg(feature = "ping")]
+mod ping;
 mod places;
 mod receivers;
 #[cfg(feature = "send")]
@@ -32,6 +34,8 @@ mod senders;
 mod standard;
 mod stop;
 mod target;
+#[cfg(feature = "test")]
+mod test;
 
 use std::process::ExitCode;
 
