@@ -16,7 +16,7 @@ mod decimal;
 mod demo;
 #[cfg(feature = "send")]
 mod input;
-#[cfg(feature = "listen")]
+#[cfg(any(feature = "listen", feature = "test"))]
 mod interfaces;
 mod limits;
 #[cfg(feature = "listen")]
@@ -55,6 +55,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "listen", summary: "print each packet that comes", help: listen::HELP, run: listen::run },
     #[cfg(feature = "send")]
     Command { name: "send", summary: "send a text, lines, or a file", help: send::HELP, run: send::run },
+    #[cfg(feature = "test")]
+    Command { name: "test", summary: "measure loss, order, jitter and latency", help: test::HELP, run: test::run },
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];
 

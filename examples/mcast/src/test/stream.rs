@@ -79,6 +79,16 @@ impl Stream {
         }
     }
 
+    /// Takes the latencies of the stream before it.
+    pub(crate) fn follow(&mut self, other: &mut Self) {
+        other.move_latency(&mut self.before);
+    }
+
+    pub(crate) fn move_latency(&mut self, to: &mut Latency) {
+        to.take(&mut self.before);
+        to.take(&mut self.recent);
+    }
+
     pub(crate) fn id(&self) -> u64 {
         self.id
     }

@@ -1,8 +1,10 @@
 //! All streams that are heard: for each group and interface those of each source, in a bounded amount of memory.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use super::latency::{Latency, Summary};
 use super::packet::Packet;
 use super::stream::{Counts, Stream};
 
@@ -12,13 +14,16 @@ const MOST: usize = 1_024;
 /// A stream that has ended or was silent this long makes room for another one.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// Those of no streams: their total is known.
+const NONE: Counts = Counts { received: 0, lost: 0, reordered: 0, doubled: 0, too_late: 0, skipped: 0, total: Some(0) };
+
 pub(crate) struct Streams {
     /// By the number of the place: a group on an interface.
     places: Vec<Place>,
     /// How many streams there are in all places.
     streams: usize,
     /// Of streams that made room for others.
-    gone: Counts,
+    gone: Stopped,
     foreign: u64,
     beyond: u64,
 }
@@ -30,9 +35,22 @@ struct Place {
     last: usize,
 }
 
+/// Who sends, and the interface that it comes in on, if the kernel told it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) source: SocketAddr,
+    pub(crate) interface: Option<NonZeroU32>,
+}
+
+/// What is left of streams that made room for others.
+struct Stopped {
+    counts: Counts,
+    latency: Latency,
+}
+
 /// What one source sends to one place.
 pub(crate) struct Row {
-    pub(crate) source: SocketAddr,
+    pub(crate) origin: Origin,
     pub(crate) stream: Stream,
     /// Before the sender restarted.
     earlier: Counts,
@@ -58,15 +76,14 @@ pub(crate) enum Added {
 
 impl Streams {
     pub(crate) fn new() -> Self {
-        // The total of no streams is known.
-        let gone = Counts { total: Some(0), ..Counts::default() };
+        let gone = Stopped { counts: NONE, latency: Latency::new() };
         Self { places: Vec::new(), streams: 0, gone, foreign: 0, beyond: 0 }
     }
 
-    /// Adds a packet that came at this place from this source. `came` is the time since 1970, in nanoseconds.
-    pub(crate) fn add(&mut self, place: usize, source: SocketAddr, payload: &[u8], came: u64, now: Instant) -> Added {
+    /// Adds a packet that came at this place. `came` is the time since 1970, in nanoseconds.
+    pub(crate) fn add(&mut self, place: usize, origin: Origin, payload: &[u8], came: u64, now: Instant) -> Added {
         let added = match Packet::read(payload) {
-            Some(packet) => self.count(place, source, &packet, came, now),
+            Some(packet) => self.count(place, origin, &packet, came, now),
             None => Added::Foreign,
         };
         match added {
@@ -77,20 +94,22 @@ impl Streams {
         added
     }
 
-    fn count(&mut self, place: usize, source: SocketAddr, packet: &Packet, came: u64, now: Instant) -> Added {
+    fn count(&mut self, place: usize, origin: Origin, packet: &Packet, came: u64, now: Instant) -> Added {
         if self.places.len() <= place {
             self.places.resize_with(place.saturating_add(1), Place::default);
         }
         let has_room = self.streams < MOST;
         let Some(place) = self.places.get_mut(place) else { return Added::Beyond };
-        let Some(found) = place.find(source) else {
-            let mut row = Row::new(source, packet.stream, now);
+        let Some(found) = place.find(origin) else {
+            let mut row = Row::new(origin, packet.stream, now);
             if !row.add(packet, came, now) {
                 return Added::Foreign;
             }
             if !has_room || place.rows.len() >= MOST_OF_PLACE {
                 let Some(silent) = place.silent(now) else { return Added::Beyond };
-                self.gone.add(&place.rows.swap_remove(silent).all_counts());
+                let mut row = place.rows.swap_remove(silent);
+                self.gone.counts.add(&row.all_counts());
+                row.stream.move_latency(&mut self.gone.latency);
                 self.streams = self.streams.saturating_sub(1);
             }
             place.last = place.rows.len();
@@ -117,11 +136,21 @@ impl Streams {
 
     /// The sum of all, also of those that made room for others.
     pub(crate) fn sum(&mut self) -> Counts {
-        let mut sum = self.gone;
+        let mut sum = self.gone.counts;
         for (_, row) in self.rows() {
             sum.add(&row.all_counts());
         }
         sum
+    }
+
+    /// What is left of those that made room for others.
+    pub(crate) fn gone(&self) -> (Counts, Summary) {
+        (self.gone.counts, self.gone.latency.summary())
+    }
+
+    /// Whether each stream that was heard has ended, and nothing came for this time.
+    pub(crate) fn have_ended(&mut self, silence: Duration, now: Instant) -> bool {
+        self.streams > 0 && self.rows().all(|(_, row)| row.stream.has_ended() && row.silence(now) >= silence)
     }
 
     /// Packets that are none of `mcast test send`, or contradict their stream.
@@ -136,11 +165,11 @@ impl Streams {
 }
 
 impl Place {
-    fn find(&mut self, source: SocketAddr) -> Option<usize> {
-        if self.rows.get(self.last).is_some_and(|row| row.source == source) {
+    fn find(&mut self, origin: Origin) -> Option<usize> {
+        if self.rows.get(self.last).is_some_and(|row| row.origin == origin) {
             return Some(self.last);
         }
-        let found = self.rows.iter().position(|row| row.source == source)?;
+        let found = self.rows.iter().position(|row| row.origin == origin)?;
         self.last = found;
         Some(found)
     }
@@ -153,11 +182,11 @@ impl Place {
 }
 
 impl Row {
-    fn new(source: SocketAddr, stream: u64, now: Instant) -> Self {
+    fn new(origin: Origin, stream: u64, now: Instant) -> Self {
         Self {
-            source,
+            origin,
             stream: Stream::new(stream),
-            earlier: Counts { total: Some(0), ..Counts::default() },
+            earlier: NONE,
             earlier_id: None,
             restarts: 0,
             heard: now,
@@ -178,6 +207,7 @@ impl Row {
             }
             self.earlier_id = Some(self.stream.id());
             self.earlier.add(&self.stream.counts());
+            stream.follow(&mut self.stream);
             self.stream = stream;
             self.restarts = self.restarts.saturating_add(1);
         } else if !self.stream.add(packet, came) {
@@ -212,8 +242,8 @@ mod tests {
     use super::super::packet::Kind;
     use super::*;
 
-    fn source(port: u16) -> SocketAddr {
-        SocketAddr::from(([10, 0, 0, 1], port))
+    fn source(port: u16) -> Origin {
+        Origin { source: SocketAddr::from(([10, 0, 0, 1], port)), interface: NonZeroU32::new(1) }
     }
 
     fn bytes(stream: u64, kind: Kind, number: u64) -> [u8; 32] {
@@ -236,12 +266,16 @@ mod tests {
     }
 
     #[test]
-    fn the_same_source_at_two_places_is_two_streams() {
+    fn the_same_source_at_two_places_or_on_two_interfaces_is_two_streams() {
         let (mut streams, now) = (Streams::new(), Instant::now());
         for place in [0, 3] {
             assert_eq!(streams.add(place, source(1), &bytes(1, Kind::Data, 9), 0, now), Added::Counted);
         }
-        assert_eq!(streams.rows().map(|(place, _)| place).collect::<Vec<_>>(), [0, 3]);
+        // And on two interfaces.
+        let elsewhere = Origin { interface: NonZeroU32::new(2), ..source(1) };
+        assert_eq!(streams.add(3, elsewhere, &bytes(1, Kind::Data, 9), 0, now), Added::Counted);
+        assert_eq!(streams.rows().map(|(place, _)| place).collect::<Vec<_>>(), [0, 3, 3]);
+        assert_eq!(streams.sum().doubled, 0);
     }
 
     #[test]
