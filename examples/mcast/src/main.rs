@@ -13,6 +13,7 @@
 #![allow(dead_code)]
 
 mod decimal;
+#[cfg(feature = "demo")]
 mod demo;
 #[cfg(feature = "send")]
 mod input;
@@ -51,6 +52,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "listen", summary: "print each packet that comes", help: listen::HELP, run: listen::run },
     #[cfg(feature = "send")]
     Command { name: "send", summary: "send a text, lines, or a file", help: send::HELP, run: send::run },
+    #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];
 
