@@ -13,6 +13,7 @@
 #![allow(dead_code)]
 
 mod decimal;
+#[cfg(feature = "demo")]
 mod demo;
 #[cfg(feature = "send")]
 mod input;
@@ -57,6 +58,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "send", summary: "send a text, lines, or a file", help: send::HELP, run: send::run },
     #[cfg(feature = "test")]
     Command { name: "test", summary: "measure loss, order, jitter and latency", help: test::HELP, run: test::run },
+    #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];
 

@@ -83,6 +83,8 @@ pub(crate) struct Receivers<'l> {
     others: Vec<multicast::Event>,
     /// How many packets may still be received in this turn.
     turn: u32,
+    /// The command was told in this turn that its time is over.
+    was_quiet: bool,
     metadata: Metadata,
     blocked: Vec<IpAddr>,
     links: Option<&'l mut Links>,
@@ -114,6 +116,7 @@ impl<'l> Receivers<'l> {
             ready: Vec::new(),
             others: Vec::new(),
             turn: 0,
+            was_quiet: false,
             metadata: Metadata::default(),
             blocked: order.blocked,
             links,
@@ -218,9 +221,8 @@ impl<'l> Receivers<'l> {
                 return Ok(Next::Ready(event));
             }
             let now = Instant::now();
-            if until.is_some_and(|until| until <= now) && self.turn < TURN {
-                // Once in each turn, so that a flood does not keep the command from its own work.
-                self.turn = TURN;
+            // Once in each turn: a flood does not keep the command from its own work, and a time that is over does not keep it from packets.
+            if until.is_some_and(|until| until <= now) && !std::mem::replace(&mut self.was_quiet, true) {
                 return Ok(Next::Quiet);
             }
             self.wait(limits, until, now)?;
@@ -237,7 +239,7 @@ impl<'l> Receivers<'l> {
             Some(Duration::ZERO)
         };
         let ended = limits.wait(&self.poller, &mut self.events, at_most);
-        self.turn = TURN;
+        (self.turn, self.was_quiet) = (TURN, false);
         self.ready.clear();
         let mut has_changed = false;
         for event in self.events.iter() {
@@ -249,6 +251,8 @@ impl<'l> Receivers<'l> {
                 _ => self.others.push(event),
             }
         }
+        // Taken from the end: those that were reported first come first.
+        self.ready.reverse();
         ended?;
         if has_changed || self.retry.is_some_and(|retry| retry <= Instant::now()) {
             self.follow()?;

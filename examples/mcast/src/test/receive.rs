@@ -88,7 +88,7 @@ pub(super) fn run(parser: Parser) -> Result<(), Stop> {
     let mut links = Links::watch();
     let mut receivers = Receivers::open(to, &limits, &mut links)?;
     output.watch(receivers.poller(), OUTPUT)?;
-    let table = (std::io::stdout().is_terminal() && !order.common.json).then(|| Table { columns: 80, rows: 24, shown: 0 });
+    let table = (std::io::stdout().is_terminal() && !order.common.json).then_some(Table { columns: 80, rows: 24, shown: 0 });
     let (streams, names, started) = (Streams::new(), Names::default(), Instant::now());
     let mut watch = Watch { order, output, places, streams, names, table, received: 0, reported: started };
     let ended = watch.until_end(&mut receivers, &limits);

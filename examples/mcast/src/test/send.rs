@@ -58,8 +58,11 @@ pub(super) fn run(parser: Parser) -> Result<(), Stop> {
     // Before the sockets, so that no change after it is missed.
     let mut links = Links::watch();
     let mut casters = Casters::open(&order.common, order.options, order.size, &limits, &mut links)?;
-    let started = Instant::now();
-    let ended = send(&mut casters, &order, &limits);
+    let mut started = Instant::now();
+    let ended = begin(&mut casters, &limits).and_then(|()| {
+        started = Instant::now();
+        send(&mut casters, &order, &limits)
+    });
     let time = started.elapsed();
     for repeat in 0..REPEATS {
         if repeat > 0 {
@@ -75,11 +78,15 @@ pub(super) fn run(parser: Parser) -> Result<(), Stop> {
     ended.and(tell(output, &casters, &order, time, &limits))
 }
 
-fn send(casters: &mut Casters<'_>, order: &Order, limits: &Limits) -> Result<(), Stop> {
+fn begin(casters: &mut Casters<'_>, limits: &Limits) -> Result<(), Stop> {
     for _ in 0..REPEATS {
         casters.send(Kind::Begin, 1, None, limits)?;
         casters.wait(limits, Some(APART))?;
     }
+    Ok(())
+}
+
+fn send(casters: &mut Casters<'_>, order: &Order, limits: &Limits) -> Result<(), Stop> {
     let mut pace = Pace::new(order.interval);
     let mut progress = Progress::new(&order.common);
     while order.count.is_none_or(|count| casters.least_sent() < count) {
@@ -128,7 +135,7 @@ struct Pace {
 
 impl Pace {
     /// How much delay is caught up, so that waits that take a little too long do not add up.
-    const SLACK: Duration = Duration::from_millis(20);
+    const SLACK: Duration = Duration::from_millis(100);
     /// How long it waits at least. Packets that are due sooner leave together.
     const STEP: Duration = Duration::from_micros(400);
 

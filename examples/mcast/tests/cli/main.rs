@@ -9,4 +9,5 @@ mod programs;
 
 mod listen;
 mod send;
+mod test;
 mod usage;
