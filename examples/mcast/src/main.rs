@@ -8,6 +8,7 @@
 //! | `options`, `target`, `decimal` | the command line |
 //! | `places`, `receivers`, `senders` | sockets that follow their interfaces |
 //! | `input`, `output`, `standard`, `interfaces` | standard input and output; the names of interfaces |
+//! | `figures` | what is printed of losses and times, and bounds for it |
 //! | `limits`, `outage`, `stop` | what ends a command: signals, times, links that are gone, errors |
 
 #![allow(dead_code)]
@@ -15,9 +16,11 @@
 mod decimal;
 #[cfg(feature = "demo")]
 mod demo;
+#[cfg(any(feature = "ping", feature = "test"))]
+mod figures;
 #[cfg(feature = "send")]
 mod input;
-#[cfg(any(feature = "listen", feature = "test"))]
+#[cfg(any(feature = "listen", feature = "ping", feature = "test"))]
 mod interfaces;
 mod limits;
 #[cfg(feature = "listen")]
@@ -56,6 +59,10 @@ const COMMANDS: &[Command] = &[
     Command { name: "listen", summary: "print each packet that comes", help: listen::HELP, run: listen::run },
     #[cfg(feature = "send")]
     Command { name: "send", summary: "send a text, lines, or a file", help: send::HELP, run: send::run },
+    #[cfg(feature = "ping")]
+    Command { name: "ping", summary: "ask who answers to a group, and how fast", help: ping::PING, run: ping::ping },
+    #[cfg(feature = "ping")]
+    Command { name: "pong", summary: "answer to ping", help: ping::PONG, run: ping::pong },
     #[cfg(feature = "test")]
     Command { name: "test", summary: "measure loss, order, jitter and latency", help: test::HELP, run: test::run },
     #[cfg(feature = "demo")]

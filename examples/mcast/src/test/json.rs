@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::latency::Summary;
 use super::stream::Counts;
-use super::text::{Line, per_second};
+use super::text::Line;
+use crate::figures::per_second;
 use crate::receivers::Totals;
 
 /// What has left: of one stream, or of all.

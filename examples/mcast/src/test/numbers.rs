@@ -1,8 +1,7 @@
 //! The packets of one stream, made when the multicaster pulls them: so each has the time at which it leaves.
 
-use std::hash::{BuildHasher, RandomState};
-
 use super::packet::{HEADER, Kind, Packet, now};
+use crate::figures::random;
 
 /// An iterator that gives as many packets as were ordered.
 pub(crate) struct Numbers {
@@ -64,9 +63,4 @@ impl Iterator for Numbers {
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.ordered, Some(self.ordered))
     }
-}
-
-/// A number that nobody else has: the standard library asks the kernel for the seed of its hash tables.
-pub(crate) fn random() -> u64 {
-    RandomState::new().hash_one(std::process::id())
 }

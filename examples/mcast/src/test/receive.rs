@@ -9,11 +9,11 @@ use multicast::{Links, Packet, Token};
 use super::latency::Summary;
 use super::packet::{HEADER, nanoseconds, now};
 use super::streams::{Added, Origin, Row, Streams};
-use super::text::{Line, Table, milliseconds, per_second, percent};
-use crate::decimal;
+use super::text::{Line, Table};
+use crate::figures::{Bound, milliseconds, per_second, percent};
 use crate::interfaces::Names;
 use crate::limits::Limits;
-use crate::options::{self, Common, number_within, text};
+use crate::options::{self, Common, number_within};
 use crate::output::Output;
 use crate::places::{Place, places};
 use crate::receivers::{Next, ReceiveOrder, Receivers, Totals};
@@ -33,9 +33,10 @@ struct Order {
     interval: Duration,
     once: bool,
     buffer: usize,
-    /// In percent, and in milliseconds: each as it was written, too.
-    max_loss: Option<(f64, String)>,
-    max_latency: Option<(f64, String)>,
+    /// In percent.
+    max_loss: Option<Bound>,
+    /// In milliseconds.
+    max_latency: Option<Bound>,
 }
 
 #[inline(never)]
@@ -52,24 +53,13 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
             }
             "once" => order.once = true,
             "buffer" => order.buffer = number_within(&mut parser, "--buffer", 1, i32::MAX as u64)? as usize,
-            "max-loss" => order.max_loss = Some(most(&mut parser, "--max-loss", "percent, 0 to 100", 100.0)?),
-            "max-latency" => {
-                order.max_latency = Some(most(&mut parser, "--max-latency", "milliseconds, 0 or more", f64::MAX)?)
-            }
+            "max-loss" => order.max_loss = Some(Bound::percent(&mut parser, "--max-loss")?),
+            "max-latency" => order.max_latency = Some(Bound::milliseconds(&mut parser, "--max-latency")?),
             _ => order.common.take(argument, "from", &mut parser)?,
         }
     }
     order.common.complete()?;
     Ok(order)
-}
-
-/// A bound, as a number and as it was written.
-fn most(parser: &mut Parser, option: &str, what: &str, largest: f64) -> Result<(f64, String), Stop> {
-    let text = text(parser, option)?;
-    match decimal::parse(&text).filter(|number| *number <= largest) {
-        Some(number) => Ok((number, text)),
-        None => Err(Stop::Misused(format!("{option} {text}: give {what}"))),
-    }
 }
 
 #[inline(never)]
@@ -241,14 +231,14 @@ impl Watch {
         let mut unknown = Ok(());
         for (name, counts, latency) in rows.chain(gone) {
             let (lost, expected) = (counts.lost, counts.expected());
-            if let Some((most, written)) = &self.order.max_loss
-                && lost as f64 * 100.0 > most * expected as f64
+            if let Some(bound) = &self.order.max_loss
+                && bound.is_exceeded(lost, expected)
             {
-                let percent = percent(lost, expected);
+                let (percent, written) = (percent(lost, expected), &bound.written);
                 let reason = format!("{name}: lost {lost} of {expected} ({percent} %): --max-loss allows {written} %");
                 return Err(Stop::Missed(reason));
             }
-            let Some((most, written)) = &self.order.max_latency else { continue };
+            let Some(Bound { most, written }) = &self.order.max_latency else { continue };
             match latency {
                 Summary::Known { max, .. } if max as f64 > most * 1e6 => {
                     let max = milliseconds(max);

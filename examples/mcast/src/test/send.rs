@@ -9,7 +9,7 @@ use multicast::{Links, SendOptions};
 
 use super::casters::{BATCH, Casters};
 use super::packet::{HEADER, Kind, LONGEST};
-use super::text::{per_second, seconds};
+use crate::figures::{per_second, seconds};
 use crate::limits::Limits;
 use crate::options::{self, Common, number, number_within, rate, value};
 use crate::output::Output;

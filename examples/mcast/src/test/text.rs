@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::latency::Summary;
 use super::stream::Counts;
+use crate::figures::{milliseconds, percent};
 
 /// What is printed of one stream.
 pub(super) struct Line<'l> {
@@ -150,28 +151,6 @@ impl Table {
     }
 }
 
-/// So many in this time, a second.
-pub(super) fn per_second(count: u64, time: Duration) -> u64 {
-    let count = u128::from(count).saturating_mul(1_000_000_000);
-    u64::try_from(count.checked_div(time.as_nanos()).unwrap_or(0)).unwrap_or(u64::MAX)
-}
-
-pub(super) fn seconds(time: Duration) -> String {
-    format!("{}.{:03}", time.as_secs(), time.subsec_millis())
-}
-
-/// Of nanoseconds.
-pub(super) fn milliseconds(nanoseconds: u64) -> String {
-    let microseconds = nanoseconds / 1_000;
-    format!("{}.{:03}", microseconds / 1_000, microseconds % 1_000)
-}
-
-/// Rounded up, so that only 0 is 0.000.
-pub(super) fn percent(part: u64, whole: u64) -> String {
-    let thousandths = u128::from(part).saturating_mul(100_000).div_ceil(u128::from(whole.max(1)));
-    format!("{}.{:03}", thousandths / 1_000, thousandths % 1_000)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,15 +183,6 @@ mod tests {
                  sent before the first that was heard 5, {times}\n"
             )
         );
-    }
-
-    #[test]
-    fn a_loss_is_never_printed_as_none() {
-        assert_eq!(percent(0, 0), "0.000");
-        assert_eq!(percent(0, u64::MAX), "0.000");
-        assert_eq!(percent(1, u64::MAX), "0.001");
-        assert_eq!(percent(1, 3), "33.334");
-        assert_eq!(percent(u64::MAX, u64::MAX), "100.000");
     }
 
     #[test]

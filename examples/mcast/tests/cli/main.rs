@@ -8,6 +8,7 @@ mod mcast;
 mod programs;
 
 mod listen;
+mod ping;
 mod send;
 mod test;
 mod usage;
