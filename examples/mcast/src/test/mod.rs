@@ -36,7 +36,7 @@ Options of test send, which tells the total at its end, so that the loss of the 
   --count N            end after N packets (default: when it is stopped)
   --rate PPS           packets per second (default: 100)
   --size N             the payload of each packet: 32 to 65507 bytes (default: 64)
-  --ttl TTL            as of mcast send
+  --ttl TTL, --no-loopback: as of mcast send
   --timeout SECONDS    end after this time, with status 0
 
 Options of test receive, which prints a line a second for each group and source, or a table on a terminal:

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use lexopt::Parser;
-use multicast::{Links, Packet, Token};
+use multicast::{Interface, Links, Packet, Token};
 
 use super::latency::Summary;
 use super::packet::{HEADER, nanoseconds, now};
@@ -136,7 +136,8 @@ impl Watch {
     fn packet(&mut self, place: usize, packet: &Packet<'_>) {
         let metadata = packet.metadata().copied().unwrap_or_default();
         let came = metadata.received_at().map_or_else(now, nanoseconds);
-        let origin = Origin { source: packet.source(), interface: metadata.interface };
+        let is_on_several = self.places.get(place).is_some_and(|place| place.interface == Interface::All);
+        let origin = Origin { source: packet.source(), interface: metadata.interface, is_on_several };
         let added = self.streams.add(place, origin, packet.payload(), came, Instant::now());
         self.received = self.received.saturating_add((added == Added::Counted).into());
     }

@@ -41,6 +41,7 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
             "count" => order.count = Some(number(&mut parser, "--count")?),
             "rate" => order.interval = rate(&mut parser, "--rate", "packets")?,
             "size" => order.size = number_within(&mut parser, "--size", HEADER as u64, LONGEST as u64)? as usize,
+            "no-loopback" => order.options = order.options.loopback(false),
             "ttl" => order.options = order.options.ttl(value(&mut parser, "--ttl")?),
             _ => order.common.take(argument, "to", &mut parser)?,
         }
@@ -106,6 +107,8 @@ fn send(casters: &mut Casters<'_>, order: &Order, limits: &Limits) -> Result<(),
 /// Tells how many have left.
 #[inline(never)]
 fn tell(mut output: Output, casters: &Casters<'_>, order: &Order, time: Duration, limits: &Limits) -> Result<(), Stop> {
+    // Without JSON, nothing in it matters here.
+    let _ = order;
     let mut lines = String::new();
     for (group, interface, sent) in casters.sent() {
         #[cfg(feature = "json")]

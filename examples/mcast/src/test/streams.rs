@@ -35,11 +35,21 @@ struct Place {
     last: usize,
 }
 
-/// Who sends, and the interface that it comes in on, if the kernel told it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who sends, and where it comes in.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
     pub(crate) source: SocketAddr,
+    /// If the kernel told it.
     pub(crate) interface: Option<NonZeroU32>,
+    /// The place is on several interfaces: the same packet comes in on each of them, so each is a stream of its own. Otherwise an
+    /// interface with another number is the same one, created again.
+    pub(crate) is_on_several: bool,
+}
+
+impl Origin {
+    fn is(&self, other: &Self) -> bool {
+        self.source == other.source && (!self.is_on_several || self.interface == other.interface)
+    }
 }
 
 /// What is left of streams that made room for others.
@@ -117,9 +127,12 @@ impl Streams {
             self.streams = self.streams.saturating_add(1);
             return Added::Counted;
         };
-        match place.rows.get_mut(found).is_some_and(|row| row.add(packet, came, now)) {
-            true => Added::Counted,
-            false => Added::Foreign,
+        match place.rows.get_mut(found) {
+            Some(row) => {
+                row.origin = origin;
+                if row.add(packet, came, now) { Added::Counted } else { Added::Foreign }
+            }
+            None => Added::Foreign,
         }
     }
 
@@ -127,11 +140,6 @@ impl Streams {
     pub(crate) fn rows(&mut self) -> impl Iterator<Item = (usize, &mut Row)> {
         let places = self.places.iter_mut().enumerate();
         places.flat_map(|(number, place)| place.rows.iter_mut().map(move |row| (number, row)))
-    }
-
-    /// How many sources were heard and still have a row.
-    pub(crate) fn len(&self) -> usize {
-        self.streams
     }
 
     /// The sum of all, also of those that made room for others.
@@ -166,10 +174,10 @@ impl Streams {
 
 impl Place {
     fn find(&mut self, origin: Origin) -> Option<usize> {
-        if self.rows.get(self.last).is_some_and(|row| row.origin == origin) {
+        if self.rows.get(self.last).is_some_and(|row| row.origin.is(&origin)) {
             return Some(self.last);
         }
-        let found = self.rows.iter().position(|row| row.origin == origin)?;
+        let found = self.rows.iter().position(|row| row.origin.is(&origin))?;
         self.last = found;
         Some(found)
     }
@@ -243,7 +251,7 @@ mod tests {
     use super::*;
 
     fn source(port: u16) -> Origin {
-        Origin { source: SocketAddr::from(([10, 0, 0, 1], port)), interface: NonZeroU32::new(1) }
+        Origin { source: SocketAddr::from(([10, 0, 0, 1], port)), interface: NonZeroU32::new(1), is_on_several: true }
     }
 
     fn bytes(stream: u64, kind: Kind, number: u64) -> [u8; 32] {
@@ -276,6 +284,12 @@ mod tests {
         assert_eq!(streams.add(3, elsewhere, &bytes(1, Kind::Data, 9), 0, now), Added::Counted);
         assert_eq!(streams.rows().map(|(place, _)| place).collect::<Vec<_>>(), [0, 3, 3]);
         assert_eq!(streams.sum().doubled, 0);
+        // Unless it is one interface, which was created again.
+        for interface in [1, 2].map(NonZeroU32::new) {
+            let origin = Origin { interface, is_on_several: false, ..source(2) };
+            assert_eq!(streams.add(0, origin, &bytes(1, Kind::Data, 9), 0, now), Added::Counted);
+        }
+        assert_eq!((streams.rows().count(), streams.sum().doubled), (4, 1));
     }
 
     #[test]
@@ -295,11 +309,11 @@ mod tests {
         for port in 1..=1_000 {
             add(&mut streams, 0, port, start);
         }
-        assert_eq!((streams.len(), streams.beyond()), (MOST_OF_PLACE, 1_000 - MOST_OF_PLACE as u64));
+        assert_eq!((streams.streams, streams.beyond()), (MOST_OF_PLACE, 1_000 - MOST_OF_PLACE as u64));
         assert_eq!(add(&mut streams, 0, 1, start), Added::Counted);
         let later = start + SILENCE;
         assert_eq!(add(&mut streams, 0, 60_000, later), Added::Counted);
-        assert_eq!((streams.len(), streams.rows().count()), (MOST_OF_PLACE, MOST_OF_PLACE));
+        assert_eq!((streams.streams, streams.rows().count()), (MOST_OF_PLACE, MOST_OF_PLACE));
         // Nothing that was counted is forgotten.
         assert_eq!(streams.sum().received, MOST_OF_PLACE as u64 + 1);
         for place in 1..100 {
@@ -307,6 +321,6 @@ mod tests {
                 add(&mut streams, place, port, later);
             }
         }
-        assert_eq!((streams.len(), streams.rows().count()), (MOST, MOST));
+        assert_eq!((streams.streams, streams.rows().count()), (MOST, MOST));
     }
 }

@@ -280,6 +280,44 @@ fn nothing_and_too_little_have_a_status_of_their_own() {
     receiver.end().expect(0);
 }
 
+/// Runs `mcast test receive` on a terminal of 100 columns and 10 rows, and prints what it draws, escaped.
+const TERMINAL: &str = r#"
+import fcntl, os, pty, struct, sys, termios
+group, program, *arguments = sys.argv[1:]
+process, terminal = pty.fork()
+if process == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 100, 0, 0))
+    os.execv(program, [program, *arguments])
+while True:
+    try:
+        print(ascii(os.read(terminal, 65536).decode()))
+    except OSError:
+        break
+print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+"#;
+
+#[test]
+fn on_a_terminal_a_table_replaces_the_one_before() {
+    let group = unique_group();
+    let from = group.to_string();
+    let receive =
+        ["test", "receive", "--interface", "lo", "--from", &from, "--once", "--timeout", "30", "--interval", "0.1"];
+    let arguments: Vec<_> = [&from, env!("CARGO_BIN_EXE_mcast")].into_iter().chain(receive).collect();
+    let mut terminal = Python::start(TERMINAL, &arguments);
+    wait_for_member(group);
+    send(group, &["--count", "100", "--rate", "100"]).expect(0);
+    let mut drawn = String::new();
+    let status = loop {
+        match terminal.line() {
+            line if line.starts_with('\'') => drawn += &line,
+            status => break status,
+        }
+    };
+    assert_eq!(status, "0", "{drawn}");
+    assert!(drawn.contains("group") && drawn.contains("packets/s") && drawn.contains(r"\x1b[2A\x1b[J"), "{drawn}");
+    assert!(drawn.contains(&format!("{group}%lo")) && drawn.contains("total "), "{drawn}");
+}
+
 #[test]
 fn wrong_usage_is_explained() {
     for (arguments, words) in [
