@@ -8,5 +8,6 @@ mod mcast;
 mod programs;
 
 mod listen;
+mod record;
 mod send;
 mod usage;

@@ -8,3 +8,4 @@ mod mcast;
 mod programs;
 
 mod links;
+mod record;
