@@ -195,7 +195,6 @@ impl<'l> Senders<'l> {
         let has_others = self.routes.len() > 1;
         let mut next = 0;
         loop {
-            limits.check()?;
             let (Some(sender), Some(route)) = (self.senders.get_mut(number), self.routes.get_mut(number)) else {
                 return Ok(None);
             };
@@ -207,6 +206,8 @@ impl<'l> Senders<'l> {
                 self.outages.is_over(route.interface);
                 return Ok(None);
             };
+            // Not after the last one: a packet that was sent is counted.
+            limits.check()?;
             match sender.send(payload, destination) {
                 Ok(Outcome::Sent) => next += 1,
                 Ok(Outcome::Blocked) => self.wait_for_room(number, limits)?,

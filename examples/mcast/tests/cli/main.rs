@@ -9,5 +9,6 @@ mod programs;
 
 mod listen;
 mod record;
+mod replay;
 mod send;
 mod usage;

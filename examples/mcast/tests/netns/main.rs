@@ -9,3 +9,4 @@ mod programs;
 
 mod links;
 mod record;
+mod replay;

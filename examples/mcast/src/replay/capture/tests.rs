@@ -25,8 +25,11 @@ fn big_interface(options: &[u8]) -> Vec<u8> {
     block(Order::Big, INTERFACE, &[&ETHERNET.to_be_bytes()[..], &[0, 0, 0, 0, 0, 0], options].concat())
 }
 
+/// Time, link type, bytes, and whether it is cut.
+type Seen = (Option<i128>, u32, Vec<u8>, bool);
+
 /// Everything in it, given in pieces of this length.
-fn all_of(file: &[u8], piece: usize) -> (Vec<(Option<i128>, u32, Vec<u8>, bool)>, Option<Fault>) {
+fn all_of(file: &[u8], piece: usize) -> (Vec<Seen>, Option<Fault>) {
     let mut capture = Capture::default();
     let mut pieces = file.chunks(piece);
     let mut frames = Vec::new();
