@@ -10,8 +10,9 @@ use super::capture::{Capture, Fault, Step};
 use super::packets::Content;
 use super::source::Source;
 use crate::limits::Limits;
+use crate::options::Common;
 use crate::output::Output;
-use crate::stop::Stop;
+use crate::stop::{Stop, complain};
 use crate::target::Target;
 
 /// How many bytes are read at once.
@@ -170,7 +171,7 @@ impl Listed {
 
 /// Prints which groups the capture has.
 #[inline(never)]
-pub(super) fn list(source: &mut Source, choice: &Choice, json: bool, quiet: bool, limits: &Limits) -> Result<(), Stop> {
+pub(super) fn list(source: &mut Source, choice: &Choice, common: &Common, limits: &Limits) -> Result<(), Stop> {
     let mut output = Output::new(limits)?;
     let (mut groups, mut left_out) = (BTreeMap::<Group, Listed>::new(), LeftOut::default());
     let ended = read(source, choice, &mut left_out, limits, &mut |packet| {
@@ -186,7 +187,7 @@ pub(super) fn list(source: &mut Source, choice: &Choice, json: bool, quiet: bool
     });
     for (group, listed) in &groups {
         #[cfg(feature = "json")]
-        if json {
+        if common.json {
             output.object(&super::json::Report::new(*group, listed.packets, listed.bytes, listed.nanoseconds()), limits)?;
             continue;
         }
@@ -196,11 +197,11 @@ pub(super) fn list(source: &mut Source, choice: &Choice, json: bool, quiet: bool
         output.write(line.as_bytes(), limits)?;
     }
     #[cfg(feature = "json")]
-    if json {
+    if common.json {
         output.object(&super::json::ListTotal::new(groups.len(), &left_out), limits)?;
     }
-    if let (false, Some(text)) = (quiet, left_out.text()) {
-        crate::stop::complain(&format_args!("left out: {text}"));
+    if let (false, Some(text)) = (common.quiet, left_out.text()) {
+        complain(&format_args!("left out: {text}"));
     }
     match ended {
         Ok(()) if groups.is_empty() => Err(Stop::Failed(format!("{} has no packet that can be sent", source.name()))),

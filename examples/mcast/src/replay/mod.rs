@@ -131,7 +131,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     let limits = Limits::new(order.common.timeout)?;
     let mut source = Source::open(order.path.as_ref(), &limits)?;
     if order.list {
-        return contents::list(&mut source, &order.choice, order.common.json, order.common.quiet, &limits);
+        return contents::list(&mut source, &order.choice, &order.common, &limits);
     }
     if order.rounds != NonZeroU64::new(1) {
         // Before anything is sent.
