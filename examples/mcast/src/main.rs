@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `options`, `target`, `decimal` | the command line |
 //! | `places`, `receivers`, `senders` | sockets that follow their interfaces |
-//! | `input`, `output`, `standard`, `interfaces` | standard input and output; the names of interfaces |
+//! | `input`, `output`, `standard`, `progress`, `interfaces` | standard streams, the terminal; the names of interfaces |
 //! | `limits`, `outage`, `stop` | what ends a command: signals, times, links that are gone, errors |
 
 #![allow(dead_code)]
@@ -17,7 +17,7 @@ mod decimal;
 mod demo;
 #[cfg(feature = "send")]
 mod input;
-#[cfg(feature = "listen")]
+#[cfg(any(feature = "listen", feature = "record"))]
 mod interfaces;
 mod limits;
 #[cfg(feature = "listen")]
@@ -26,7 +26,12 @@ mod options;
 mod outage;
 mod output;
 mod places;
+mod progress;
 mod receivers;
+#[cfg(feature = "record")]
+mod record;
+#[cfg(feature = "replay")]
+mod replay;
 #[cfg(feature = "send")]
 mod send;
 mod senders;
@@ -52,6 +57,10 @@ const COMMANDS: &[Command] = &[
     Command { name: "listen", summary: "print each packet that comes", help: listen::HELP, run: listen::run },
     #[cfg(feature = "send")]
     Command { name: "send", summary: "send a text, lines, or a file", help: send::HELP, run: send::run },
+    #[cfg(feature = "record")]
+    Command { name: "record", summary: "record packets in a file", help: record::HELP, run: record::run },
+    #[cfg(feature = "replay")]
+    Command { name: "replay", summary: "send the packets of a file", help: replay::HELP, run: replay::run },
     #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];

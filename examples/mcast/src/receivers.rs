@@ -196,6 +196,7 @@ impl<'l> Receivers<'l> {
         limits: &Limits,
         until: Option<Instant>,
     ) -> Result<Next<'b>, Stop> {
+        let mut has_waited = false;
         loop {
             limits.check()?;
             while let (1.., Some(number)) = (self.turn, self.ready.last().copied()) {
@@ -218,12 +219,13 @@ impl<'l> Receivers<'l> {
                 return Ok(Next::Ready(event));
             }
             let now = Instant::now();
-            if until.is_some_and(|until| until <= now) && self.turn < TURN {
+            if until.is_some_and(|until| until <= now) && (has_waited || self.turn < TURN) {
                 // Once in each turn, so that a flood does not keep the command from its own work.
                 self.turn = TURN;
                 return Ok(Next::Quiet);
             }
             self.wait(limits, until, now)?;
+            has_waited = true;
         }
     }
 

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use multicast::{
-    Change, Destination, ErrorKind, Events, Family, Interest, Interface, Links, Outcome, Poller, SendOptions, Sender, Token,
+    Change, Destination, ErrorKind, Events, Family, Group, Interest, Interface, Links, Outcome, Poller, SendOptions, Sender,
+    Token,
 };
 
 use crate::limits::Limits;
@@ -24,6 +25,9 @@ pub(crate) struct Senders<'l> {
     senders: Vec<Sender>,
     /// What is sent with the sender of the same number.
     routes: Vec<Route>,
+    /// For groups that are not known before: see [`open_for_any`](Self::open_for_any).
+    interfaces: Vec<Interface>,
+    options: SendOptions,
     poller: Poller,
     events: Events<8>,
     links: Option<&'l mut Links>,
@@ -52,52 +56,69 @@ impl<'l> Senders<'l> {
         limits: &Limits,
         links: &'l mut multicast::Result<Links>,
     ) -> Result<Self, Stop> {
-        let poller = Poller::new()?;
-        limits.register(&poller)?;
-        let mut links = watched(links)?;
-        if let Some(links) = &links {
-            poller.register(&**links, LINKS, Interest::READABLE)?;
-        }
-        let mut senders = Self {
-            senders: Vec::new(),
-            routes: Vec::new(),
-            poller,
-            events: Events::new(),
-            links: None,
-            follow_failed: false,
-            outages: Outages::none_yet(common.give_up, "sending again"),
-            has_sent: false,
-            turn: TURN,
-        };
+        let mut senders = Self::without_targets(common, options, limits, links)?;
         for target in &common.targets {
-            for interface in expanded(common.interfaces_of(target), links.as_deref_mut())? {
+            for interface in Self::expanded(common.interfaces_of(target))? {
                 for group in target.groups() {
                     let mut destination = Destination::from(group);
                     if let Some(source) = target.source {
                         destination = destination.from_address(source);
                     }
-                    senders.add(options, interface, group.family(), destination)?;
+                    senders.add(interface, group.family(), Some(destination))?;
                 }
             }
         }
-        senders.links = links;
         Ok(senders)
     }
 
-    fn add(
-        &mut self,
+    /// Prepares to send to groups that are named with each packet, on the interfaces of `--interface`: see [`send_to`](Self::send_to).
+    #[cfg(feature = "replay")]
+    pub(crate) fn open_for_any(
+        common: &Common,
         options: SendOptions,
-        interface: Interface,
-        family: Family,
-        destination: Destination,
-    ) -> Result<(), Stop> {
+        limits: &Limits,
+        links: &'l mut multicast::Result<Links>,
+    ) -> Result<Self, Stop> {
+        let mut senders = Self::without_targets(common, options, limits, links)?;
+        senders.interfaces = Self::expanded(common.interfaces.clone())?;
+        Ok(senders)
+    }
+
+    fn without_targets(
+        common: &Common,
+        options: SendOptions,
+        limits: &Limits,
+        links: &'l mut multicast::Result<Links>,
+    ) -> Result<Self, Stop> {
+        let poller = Poller::new()?;
+        limits.register(&poller)?;
+        let links = watched(links)?;
+        if let Some(links) = &links {
+            poller.register(&**links, LINKS, Interest::READABLE)?;
+        }
+        Ok(Self {
+            senders: Vec::new(),
+            routes: Vec::new(),
+            interfaces: Vec::new(),
+            options,
+            poller,
+            events: Events::new(),
+            links,
+            follow_failed: false,
+            outages: Outages::none_yet(common.give_up, "sending again"),
+            has_sent: false,
+            turn: TURN,
+        })
+    }
+
+    fn add(&mut self, interface: Interface, family: Family, destination: Option<Destination>) -> Result<(), Stop> {
         let known = self.routes.iter_mut().find(|route| route.interface == interface && route.family == family);
         if let Some(route) = known {
-            route.destinations.push(destination);
+            route.destinations.extend(destination);
             return Ok(());
         }
-        self.senders.push(options.interface(interface).open(family)?);
-        self.routes.push(Route { interface, family, destinations: vec![destination], missed: 0 });
+        self.senders.push(self.options.interface(interface).open(family)?);
+        self.routes.push(Route { interface, family, destinations: destination.into_iter().collect(), missed: 0 });
         self.outages.add(interface);
         Ok(())
     }
@@ -120,11 +141,31 @@ impl<'l> Senders<'l> {
     /// Sends a packet to all targets. It waits until each has taken it; but not for an interface that is gone, if there are others.
     #[inline(never)]
     pub(crate) fn send(&mut self, payload: &[u8], limits: &Limits) -> Result<(), Stop> {
+        self.send_everywhere(payload, None, limits)
+    }
+
+    /// The same to this group, on all interfaces.
+    #[cfg(feature = "replay")]
+    #[inline(never)]
+    pub(crate) fn send_to(&mut self, payload: &[u8], group: Group, limits: &Limits) -> Result<(), Stop> {
+        let mut number = 0;
+        while let Some(interface) = self.interfaces.get(number).copied() {
+            self.add(interface, group.family(), None)?;
+            number = number.saturating_add(1);
+        }
+        self.send_everywhere(payload, Some(group), limits)
+    }
+
+    fn send_everywhere(&mut self, payload: &[u8], to: Option<Group>, limits: &Limits) -> Result<(), Stop> {
         loop {
             let mut failure = None;
             let mut is_sent = false;
             for number in 0..self.routes.len() {
-                match self.send_on(number, payload, limits)? {
+                let family = self.routes.get(number).map(|route| route.family);
+                if to.is_some_and(|group| Some(group.family()) != family) {
+                    continue;
+                }
+                match self.send_on(number, payload, to, limits)? {
                     None => is_sent = true,
                     Some(error) => failure = Some(error),
                 }
@@ -143,20 +184,31 @@ impl<'l> Senders<'l> {
         Ok(())
     }
 
-    /// Sends on one interface. What may pass is no failure of the command, but returned.
-    fn send_on(&mut self, number: usize, payload: &[u8], limits: &Limits) -> Result<Option<multicast::Error>, Stop> {
+    /// Sends on one interface, to its targets or to this group. What may pass is no failure of the command, but returned.
+    fn send_on(
+        &mut self,
+        number: usize,
+        payload: &[u8],
+        to: Option<Group>,
+        limits: &Limits,
+    ) -> Result<Option<multicast::Error>, Stop> {
         let has_others = self.routes.len() > 1;
         let mut next = 0;
         loop {
-            limits.check()?;
             let (Some(sender), Some(route)) = (self.senders.get_mut(number), self.routes.get_mut(number)) else {
                 return Ok(None);
             };
-            let Some(destination) = route.destinations.get(next) else {
+            let destination = match to {
+                None => route.destinations.get(next).copied(),
+                Some(group) => (next == 0).then(|| group.into()),
+            };
+            let Some(destination) = destination else {
                 self.outages.is_over(route.interface);
                 return Ok(None);
             };
-            match sender.send(payload, *destination) {
+            // Not after the last one: a packet that was sent is counted.
+            limits.check()?;
+            match sender.send(payload, destination) {
                 Ok(Outcome::Sent) => next += 1,
                 Ok(Outcome::Blocked) => self.wait_for_room(number, limits)?,
                 Ok(Outcome::Wait(time)) => self.wait(limits, Some(time))?,
@@ -186,6 +238,29 @@ impl<'l> Senders<'l> {
         Ok(())
     }
 
+    /// The interfaces by themselves: those that are up now, for `all`.
+    fn expanded(interfaces: Vec<Interface>) -> Result<Vec<Interface>, Stop> {
+        if !interfaces.contains(&Interface::All) {
+            return Ok(interfaces);
+        }
+        // A list of its own: each change is reported only once.
+        let mut links = Links::watch()?;
+        let mut found = Vec::new();
+        while let Some(change) = links.next()? {
+            if let Change::Link(link) = change
+                && link.is_up
+                && link.is_multicast
+                && !link.is_port
+            {
+                found.push(link.name.map_or(Interface::Index(link.index), Interface::Name));
+            }
+        }
+        if found.is_empty() {
+            return Err(Stop::Failed("--interface all: no interface is up and supports multicast".to_owned()));
+        }
+        Ok(found)
+    }
+
     fn wait_for_room(&mut self, number: usize, limits: &Limits) -> Result<(), Stop> {
         let Some(sender) = self.senders.get(number) else { return Ok(()) };
         self.poller.register(sender, ROOM_TO_SEND, Interest::WRITABLE)?;
@@ -195,30 +270,6 @@ impl<'l> Senders<'l> {
         }
         ended
     }
-}
-
-/// The interfaces by themselves: those that are up now, for `all`.
-fn expanded(interfaces: Vec<Interface>, links: Option<&mut Links>) -> Result<Vec<Interface>, Stop> {
-    if !interfaces.contains(&Interface::All) {
-        return Ok(interfaces);
-    }
-    let Some(links) = links else {
-        return Err(Stop::Failed("--interface all: the interfaces cannot be listed here: name them".to_owned()));
-    };
-    let mut found = Vec::new();
-    while let Some(change) = links.next()? {
-        if let Change::Link(link) = change
-            && link.is_up
-            && link.is_multicast
-            && !link.is_port
-        {
-            found.push(link.name.map_or(Interface::Index(link.index), Interface::Name));
-        }
-    }
-    if found.is_empty() {
-        return Err(Stop::Failed("--interface all: no interface is up and supports multicast".to_owned()));
-    }
-    Ok(found)
 }
 
 /// Whether the reason may be gone later: a link that is down or deleted, or an address or a route that is missing.

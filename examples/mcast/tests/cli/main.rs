@@ -8,5 +8,7 @@ mod mcast;
 mod programs;
 
 mod listen;
+mod record;
+mod replay;
 mod send;
 mod usage;

@@ -8,3 +8,5 @@ mod mcast;
 mod programs;
 
 mod links;
+mod record;
+mod replay;
