@@ -16,7 +16,7 @@ mod decimal;
 mod demo;
 #[cfg(feature = "send")]
 mod input;
-#[cfg(feature = "listen")]
+#[cfg(any(feature = "listen", feature = "watch"))]
 mod interfaces;
 mod limits;
 #[cfg(feature = "listen")]
@@ -32,6 +32,8 @@ mod senders;
 mod standard;
 mod stop;
 mod target;
+#[cfg(feature = "watch")]
+mod watch;
 
 use std::process::ExitCode;
 
@@ -51,6 +53,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "listen", summary: "print each packet that comes", help: listen::HELP, run: listen::run },
     #[cfg(feature = "send")]
     Command { name: "send", summary: "send a text, lines, or a file", help: send::HELP, run: send::run },
+    #[cfg(feature = "watch")]
+    Command { name: "watch", summary: "watch streams, and raise alarms", help: watch::HELP, run: watch::run },
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];
 
