@@ -13,6 +13,7 @@
 #![allow(dead_code)]
 
 mod decimal;
+#[cfg(feature = "demo")]
 mod demo;
 #[cfg(feature = "send")]
 mod input;
@@ -55,6 +56,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "send", summary: "send a text, lines, or a file", help: send::HELP, run: send::run },
     #[cfg(feature = "watch")]
     Command { name: "watch", summary: "watch streams, and raise alarms", help: watch::HELP, run: watch::run },
+    #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];
 

@@ -121,7 +121,7 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
 fn at_least(parser: &mut Parser, option: &str, milliseconds: u64) -> Result<Duration, Stop> {
     let (time, least) = (seconds(parser, option)?, Duration::from_millis(milliseconds));
     if time < least {
-        return Err(Stop::Misused(format!("{option}: give {} or more", least.as_secs_f64())));
+        return Err(Stop::Misused(format!("{option}: give {} or more", decimal::fixed(least.as_secs_f64(), 2))));
     }
     Ok(time)
 }

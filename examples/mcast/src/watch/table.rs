@@ -12,6 +12,7 @@ use super::feed::Feed;
 use super::stream::Stream;
 use super::text::{micros, origin_name, seconds};
 use super::watcher::Clock;
+use crate::decimal::fixed;
 
 const HEAD: [&str; COLUMNS] = [
     "GROUP",
@@ -101,7 +102,7 @@ fn row(feed: &Feed, stream: &Stream, clock: &Clock) -> [String; COLUMNS] {
         origin_name(feed, stream.origin),
         state,
         stream.format().to_owned(),
-        format!("{:.1}", stream.rate.packets),
+        fixed(stream.rate.packets, 1),
         bits(stream.rate.bits),
         number(is_rtp, stream.rtp.counts.lost),
         number(is_rtp, stream.rtp.counts.reordered),
@@ -114,10 +115,10 @@ fn row(feed: &Feed, stream: &Stream, clock: &Clock) -> [String; COLUMNS] {
 /// Bits a second, with three or more digits.
 fn bits(rate: f64) -> String {
     match rate {
-        1e10.. => format!("{:.1} G", rate / 1e9),
-        1e7.. => format!("{:.1} M", rate / 1e6),
-        1e4.. => format!("{:.1} k", rate / 1e3),
-        _ => format!("{rate:.0}"),
+        1e10.. => fixed(rate / 1e9, 1) + " G",
+        1e7.. => fixed(rate / 1e6, 1) + " M",
+        1e4.. => fixed(rate / 1e3, 1) + " k",
+        _ => fixed(rate, 0),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::feed::{Feed, Notice};
 use super::stream::{Loss, Origin, Rate, Stream};
+use crate::decimal::fixed;
 
 /// A feed as it is called in every line: its group and its interface.
 pub(super) fn feed_name(feed: &Feed) -> String {
@@ -26,7 +27,7 @@ pub(super) fn line(feed: &Feed, stream: &Stream, rate: Option<Rate>, clock_rate:
     let mut line = format!("{} {} {origin} {} packets {packets} bytes {bytes}", feed.group, feed.interface, stream.format());
     // Writing into a string does not fail.
     if let Some(rate) = rate {
-        let _ = write!(line, " {:.1} packets/s {:.1} kbit/s", rate.packets, rate.bits / 1_000.0);
+        let _ = write!(line, " {} packets/s {} kbit/s", fixed(rate.packets, 1), fixed(rate.bits / 1_000.0, 1));
     }
     if let Some((ssrc, payload_type)) = stream.rtp.identity() {
         let counts = &stream.rtp.counts;
@@ -86,7 +87,7 @@ fn what_was_lost(loss: &Loss) -> String {
         parts.push(format!("{} continuity errors", loss.continuity_errors));
     }
     if loss.percent > 0.0 {
-        parts.push(format!("{:.3} percent", loss.percent));
+        parts.push(format!("{} percent", fixed(loss.percent, 3)));
     }
     if loss.jumps > 0 {
         parts.push("the sequence goes on far away: how much is lost is unknown".to_owned());
@@ -96,7 +97,7 @@ fn what_was_lost(loss: &Loss) -> String {
 
 /// A time in seconds, with one digit after the point.
 pub(super) fn seconds(time: Duration) -> String {
-    format!("{:.1}", time.as_secs_f64())
+    fixed(time.as_secs_f64(), 1)
 }
 
 /// Nanoseconds as microseconds, with one digit after the point.
