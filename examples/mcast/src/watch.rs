@@ -65,7 +65,8 @@ group that is silent. Counters are those since the start, rates those since the 
 
 RTP: lost packets did not come within 64 later ones, nor within one to two seconds. Reordered ones came in time, late ones too late. After
 a jump the sequence goes on 3000 numbers away or more, so nobody knows how much was lost. Jitter is that of RFC 3550, of the last SSRC.
-MPEG-TS: a continuity error is a place where packets of a PID are missing. They are read in the order in which they arrive.
+MPEG-TS: a continuity error is a place where packets of a PID are missing, in the order of arrival. Those that losses and reordering of
+RTP explain are told apart (explained_errors) and raise no alarm themselves.
 
 A stream counts as RTP after four packets in sequence, and as MPEG-TS after five of its packets. 64 sources of a group, 8 SSRCs and 256
 PIDs of a source are told apart; those beyond are only counted, until one that is silent makes room.

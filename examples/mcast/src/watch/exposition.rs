@@ -26,7 +26,7 @@ const OF_FEEDS: [Counter<Feed>; 4] = [
     ("mcast_replaced_sources", "Sources that were gone and had to make room.", |feed| Some(feed.replaced.sources)),
 ];
 
-const OF_STREAMS: [Counter<Stream>; 18] = [
+const OF_STREAMS: [Counter<Stream>; 19] = [
     ("mcast_packets", "Packets from the source.", |stream| Some(stream.packets)),
     ("mcast_bytes", "Bytes of UDP payload from the source.", |stream| Some(stream.bytes)),
     ("mcast_rtp_received_packets", "Packets of RTP, without duplicates.", |stream| of_rtp(stream, |counts| counts.received)),
@@ -53,6 +53,9 @@ const OF_STREAMS: [Counter<Stream>; 18] = [
         stream.rtp.is_known().then_some(stream.others)
     }),
     ("mcast_ts_packets", "Packets of MPEG-TS.", |stream| of_transport(stream, |counts| counts.packets)),
+    ("mcast_ts_explained_errors", "Continuity errors from losses and reordering of the RTP around it.", |stream| {
+        of_transport(stream, |counts| counts.explained_errors)
+    }),
     ("mcast_ts_marked_errors", "Packets of MPEG-TS that are marked as damaged.", |stream| {
         of_transport(stream, |counts| counts.marked_errors)
     }),

@@ -195,6 +195,8 @@ impl TransportPart {
 struct TransportCounts {
     ts_packets: u64,
     continuity_errors: u64,
+    /// Those of them that come from losses and reordering of the RTP around it.
+    explained_errors: u64,
     marked_errors: u64,
     sync_errors: u64,
     repeated_packets: u64,
@@ -207,6 +209,7 @@ impl TransportCounts {
         Self {
             ts_packets: counts.packets,
             continuity_errors: counts.continuity_errors,
+            explained_errors: counts.explained_errors,
             marked_errors: counts.marked_errors,
             sync_errors: counts.sync_errors,
             repeated_packets: counts.repeated,

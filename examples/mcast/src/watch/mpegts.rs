@@ -26,6 +26,8 @@ pub(crate) struct Counts {
     pub(crate) packets: u64,
     /// How often the counter of a PID did not go on as it must.
     pub(crate) continuity_errors: u64,
+    /// Those of them that losses and other orders of what carries the stream explain.
+    pub(crate) explained_errors: u64,
     /// Packets that a device on the way marked as damaged (`transport_error_indicator`).
     pub(crate) marked_errors: u64,
     /// Places where a transport packet should begin and did not.
@@ -41,10 +43,12 @@ pub(crate) struct Counts {
 impl Counts {
     /// Adds those of another stream.
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { packets, continuity_errors, marked_errors, sync_errors, repeated, stuffing, beyond } = self;
+        let Self { packets, continuity_errors, explained_errors, marked_errors, sync_errors, repeated, stuffing, beyond } =
+            self;
         for (counter, more) in [
             (packets, other.packets),
             (continuity_errors, other.continuity_errors),
+            (explained_errors, other.explained_errors),
             (marked_errors, other.marked_errors),
             (sync_errors, other.sync_errors),
             (repeated, other.repeated),
@@ -124,6 +128,8 @@ pub(crate) struct Pid {
     pcr: Option<i64>,
     pcr_jitter: Jitter,
     heard: u64,
+    /// How often the stream had been disturbed when the last packet came.
+    disturbed: u64,
 }
 
 /// What the counter of a packet means.
@@ -172,6 +178,8 @@ pub(crate) struct Transport {
     pub(crate) counts: Counts,
     /// How many transport packets came in a row, until they are enough.
     in_a_row: u8,
+    /// How often what carries the stream lost a packet, or changed the order.
+    disturbed: u64,
 }
 
 impl Transport {
@@ -198,6 +206,11 @@ impl Transport {
         }
     }
 
+    /// What carries the stream lost a packet, or changed the order: that explains one error of each PID.
+    pub(crate) fn disturb(&mut self) {
+        count(&mut self.disturbed);
+    }
+
     /// Whether this stream is MPEG-TS.
     pub(crate) fn is_known(&self) -> bool {
         self.in_a_row >= PROBATION
@@ -218,12 +231,16 @@ impl Transport {
         let Some(pid) = self.pids.get_mut(place) else { return };
         pid.heard = arrival;
         count(&mut pid.packets);
+        let is_explained = std::mem::replace(&mut pid.disturbed, self.disturbed) != self.disturbed;
         match pid.check(&header) {
             Continuity::Right => {}
             Continuity::Repeated => return count(&mut self.counts.repeated),
             Continuity::Wrong => {
                 count(&mut pid.continuity_errors);
                 count(&mut self.counts.continuity_errors);
+                if is_explained {
+                    count(&mut self.counts.explained_errors);
+                }
             }
         }
         pid.clock(&header, arrival);
@@ -242,7 +259,7 @@ impl Transport {
             self.pids.remove(place);
         }
         let place = self.pids.partition_point(|pid| pid.pid < number);
-        self.pids.insert(place, Pid { pid: number, ..Pid::default() });
+        self.pids.insert(place, Pid { pid: number, disturbed: self.disturbed, ..Pid::default() });
         Some(place)
     }
 

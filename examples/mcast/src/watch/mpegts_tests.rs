@@ -93,6 +93,20 @@ fn each_place_where_packets_are_missing_is_one_error_of_its_pid() {
 }
 
 #[test]
+fn a_disturbance_explains_one_error_of_each_pid() {
+    let mut transport = known();
+    transport.disturb();
+    let packets = [packet(0x100, 5, 1), packet(0x100, 7, 1), packet(0, 1, 1)];
+    transport.read(&packets.concat(), 0);
+    // PID 0 went on: so its next error is explained by the next disturbance only.
+    transport.read(&packet(0, 9, 1), 0);
+    assert_eq!((transport.counts.continuity_errors, transport.counts.explained_errors), (3, 1));
+    transport.disturb();
+    transport.read(&[packet(0, 12, 1), packet(0x100, 9, 1)].concat(), 0);
+    assert_eq!((transport.counts.continuity_errors, transport.counts.explained_errors), (5, 3));
+}
+
+#[test]
 fn a_packet_may_be_repeated_once() {
     let again = packet(0x100, 4, 9);
     assert_eq!(errors_after(&[again, again, packet(0x100, 5, 1)]), (0, 1));

@@ -72,6 +72,8 @@ struct Sender {
     /// How many packets are missing until it counts.
     probation: u8,
     sequence: Sequence,
+    /// The number of the last packet, in the order of arrival.
+    last: u16,
     timestamp: u32,
     jitter: Jitter,
     heard: u64,
@@ -84,6 +86,7 @@ impl Sender {
             payload_type: header.payload_type,
             probation: PROBATION,
             sequence: Sequence::new(header.sequence),
+            last: header.sequence,
             timestamp: header.timestamp,
             jitter: Jitter::default(),
             heard: arrival,
@@ -125,8 +128,8 @@ pub(crate) enum Seen<'p> {
     Other,
     /// A packet that had already come.
     Duplicate,
-    /// RTP, with this payload.
-    Packet { payload_type: u8, payload: &'p [u8] },
+    /// RTP, with this payload. `is_next` is false if it does not follow the one that came before.
+    Packet { payload_type: u8, payload: &'p [u8], is_next: bool },
 }
 
 /// The RTP of one stream, which may have several SSRCs.
@@ -171,7 +174,11 @@ impl Rtp {
             is_new
         };
         self.current = Some(header.ssrc);
-        if is_new { Seen::Packet { payload_type: header.payload_type, payload: header.payload } } else { Seen::Duplicate }
+        if !is_new {
+            return Seen::Duplicate;
+        }
+        let is_next = std::mem::replace(&mut sender.last, header.sequence).wrapping_add(1) == header.sequence;
+        Seen::Packet { payload_type: header.payload_type, payload: header.payload, is_next }
     }
 
     /// Tries an SSRC that is not known. It takes the place of one that is on probation or silent, if all places are taken.

@@ -138,7 +138,12 @@ impl Stream {
         self.packets = self.packets.saturating_add(1);
         self.bytes = self.bytes.saturating_add(payload.len() as u64);
         match self.rtp.read(payload, kernel, clock_rate) {
-            Seen::Packet { payload_type, payload } => self.read_carried(payload_type, payload, kernel),
+            Seen::Packet { payload_type, payload, is_next } => {
+                if !is_next {
+                    self.transport.disturb();
+                }
+                self.read_carried(payload_type, payload, kernel);
+            }
             Seen::Duplicate => {}
             Seen::Other if self.rtp.is_known() => self.others = self.others.saturating_add(1),
             Seen::Other => self.transport.read(payload, kernel),
@@ -176,7 +181,8 @@ impl Stream {
             lost: rtp.lost,
             jumps: rtp.jumps,
             cells: if is_transport { cells.packets } else { 0 },
-            continuity_errors: if is_transport { cells.continuity_errors } else { 0 },
+            // The others are losses of RTP, or none.
+            continuity_errors: if is_transport { cells.continuity_errors.saturating_sub(cells.explained_errors) } else { 0 },
         }
     }
 
@@ -285,6 +291,19 @@ mod tests {
         assert!(!stream.judge(3 * SECOND).is_above(0.0));
         [40_000, 40_001].iter().for_each(|number| read(&mut stream, &rtp(0, *number, b"")));
         assert!(stream.judge(4 * SECOND).is_above(100.0), "after a jump nobody knows how much was lost");
+    }
+
+    #[test]
+    fn what_rtp_brings_in_another_order_is_no_loss_of_its_transport_stream() {
+        let mut stream = stream();
+        for number in (0..20_u8).chain([21, 20]).chain(22..30) {
+            read(&mut stream, &rtp(33, number.into(), &cells(number * 7)));
+        }
+        assert_eq!((stream.transport.counts.continuity_errors, stream.transport.counts.explained_errors), (3, 3));
+        assert!(!stream.judge(SECOND).is_above(0.0));
+        // Lost before it was put into RTP.
+        read(&mut stream, &rtp(33, 30, &cells(0)));
+        assert!(stream.judge(2 * SECOND).is_above(0.0));
     }
 
     #[test]
