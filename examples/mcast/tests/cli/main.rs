@@ -10,6 +10,7 @@ mod programs;
 mod streams;
 
 mod listen;
+mod metrics;
 mod send;
 mod usage;
 mod watch;
