@@ -261,7 +261,7 @@ impl Socket {
                 Err(Errno::NOT_AVAILABLE | Errno::NO_DEVICE) => return Ok(None),
                 // Most often memory is short for a moment.
                 Err(errno) if tries == 0 => return Err(errno),
-                Err(_) => tries -= 1,
+                Err(_) => tries = tries.saturating_sub(1),
             }
         };
         let mode = question.get(REQUEST..length).and_then(|mode| mode.first_chunk::<4>()).ok_or(Errno::PROTOCOL)?;

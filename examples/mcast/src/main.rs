@@ -17,7 +17,6 @@ mod decimal;
 mod demo;
 #[cfg(feature = "send")]
 mod input;
-#[cfg(any(feature = "listen", feature = "record"))]
 mod interfaces;
 mod limits;
 #[cfg(feature = "listen")]
@@ -38,6 +37,8 @@ mod senders;
 mod standard;
 mod stop;
 mod target;
+#[cfg(feature = "watch")]
+mod watch;
 
 use std::process::ExitCode;
 
@@ -61,6 +62,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "record", summary: "record packets in a file", help: record::HELP, run: record::run },
     #[cfg(feature = "replay")]
     Command { name: "replay", summary: "send the packets of a file", help: replay::HELP, run: replay::run },
+    #[cfg(feature = "watch")]
+    Command { name: "watch", summary: "watch streams, and raise alarms", help: watch::HELP, run: watch::run },
     #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];

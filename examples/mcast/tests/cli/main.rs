@@ -6,9 +6,13 @@ mod common;
 mod mcast;
 #[path = "../../../../tests/programs/mod.rs"]
 mod programs;
+#[path = "../streams/mod.rs"]
+mod streams;
 
 mod listen;
+mod metrics;
 mod record;
 mod replay;
 mod send;
 mod usage;
+mod watch;

@@ -6,7 +6,10 @@ mod common;
 mod mcast;
 #[path = "../../../../tests/programs/mod.rs"]
 mod programs;
+#[path = "../streams/mod.rs"]
+mod streams;
 
 mod links;
 mod record;
 mod replay;
+mod watch;
