@@ -8,6 +8,8 @@
 //! | `options`, `target`, `decimal` | the command line |
 //! | `places`, `receivers`, `senders` | sockets that follow their interfaces |
 //! | `input`, `output`, `standard`, `progress`, `interfaces` | standard streams, the terminal; the names of interfaces |
+//! | `input`, `output`, `standard`, `interfaces` | standard input and output; the names of interfaces |
+//! | `figures` | what is printed of losses and times, and bounds for it |
 //! | `limits`, `outage`, `stop` | what ends a command: signals, times, links that are gone, errors |
 
 #![allow(dead_code)]
@@ -15,6 +17,8 @@
 mod decimal;
 #[cfg(feature = "demo")]
 mod demo;
+#[cfg(any(feature = "ping", feature = "test"))]
+mod figures;
 #[cfg(feature = "send")]
 mod input;
 mod interfaces;
@@ -24,6 +28,8 @@ mod listen;
 mod options;
 mod outage;
 mod output;
+#[cfg(feature = "ping")]
+mod ping;
 mod places;
 mod progress;
 mod receivers;
@@ -37,6 +43,8 @@ mod senders;
 mod standard;
 mod stop;
 mod target;
+#[cfg(feature = "test")]
+mod test;
 #[cfg(feature = "watch")]
 mod watch;
 
@@ -64,6 +72,12 @@ const COMMANDS: &[Command] = &[
     Command { name: "replay", summary: "send the packets of a file", help: replay::HELP, run: replay::run },
     #[cfg(feature = "watch")]
     Command { name: "watch", summary: "watch streams, and raise alarms", help: watch::HELP, run: watch::run },
+    #[cfg(feature = "ping")]
+    Command { name: "ping", summary: "ask who answers to a group, and how fast", help: ping::PING, run: ping::ping },
+    #[cfg(feature = "ping")]
+    Command { name: "pong", summary: "answer to ping", help: ping::PONG, run: ping::pong },
+    #[cfg(feature = "test")]
+    Command { name: "test", summary: "measure loss, order, jitter and latency", help: test::HELP, run: test::run },
     #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];

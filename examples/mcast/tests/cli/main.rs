@@ -11,8 +11,10 @@ mod streams;
 
 mod listen;
 mod metrics;
+mod ping;
 mod record;
 mod replay;
 mod send;
+mod test;
 mod usage;
 mod watch;

@@ -12,4 +12,5 @@ mod streams;
 mod links;
 mod record;
 mod replay;
+mod test;
 mod watch;
