@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use multicast::{
-    Change, Destination, ErrorKind, Events, Family, Interest, Interface, Links, Outcome, Poller, SendOptions, Sender, Token,
+    Change, Destination, ErrorKind, Event, Events, Family, Interest, Interface, Links, Listener, Outcome, Poller,
+    SendOptions, Sender, Token,
 };
 
 use crate::limits::Limits;
@@ -13,6 +14,9 @@ use crate::stop::Stop;
 
 const ROOM_TO_SEND: Token = Token(14);
 const LINKS: Token = Token(15);
+
+/// What is sent back to the port of a sender. As long as every packet.
+pub(crate) type Replies = Listener<65_535>;
 
 /// How many packets are sent, if nothing makes it wait, before it looks what has changed.
 const TURN: u32 = 64;
@@ -24,6 +28,8 @@ pub(crate) struct Senders<'l> {
     senders: Vec<Sender>,
     /// What is sent with the sender of the same number.
     routes: Vec<Route>,
+    /// Of each sender, if answers are wanted.
+    replies: Option<Vec<Box<Replies>>>,
     poller: Poller,
     events: Events<8>,
     links: Option<&'l mut Links>,
@@ -45,12 +51,35 @@ struct Route {
 
 impl<'l> Senders<'l> {
     /// Opens the sockets for all targets.
-    #[inline(never)]
     pub(crate) fn open(
         common: &Common,
         options: SendOptions,
         limits: &Limits,
         links: &'l mut multicast::Result<Links>,
+    ) -> Result<Self, Stop> {
+        Self::open_all(common, options, limits, links, false)
+    }
+
+    /// The same, each with a port of its own to which answers can come. What comes there has the number of its sender.
+    #[cfg(feature = "ask")]
+    pub(crate) fn open_with_replies(
+        common: &Common,
+        options: SendOptions,
+        limits: &Limits,
+        links: &'l mut multicast::Result<Links>,
+    ) -> Result<(Self, Vec<Box<Replies>>), Stop> {
+        let mut senders = Self::open_all(common, options, limits, links, true)?;
+        let replies = senders.replies.take().unwrap_or_default();
+        Ok((senders, replies))
+    }
+
+    #[inline(never)]
+    fn open_all(
+        common: &Common,
+        options: SendOptions,
+        limits: &Limits,
+        links: &'l mut multicast::Result<Links>,
+        with_replies: bool,
     ) -> Result<Self, Stop> {
         let poller = Poller::new()?;
         limits.register(&poller)?;
@@ -61,6 +90,7 @@ impl<'l> Senders<'l> {
         let mut senders = Self {
             senders: Vec::new(),
             routes: Vec::new(),
+            replies: with_replies.then(Vec::new),
             poller,
             events: Events::new(),
             links: None,
@@ -96,13 +126,22 @@ impl<'l> Senders<'l> {
             route.destinations.push(destination);
             return Ok(());
         }
-        self.senders.push(options.interface(interface).open(family)?);
+        let options = options.interface(interface);
+        let sender = match &mut self.replies {
+            Some(all) => {
+                let (sender, replies) = options.open_with_replies(family)?;
+                all.push(Box::new(replies));
+                sender
+            }
+            None => options.open(family)?,
+        };
+        self.senders.push(sender);
         self.routes.push(Route { interface, family, destinations: vec![destination], missed: 0 });
         self.outages.add(interface);
         Ok(())
     }
 
-    /// Lets [`wait`](Self::wait) return when a descriptor is ready, too. Tokens from 1 to 13 are free.
+    /// Lets [`wait`](Self::wait) return when a descriptor is ready, too. Tokens from 1 to 13, and from 16 on, are free.
     pub(crate) fn poller(&self) -> &Poller {
         &self.poller
     }
@@ -110,6 +149,18 @@ impl<'l> Senders<'l> {
     /// Whether the last wait ended since this descriptor was ready.
     pub(crate) fn is_ready(&self, token: Token) -> bool {
         self.events.iter().any(|event| event.token() == token)
+    }
+
+    /// What was ready when the last wait ended.
+    pub(crate) fn ready(&self) -> impl Iterator<Item = Event> {
+        self.events.iter()
+    }
+
+    /// Forgets what the network reported about earlier packets of this sender, so that the poller does not report it again.
+    pub(crate) fn forget_errors(&mut self, number: usize) {
+        if let Some(sender) = self.senders.get_mut(number) {
+            sender.forget_errors();
+        }
     }
 
     /// How many packets did not leave on one interface, while they left on another.
@@ -250,7 +301,7 @@ impl Pace {
     }
 
     /// The remaining time to wait, if any.
-    fn time_left(&self) -> Option<Duration> {
+    pub(crate) fn time_left(&self) -> Option<Duration> {
         let Some(due) = self.due else { return Some(Duration::MAX) };
         Some(due.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
     }
