@@ -171,6 +171,10 @@ impl<'l> Senders<'l> {
     /// Sends a packet to all targets. It waits until each has taken it; but not for an interface that is gone, if there are others.
     #[inline(never)]
     pub(crate) fn send(&mut self, payload: &[u8], limits: &Limits) -> Result<(), Stop> {
+        if self.turn == 0 {
+            self.wait(limits, Some(Duration::ZERO))?;
+        }
+        self.turn = self.turn.saturating_sub(1);
         loop {
             let mut failure = None;
             let mut is_sent = false;
@@ -187,10 +191,6 @@ impl<'l> Senders<'l> {
             self.wait(limits, Some(time))?;
         }
         self.has_sent = true;
-        self.turn = self.turn.saturating_sub(1);
-        if self.turn == 0 {
-            self.wait(limits, Some(Duration::ZERO))?;
-        }
         Ok(())
     }
 
@@ -199,7 +199,6 @@ impl<'l> Senders<'l> {
         let has_others = self.routes.len() > 1;
         let mut next = 0;
         loop {
-            limits.check()?;
             let (Some(sender), Some(route)) = (self.senders.get_mut(number), self.routes.get_mut(number)) else {
                 return Ok(None);
             };
@@ -207,6 +206,8 @@ impl<'l> Senders<'l> {
                 self.outages.is_over(route.interface);
                 return Ok(None);
             };
+            // Not after the last one: a packet that has left everywhere was sent, also if a signal comes now.
+            limits.check()?;
             match sender.send(payload, *destination) {
                 Ok(Outcome::Sent) => next += 1,
                 Ok(Outcome::Blocked) => self.wait_for_room(number, limits)?,

@@ -7,6 +7,8 @@ mod mcast;
 #[path = "../../../../tests/programs/mod.rs"]
 mod programs;
 
+mod answer;
+mod ask;
 mod listen;
 mod record;
 mod send;

@@ -7,5 +7,6 @@ mod mcast;
 #[path = "../../../../tests/programs/mod.rs"]
 mod programs;
 
+mod conversation;
 mod links;
 mod record;
