@@ -10,6 +10,7 @@ mod programs;
 mod answer;
 mod ask;
 mod listen;
+mod progress;
 mod record;
 mod send;
 mod usage;
