@@ -41,6 +41,8 @@ mod progress;
 mod receivers;
 #[cfg(feature = "record")]
 mod record;
+#[cfg(feature = "replay")]
+mod replay;
 #[cfg(feature = "send")]
 mod send;
 mod senders;
@@ -72,6 +74,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "answer", summary: "answer what a group is asked", help: answer::HELP, run: answer::run },
     #[cfg(feature = "record")]
     Command { name: "record", summary: "record packets in a file", help: record::HELP, run: record::run },
+    #[cfg(feature = "replay")]
+    Command { name: "replay", summary: "send the packets of a file", help: replay::HELP, run: replay::run },
     #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];

@@ -85,8 +85,6 @@ pub(crate) struct Receivers<'l> {
     others: Vec<multicast::Event>,
     /// How many packets may still be received in this turn.
     turn: u32,
-    /// It has looked for packets since it last returned [`Next::Quiet`].
-    has_looked: bool,
     metadata: Metadata,
     blocked: Vec<IpAddr>,
     links: Option<&'l mut Links>,
@@ -118,7 +116,6 @@ impl<'l> Receivers<'l> {
             ready: Vec::new(),
             others: Vec::new(),
             turn: 0,
-            has_looked: false,
             metadata: Metadata::default(),
             blocked: order.blocked,
             links,
@@ -207,6 +204,7 @@ impl<'l> Receivers<'l> {
         limits: &Limits,
         until: Option<Instant>,
     ) -> Result<Next<'b>, Stop> {
+        let mut has_waited = false;
         loop {
             limits.check()?;
             while let (1.., Some(number)) = (self.turn, self.ready.last().copied()) {
@@ -229,11 +227,13 @@ impl<'l> Receivers<'l> {
                 return Ok(Next::Ready(event));
             }
             let now = Instant::now();
-            if until.is_some_and(|until| until <= now) && std::mem::take(&mut self.has_looked) {
-                // Once in each turn: so a flood does not keep the command from its own work, nor its own work from the packets.
+            if until.is_some_and(|until| until <= now) && (has_waited || self.turn < TURN) {
+                // Once in each turn, so that a flood does not keep the command from its own work.
+                self.turn = TURN;
                 return Ok(Next::Quiet);
             }
             self.wait(limits, until, now)?;
+            has_waited = true;
         }
     }
 
@@ -248,7 +248,6 @@ impl<'l> Receivers<'l> {
         };
         let ended = limits.wait(&self.poller, &mut self.events, at_most);
         self.turn = TURN;
-        self.has_looked = true;
         self.ready.clear();
         let mut has_changed = false;
         for event in self.events.iter() {

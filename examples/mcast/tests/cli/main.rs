@@ -12,5 +12,6 @@ mod ask;
 mod listen;
 mod progress;
 mod record;
+mod replay;
 mod send;
 mod usage;

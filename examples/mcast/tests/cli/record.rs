@@ -149,6 +149,16 @@ fn standard_output_is_a_recording_that_another_program_reads_at_once() {
 }
 
 #[test]
+fn a_terminal_shows_progress_once_a_second_also_while_nothing_comes() {
+    let group = unique_group();
+    let file = TemporaryFile::named("progress.pcapng");
+    let script = "script -qec \"exec $0 record --interface lo --from $1 --timeout 2.5 $2\" /dev/null";
+    let ended = run(&mut shell(script, &[&group.to_string(), file.text()])).expect(3);
+    let shown = ended.lines.concat();
+    assert!((1..=2).contains(&shown.matches("recorded 0 packets, 0/s").count()), "{ended:?}");
+}
+
+#[test]
 fn a_reader_that_goes_ends_it() {
     let group = unique_group();
     let (recorder, output) = Running::start_unread(command(arguments(&[group], &["-"])).stdin(Stdio::null()));

@@ -10,3 +10,4 @@ mod programs;
 mod conversation;
 mod links;
 mod record;
+mod replay;
