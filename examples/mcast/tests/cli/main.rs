@@ -9,9 +9,12 @@ mod programs;
 #[path = "../streams/mod.rs"]
 mod streams;
 
+mod answer;
+mod ask;
 mod listen;
 mod metrics;
 mod ping;
+mod progress;
 mod record;
 mod replay;
 mod send;
