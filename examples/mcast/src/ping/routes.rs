@@ -52,7 +52,7 @@ impl<'l> Routes<'l> {
         patience: Duration,
         links: &'l mut multicast::Result<Links>,
     ) -> Result<Self, Stop> {
-        let mut links = watched(links)?;
+        let links = watched(links)?;
         let mut routes = Self {
             routes: Vec::new(),
             senders: Vec::new(),
@@ -65,7 +65,7 @@ impl<'l> Routes<'l> {
         };
         let mut sockets: Vec<(Interface, Family)> = Vec::new();
         for target in &common.targets {
-            for interface in expanded(common.interfaces_of(target), links.as_deref_mut())? {
+            for interface in expanded(common.interfaces_of(target))? {
                 for group in target.groups() {
                     let key = (interface, group.family());
                     let known = sockets.iter().position(|socket| *socket == key);

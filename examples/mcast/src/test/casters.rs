@@ -53,7 +53,7 @@ impl<'l> Casters<'l> {
     ) -> Result<Self, Stop> {
         let poller = Poller::new()?;
         limits.register(&poller)?;
-        let mut links = watched(links)?;
+        let links = watched(links)?;
         if let Some(links) = &links {
             poller.register(&**links, LINKS, Interest::READABLE)?;
         }
@@ -68,7 +68,7 @@ impl<'l> Casters<'l> {
                 }
                 (None, named) => named.to_vec(),
             };
-            for interface in expanded(named, links.as_deref_mut())? {
+            for interface in expanded(named)? {
                 for group in target.groups() {
                     casters.push(options.interface(interface).batches::<BATCH, _>(group, Numbers::new(size))?);
                     interfaces.push(interface);
