@@ -6,6 +6,7 @@
 mod arguments;
 mod decimal;
 mod demo;
+mod host;
 mod input;
 mod limits;
 mod links;

@@ -1,0 +1,6 @@
+//! What this machine says about its network: read only, and never guessed. A fact that cannot be had is an error, not a zero.
+
+// Its first users are the commands `doctor` and `who`.
+#![allow(dead_code)]
+
+pub(crate) mod netlink;
