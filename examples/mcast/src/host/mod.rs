@@ -1,9 +1,10 @@
-//! What this host says about multicast, asked without privilege: each room reads one kind of source, and its parsers are pure.
+//! What this machine says about its network: read only, and never guessed. A fact that cannot be had is an error, not a zero.
 
-// Each command uses a part of it, and a build may have any of them.
+// Its first users are the commands `doctor` and `who`.
 #![allow(dead_code)]
 
 pub(crate) mod groups;
+pub(crate) mod netlink;
 pub(crate) mod owners;
 pub(crate) mod sockets;
 mod text;
