@@ -3,6 +3,7 @@
 // Its first users are the commands `doctor` and `who`.
 #![allow(dead_code)]
 
+mod diag;
 pub(crate) mod groups;
 pub(crate) mod netlink;
 pub(crate) mod owners;
