@@ -5,6 +5,7 @@
 
 mod diag;
 pub(crate) mod groups;
+pub(crate) mod holders;
 pub(crate) mod netlink;
 pub(crate) mod owners;
 pub(crate) mod sockets;

@@ -44,6 +44,11 @@ impl Owners {
         self.found.iter().skip(from).take_while(move |(found, _)| *found == inode).map(|(_, process)| process)
     }
 
+    /// All of them, with their inodes, in the order of these.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u64, &Process)> {
+        self.found.iter().map(|(inode, process)| (*inode, process))
+    }
+
     /// `None` if the process could not be read.
     fn look_at(&mut self, pid: u32) -> Option<()> {
         let folder = format!("/proc/{pid}/fd");
