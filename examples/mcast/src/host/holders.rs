@@ -98,6 +98,11 @@ impl Census {
                 holders.push(Holder { certainty, socket, processes: self.owners.of(socket.inode).collect() });
             }
         }
+        // If all who joined are found, the others have not.
+        let exact = holders.iter().filter(|holder| holder.certainty == Certainty::Exact).count();
+        if exact as u64 >= joined.users {
+            holders.retain(|holder| holder.certainty != Certainty::Candidate);
+        }
         holders.sort_by_key(|holder| match holder.certainty {
             Certainty::Exact => 0,
             Certainty::Bound { .. } => 1,

@@ -10,3 +10,5 @@ mod programs;
 mod listen;
 mod send;
 mod usage;
+#[cfg(all(feature = "who", feature = "json"))]
+mod who;
