@@ -64,9 +64,10 @@ fuzz: ## fuzz each target for FUZZ_SECONDS (30); needs the toolchain `nightly`
 	        -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 || failed="$$failed $$target"; \
 	done && if [ -n "$$failed" ]; then echo "fuzz: failed:$$failed"; exit 1; fi
 
-# Builds the x86-64 mcast first, which is one of the programs.
+# Builds the x86-64 mcast first, which is one of the programs: with all commands, and with send and listen alone.
 size: ## measure the size of the programs and of their peers; fails above the goals
 	@.ci/static x86_64
+	@.ci/static --small x86_64
 	@python3 benches/small/size.py
 
 # TARGET is x86_64, i686, aarch64, armv7, riscv64gc, s390x, powerpc64, mipsel, or several of them; default: all.

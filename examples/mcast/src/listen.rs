@@ -3,13 +3,13 @@
 mod format;
 #[cfg(feature = "json")]
 mod json;
+#[cfg(feature = "filter")]
+mod pattern;
 
-use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
+use std::net::IpAddr;
 
 use lexopt::Parser;
-use multicast::filter::{Always, Filter, Regex};
+use multicast::filter::{Always, Filter};
 use multicast::{Links, Packet, Token};
 
 use format::Format;
@@ -18,7 +18,7 @@ use json::{PacketObject, TotalObject};
 
 use crate::interfaces::Names;
 use crate::limits::Limits;
-use crate::options::{self, Common, number_within, text, value};
+use crate::options::{self, Common, number_within, value};
 use crate::output::Output;
 use crate::places::{Place, places};
 use crate::receivers::{Next, ReceiveOrder, Receivers, Totals};
@@ -59,7 +59,8 @@ Example:
 struct Order {
     common: Common,
     blocked: Vec<IpAddr>,
-    pattern: Option<Regex>,
+    #[cfg(feature = "filter")]
+    pattern: Option<pattern::Pattern>,
     mtu: usize,
     format: Format,
     metadata: bool,
@@ -70,6 +71,7 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
     let mut order = Order {
         common: Common::default(),
         blocked: Vec::new(),
+        #[cfg(feature = "filter")]
         pattern: None,
         mtu: 4096,
         format: Format::Text,
@@ -78,11 +80,8 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
     while let Some(argument) = options::next(&mut parser)? {
         match argument.name() {
             "block" => order.blocked.push(value(&mut parser, "--block")?),
-            "filter" => {
-                let pattern = text(&mut parser, "--filter")?;
-                let parsed = Regex::new(&pattern).map_err(|error| Stop::Misused(format!("--filter: {error}")));
-                order.pattern = Some(parsed?);
-            }
+            #[cfg(feature = "filter")]
+            "filter" => order.pattern = Some(pattern::parse(&mut parser)?),
             "mtu" => order.mtu = number_within(&mut parser, "--mtu", 1, 65_535)? as usize,
             "format" => order.format = value(&mut parser, "--format")?,
             "metadata" => order.metadata = true,
@@ -103,11 +102,13 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     let order = parse(parser)?;
     let limits = Limits::new(order.common.timeout)?;
     let output = Output::new(&limits)?;
-    let pattern = order.pattern.map(RefCell::new).map(Rc::new);
-    let filter = || match &pattern {
-        Some(pattern) => Box::new(Shared(Rc::clone(pattern))) as Box<dyn Filter>,
+    #[cfg(feature = "filter")]
+    let filter = || match &order.pattern {
+        Some(pattern) => Box::new(pattern.clone()) as Box<dyn Filter>,
         None => Box::new(Always),
     };
+    #[cfg(not(feature = "filter"))]
+    let filter = || Box::new(Always) as Box<dyn Filter>;
     let places = places(&order.common)?;
     let to = ReceiveOrder {
         mtu: order.mtu,
@@ -152,22 +153,6 @@ fn report(totals: &Totals) {
     complain(&format_args!(
         "received {received}, rejected {rejected}, truncated {truncated}, dropped {dropped}, foreign {foreign}"
     ));
-}
-
-/// A pattern that all sockets share.
-struct Shared(Rc<RefCell<Regex>>);
-
-impl Filter for Shared {
-    fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool {
-        // Never borrowed twice: a pattern calls nothing. If it were, a packet too many is better than one too few.
-        self.0.try_borrow_mut().map_or(true, |mut pattern| pattern.accepts(payload, source))
-    }
-
-    fn prepare(&mut self, mtu: usize) {
-        if let Ok(mut pattern) = self.0.try_borrow_mut() {
-            pattern.prepare(mtu);
-        }
-    }
 }
 
 struct Printer {

@@ -14,6 +14,7 @@
 #![allow(dead_code)]
 
 mod decimal;
+#[cfg(feature = "demo")]
 mod demo;
 #[cfg(feature = "who")]
 mod host;
@@ -58,6 +59,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "send", summary: "send a text, lines, or a file", help: send::HELP, run: send::run },
     #[cfg(feature = "who")]
     Command { name: "who", summary: "list which groups are joined, and by whom", help: who::HELP, run: who::run },
+    #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];
 

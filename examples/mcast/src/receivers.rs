@@ -249,6 +249,8 @@ impl<'l> Receivers<'l> {
                 _ => self.others.push(event),
             }
         }
+        // Taken from the end: those that were reported first come first.
+        self.ready.reverse();
         ended?;
         if has_changed || self.retry.is_some_and(|retry| retry <= Instant::now()) {
             self.follow()?;

@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::diag;
-use super::text::{fields, hexadecimal, lines, number, read, read_ipv6, words};
+use super::text::{fields, hexadecimal, lines, number, table, table_of_ipv6, words};
 
 /// A socket that is bound to a port, or a raw one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,19 +53,24 @@ pub(crate) fn sockets() -> Result<Vec<Socket>, String> {
     if let Ok(sockets) = diag::udp_sockets() {
         return Ok(sockets);
     }
-    let mut sockets = parse_ipv4(Kind::Udp, &read("/proc/net/udp")?);
-    sockets.extend(parse_ipv6(Kind::Udp, &read_ipv6("/proc/net/udp6")?));
-    Ok(sockets)
+    from_proc(Kind::Udp, "/proc/net/udp", "/proc/net/udp6")
 }
 
 /// All raw sockets. Their port is the number of their protocol there, and 0 here.
 pub(crate) fn raw_sockets() -> Result<Vec<Socket>, String> {
-    let mut sockets = parse_ipv4(Kind::Raw(0), &read("/proc/net/raw")?);
-    sockets.extend(parse_ipv6(Kind::Raw(0), &read_ipv6("/proc/net/raw6")?));
+    let mut sockets = from_proc(Kind::Raw(0), "/proc/net/raw", "/proc/net/raw6")?;
     for socket in &mut sockets {
         socket.kind = Kind::Raw(socket.local.port());
         socket.local.set_port(0);
     }
+    Ok(sockets)
+}
+
+fn from_proc(kind: Kind, ipv4: &str, ipv6: &str) -> Result<Vec<Socket>, String> {
+    // Not the drops and the queue, which change with each packet.
+    let key = |socket: &Socket| (socket.local, socket.remote, socket.inode);
+    let mut sockets = table(ipv4, |table| parse_ipv4(kind, table), key)?;
+    sockets.extend(table_of_ipv6(ipv6, |table| parse_ipv6(kind, table), key)?);
     Ok(sockets)
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Total;
+use super::{FilterState, Total};
 use crate::host::groups::{Joined, Mode, Source};
 use crate::host::holders::{Certainty, Holder};
 use crate::host::sockets::Kind;
@@ -15,7 +15,8 @@ pub(super) struct MembershipObject<'m> {
     interface: &'m str,
     interface_index: u32,
     group: String,
-    /// `include`: from the named sources alone; `exclude`: from all but the blocked ones; `unknown`: the figures fit both.
+    /// `include`: from the named sources alone; `exclude`: from all but the blocked ones; `unknown`: the figures fit both, or
+    /// the sources could not be read.
     filter_mode: &'static str,
     sources: Vec<SourceObject>,
     /// How many sockets have joined, and the kernel itself.
@@ -63,7 +64,7 @@ struct ProcessObject<'m> {
 }
 
 impl<'m> MembershipObject<'m> {
-    pub(super) fn new(joined: &'m Joined, sources: &[&Source], holders: &[Holder<'m>]) -> Self {
+    pub(super) fn new(joined: &'m Joined, filter: &FilterState<'_>, holders: &[Holder<'m>]) -> Self {
         let source = |source: &&Source| SourceObject {
             source: source.source.to_string(),
             included_by_sockets: source.included,
@@ -75,12 +76,12 @@ impl<'m> MembershipObject<'m> {
             interface: &joined.interface,
             interface_index: joined.index,
             group: joined.group.to_string(),
-            filter_mode: match joined.mode(sources.iter().copied()) {
+            filter_mode: match filter.mode {
                 Mode::Include => "include",
                 Mode::Exclude => "exclude",
                 Mode::Unknown => "unknown",
             },
-            sources: sources.iter().map(source).collect(),
+            sources: filter.sources.iter().map(source).collect(),
             joins: joined.users,
             is_of_the_kernel: joined.is_of_the_kernel(),
             holders: holders.iter().map(HolderObject::new).collect(),

@@ -8,7 +8,7 @@ mod wanted;
 use lexopt::Parser;
 use wanted::{Wanted, wanted};
 
-use crate::host::groups::sources;
+use crate::host::groups::{Joined, Mode, Source, sources};
 use crate::host::holders::{Census, Certainty};
 use crate::limits::Limits;
 use crate::options::{self, Common};
@@ -60,8 +60,8 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     let common = parse(parser)?;
     let limits = Limits::new(None)?;
     let mut output = Output::new(&limits)?;
-    let sources = sources().map_err(Stop::Failed)?;
-    let memberships = wanted(&common, &sources)?;
+    let sources = sources().map_err(|reason| complain(&format_args!("{reason}: filter modes are unknown"))).ok();
+    let memberships = wanted(&common, sources.as_deref())?;
     let asked: Vec<_> = memberships.iter().map(|wanted| wanted.joined.clone()).collect();
     let census = Census::take(&asked).map_err(Stop::Failed)?;
     let mut total = Total { memberships: memberships.len(), sockets: 0, candidates: 0, strangers: 0 };
@@ -74,14 +74,15 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
             total.candidates += usize::from(holder.certainty == Certainty::Candidate);
             total.strangers += usize::from(holder.processes.is_empty());
         }
-        let sources: Vec<_> = sources.iter().filter(|source| joined.has(source)).collect();
+        let known = sources.as_ref().map(|sources| sources.iter().filter(|source| joined.has(source)).collect());
+        let filter = FilterState::new(joined, known);
         #[cfg(feature = "json")]
         if common.json {
-            output.object(&json::MembershipObject::new(joined, &sources, &holders), &limits)?;
+            output.object(&json::MembershipObject::new(joined, &filter, &holders), &limits)?;
             continue;
         }
         lines.clear();
-        text::write(joined, &sources, &holders, &mut lines);
+        text::write(joined, &filter, &holders, &mut lines);
         output.write(&lines, &limits)?;
     }
     #[cfg(feature = "json")]
@@ -95,6 +96,24 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
         return Err(Stop::Nothing("nobody on this host has joined".to_owned()));
     }
     Ok(())
+}
+
+/// From which sources a membership takes packets.
+struct FilterState<'s> {
+    mode: Mode,
+    sources: Vec<&'s Source>,
+}
+
+impl<'s> FilterState<'s> {
+    /// `sources` are those of this membership; `None` if they could not be read.
+    fn new(joined: &Joined, sources: Option<Vec<&'s Source>>) -> Self {
+        match sources {
+            // The kernel joins from everybody.
+            None if joined.is_of_the_kernel() => Self { mode: Mode::Exclude, sources: Vec::new() },
+            None => Self { mode: Mode::Unknown, sources: Vec::new() },
+            Some(sources) => Self { mode: joined.mode(sources.iter().copied()), sources },
+        }
+    }
 }
 
 /// What was printed. A socket counts once for each of its memberships.

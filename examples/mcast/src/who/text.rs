@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::FilterState;
 use crate::host::groups::{Joined, Mode, Source};
 use crate::host::holders::{Certainty, Holder};
 use crate::host::owners::Process;
@@ -9,14 +10,15 @@ use crate::host::sockets::Kind;
 use crate::output::escape;
 
 #[inline(never)]
-pub(super) fn write(joined: &Joined, sources: &[&Source], holders: &[Holder<'_>], lines: &mut Vec<u8>) {
+pub(super) fn write(joined: &Joined, filter: &FilterState<'_>, holders: &[Holder<'_>], lines: &mut Vec<u8>) {
     // Writing into a vector does not fail.
     let _ = write!(lines, "{} on ", joined.group);
     escape(joined.interface.as_bytes(), lines);
-    let named = addresses(sources.iter().filter(|source| source.included > 0));
-    let blocked = addresses(sources.iter().filter(|source| source.excluded > 0));
-    let _ = match joined.mode(sources.iter().copied()) {
+    let named = addresses(filter.sources.iter().filter(|source| source.included > 0));
+    let blocked = addresses(filter.sources.iter().filter(|source| source.excluded > 0));
+    let _ = match filter.mode {
         Mode::Include => write!(lines, " from {named}"),
+        Mode::Unknown if named.is_empty() => write!(lines, " from unknown sources"),
         Mode::Unknown => write!(lines, " from {named}, perhaps from others"),
         Mode::Exclude if blocked.is_empty() => write!(lines, " from all sources"),
         Mode::Exclude => write!(lines, " from all sources; some sockets block {blocked}"),
@@ -108,7 +110,8 @@ mod tests {
             excluded: 0,
         };
         let mut lines = Vec::new();
-        write(&joined, &[&source("10.0.0.1"), &source("10.0.0.2")], &holders, &mut lines);
+        let sources = ["10.0.0.1", "10.0.0.2"].map(source);
+        write(&joined, &FilterState::new(&joined, Some(sources.iter().collect())), &holders, &mut lines);
         assert_eq!(
             String::from_utf8(lines).unwrap(),
             "239.1.2.3 on a\\x1bb from 10.0.0.1, 10.0.0.2: joined 2 times\n\

@@ -14,8 +14,9 @@ pub(super) struct Wanted {
     pub(super) ports: Option<Vec<u16>>,
 }
 
-/// All memberships that were asked for, by interface and group.
-pub(super) fn wanted(common: &Common, sources: &[Source]) -> Result<Vec<Wanted>, Stop> {
+/// All memberships that were asked for, by interface and group. Without `sources`, which are not known then, also those that may not hear the
+/// source that was asked for.
+pub(super) fn wanted(common: &Common, sources: Option<&[Source]>) -> Result<Vec<Wanted>, Stop> {
     let mut choices = Vec::new();
     if common.targets.is_empty() {
         choices.push(Choice { target: None, interfaces: indexes(&common.interfaces)? });
@@ -48,7 +49,7 @@ struct Choice {
     interfaces: Option<Vec<u32>>,
 }
 
-fn choose(choices: &[Choice], joined: Joined, sources: &[Source]) -> Option<Wanted> {
+fn choose(choices: &[Choice], joined: Joined, sources: Option<&[Source]>) -> Option<Wanted> {
     let mut ports = Vec::new();
     let mut is_any_port = false;
     for choice in choices.iter().filter(|choice| choice.takes(&joined, sources)) {
@@ -62,11 +63,12 @@ fn choose(choices: &[Choice], joined: Joined, sources: &[Source]) -> Option<Want
 }
 
 impl Choice {
-    fn takes(&self, joined: &Joined, sources: &[Source]) -> bool {
+    fn takes(&self, joined: &Joined, sources: Option<&[Source]>) -> bool {
         let is_here = self.interfaces.as_ref().is_none_or(|indexes| indexes.contains(&joined.index));
         is_here
             && self.target.is_none_or(|target| {
-                target.contains(joined.group) && target.source.is_none_or(|source| hears(joined, source, sources))
+                target.contains(joined.group)
+                    && target.source.zip(sources).is_none_or(|(source, sources)| hears(joined, source, sources))
             })
     }
 }
@@ -95,7 +97,7 @@ mod tests {
     #[test]
     fn a_target_asks_for_its_groups_ports_and_interfaces() {
         let choices = [choice("239.1.2.0/30:5000", Some(&[1])), choice("239.1.2.1:6000", None), choice("ff02::77+2", None)];
-        let ports = |joined| choose(&choices, joined, &[]).map(|wanted| wanted.ports);
+        let ports = |joined| choose(&choices, joined, Some(&[])).map(|wanted| wanted.ports);
         assert_eq!(ports(joined_on(1, "239.1.2.3")), Some(Some(vec![5000])));
         assert_eq!(ports(joined_on(2, "239.1.2.3")), None);
         assert_eq!(ports(joined_on(1, "239.1.2.4")), None);
@@ -105,7 +107,7 @@ mod tests {
         assert_eq!(ports(joined_on(3, "ff02::78")), Some(None));
         assert_eq!(ports(joined_on(3, "ff02::79")), None);
         let all = [Choice { target: None, interfaces: None }];
-        assert!(choose(&all, joined_on(9, "224.0.0.1"), &[]).is_some());
+        assert!(choose(&all, joined_on(9, "224.0.0.1"), None).is_some());
     }
 
     #[test]
@@ -118,8 +120,9 @@ mod tests {
             included,
             excluded,
         };
-        let is_chosen =
-            |sources: &[Source]| choose(&[choice("10.0.0.1@239.1.2.3", None)], joined_on(1, "239.1.2.3"), sources).is_some();
+        let is_chosen = |sources: &[Source]| {
+            choose(&[choice("10.0.0.1@239.1.2.3", None)], joined_on(1, "239.1.2.3"), Some(sources)).is_some()
+        };
         assert!(is_chosen(&[]));
         assert!(is_chosen(&[named(wanted, 1, 0)]));
         assert!(!is_chosen(&[named(other, 1, 0)]));
