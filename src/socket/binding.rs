@@ -87,6 +87,17 @@ impl Socket {
         self.share_with_reuse_port(pinned.is_some().into())
     }
 
+    /// Binds to a port that the kernel chooses. It chooses one that nobody has only as long as the socket shares with nobody, so it is
+    /// shared afterwards.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn bind_to_free_port(&self, address: &Address) -> Bound {
+        let share = |on| sys::setsockopt_int(&self.fd, SOCKET, linux::SO_REUSEADDR, on);
+        share(0)?;
+        self.bind(address)?;
+        share(1)
+    }
+
     /// Binds to the address of a group, or to the wildcard address. With `pinned`, the socket is pinned to this interface. A link-local
     /// group needs a scope if it is not.
     #[inline(always)]
