@@ -10,6 +10,7 @@
 //! | `figures` | what is printed of losses and times, and bounds for it |
 //! | `input`, `output`, `standard`, `progress` | standard streams, the terminal |
 //! | `format`, `hex`, `interfaces` | how packets are printed and written; the names of interfaces |
+//! | `host` | what the kernel tells about this host |
 //! | `limits`, `outage`, `stop` | what ends a command: signals, times, links that are gone, errors |
 
 #![allow(dead_code)]
@@ -27,6 +28,8 @@ mod figures;
 mod format;
 #[cfg(any(feature = "answer", feature = "ask", feature = "send"))]
 mod hex;
+#[cfg(feature = "who")]
+mod host;
 #[cfg(any(feature = "ask", feature = "send"))]
 mod input;
 mod interfaces;
@@ -57,6 +60,8 @@ mod target;
 mod test;
 #[cfg(feature = "watch")]
 mod watch;
+#[cfg(feature = "who")]
+mod who;
 
 use std::process::ExitCode;
 
@@ -92,6 +97,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "pong", summary: "answer to ping", help: ping::PONG, run: ping::pong },
     #[cfg(feature = "test")]
     Command { name: "test", summary: "measure loss, order, jitter and latency", help: test::HELP, run: test::run },
+    #[cfg(feature = "who")]
+    Command { name: "who", summary: "list which groups are joined, and by whom", help: who::HELP, run: who::run },
     #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];

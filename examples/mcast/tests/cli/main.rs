@@ -21,3 +21,5 @@ mod send;
 mod test;
 mod usage;
 mod watch;
+#[cfg(all(feature = "who", feature = "json"))]
+mod who;
