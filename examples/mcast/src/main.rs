@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `options`, `target`, `decimal` | the command line |
 //! | `places`, `receivers`, `senders` | sockets that follow their interfaces |
-//! | `figures` | what is printed of losses and times, and bounds for it |
+//! | `figures`, `table` | what is printed of losses and times, and bounds for it |
 //! | `input`, `output`, `standard`, `progress` | standard streams, the terminal |
 //! | `format`, `hex`, `interfaces` | how packets are printed and written; the names of interfaces |
 //! | `host` | what the kernel tells about this host |
@@ -55,6 +55,8 @@ mod send;
 mod senders;
 mod standard;
 mod stop;
+#[cfg(any(feature = "test", feature = "watch"))]
+mod table;
 mod target;
 #[cfg(feature = "test")]
 mod test;
