@@ -33,13 +33,16 @@ runtimes: ## run the examples for tokio, mio, calloop, async-io and poll(2), in 
 	@sh tests/in-namespace.sh cargo test --quiet --offline --manifest-path examples/runtimes/Cargo.toml --test '*'
 
 # The feature sets: default, none, std, all. Without std there are no examples.
-lint: ## check format, lints, documentation, imports, dependencies, and that no call of the core can panic
+lint: ## check format, words, spelling, lints, documentation, imports, dependencies, and that no call of the core can panic
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo fmt --manifest-path benches/Cargo.toml --check
 	cargo fmt --manifest-path examples/freestanding/Cargo.toml --check
 	cargo fmt --manifest-path examples/runtimes/Cargo.toml --check
 	cargo fmt --manifest-path tests/devices/Cargo.toml --check
+	.ci/words --self-test
+	.ci/words
+	.ci/spelling
 	.ci/imports --self-test
 	.ci/imports
 	.ci/dependencies
