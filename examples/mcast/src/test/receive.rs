@@ -84,7 +84,18 @@ pub(super) fn run(parser: Parser) -> Result<(), Stop> {
     let has_table = table::is_possible() && !order.common.quiet && !(is_terminal && order.common.json);
     let has_lines = !(has_table && is_terminal);
     let (streams, names, started) = (Streams::new(), Names::default(), Instant::now());
-    let mut watch = Watch { order, output, places, streams, names, has_table, has_lines, received: 0, reported: started };
+    let mut watch = Watch {
+        order,
+        output,
+        places,
+        streams,
+        names,
+        has_table,
+        has_lines,
+        received: 0,
+        has_heard: false,
+        reported: started,
+    };
     let ended = watch.until_end(&mut receivers, &limits);
     // As a program that SIGPIPE ends says nothing.
     if matches!(ended, Err(Stop::OutputClosed)) {
@@ -107,8 +118,10 @@ struct Watch {
     has_table: bool,
     /// Of the report of each second.
     has_lines: bool,
-    /// Packets of streams, also doubles.
+    /// Numbered packets, also doubles.
     received: u64,
+    /// Something of a stream came: if only its beginning or end, then all the rest is lost.
+    has_heard: bool,
     /// When it last reported.
     reported: Instant,
 }
@@ -147,7 +160,8 @@ impl Watch {
         let is_on_several = self.places.get(place).is_some_and(|place| place.interface == Interface::All);
         let origin = Origin { source: packet.source(), interface: metadata.interface, is_on_several };
         let added = self.streams.add(place, origin, packet.payload(), came, Instant::now());
-        self.received = self.received.saturating_add((added == Added::Counted).into());
+        self.received = self.received.saturating_add((added == Added::Number).into());
+        self.has_heard |= matches!(added, Added::Number | Added::Told);
     }
 
     /// Prints what came since the last report.
@@ -222,6 +236,8 @@ impl Watch {
     fn verdict(&mut self, ended: Result<(), Stop>, limits: &Limits) -> Result<(), Stop> {
         match ended {
             Ok(()) => {}
+            // If only the beginning or the end of a stream came, all the rest is lost: this is judged below.
+            Err(Stop::TimedOut) if self.has_heard && self.order.common.limit.is_none() => {}
             Err(Stop::TimedOut) => limits.verdict(self.received, self.order.common.limit)?,
             Err(stop) => return Err(stop),
         }

@@ -227,6 +227,21 @@ print("sent")
 }
 
 #[test]
+fn all_packets_can_be_lost() {
+    let group = unique_group();
+    for (arguments, code) in [(&["--once"][..], 0), (&["--once", "--max-loss", "99.9"], 4)] {
+        let receiver = receive(group, &[&["--timeout", "20"], arguments].concat());
+        assert_eq!(
+            peer("s = sender(); s.sendto(packet(0, 0), groups[0]); s.sendto(packet(2, 9), groups[0]); print(1)", &[group])
+                .line(),
+            "1"
+        );
+        let ended = receiver.end_within(Duration::from_secs(30)).expect(code).saying("mcast: received 0, dropped 0, ");
+        assert!(ended.lines.last().unwrap().contains(" sent 9, received 0, lost 9 (100.000 %), "), "{ended:?}");
+    }
+}
+
+#[test]
 fn python_reads_what_the_sender_writes() {
     let group = unique_group();
     let program = r#"
