@@ -262,7 +262,8 @@ print("as documented")
     let mut python = peer(program, &[group]);
     assert_eq!(python.line(), "ready");
     // Batches and single packets.
-    let ended = send(group, &["--count", "70", "--rate", "20000", "--size", "1316"]).expect(0).quietly();
+    let twice = group.to_string();
+    let ended = send(group, &["--to", &twice, "--count", "70", "--rate", "20000", "--size", "1316"]).expect(0).quietly();
     assert!(ended.lines[0].starts_with(&format!("sent 70 packets to {group} on lo in ")), "{ended:?}");
     assert_eq!(python.line(), "as documented");
 }
