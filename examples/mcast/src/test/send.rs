@@ -18,9 +18,11 @@ use crate::stop::Stop;
 /// The default of `--rate`: 100 packets a second.
 const INTERVAL: Duration = Duration::from_millis(10);
 const SIZE: usize = 64;
-/// Beginning and end are told so often, this far apart.
+/// The beginning is told so often, this far apart.
 const REPEATS: u32 = 3;
 const APART: Duration = Duration::from_millis(20);
+/// The end is told once more after each of these times in milliseconds: a receiver that is full takes time to have room.
+const END_AGAIN: [u64; 4] = [20, 40, 80, 160];
 
 struct Order {
     common: Common,
@@ -63,10 +65,9 @@ pub(super) fn run(parser: Parser) -> Result<(), Stop> {
         send(&mut casters, &order, &limits)
     });
     let time = started.elapsed();
-    for repeat in 0..REPEATS {
-        if repeat > 0 {
-            std::thread::sleep(APART);
-        }
+    casters.tell_end();
+    for time in END_AGAIN {
+        std::thread::sleep(Duration::from_millis(time));
         casters.tell_end();
     }
     // To send until a time is what was asked for.

@@ -254,9 +254,9 @@ while True:
     assert len(bytes) == 1316 and before in (None, stream) and abs(time.time_ns() - sent) < 60e9
     kinds.append((kind, number))
     before = stream
-    if kind == 2 and kinds.count((2, 70)) == 3:
+    if kind == 2 and kinds.count((2, 70)) == 5:
         break
-assert kinds == [(0, 0)] * 3 + [(1, number) for number in range(70)] + [(2, 70)] * 3, kinds
+assert kinds == [(0, 0)] * 3 + [(1, number) for number in range(70)] + [(2, 70)] * 5, kinds
 print("as documented")
 "#;
     let mut python = peer(program, &[group]);
@@ -386,7 +386,7 @@ fn what_the_kernel_drops_is_counted_as_lost() {
     assert_eq!((total, told, skipped), (60_000, 60_000, 0), "{ended:?}");
     assert!(lost > 0 && received + lost == told, "{ended:?}");
     // What was dropped is lost, or told the beginning or the end. On a busy machine, packets are also lost before the socket.
-    assert!(dropped > 0 && dropped <= lost + 6, "{ended:?}");
+    assert!(dropped > 0 && dropped <= lost + 8, "{ended:?}");
 }
 
 /// How many packets the kernel has dropped at the sockets of the group (`proc_net_udp(5)`).
