@@ -9,6 +9,7 @@ mod programs;
 
 mod listen;
 mod send;
+mod streams;
 mod usage;
 #[cfg(all(feature = "who", feature = "json"))]
 mod who;
