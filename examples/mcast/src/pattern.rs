@@ -23,14 +23,14 @@ use crate::stop::Stop;
 const SHORT: usize = 4096;
 const DECIDED: Token = Token(1);
 
-pub(super) fn parse(parser: &mut Parser) -> Result<Regex, Stop> {
+pub(crate) fn parse(parser: &mut Parser) -> Result<Regex, Stop> {
     let pattern = text(parser, "--filter")?;
     Regex::new(&pattern).map_err(|error| Stop::Misused(format!("--filter: {error}")))
 }
 
 /// The filter of all sockets.
 #[derive(Clone)]
-pub(super) struct Pattern(Rc<Shared>);
+pub(crate) struct Pattern(Rc<Shared>);
 
 struct Shared {
     limits: Rc<Limits>,
@@ -42,13 +42,13 @@ struct Shared {
 }
 
 impl Pattern {
-    pub(super) fn new(regex: Regex, limits: Rc<Limits>) -> Self {
+    pub(crate) fn new(regex: Regex, limits: Rc<Limits>) -> Self {
         let (regex, helper) = (RefCell::new(regex), RefCell::new(None));
         Self(Rc::new(Shared { limits, regex, helper, mtu: Cell::new(0), undecided: Cell::new(0) }))
     }
 
     /// How many packets it rejected only because the program had to end.
-    pub(super) fn undecided(&self) -> u64 {
+    pub(crate) fn undecided(&self) -> u64 {
         self.0.undecided.get()
     }
 }
