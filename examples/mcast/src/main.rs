@@ -98,7 +98,7 @@ const COMMANDS: &[Command] = &[
     #[cfg(feature = "test")]
     Command { name: "test", summary: "measure loss, order, jitter and latency", help: test::HELP, run: test::run },
     #[cfg(feature = "who")]
-    Command { name: "who", summary: "list which groups are joined, and by whom", help: who::HELP, run: who::run },
+    Command { name: "who", summary: "list joined groups, and the programs behind them", help: who::HELP, run: who::run },
     #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];
