@@ -225,6 +225,22 @@ fn the_help_says_that_packets_with_ttl_host_may_leave() {
         words.contains("With host, packets leave all the same by an interface on which no program of this host has joined"),
         "{words}"
     );
+    for command in [
+        #[cfg(feature = "ask")]
+        "ask",
+        #[cfg(feature = "ping")]
+        "ping",
+        #[cfg(feature = "ping")]
+        "pong",
+        #[cfg(feature = "replay")]
+        "replay",
+        #[cfg(feature = "test")]
+        "test",
+    ] {
+        let help = run(&mut self::command(["help", command])).expect(0).lines;
+        let about = help.iter().find(|line| line.contains("--ttl TTL")).unwrap();
+        assert!(about.contains("as of mcast send"), "{command}: {about}");
+    }
 }
 
 #[test]
