@@ -7,9 +7,13 @@ use multicast::{Interface, Packet, Token};
 
 use super::exposition::{self, Subject};
 use super::feed::{Feed, Notice, Rules};
+#[cfg(feature = "plot")]
+use super::history::History;
 #[cfg(feature = "json")]
 use super::json::{Happening, Report, Total};
 use super::metrics::Server;
+#[cfg(feature = "plot")]
+use super::plot;
 use super::stream::{Arrival, Origin};
 use super::{table, text};
 use crate::interfaces::Names;
@@ -54,6 +58,8 @@ pub(super) struct Watcher {
     /// Empty between two calls. Kept, so that it needs no new memory.
     notices: Vec<Notice>,
     server: Option<Server>,
+    #[cfg(feature = "plot")]
+    plot: Option<(std::path::PathBuf, History)>,
     has_dropped: bool,
 }
 
@@ -76,6 +82,8 @@ impl Watcher {
             names: Names::default(),
             notices: Vec::new(),
             server: None,
+            #[cfg(feature = "plot")]
+            plot: None,
             has_dropped: false,
         }
     }
@@ -83,6 +91,14 @@ impl Watcher {
     /// Serves the counters from now on.
     pub(super) fn serve(&mut self, server: Server) {
         self.server = Some(server);
+    }
+
+    /// Writes a plot into this file at the end.
+    #[cfg(feature = "plot")]
+    pub(super) fn plot(&mut self, path: std::path::PathBuf) -> Result<(), Stop> {
+        plot::check(&path)?;
+        self.plot = Some((path, History::new()));
+        Ok(())
     }
 
     /// How many packets came.
@@ -167,6 +183,10 @@ impl Watcher {
             self.next_second = next(self.next_second, SECOND, now);
             let dropped = receivers.totals().dropped;
             self.say_dropped(dropped);
+            #[cfg(feature = "plot")]
+            if let Some((_, history)) = &mut self.plot {
+                history.add(&self.feeds, now, self.rules.clock_rate);
+            }
             if let Some(server) = &self.server {
                 server.publish(self.exposition(dropped));
             }
@@ -269,6 +289,15 @@ impl Watcher {
             complain(&format_args!("received {packets} from {sources} sources, dropped here {dropped}, alarms {alarms}"));
         }
         result
+    }
+
+    /// Writes the plot, if there is to be one.
+    #[cfg(feature = "plot")]
+    pub(super) fn draw(&mut self) -> Result<(), Stop> {
+        let Some((path, history)) = &mut self.plot else { return Ok(()) };
+        let now = self.clock.now();
+        history.add(&self.feeds, now, self.rules.clock_rate);
+        plot::write(path, history, now)
     }
 
     fn total(&mut self, now: Duration, dropped: Option<u64>, limits: &Limits) -> Result<(), Stop> {

@@ -268,3 +268,34 @@ fn a_terminal_shows_a_table_and_alarms_stand_above_it() {
     assert!(text.contains(&format!("mcast: alarm: {group} on lo: silent for 1.")), "{text:?}");
     assert!(ended.time >= Duration::from_secs(2));
 }
+
+#[cfg(not(feature = "plot"))]
+#[test]
+fn a_plot_needs_a_feature_that_the_error_names() {
+    run(&mut command(["watch", "--plot", "plot.svg"])).expect(2).saying("cargo build -p mcast --features plot");
+}
+
+#[cfg(feature = "plot")]
+#[test]
+fn a_plot_shows_each_source_also_if_a_signal_ends_it() {
+    let group = unique_group();
+    let file = std::env::temp_dir().join(format!("mcast-watch-{}.svg", group.port()));
+    let watching = watch(group, &["--plot", file.to_str().unwrap()]);
+    send_all(group, (0..50).chain(60..100).map(|number| rtp(1, number)));
+    let line = loop {
+        let line = watching.line();
+        if line.contains(" lost 10 ") {
+            break line;
+        }
+    };
+    watching.signal("TERM");
+    watching.end().expect(143);
+    let plot = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let source = line.split(' ').nth(2).unwrap();
+    for words in ["<svg ", "Mbit/s", "Jitter, ms", &format!("{group} on lo from {source}"), "</svg>"] {
+        assert!(plot.contains(words), "{words} is not in {plot}");
+    }
+    let nowhere = ["watch", "--interface", "lo", "--from", &group.to_string(), "--plot", "/nowhere/plot.svg"];
+    run(&mut command(nowhere)).expect(1).saying("--plot /nowhere/plot.svg: No such file or directory");
+}
