@@ -281,7 +281,13 @@ impl Watcher {
         if self.table {
             table::draw(&self.feeds, &self.clock, true);
         }
-        result = result.and(self.total(now, dropped, limits));
+        #[cfg(feature = "json")]
+        if self.json {
+            result = result.and(self.total_object(now, dropped, limits));
+        }
+        if !self.json {
+            result = result.and(self.total(limits));
+        }
         if !self.quiet {
             let dropped = dropped.map_or_else(|| "unknown".to_owned(), |dropped| dropped.to_string());
             let (packets, alarms) = (self.packets(), self.alarms());
@@ -289,6 +295,11 @@ impl Watcher {
             complain(&format_args!("received {packets} from {sources} sources, dropped here {dropped}, alarms {alarms}"));
         }
         result
+    }
+
+    #[cfg(feature = "json")]
+    fn total_object(&mut self, now: Duration, dropped: Option<u64>, limits: &Limits) -> Result<(), Stop> {
+        self.output.object(&Total::new(&self.feeds, dropped, now, self.rules.clock_rate), limits)
     }
 
     /// Writes the plot, if there is to be one.
@@ -300,15 +311,11 @@ impl Watcher {
         plot::write(path, history, now)
     }
 
-    fn total(&mut self, now: Duration, dropped: Option<u64>, limits: &Limits) -> Result<(), Stop> {
-        let clock_rate = self.rules.clock_rate;
-        #[cfg(feature = "json")]
-        if self.json {
-            return self.output.object(&Total::new(&self.feeds, dropped, now, clock_rate), limits);
-        }
+    fn total(&mut self, limits: &Limits) -> Result<(), Stop> {
         if !self.reports {
             return Ok(());
         }
+        let clock_rate = self.rules.clock_rate;
         for feed in &self.feeds {
             for stream in &feed.streams {
                 let line = format!("total {}\n", text::line(feed, stream, None, clock_rate));
