@@ -9,8 +9,17 @@ mod programs;
 #[path = "../streams/mod.rs"]
 mod streams;
 
+mod answer;
+mod ask;
 mod listen;
 mod metrics;
+mod ping;
+mod progress;
+mod record;
+mod replay;
 mod send;
+mod test;
 mod usage;
 mod watch;
+#[cfg(all(feature = "who", feature = "json"))]
+mod who;

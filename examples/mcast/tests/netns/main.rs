@@ -9,5 +9,9 @@ mod programs;
 #[path = "../streams/mod.rs"]
 mod streams;
 
+mod conversation;
 mod links;
+mod record;
+mod replay;
+mod test;
 mod watch;
