@@ -5,7 +5,9 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
+use multicast::{Events, Interest, Poller, Token};
 use rustix::termios::tcgetwinsize;
 
 use super::feed::Feed;
@@ -13,33 +15,56 @@ use super::stream::Stream;
 use super::text::{micros, origin_name, seconds};
 use super::watcher::Clock;
 use crate::decimal::fixed;
+use crate::progress::is_in_foreground;
 
+/// The most important ones first: a narrow terminal cuts the others.
 const HEAD: [&str; COLUMNS] = [
     "GROUP",
-    "INTERFACE",
     "SOURCE",
     "STATE",
-    "FORMAT",
     "PACKETS/S",
     "BIT/S",
     "LOST",
-    "REORDERED",
-    "JITTER",
     "CONTINUITY",
+    "JITTER",
+    "REORDERED",
     "PCR JITTER",
+    "FORMAT",
+    "INTERFACE",
 ];
 const COLUMNS: usize = 12;
 /// The size of a terminal that does not tell it.
 const USUAL: (usize, usize) = (24, 80);
 
-/// Whether a table can be shown: on standard error, so that standard output stays for the reports.
-pub(super) fn is_possible() -> bool {
-    io::stderr().is_terminal()
+/// A terminal for the table.
+pub(super) struct Table {
+    /// Says whether the terminal takes the table at once.
+    poller: Poller,
 }
 
-/// Draws the table. The last one stays.
-#[inline(never)]
-pub(super) fn draw(feeds: &[Feed], clock: &Clock, is_last: bool) {
+impl Table {
+    /// On standard error, if it is a terminal: so standard output stays for the reports.
+    pub(super) fn new() -> Option<Self> {
+        if !io::stderr().is_terminal() {
+            return None;
+        }
+        let poller = Poller::new().ok()?;
+        poller.register(&io::stderr(), Token(0), Interest::WRITABLE).ok()?;
+        Some(Self { poller })
+    }
+
+    /// Draws the table, unless the terminal takes nothing (Ctrl-S) or the program is in its background. The last one stays.
+    #[inline(never)]
+    pub(super) fn draw(&self, feeds: &[Feed], clock: &Clock, is_last: bool) {
+        let mut events = Events::<1>::new();
+        let has_room = self.poller.poll(&mut events, Duration::ZERO).is_ok_and(|mut events| events.next().is_some());
+        if has_room && is_in_foreground() {
+            draw(feeds, clock, is_last);
+        }
+    }
+}
+
+fn draw(feeds: &[Feed], clock: &Clock, is_last: bool) {
     let (height, width) = match tcgetwinsize(io::stderr()) {
         Ok(size) if size.ws_row > 2 && size.ws_col > 0 => (size.ws_row.into(), size.ws_col.into()),
         _ => USUAL,
@@ -75,7 +100,7 @@ fn rows(feeds: &[Feed], clock: &Clock) -> Vec<[String; COLUMNS]> {
         rows.extend(feed.streams.iter().map(|stream| row(feed, stream, clock)));
         if feed.streams.is_empty() {
             let mut row = [const { String::new() }; COLUMNS];
-            let [group, interface, _, state, ..] = &mut row;
+            let [group, _, state, .., interface] = &mut row;
             feed.group.clone_into(group);
             feed.interface.clone_into(interface);
             *state = format!("silent {} s", seconds(feed.silence(clock.now())));
@@ -98,17 +123,17 @@ fn row(feed: &Feed, stream: &Stream, clock: &Clock) -> [String; COLUMNS] {
     let errors = stream.transport.counts.continuity_errors;
     [
         feed.group.clone(),
-        feed.interface.clone(),
         origin_name(feed, stream.origin),
         state,
-        stream.format().to_owned(),
         fixed(stream.rate.packets, 1),
         bits(stream.rate.bits),
         number(is_rtp, stream.rtp.counts.lost),
-        number(is_rtp, stream.rtp.counts.reordered),
-        time(stream.rtp.jitter(clock.clock_rate)),
         number(is_transport, errors),
+        time(stream.rtp.jitter(clock.clock_rate)),
+        number(is_rtp, stream.rtp.counts.reordered),
         time(stream.transport.pcr_jitter().filter(|_| is_transport)),
+        stream.format().to_owned(),
+        feed.interface.clone(),
     ]
 }
 

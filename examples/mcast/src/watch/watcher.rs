@@ -15,7 +15,8 @@ use super::metrics::Server;
 #[cfg(feature = "plot")]
 use super::plot;
 use super::stream::{Arrival, Origin};
-use super::{table, text};
+use super::table::Table;
+use super::text;
 use crate::interfaces::Names;
 use crate::limits::Limits;
 use crate::options::Common;
@@ -51,9 +52,9 @@ pub(super) struct Watcher {
     output: Output,
     json: bool,
     quiet: bool,
-    /// Whether reports are printed as lines or objects, and whether a table is shown.
+    /// Whether reports are printed, as lines or objects.
     reports: bool,
-    table: bool,
+    table: Option<Table>,
     names: Names,
     /// Empty between two calls. Kept, so that it needs no new memory.
     notices: Vec<Notice>,
@@ -66,7 +67,7 @@ pub(super) struct Watcher {
 impl Watcher {
     pub(super) fn new(feeds: Vec<Feed>, common: &Common, rules: Rules, interval: Duration, output: Output) -> Self {
         let is_shown = stdout().is_terminal();
-        let table = table::is_possible() && !common.quiet && !(is_shown && common.json);
+        let table = if common.quiet || is_shown && common.json { None } else { Table::new() };
         Self {
             feeds,
             rules,
@@ -77,7 +78,7 @@ impl Watcher {
             output,
             json: common.json,
             quiet: common.quiet,
-            reports: !(table && is_shown),
+            reports: !(is_shown && table.is_some()),
             table,
             names: Names::default(),
             notices: Vec::new(),
@@ -190,8 +191,8 @@ impl Watcher {
             if let Some(server) = &self.server {
                 server.publish(self.exposition(dropped));
             }
-            if self.table {
-                table::draw(&self.feeds, &self.clock, false);
+            if let Some(table) = &self.table {
+                table.draw(&self.feeds, &self.clock, false);
             }
         }
         Ok(())
@@ -278,8 +279,8 @@ impl Watcher {
             result = result.and(self.tell(number, limits));
         }
         let dropped = receivers.totals().dropped;
-        if self.table {
-            table::draw(&self.feeds, &self.clock, true);
+        if let Some(table) = &self.table {
+            table.draw(&self.feeds, &self.clock, true);
         }
         #[cfg(feature = "json")]
         if self.json {
