@@ -6,7 +6,7 @@ use std::time::Duration;
 use multicast::Group;
 use serde_json::{Value, json};
 
-use crate::common::{send_all, send_on_lo, unique_group, unique_v6_group};
+use crate::common::{send_all, send_on_lo, unique_group, unique_v6_group, wait_until};
 use crate::mcast::mcast as command;
 use crate::programs::{Running, run};
 use crate::streams::{Ffmpeg, Relay, cells, next_object, objects, only_source, pick, rtp, total, watch};
@@ -214,6 +214,56 @@ fn more_sources_than_there_is_room_for_are_counted_and_said_once() {
     assert_eq!(group["sources"].as_array().unwrap().len(), 64);
     assert_eq!(pick(group, ["packets", "beyond_packets"]), json!([210, 18]));
     assert_eq!(objects(&ended, "source").len(), 65, "64 that came, and one for which there was no room");
+}
+
+/// What strangers send: from many ports, packets of MPEG-TS with these PIDs, and of RTP with as many SSRCs.
+fn send_much(group: Group, senders: u32, pids: std::ops::Range<u16>) {
+    for number in 0..senders {
+        let mut sends = source(group);
+        for pid in pids.clone().step_by(7) {
+            let cells: Vec<u8> = (pid..pid + 7).flat_map(|pid| cells(pid, 0)[..188].to_vec()).collect();
+            sends(cells);
+        }
+        let mut sends = source(group);
+        for ssrc in pids.clone().map(u32::from) {
+            // Half of them long enough to count as RTP.
+            let packets = if ssrc % 2 == 0 { 4 } else { 1 };
+            send(&mut sends, (0..packets).map(|packet| rtp(ssrc << 8 | number, packet)));
+        }
+    }
+}
+
+/// Whether nothing waits in the receive buffer of the group's socket, according to the kernel's list.
+fn is_read(group: Group) -> bool {
+    let (local, list) = (format!(":{:04X}", group.port()), std::fs::read_to_string("/proc/net/udp").unwrap());
+    let mut sockets = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    sockets.any(|words| words[1].ends_with(&local) && words[4].ends_with(":00000000"))
+}
+
+/// The memory of a process, in kB.
+fn memory(running: &Running) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+}
+
+#[test]
+fn strangers_cannot_use_up_its_memory() {
+    let group = unique_group();
+    let watching = watch(group, &["--json", "--metrics", "0"]);
+    let after = [0..350, 350..700, 700..1_050, 1_050..1_400].map(|pids| {
+        send_much(group, 33, pids);
+        wait_until("all of them are read", || is_read(group));
+        // The text for --metrics, which is made once a second, is part of it.
+        std::thread::sleep(Duration::from_millis(1_500));
+        memory(&watching)
+    });
+    // Without limits, three more rounds would need 9,000 kB more. What the allocator keeps is up to 3,000.
+    assert!(after[0] < 20_000 && after[3] < after[0] + 4_000, "{after:?} kB");
+    watching.signal("TERM");
+    let ended = watching.end().expect(143);
+    let total = total(&ended);
+    assert!(total["groups"][0]["beyond_packets"].as_u64().unwrap() > 0, "{total}");
 }
 
 #[test]
