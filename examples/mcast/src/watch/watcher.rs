@@ -271,6 +271,7 @@ impl Watcher {
     #[inline(never)]
     pub(super) fn finish(&mut self, receivers: &Receivers<'_>, limits: &Limits) -> Result<(), Stop> {
         let now = self.clock.now();
+        self.output.end();
         let mut result = Ok(());
         for number in 0..self.feeds.len() {
             if let Some(feed) = self.feeds.get_mut(number) {
