@@ -107,6 +107,19 @@ pub fn example<A: AsRef<OsStr>>(host: &Host, name: &str, arguments: &[A]) -> Pro
     Program::start(host, command)
 }
 
+/// The tool of this project. `make lab` builds it first.
+pub fn mcast<A: AsRef<OsStr>>(host: &Host, arguments: &[A]) -> Program {
+    // The laboratory itself is in target/debug/deps/.
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.push("mcast");
+    assert!(path.exists(), "{} is not there: run `make lab`", path.display());
+    let mut command = Command::new(path);
+    command.args(arguments);
+    Program::start(host, command)
+}
+
 /// A Python program in tests/lab/protocols/, with the packages from target/peers/.
 pub fn python(host: &Host, file: &str, arguments: &[&str]) -> Program {
     let packages = project().join("target/peers/python");
