@@ -239,7 +239,7 @@ impl<'l> Senders<'l> {
     }
 
     /// The interfaces by themselves: those that are up now, for `all`.
-    fn expanded(interfaces: Vec<Interface>) -> Result<Vec<Interface>, Stop> {
+    pub(crate) fn expanded(interfaces: Vec<Interface>) -> Result<Vec<Interface>, Stop> {
         if !interfaces.contains(&Interface::All) {
             return Ok(interfaces);
         }
@@ -273,7 +273,7 @@ impl<'l> Senders<'l> {
 }
 
 /// Whether the reason may be gone later: a link that is down or deleted, or an address or a route that is missing.
-fn may_pass(kind: ErrorKind) -> bool {
+pub(crate) fn may_pass(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::NoSuchInterface | ErrorKind::NoAddress | ErrorKind::Unreachable)
 }
 

@@ -9,6 +9,7 @@ mod programs;
 
 mod listen;
 mod record;
+mod relay;
 mod replay;
 mod send;
 mod usage;

@@ -9,4 +9,5 @@ mod programs;
 
 mod links;
 mod record;
+mod relay;
 mod replay;
