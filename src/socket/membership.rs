@@ -27,6 +27,9 @@ const FILTER: usize = (REQUEST + 8).next_multiple_of(size_of::<usize>());
 /// More memberships than a socket can have.
 const MEMBERSHIPS: u32 = 10_000;
 
+/// How often a question that the kernel did not answer is asked again.
+const TRIES: u32 = 3;
+
 /// How a socket has joined a group on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hears {
@@ -249,12 +252,17 @@ impl Socket {
 
     fn hears(&self, group: IpAddr, interface: NonZeroU32) -> core::result::Result<Option<Hears>, Errno> {
         let mut question = [0; FILTER];
-        fill(&mut question, group, interface.get());
-        let length = match sys::getsockopt(&self.fd, level(group), linux::MCAST_MSFILTER, &mut question) {
-            Ok(length) => length,
-            // Older kernels look for the interface first.
-            Err(Errno::NOT_AVAILABLE | Errno::NO_DEVICE) => return Ok(None),
-            Err(errno) => return Err(errno),
+        let mut tries = TRIES;
+        let length = loop {
+            fill(&mut question, group, interface.get());
+            match sys::getsockopt(&self.fd, level(group), linux::MCAST_MSFILTER, &mut question) {
+                Ok(length) => break length,
+                // Older kernels look for the interface first.
+                Err(Errno::NOT_AVAILABLE | Errno::NO_DEVICE) => return Ok(None),
+                // Most often memory is short for a moment.
+                Err(errno) if tries == 0 => return Err(errno),
+                Err(_) => tries = tries.saturating_sub(1),
+            }
         };
         let mode = question.get(REQUEST..length).and_then(|mode| mode.first_chunk::<4>()).ok_or(Errno::PROTOCOL)?;
         let is_named = u32::from_ne_bytes(*mode) == linux::MCAST_INCLUDE;

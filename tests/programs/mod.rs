@@ -196,6 +196,11 @@ impl Running {
         }
     }
 
+    /// What it has printed to standard error so far.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
     /// Sends it a signal, by its name without SIG.
     pub fn signal(&self, name: &str) {
         // The standard library can only kill.

@@ -8,6 +8,8 @@
 //! | `options`, `target`, `decimal` | the command line |
 //! | `places`, `receivers`, `senders` | sockets that follow their interfaces |
 //! | `input`, `output`, `standard`, `progress`, `interfaces` | standard streams, the terminal; the names of interfaces |
+//! | `input`, `output`, `standard`, `interfaces` | standard input and output; the names of interfaces |
+//! | `figures` | what is printed of losses and times, and bounds for it |
 //! | `limits`, `outage`, `stop` | what ends a command: signals, times, links that are gone, errors |
 
 #![allow(dead_code)]
@@ -15,9 +17,10 @@
 mod decimal;
 #[cfg(feature = "demo")]
 mod demo;
+#[cfg(any(feature = "ping", feature = "test"))]
+mod figures;
 #[cfg(feature = "send")]
 mod input;
-#[cfg(any(feature = "listen", feature = "record"))]
 mod interfaces;
 mod limits;
 #[cfg(feature = "listen")]
@@ -25,6 +28,8 @@ mod listen;
 mod options;
 mod outage;
 mod output;
+#[cfg(feature = "ping")]
+mod ping;
 mod places;
 mod progress;
 mod receivers;
@@ -40,6 +45,10 @@ mod senders;
 mod standard;
 mod stop;
 mod target;
+#[cfg(feature = "test")]
+mod test;
+#[cfg(feature = "watch")]
+mod watch;
 
 use std::process::ExitCode;
 
@@ -65,6 +74,14 @@ const COMMANDS: &[Command] = &[
     Command { name: "relay", summary: "pass packets on, and answers back", help: relay::HELP, run: relay::run },
     #[cfg(feature = "replay")]
     Command { name: "replay", summary: "send the packets of a file", help: replay::HELP, run: replay::run },
+    #[cfg(feature = "watch")]
+    Command { name: "watch", summary: "watch streams, and raise alarms", help: watch::HELP, run: watch::run },
+    #[cfg(feature = "ping")]
+    Command { name: "ping", summary: "ask who answers to a group, and how fast", help: ping::PING, run: ping::ping },
+    #[cfg(feature = "ping")]
+    Command { name: "pong", summary: "answer to ping", help: ping::PONG, run: ping::pong },
+    #[cfg(feature = "test")]
+    Command { name: "test", summary: "measure loss, order, jitter and latency", help: test::HELP, run: test::run },
     #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];

@@ -58,7 +58,7 @@ impl<'l> Senders<'l> {
     ) -> Result<Self, Stop> {
         let mut senders = Self::without_targets(common, options, limits, links)?;
         for target in &common.targets {
-            for interface in Self::expanded(common.interfaces_of(target))? {
+            for interface in expanded(common.interfaces_of(target))? {
                 for group in target.groups() {
                     let mut destination = Destination::from(group);
                     if let Some(source) = target.source {
@@ -80,7 +80,7 @@ impl<'l> Senders<'l> {
         links: &'l mut multicast::Result<Links>,
     ) -> Result<Self, Stop> {
         let mut senders = Self::without_targets(common, options, limits, links)?;
-        senders.interfaces = Self::expanded(common.interfaces.clone())?;
+        senders.interfaces = expanded(common.interfaces.clone())?;
         Ok(senders)
     }
 
@@ -238,29 +238,6 @@ impl<'l> Senders<'l> {
         Ok(())
     }
 
-    /// The interfaces by themselves: those that are up now, for `all`.
-    pub(crate) fn expanded(interfaces: Vec<Interface>) -> Result<Vec<Interface>, Stop> {
-        if !interfaces.contains(&Interface::All) {
-            return Ok(interfaces);
-        }
-        // A list of its own: each change is reported only once.
-        let mut links = Links::watch()?;
-        let mut found = Vec::new();
-        while let Some(change) = links.next()? {
-            if let Change::Link(link) = change
-                && link.is_up
-                && link.is_multicast
-                && !link.is_port
-            {
-                found.push(link.name.map_or(Interface::Index(link.index), Interface::Name));
-            }
-        }
-        if found.is_empty() {
-            return Err(Stop::Failed("--interface all: no interface is up and supports multicast".to_owned()));
-        }
-        Ok(found)
-    }
-
     fn wait_for_room(&mut self, number: usize, limits: &Limits) -> Result<(), Stop> {
         let Some(sender) = self.senders.get(number) else { return Ok(()) };
         self.poller.register(sender, ROOM_TO_SEND, Interest::WRITABLE)?;
@@ -270,6 +247,29 @@ impl<'l> Senders<'l> {
         }
         ended
     }
+}
+
+/// The interfaces by themselves: those that are up now, for `all`.
+pub(crate) fn expanded(interfaces: Vec<Interface>) -> Result<Vec<Interface>, Stop> {
+    if !interfaces.contains(&Interface::All) {
+        return Ok(interfaces);
+    }
+    // A list of its own: each change is reported only once.
+    let mut links = Links::watch()?;
+    let mut found = Vec::new();
+    while let Some(change) = links.next()? {
+        if let Change::Link(link) = change
+            && link.is_up
+            && link.is_multicast
+            && !link.is_port
+        {
+            found.push(link.name.map_or(Interface::Index(link.index), Interface::Name));
+        }
+    }
+    if found.is_empty() {
+        return Err(Stop::Failed("--interface all: no interface is up and supports multicast".to_owned()));
+    }
+    Ok(found)
 }
 
 /// Whether the reason may be gone later: a link that is down or deleted, or an address or a route that is missing.

@@ -9,7 +9,7 @@ use multicast::{Group, Interface, Ttl};
 use super::inputs;
 use super::outputs::{To, Way};
 use crate::options::{self, Common, rate, text, value};
-use crate::senders::Senders;
+use crate::senders::expanded;
 use crate::stop::Stop;
 use crate::target::Target;
 
@@ -44,8 +44,8 @@ pub(super) fn parse(mut parser: Parser) -> Result<Order, Stop> {
             "to" => order.ways.push(way(&text(&mut parser, "--to")?).map_err(in_option("--to"))?),
             "to-interface" => {
                 let interface = value(&mut parser, "--to-interface")?;
-                let expanded = Senders::expanded(vec![interface])?;
-                order.ways.extend(expanded.into_iter().map(|interface| Way { to: To::SameGroup, interface }));
+                let interfaces = expanded(vec![interface])?;
+                order.ways.extend(interfaces.into_iter().map(|interface| Way { to: To::SameGroup, interface }));
             }
             "ttl" => {
                 let ttl: Ttl = value(&mut parser, "--ttl")?;

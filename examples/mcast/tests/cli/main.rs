@@ -6,10 +6,16 @@ mod common;
 mod mcast;
 #[path = "../../../../tests/programs/mod.rs"]
 mod programs;
+#[path = "../streams/mod.rs"]
+mod streams;
 
 mod listen;
+mod metrics;
+mod ping;
 mod record;
 mod relay;
 mod replay;
 mod send;
+mod test;
 mod usage;
+mod watch;

@@ -6,8 +6,12 @@ mod common;
 mod mcast;
 #[path = "../../../../tests/programs/mod.rs"]
 mod programs;
+#[path = "../streams/mod.rs"]
+mod streams;
 
 mod links;
 mod record;
 mod relay;
 mod replay;
+mod test;
+mod watch;
