@@ -1,17 +1,22 @@
 # `make` prints the list of targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab runtimes lint faults fuzz bench size static devices features coverage
+.PHONY: help demo test bare lab runtimes lint faults fuzz bench size static devices features coverage
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: ## send packets to a multicast group and receive them, in one process
+	@echo "Building the program mcast, optimised, in target/release. The first time takes a minute or two."
 	@cargo build --release -p mcast
 	@target/release/mcast demo
 
 test: ## run all tests, in a private network namespace; installs the programs that they need
-	@.ci/install test || echo "Tests that need them fail, and say so."
+	@.ci/install test || echo "Tests that need them are left out, and named at the end."
 	@sh tests/in-namespace.sh
+
+# Takes a quarter of an hour, mostly for building.
+bare: ## run `make demo` and `make test` on a bare Debian with Rust, in a root of its own made by debootstrap
+	@.ci/bare
 
 # ONLY: runs the cases with one of these words in their names. PROOF=1 switches off what each case tests: then every case must
 # fail.
@@ -28,7 +33,7 @@ runtimes: ## run the examples for tokio, mio, calloop, async-io and poll(2), in 
 	@sh tests/in-namespace.sh cargo test --quiet --offline --manifest-path examples/runtimes/Cargo.toml --test '*'
 
 # The feature sets: default, none, std, all. Without std there are no examples.
-lint: ## check format, lints, documentation, imports, dependencies, and that no call of the core can panic
+lint: ## check format, words, spelling, lints, documentation, imports, dependencies, and that no call of the core can panic
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo fmt --manifest-path benches/Cargo.toml --check
@@ -36,6 +41,9 @@ lint: ## check format, lints, documentation, imports, dependencies, and that no 
 	cargo fmt --manifest-path examples/runtimes/Cargo.toml --check
 	cargo fmt --manifest-path tests/devices/Cargo.toml --check
 	cargo fmt --manifest-path tests/faults/Cargo.toml --check
+	.ci/words --self-test
+	.ci/words
+	.ci/spelling
 	.ci/imports --self-test
 	.ci/imports
 	.ci/dependencies

@@ -196,7 +196,8 @@ pub(super) fn listen_with<F: Filter + 'static>(
         while !packets.is_ready()? {
             match poller.poll(None) {
                 // It tries again by itself. To return the error would end it.
-                Err(error) if packets.signal.fails_to_follow(error.kind()) => {}
+                Err(error) if packets.signal.fails_to_follow(error.kind()) || poller.shared.fails_to_watch(error.kind()) => {
+                }
                 polled => drop(polled?),
             }
         }

@@ -7,19 +7,30 @@
 //! |---|---|
 //! | `options`, `target`, `decimal` | the command line |
 //! | `places`, `receivers`, `senders` | sockets that follow their interfaces |
-//! | `input`, `output`, `standard`, `progress`, `interfaces` | standard streams, the terminal; the names of interfaces |
-//! | `input`, `output`, `standard`, `interfaces` | standard input and output; the names of interfaces |
 //! | `figures` | what is printed of losses and times, and bounds for it |
+//! | `input`, `output`, `standard`, `progress` | standard streams, the terminal |
+//! | `format`, `hex`, `interfaces` | how packets are printed and written; the names of interfaces |
+//! | `host` | what the kernel tells about this host |
 //! | `limits`, `outage`, `stop` | what ends a command: signals, times, links that are gone, errors |
 
 #![allow(dead_code)]
 
+#[cfg(feature = "answer")]
+mod answer;
+#[cfg(feature = "ask")]
+mod ask;
 mod decimal;
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(any(feature = "ping", feature = "test"))]
 mod figures;
-#[cfg(feature = "send")]
+#[cfg(any(feature = "answer", feature = "ask", feature = "listen"))]
+mod format;
+#[cfg(any(feature = "answer", feature = "ask", feature = "send"))]
+mod hex;
+#[cfg(feature = "who")]
+mod host;
+#[cfg(any(feature = "ask", feature = "send"))]
 mod input;
 mod interfaces;
 mod limits;
@@ -28,6 +39,8 @@ mod listen;
 mod options;
 mod outage;
 mod output;
+#[cfg(all(feature = "filter", any(feature = "answer", feature = "listen")))]
+mod pattern;
 #[cfg(feature = "ping")]
 mod ping;
 mod places;
@@ -49,6 +62,8 @@ mod target;
 mod test;
 #[cfg(feature = "watch")]
 mod watch;
+#[cfg(feature = "who")]
+mod who;
 
 use std::process::ExitCode;
 
@@ -68,6 +83,10 @@ const COMMANDS: &[Command] = &[
     Command { name: "listen", summary: "print each packet that comes", help: listen::HELP, run: listen::run },
     #[cfg(feature = "send")]
     Command { name: "send", summary: "send a text, lines, or a file", help: send::HELP, run: send::run },
+    #[cfg(feature = "ask")]
+    Command { name: "ask", summary: "ask a group, and print the answers", help: ask::HELP, run: ask::run },
+    #[cfg(feature = "answer")]
+    Command { name: "answer", summary: "answer what a group is asked", help: answer::HELP, run: answer::run },
     #[cfg(feature = "record")]
     Command { name: "record", summary: "record packets in a file", help: record::HELP, run: record::run },
     #[cfg(feature = "relay")]
@@ -82,6 +101,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "pong", summary: "answer to ping", help: ping::PONG, run: ping::pong },
     #[cfg(feature = "test")]
     Command { name: "test", summary: "measure loss, order, jitter and latency", help: test::HELP, run: test::run },
+    #[cfg(feature = "who")]
+    Command { name: "who", summary: "list which groups are joined, and by whom", help: who::HELP, run: who::run },
     #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];

@@ -11,6 +11,8 @@ use multicast::{
     Bind, Change, Events, Interest, Links, ListenOptions, Membership, Memberships, Metadata, Packet, Poller, Received,
     Receiver, Token,
 };
+#[cfg(feature = "answer")]
+use multicast::{SendOptions, Sender};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::limits::Limits;
@@ -18,9 +20,9 @@ use crate::outage::{Outages, watched};
 use crate::places::Place;
 use crate::stop::{Stop, complain};
 
-const LINKS: Token = Token(15);
+const LINKS: Token = Token(255);
 /// The first token of a socket. The lower ones are for signals, links, and what a command waits for beside packets.
-const SOCKETS: u64 = 16;
+const SOCKETS: u64 = 256;
 
 /// How many packets are received before signals, links and other sockets are looked at.
 const TURN: u32 = 64;
@@ -164,9 +166,15 @@ impl<'l> Receivers<'l> {
         Ok(())
     }
 
-    /// Lets [`next`](Self::next) return when this descriptor is ready, too. Tokens from 1 to 14 are free.
+    /// Lets [`next`](Self::next) return when this descriptor is ready, too. Tokens from 1 to 254 are free.
     pub(crate) fn poller(&self) -> &Poller {
         &self.poller
+    }
+
+    /// A sender for each socket, to answer what comes there from its port.
+    #[cfg(feature = "answer")]
+    pub(crate) fn senders(&mut self, options: SendOptions) -> Result<Vec<Sender>, Stop> {
+        self.sockets.iter_mut().map(|socket| Ok(socket.receiver.sender(options)?)).collect()
     }
 
     pub(crate) fn place(&self, number: usize) -> Option<&Place> {

@@ -9,9 +9,12 @@ mod programs;
 #[path = "../streams/mod.rs"]
 mod streams;
 
+mod answer;
+mod ask;
 mod listen;
 mod metrics;
 mod ping;
+mod progress;
 mod record;
 mod relay;
 mod replay;
@@ -19,3 +22,5 @@ mod send;
 mod test;
 mod usage;
 mod watch;
+#[cfg(all(feature = "who", feature = "json"))]
+mod who;

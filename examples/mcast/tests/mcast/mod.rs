@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod captures;
+pub mod json;
 
 use std::ffi::OsStr;
 use std::process::Command;

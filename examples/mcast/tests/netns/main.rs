@@ -9,6 +9,7 @@ mod programs;
 #[path = "../streams/mod.rs"]
 mod streams;
 
+mod conversation;
 mod links;
 mod record;
 mod relay;
