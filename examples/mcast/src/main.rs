@@ -48,6 +48,8 @@ mod progress;
 mod receivers;
 #[cfg(feature = "record")]
 mod record;
+#[cfg(feature = "relay")]
+mod relay;
 #[cfg(feature = "replay")]
 mod replay;
 #[cfg(feature = "send")]
@@ -89,6 +91,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "answer", summary: "answer what a group is asked", help: answer::HELP, run: answer::run },
     #[cfg(feature = "record")]
     Command { name: "record", summary: "record packets in a file", help: record::HELP, run: record::run },
+    #[cfg(feature = "relay")]
+    Command { name: "relay", summary: "pass packets on, and answers back", help: relay::HELP, run: relay::run },
     #[cfg(feature = "replay")]
     Command { name: "replay", summary: "send the packets of a file", help: replay::HELP, run: replay::run },
     #[cfg(feature = "watch")]

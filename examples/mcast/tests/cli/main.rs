@@ -16,6 +16,7 @@ mod metrics;
 mod ping;
 mod progress;
 mod record;
+mod relay;
 mod replay;
 mod send;
 mod surroundings;

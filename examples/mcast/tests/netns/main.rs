@@ -12,6 +12,7 @@ mod streams;
 mod conversation;
 mod links;
 mod record;
+mod relay;
 mod replay;
 mod test;
 mod watch;
