@@ -14,4 +14,6 @@ mod progress;
 mod record;
 mod replay;
 mod send;
+mod sending;
+mod targets;
 mod usage;
