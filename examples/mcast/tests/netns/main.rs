@@ -9,5 +9,7 @@ mod programs;
 
 mod conversation;
 mod links;
+mod many;
+mod outages;
 mod record;
 mod replay;
