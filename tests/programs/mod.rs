@@ -196,6 +196,11 @@ impl Running {
         }
     }
 
+    /// What it has printed to standard error so far.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
     /// The number of its process.
     pub fn id(&self) -> u32 {
         self.child.id()

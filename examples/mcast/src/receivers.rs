@@ -85,6 +85,8 @@ pub(crate) struct Receivers<'l> {
     others: Vec<multicast::Event>,
     /// How many packets may still be received in this turn.
     turn: u32,
+    /// Whether events were looked at since [`Next::Quiet`] was returned.
+    has_waited: bool,
     metadata: Metadata,
     blocked: Vec<IpAddr>,
     links: Option<&'l mut Links>,
@@ -116,6 +118,7 @@ impl<'l> Receivers<'l> {
             ready: Vec::new(),
             others: Vec::new(),
             turn: 0,
+            has_waited: false,
             metadata: Metadata::default(),
             blocked: order.blocked,
             links,
@@ -204,7 +207,6 @@ impl<'l> Receivers<'l> {
         limits: &Limits,
         until: Option<Instant>,
     ) -> Result<Next<'b>, Stop> {
-        let mut has_waited = false;
         loop {
             limits.check()?;
             while let (1.., Some(number)) = (self.turn, self.ready.last().copied()) {
@@ -227,13 +229,12 @@ impl<'l> Receivers<'l> {
                 return Ok(Next::Ready(event));
             }
             let now = Instant::now();
-            if until.is_some_and(|until| until <= now) && (has_waited || self.turn < TURN) {
-                // Once in each turn, so that a flood does not keep the command from its own work.
-                self.turn = TURN;
+            if until.is_some_and(|until| until <= now) && self.has_waited {
+                // Once in each turn, so that neither a flood nor the command keeps the other from its work.
+                self.has_waited = false;
                 return Ok(Next::Quiet);
             }
             self.wait(limits, until, now)?;
-            has_waited = true;
         }
     }
 
@@ -248,6 +249,7 @@ impl<'l> Receivers<'l> {
         };
         let ended = limits.wait(&self.poller, &mut self.events, at_most);
         self.turn = TURN;
+        self.has_waited = true;
         self.ready.clear();
         let mut has_changed = false;
         for event in self.events.iter() {

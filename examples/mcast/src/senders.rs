@@ -88,7 +88,7 @@ impl<'l> Senders<'l> {
         for target in &common.targets {
             // Groups of one target are all different: only those of targets before can be the same.
             let before: Vec<_> = self.routes.iter().map(|route| route.destinations.len()).collect();
-            for interface in Self::expanded(common.interfaces_of(target))? {
+            for interface in expanded(common.interfaces_of(target))? {
                 for group in target.groups() {
                     let mut destination = Destination::from(group);
                     if let Some(source) = target.source {
@@ -115,7 +115,7 @@ impl<'l> Senders<'l> {
         links: &'l mut multicast::Result<Links>,
     ) -> Result<Self, Stop> {
         let mut senders = Self::without_targets(common, options, limits, links)?;
-        senders.interfaces = Self::expanded(common.interfaces.clone())?;
+        senders.interfaces = expanded(common.interfaces.clone())?;
         Ok(senders)
     }
 
@@ -300,38 +300,6 @@ impl<'l> Senders<'l> {
         Ok(())
     }
 
-    /// The interfaces by themselves, each once: for `all`, those that are up now.
-    fn expanded(interfaces: Vec<Interface>) -> Result<Vec<Interface>, Stop> {
-        let mut found = Vec::new();
-        let mut add = |interface| {
-            if !found.contains(&interface) {
-                found.push(interface);
-            }
-        };
-        for interface in interfaces {
-            if interface != Interface::All {
-                add(interface);
-                continue;
-            }
-            // A list of its own: each change is reported only once.
-            let (mut links, mut is_empty) = (Links::watch()?, true);
-            while let Some(change) = links.next()? {
-                if let Change::Link(link) = change
-                    && link.is_up
-                    && link.is_multicast
-                    && !link.is_port
-                {
-                    add(link.name.map_or(Interface::Index(link.index), Interface::Name));
-                    is_empty = false;
-                }
-            }
-            if is_empty {
-                return Err(Stop::Failed("--interface all: no interface is up and supports multicast".to_owned()));
-            }
-        }
-        Ok(found)
-    }
-
     fn wait_for_room(&mut self, number: usize, limits: &Limits) -> Result<(), Stop> {
         let Some(sender) = self.senders.get(number) else { return Ok(()) };
         self.poller.register(sender, ROOM_TO_SEND, Interest::WRITABLE)?;
@@ -343,8 +311,40 @@ impl<'l> Senders<'l> {
     }
 }
 
+/// The interfaces by themselves, each once: for `all`, those that are up now.
+pub(crate) fn expanded(interfaces: Vec<Interface>) -> Result<Vec<Interface>, Stop> {
+    let mut found = Vec::new();
+    let mut add = |interface| {
+        if !found.contains(&interface) {
+            found.push(interface);
+        }
+    };
+    for interface in interfaces {
+        if interface != Interface::All {
+            add(interface);
+            continue;
+        }
+        // A list of its own: each change is reported only once.
+        let (mut links, mut is_empty) = (Links::watch()?, true);
+        while let Some(change) = links.next()? {
+            if let Change::Link(link) = change
+                && link.is_up
+                && link.is_multicast
+                && !link.is_port
+            {
+                add(link.name.map_or(Interface::Index(link.index), Interface::Name));
+                is_empty = false;
+            }
+        }
+        if is_empty {
+            return Err(Stop::Failed("--interface all: no interface is up and supports multicast".to_owned()));
+        }
+    }
+    Ok(found)
+}
+
 /// Whether the reason may be gone later: a link that is down or deleted, or an address or a route that is missing.
-fn may_pass(kind: ErrorKind) -> bool {
+pub(crate) fn may_pass(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::NoSuchInterface | ErrorKind::NoAddress | ErrorKind::Unreachable)
 }
 

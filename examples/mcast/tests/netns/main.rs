@@ -6,6 +6,8 @@ mod common;
 mod mcast;
 #[path = "../../../../tests/programs/mod.rs"]
 mod programs;
+#[path = "../streams/mod.rs"]
+mod streams;
 
 mod conversation;
 mod links;
@@ -13,3 +15,5 @@ mod many;
 mod outages;
 mod record;
 mod replay;
+mod test;
+mod watch;
