@@ -10,6 +10,7 @@ mod programs;
 mod streams;
 
 mod conversation;
+mod help;
 mod links;
 mod many;
 mod outages;
