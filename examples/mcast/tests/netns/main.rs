@@ -10,7 +10,10 @@ mod programs;
 mod streams;
 
 mod conversation;
+mod help;
 mod links;
+mod many;
+mod outages;
 mod record;
 mod relay;
 mod replay;
