@@ -106,10 +106,12 @@ echo
 echo "All tests that ran passed, in $(($(date +%s) - begin)) seconds with building, with the features default, none and std."
 without=$(cut -d' ' -f1 "$MULTICAST_TEST_LEFT_OUT" | sort -u)
 if [ -n "$without" ]; then
-    echo "LEFT OUT, because the program that they need is not installed:"
+    echo "LEFT OUT, because what they need is missing:"
     sort -u "$MULTICAST_TEST_LEFT_OUT" | while read -r program name; do echo "  $name ($program)"; done
+    programs=$(echo "$without" | grep -vx root || :)
+    [ "$programs" = "$without" ] || echo "To run those that need root: make test as root."
     # shellcheck disable=SC2086
-    echo "To run these, first as root: $(.ci/install how $without)"
+    [ -z "$programs" ] || echo "To run those that need a program, first as root: $(.ci/install how $programs)"
 fi
 if [ -z "$left_out" ]; then
     [ -n "$without" ] || echo "No test was left out."

@@ -5,7 +5,8 @@ mod common;
 
 use common::link::{Pair, named, run};
 use common::{
-    Python, assert_quiet, expect_packet, next_within, require_private_network, send_all, unique_group, unique_v6_group,
+    Python, assert_quiet, expect_packet, has_another_user, next_within, require_private_network, send_all, unique_group,
+    unique_v6_group,
 };
 use multicast::filter::kernel::Instruction;
 use multicast::{
@@ -386,6 +387,9 @@ print("ready")
 sys.stdin.readline()
 "#;
     require_private_network();
+    if !has_another_user() {
+        return;
+    }
     let group = unique_group();
     let mut holder = Python::start(HOLDER, &[&group.port().to_string()]);
     assert_eq!(holder.line(), "ready");
