@@ -5,6 +5,7 @@
 
 pub mod changes;
 pub mod confined;
+pub mod forger;
 pub mod hosts;
 pub mod link;
 pub mod peer;

@@ -1,26 +1,25 @@
 //! `mcast listen`: prints each packet that comes.
 
-mod format;
 #[cfg(feature = "json")]
 mod json;
-#[cfg(feature = "filter")]
-mod pattern;
 
 use std::net::IpAddr;
 
 use lexopt::Parser;
 use multicast::filter::{Always, Filter};
-use multicast::{Links, Packet, Token};
+use multicast::{Links, Token};
 
-use format::Format;
 #[cfg(feature = "json")]
-use json::{PacketObject, TotalObject};
+use json::TotalObject;
 
-use crate::interfaces::Names;
+use crate::format::{Format, Printed, Printer};
 use crate::limits::Limits;
 use crate::options::{self, Common, number_within, value};
 use crate::output::Output;
+#[cfg(feature = "filter")]
+use crate::pattern;
 use crate::places::{Place, places};
+use crate::progress::Progress;
 use crate::receivers::{Next, ReceiveOrder, Receivers, Totals};
 use crate::stop::{Stop, complain};
 
@@ -121,19 +120,18 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     let mut links = Links::watch();
     let mut receivers = Receivers::open(to, &limits, &mut links)?;
     output.watch(receivers.poller(), OUTPUT)?;
-    let mut printer = Printer {
-        output,
-        format: order.format,
-        metadata: order.metadata,
+    let mut run = Run {
+        printer: Printer::new(output, order.format, order.metadata),
         places,
+        progress: Progress::beside_output("received", order.common.quiet),
         printed: 0,
-        line: Vec::new(),
-        names: Names::default(),
+        bytes: 0,
     };
-    let ended = match printer.print_packets(&mut receivers, order.mtu, order.common.limit, &limits) {
-        Err(Stop::TimedOut) => limits.verdict(printer.printed, order.common.limit),
+    let ended = match run.print_packets(&mut receivers, order.mtu, order.common.limit, &limits) {
+        Err(Stop::TimedOut) => limits.verdict(run.printed, order.common.limit),
         ended => ended,
     };
+    run.progress.clear();
     // As a program that SIGPIPE ends says nothing.
     if matches!(ended, Err(Stop::OutputClosed)) {
         return ended;
@@ -143,7 +141,10 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
         report(&totals);
     }
     // The reason why it ends is more important than that this cannot be written.
-    ended.and(printer.total(&totals, &limits))
+    #[cfg(feature = "json")]
+    return ended.and(run.printer.total(&TotalObject::new(&totals), &limits));
+    #[cfg(not(feature = "json"))]
+    ended
 }
 
 #[inline(never)]
@@ -155,17 +156,15 @@ fn report(totals: &Totals) {
     ));
 }
 
-struct Printer {
-    output: Output,
-    format: Format,
-    metadata: bool,
+struct Run {
+    printer: Printer,
     places: Vec<Place>,
+    progress: Progress,
     printed: u64,
-    line: Vec<u8>,
-    names: Names,
+    bytes: u64,
 }
 
-impl Printer {
+impl Run {
     fn print_packets(
         &mut self,
         receivers: &mut Receivers<'_>,
@@ -175,36 +174,18 @@ impl Printer {
     ) -> Result<(), Stop> {
         let mut buffer = vec![0; mtu];
         while limit != Some(self.printed) {
-            match receivers.next(&mut buffer, limits, None)? {
+            match receivers.next(&mut buffer, limits, self.progress.due())? {
                 Next::Packet(place, packet) => {
-                    self.packet(place, &packet, limits)?;
-                    self.printed += 1;
+                    let place = self.places.get(place);
+                    self.printer.print(&Printed { kind: "packet", place, packet, after: None }, limits)?;
+                    self.printed = self.printed.saturating_add(1);
+                    self.bytes = self.bytes.saturating_add(packet.wire_length() as u64);
                 }
                 Next::Ready(event) if event.is_error() || event.is_hang_up() => return Err(Stop::OutputClosed),
-                Next::Ready(_) | Next::Quiet => {}
+                Next::Ready(_) => {}
+                Next::Quiet => self.progress.show(self.printed, self.bytes),
             }
         }
-        Ok(())
-    }
-
-    fn packet(&mut self, place: usize, packet: &Packet<'_>, limits: &Limits) -> Result<(), Stop> {
-        let place = self.places.get(place);
-        #[cfg(feature = "json")]
-        if self.format == Format::Json {
-            return self.output.object(&PacketObject::new(place, packet, &mut self.names), limits);
-        }
-        self.line.clear();
-        let names = self.metadata.then_some(&mut self.names);
-        self.format.write(packet, place, names, &mut self.line);
-        self.output.write(&self.line, limits)
-    }
-
-    fn total(&mut self, totals: &Totals, limits: &Limits) -> Result<(), Stop> {
-        #[cfg(feature = "json")]
-        if self.format == Format::Json {
-            return self.output.object(&TotalObject::new(totals), limits);
-        }
-        let _ = (totals, limits);
         Ok(())
     }
 }

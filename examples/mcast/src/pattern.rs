@@ -11,9 +11,9 @@ use crate::options::text;
 use crate::stop::Stop;
 
 #[derive(Clone)]
-pub(super) struct Pattern(Rc<RefCell<Regex>>);
+pub(crate) struct Pattern(Rc<RefCell<Regex>>);
 
-pub(super) fn parse(parser: &mut Parser) -> Result<Pattern, Stop> {
+pub(crate) fn parse(parser: &mut Parser) -> Result<Pattern, Stop> {
     let pattern = text(parser, "--filter")?;
     let parsed = Regex::new(&pattern).map_err(|error| Stop::Misused(format!("--filter: {error}")))?;
     Ok(Pattern(Rc::new(RefCell::new(parsed))))
