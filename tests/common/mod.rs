@@ -216,6 +216,15 @@ impl Drop for Python {
     }
 }
 
+/// The name of this test of the running program, with the modules that it is in: for `--exact`, to run it again in a process of its own.
+pub fn full_name(test: &str) -> String {
+    let output = Command::new(std::env::current_exe().unwrap()).args(["--list", "--format", "terse"]).output().unwrap();
+    let list = String::from_utf8(output.stdout).unwrap();
+    let mut names = list.lines().filter_map(|line| line.strip_suffix(": test"));
+    let is_it = |name: &&str| name.rsplit("::").next() == Some(test);
+    names.find(is_it).unwrap_or_else(|| panic!("no test is called {test}")).to_owned()
+}
+
 /// Whether this program, the peer of a test, is installed. If not, the test must return: `make test` names it at its end, with the
 /// command that installs the program. In CI it fails instead.
 pub fn is_installed(program: &str) -> bool {
