@@ -18,6 +18,7 @@ mod progress;
 mod record;
 mod replay;
 mod send;
+mod surroundings;
 mod test;
 mod usage;
 mod watch;

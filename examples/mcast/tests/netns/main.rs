@@ -15,3 +15,5 @@ mod record;
 mod replay;
 mod test;
 mod watch;
+#[cfg(all(feature = "who", feature = "json"))]
+mod who;
