@@ -112,7 +112,7 @@ impl SendOptions {
             Egress::Later(_) => Named::Interface,
         };
         let socket = listener.socket().duplicate()?;
-        listener.unpin_to_send()?;
+        listener.prepare_to_send()?;
         socket.prepare_to_send(family)?;
         let Configured { socket, index, lacks } = self.configure(socket, Options::Unknown, family, group, egress)?;
         if named != Named::Nothing {
