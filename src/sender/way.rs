@@ -5,6 +5,7 @@ use core::num::NonZeroU32;
 
 use crate::address::Address;
 use crate::cmsg::Way;
+use crate::error::{Error, ErrorKind, Object, Operation};
 use crate::group::{Family, Interface};
 use crate::route::Route;
 use crate::socket::Socket;
@@ -63,6 +64,13 @@ pub(super) fn with_index(route: Route) -> Route {
         }
         _ => route,
     }
+}
+
+/// The reason why the kernel refuses an interface, if the socket is bound to another one: that of a listener by
+/// [`Bind::Interface`](crate::Bind::Interface).
+pub(super) fn bound_elsewhere(socket: &Socket, index: u32, interface: Interface) -> Option<Error> {
+    let bound = socket.bound_interface().filter(|bound| index != 0 && bound.get() != index);
+    bound.map(|_| Error::new(Operation::Send, Object::On(interface), ErrorKind::OneInterface))
 }
 
 /// After the kernel has accepted an interface: takes it back from the socket. So packets of other senders on it that name none leave as the
