@@ -343,3 +343,25 @@ fn each_sender_of_a_listener_follows_its_own_interface() {
         one.create();
     }
 }
+
+/// Its interface is then an option of the socket again.
+#[cfg(feature = "std")]
+#[test]
+fn a_sender_of_a_listener_that_becomes_a_descriptor_leaves_on_its_interface() {
+    let (one, two) = (Pair::new(), Pair::new());
+    for group in [unique_group(), unique_v6_group(5)] {
+        let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
+        let mut senders = [&one, &two].map(|pair| listener.sender(SendOptions::new().interface(named(&pair.a))).unwrap());
+        let mut far =
+            [&one, &two].map(|pair| ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pair.b))).unwrap());
+        for (sender, far) in senders.iter_mut().zip(&mut far) {
+            common::send_one(sender, b"sender", group);
+            assert_eq!(expect_packet(far), b"sender");
+        }
+        for (sender, far) in senders.into_iter().zip(&mut far) {
+            let socket = UdpSocket::from(multicast::OwnedFd::from(sender));
+            common::wait_until("it is sent", || socket.send_to(b"socket", SocketAddr::from(group)).is_ok());
+            assert_eq!(expect_packet(far), b"socket", "{group}");
+        }
+    }
+}

@@ -376,10 +376,11 @@ impl fmt::Debug for Sender {
     }
 }
 
-/// Returns the socket.
+/// Returns the socket, with the sender's interface as an option.
 impl From<Sender> for OwnedFd {
     fn from(mut sender: Sender) -> Self {
         sender.settle();
+        sender.named.leave_on(&sender.socket, sender.family, sender.interface, sender.index);
         sender.socket.into()
     }
 }

@@ -39,6 +39,13 @@ impl Named {
         }
     }
 
+    /// Makes packets leave this way by the options of the socket.
+    pub(super) fn leave_on(self, socket: &Socket, family: Family, interface: Interface, index: u32) {
+        if self != Self::Nothing {
+            let _ = socket.set_egress(family, Route { interface: index, source: self.source(interface) });
+        }
+    }
+
     /// The way of a packet whose destination names this one: as far as it names none, that of a sender of this interface, which has this
     /// index.
     // Inlined, so that nothing of it is linked for a sender whose socket says it.
