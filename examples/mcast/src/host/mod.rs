@@ -3,8 +3,11 @@
 // Its first users are the commands `doctor` and `who`.
 #![allow(dead_code)]
 
+pub(crate) mod counters;
 pub(crate) mod groups;
+pub(crate) mod links;
 pub(crate) mod netlink;
 pub(crate) mod owners;
+pub(crate) mod routes;
 pub(crate) mod sockets;
 mod text;
