@@ -1,10 +1,10 @@
-//! Standard output: one line per packet, written at once. It never blocks longer than until a signal or the timeout.
+//! Standard output: each line is written at once. It never blocks longer than until a signal or the timeout.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 
-use multicast::{Events, Interest, Packet, Poller, Token};
+use multicast::{Events, Interest, Poller, Token};
 
 use crate::limits::Limits;
 use crate::standard;
@@ -18,6 +18,8 @@ pub(crate) struct Output {
     file: File,
     /// A second poller: while the output cannot be written, incoming packets must not wake the process.
     poller: Option<Poller>,
+    /// Kept, so that a line needs no new memory.
+    #[cfg(feature = "json")]
     line: Vec<u8>,
 }
 
@@ -33,7 +35,12 @@ impl Output {
             Err(error) if error.kind() == multicast::ErrorKind::NotPollable => None,
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { file, poller, line: Vec::new() })
+        Ok(Self {
+            file,
+            poller,
+            #[cfg(feature = "json")]
+            line: Vec::new(),
+        })
     }
 
     /// Lets `poller` report, with a hang-up or an error, that the reader has closed the output.
@@ -46,24 +53,13 @@ impl Output {
         Ok(())
     }
 
-    /// Prints a packet.
-    pub(crate) fn packet(&mut self, packet: &Packet<'_>, limits: &Limits) -> Result<(), Stop> {
-        self.line.clear();
-        // Writing into a vector does not fail.
-        let _ = write!(self.line, "{} ", packet.source());
-        escape(packet.payload(), &mut self.line);
-        if let missing @ 1.. = packet.wire_length() - packet.payload().len() {
-            let _ = write!(self.line, "\\+{missing}");
-        }
-        self.line.push(b'\n');
-        self.write(limits)
-    }
-
-    fn write(&mut self, limits: &Limits) -> Result<(), Stop> {
-        let mut rest = self.line.as_slice();
+    /// Writes these bytes, a line or several.
+    #[inline(never)]
+    pub(crate) fn write(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Stop> {
+        let mut rest = bytes;
         while !rest.is_empty() {
             if let Some(poller) = &self.poller {
-                wait_until_writable(poller, limits)?;
+                wait_until_writable(poller, limits).map_err(unread)?;
             }
             match self.file.write(rest.get(..PIECE).unwrap_or(rest)) {
                 Ok(written) => rest = rest.get(written..).unwrap_or(&[]),
@@ -72,6 +68,26 @@ impl Output {
             }
         }
         Ok(())
+    }
+
+    /// Writes a value as one line of JSON. Each has the fields `version` and `kind`, and units in the names of its keys.
+    #[cfg(feature = "json")]
+    pub(crate) fn object(&mut self, value: &impl serde::Serialize, limits: &Limits) -> Result<(), Stop> {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        serde_json::to_writer(&mut line, value).map_err(failed("write JSON"))?;
+        line.push(b'\n');
+        let written = self.write(&line, limits);
+        self.line = line;
+        written
+    }
+}
+
+/// A line that was not written is more than the end of the time.
+fn unread(stop: Stop) -> Stop {
+    match stop {
+        Stop::TimedOut => Stop::Failed("the time is up, and nobody reads standard output: a line is lost".to_owned()),
+        stop => stop,
     }
 }
 
