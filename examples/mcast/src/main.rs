@@ -15,6 +15,8 @@
 mod decimal;
 mod demo;
 #[cfg(feature = "doctor")]
+mod doctor;
+#[cfg(feature = "doctor")]
 mod host;
 #[cfg(feature = "send")]
 mod input;
@@ -53,6 +55,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "listen", summary: "print each packet that comes", help: listen::HELP, run: listen::run },
     #[cfg(feature = "send")]
     Command { name: "send", summary: "send a text, lines, or a file", help: send::HELP, run: send::run },
+    #[cfg(feature = "doctor")]
+    Command { name: "doctor", summary: "find out why nothing arrives", help: doctor::HELP, run: doctor::run },
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];
 

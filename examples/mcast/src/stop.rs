@@ -23,6 +23,10 @@ pub(crate) enum Stop {
     NothingHeard,
     /// Less was heard than was asked for, or more was lost; or an alarm was raised.
     Missed(String),
+    /// The doctor found a fault.
+    Fault,
+    /// The doctor cannot tell.
+    Undecided,
 }
 
 const SIGPIPE: u8 = 13;
@@ -37,7 +41,7 @@ impl Stop {
             Self::Failed(reason) | Self::Missed(reason) => Some(reason.clone()),
             Self::TimedOut => Some("the time is up".to_owned()),
             Self::NothingHeard => Some("the time is up, and nothing was heard".to_owned()),
-            Self::Help | Self::Signal(_) | Self::OutputClosed => None,
+            Self::Help | Self::Signal(_) | Self::OutputClosed | Self::Fault | Self::Undecided => None,
         }
     }
 
@@ -49,6 +53,8 @@ impl Stop {
             Self::Misused(_) => ExitCode::from(2),
             Self::NothingHeard => ExitCode::from(3),
             Self::Missed(_) => ExitCode::from(4),
+            Self::Fault => ExitCode::from(5),
+            Self::Undecided => ExitCode::from(6),
             Self::Signal(signal) => ExitCode::from(128 | signal),
             Self::OutputClosed => ExitCode::from(128 | SIGPIPE),
         }

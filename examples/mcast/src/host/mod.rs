@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod counters;
+pub(crate) mod features;
 pub(crate) mod groups;
 pub(crate) mod links;
 pub(crate) mod netlink;
