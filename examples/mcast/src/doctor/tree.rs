@@ -155,7 +155,7 @@ impl Signs {
             _ if self.is_elsewhere => Stage::Interface,
             _ if some(self.ignored) => Stage::Port,
             LoopSign::LostBeforeIp => Stage::BeforeIp,
-            LoopSign::Lost if many(self.unseen) => Stage::BeforeIp,
+            LoopSign::Lost if many(self.unseen) && !many(self.lost) => Stage::BeforeIp,
             LoopSign::Lost => Stage::FirewallIn,
             _ if many(self.unseen) && self.ingress => Stage::BeforeIp,
             _ if many(self.rx) && many(self.lost) => self.not_delivered(),
