@@ -4,6 +4,7 @@ faulty.py stream GROUP PORT INTERFACE [SOURCE]  sends a packet to the group ever
 faulty.py checksum GROUP PORT INTERFACE         the same, with a wrong UDP checksum
 faulty.py fragments GROUP PORT INTERFACE        the same, but only the first fragment of each packet
 faulty.py fast GROUP PORT INTERFACE             the same as stream, 400 packets a second of 1000 bytes
+faulty.py wire PORT                             prints the payload of each UDP packet to the port that comes in on eth0
 faulty.py hoard GROUP PORT INTERFACE [SOURCE]   joins, with a small receive buffer, and never reads
 """
 import socket
@@ -130,5 +131,17 @@ def hoard(group, port, interface, source=None):
         time.sleep(60)
 
 
-PROGRAMS = {"stream": stream, "fast": fast, "checksum": checksum, "fragments": fragments, "hoard": hoard}
+def wire(port):
+    tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+    tap.bind(("eth0", 3))
+    print("begins", flush=True)
+    while True:
+        packet = tap.recv(65535)
+        datagram = packet[40:] if packet[0] >> 4 == 6 else packet[20:]
+        protocol = packet[6] if packet[0] >> 4 == 6 else packet[9]
+        if protocol == 17 and datagram[2:4] == struct.pack("!H", int(port)):
+            print("saw", datagram[8:].decode(errors="replace"), flush=True)
+
+
+PROGRAMS = {"wire": wire, "stream": stream, "fast": fast, "checksum": checksum, "fragments": fragments, "hoard": hoard}
 PROGRAMS[sys.argv[1]](*sys.argv[2:])
