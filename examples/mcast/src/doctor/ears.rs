@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
+use multicast::filter::{Always, Filter};
 use multicast::{
     Events, Group, Interface, ListenOptions, Membership, Outcome, Poller, Received, Receiver, SendOptions, Token, Ttl,
 };
@@ -32,7 +33,7 @@ pub(super) struct Heard {
 
 /// A listener on an interface.
 pub(super) struct Ear {
-    receiver: Receiver,
+    receiver: Receiver<Box<dyn Filter>>,
     pub(super) index: u32,
     pub(super) heard: Heard,
 }
@@ -44,7 +45,8 @@ impl Ear {
         let interface = NonZeroU32::new(index).map_or(Interface::Default, Interface::Index);
         let membership = source.map_or_else(|| Membership::any(group), |source| Membership::source(group, source));
         // Long streams come in bursts; its own drops would look like somebody's fault.
-        let options = ListenOptions::new().metadata().receive_buffer(4 << 20);
+        // Of the type that all commands use, so that the code for it is linked once.
+        let options = ListenOptions::new().metadata().receive_buffer(4 << 20).filter(Box::new(Always) as Box<dyn Filter>);
         let receiver = options.bind_receiver(membership.on(interface), MTU)?;
         Ok(Self { receiver, index, heard: Heard::default() })
     }
@@ -118,6 +120,7 @@ pub(super) enum Looped {
 ///
 /// Such a packet stays on this host only while the host is a member of the group from any source on this interface, so this is checked
 /// first. `ear` must be that member.
+#[inline(never)]
 pub(super) fn send_looped(ears: &mut [Ear], group: Group, limits: &Limits) -> Result<Looped, Stop> {
     let Some(index) = ears.first().map(|ear| ear.index) else {
         return Ok(Looped::NotTried("there is no listener".to_owned()));

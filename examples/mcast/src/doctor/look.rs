@@ -24,6 +24,7 @@ use crate::stop::Stop;
 const ELSEWHERE: usize = 16;
 
 /// Examines the host.
+#[inline(never)]
 pub(super) fn examine(order: Order, limits: &Limits) -> Result<Case, Stop> {
     let mut netlink = Netlink::route().map_err(|error| format!("netlink: {error}"));
     let group = order.group;
@@ -70,6 +71,7 @@ pub(super) fn examine(order: Order, limits: &Limits) -> Result<Case, Stop> {
 }
 
 /// The questions that are left if nothing was heard.
+#[inline(never)]
 fn ask_on(case: &mut Case, ears: &mut Vec<Ear>, netlink: &mut Told<Netlink>, limits: &Limits) -> Result<(), Stop> {
     let (group, index) = (case.order.group, case.place.index);
     let quarter = (case.order.time / 4).max(Duration::from_millis(300));
@@ -125,6 +127,7 @@ fn busy_interfaces(case: &Case) -> Vec<u32> {
 }
 
 /// Finds the interface. Index 0 if there is none: that is a finding, not an error.
+#[inline(never)]
 fn locate(order: &Order, netlink: &mut Told<Netlink>) -> Result<Place, Stop> {
     let netlink = netlink.as_mut().map_err(|error| Stop::Failed(format!("the interfaces cannot be listed: {error}")))?;
     let unreadable = |error: Errno| Stop::Failed(format!("the interfaces cannot be listed: {error}"));
@@ -159,6 +162,7 @@ fn index_of(name: &str) -> u32 {
 }
 
 /// Asks what the kernel would do with packets to the group, and from its sender.
+#[inline(never)]
 fn ask_ways(netlink: &mut Told<Netlink>, order: &Order, place: &Place, now: &Snapshot, heard: &Heard) -> Ways {
     let Ok(netlink) = netlink else { return Ways::default() };
     let (group, index) = (order.group.address(), place.index);

@@ -70,6 +70,7 @@ struct Arguments {
     quiet: bool,
 }
 
+#[inline(never)]
 fn parse(mut parser: Parser) -> Result<Arguments, Stop> {
     let mut common = Common::default();
     let mut targets = Vec::new();
@@ -132,6 +133,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     }
 }
 
+#[inline(never)]
 #[allow(clippy::too_many_arguments)]
 fn print(
     output: &mut Output,

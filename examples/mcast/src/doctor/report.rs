@@ -3,8 +3,9 @@
 use std::fmt::{Display, Write};
 
 use super::case::Case;
-use super::evidence::Span;
+use super::evidence::{Snapshot, Span};
 use crate::host::counters::file_of;
+use crate::host::links::Traffic;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
@@ -50,39 +51,87 @@ impl Check {
         Self { name, status: Status::Unknown, evidence: Vec::new(), advice: String::new() }
     }
 
-    /// The result, and one sentence of advice.
-    pub(super) fn is(mut self, status: Status, advice: impl Into<String>) -> Self {
+    /// The result, and one sentence of advice. In it and in the names of evidence, `{if}`, `{group}` and `{port}` stand for those of the
+    /// case: see [`fill`](Self::fill).
+    pub(super) fn is(&mut self, status: Status, advice: &str) {
         self.status = status;
-        self.advice = advice.into();
-        self
+        advice.clone_into(&mut self.advice);
+    }
+
+    /// As [`is`](Self::is); `{}` stands for `what`.
+    #[inline(never)]
+    pub(super) fn is_of(&mut self, status: Status, advice: &str, what: &dyn Display) {
+        self.status = status;
+        self.advice = replaced(advice, "{}", &what.to_string());
     }
 
     /// Something that is the same before and after.
-    pub(super) fn sees(self, file: impl Into<String>, value: impl Display) -> Self {
+    #[inline(never)]
+    pub(super) fn sees(&mut self, file: &str, value: &dyn Display) {
         let value = value.to_string();
-        self.saw(file, value.clone(), value)
+        self.evidence.push(Evidence { file: file.to_owned(), before: value.clone(), after: value });
     }
 
-    pub(super) fn saw(mut self, file: impl Into<String>, before: impl Display, after: impl Display) -> Self {
-        self.evidence.push(Evidence { file: file.into(), before: before.to_string(), after: after.to_string() });
-        self
+    #[inline(never)]
+    pub(super) fn saw(&mut self, file: &str, before: &dyn Display, after: &dyn Display) {
+        self.evidence.push(Evidence { file: file.to_owned(), before: before.to_string(), after: after.to_string() });
+    }
+
+    /// As [`saw`](Self::saw), for numbers that may be unknown.
+    #[inline(never)]
+    pub(super) fn saw_number(&mut self, file: &str, before: Option<u64>, after: Option<u64>) {
+        self.saw(file, &shown(before), &shown(after));
+    }
+
+    /// A setting in `/proc/sys`, and its value.
+    #[inline(never)]
+    pub(super) fn sees_setting(&mut self, name: &str, value: Option<&str>) {
+        self.sees(&("/proc/sys/".to_owned() + name), &value.unwrap_or("unknown"));
     }
 
     /// A counter of the whole namespace.
-    pub(super) fn counts(self, span: Span<'_>, counter: &str) -> Self {
+    #[inline(never)]
+    pub(super) fn counts(&mut self, span: Span<'_>, counter: &str) {
         let (before, after) = (span.before.counters.of(counter), span.after.counters.of(counter));
-        self.saw(format!("{} {counter}", file_of(counter)), shown(before), shown(after))
+        self.saw_number(&[file_of(counter), " ", counter].concat(), before, after);
     }
 
     /// A counter of the interface.
-    pub(super) fn counts_here(self, span: Span<'_>, counter: &str) -> Self {
+    #[inline(never)]
+    pub(super) fn counts_here(&mut self, span: Span<'_>, counter: &str) {
         let (before, after) = (span.before.counters.of_interface(counter), span.after.counters.of_interface(counter));
-        self.saw(format!("{} {counter}", span.after.counters.interface_file()), shown(before), shown(after))
+        self.saw_number(&["/proc/net/dev_snmp6/{if} ", counter].concat(), before, after);
     }
 
     /// A counter of IPv4 of the whole namespace, or of IPv6 of the interface.
-    pub(super) fn counts_of(self, case: &Case, ipv4: &str, ipv6: &str) -> Self {
-        if case.is_ipv6() { self.counts_here(case.whole(), ipv6) } else { self.counts(case.whole(), ipv4) }
+    #[inline(never)]
+    pub(super) fn counts_of(&mut self, case: &Case, ipv4: &str, ipv6: &str) {
+        match case.is_ipv6() {
+            true => self.counts_here(case.whole(), ipv6),
+            false => self.counts(case.whole(), ipv4),
+        }
+    }
+
+    /// A figure of the interface's traffic.
+    #[inline(never)]
+    pub(super) fn carries(&mut self, case: &Case, figure: &str, of: fn(&Traffic) -> u64) {
+        let value = |snapshot: &Snapshot| snapshot.traffic(case.place.index).as_ref().map(of);
+        self.saw_number(&["RTM_GETLINK {if} ", figure].concat(), value(&case.start), value(&case.end));
+    }
+
+    /// Writes the case's own words in the places that wait for them.
+    #[inline(never)]
+    pub(super) fn fill(&mut self, case: &Case) {
+        let words = [
+            ("{if}", case.place.name.clone()),
+            ("{group}", case.address().to_string()),
+            ("{port}", case.order.group.port().to_string()),
+        ];
+        for (place, word) in &words {
+            for text in self.evidence.iter_mut().map(|seen| &mut seen.file).chain([&mut self.advice]) {
+                *text = replaced(text, place, word);
+            }
+        }
     }
 
     /// The lines for a reader.
@@ -98,8 +147,24 @@ impl Check {
     }
 }
 
-pub(super) fn shown(value: Option<impl Display>) -> String {
+/// The text with each of these places replaced.
+fn replaced(text: &str, place: &str, word: &str) -> String {
+    let mut parts = text.split(place);
+    let mut filled = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        filled.push_str(word);
+        filled.push_str(part);
+    }
+    filled
+}
+
+pub(super) fn shown(value: Option<u64>) -> String {
     value.map_or_else(|| "unknown".to_owned(), |value| value.to_string())
+}
+
+/// The texts, with commas between them.
+pub(super) fn listed(texts: &[String]) -> String {
+    texts.join(", ")
 }
 
 /// What all of it means.

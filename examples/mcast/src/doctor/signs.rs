@@ -12,6 +12,7 @@ use crate::host::links::{DORMANT, LOOPBACK, UP};
 use crate::host::sockets::Socket;
 
 impl Case {
+    #[inline(never)]
     pub(super) fn signs(&self) -> Signs {
         let index = self.place.index;
         let span = self.listening();
@@ -44,6 +45,7 @@ impl Case {
         }
     }
 
+    #[inline(never)]
     pub(super) fn send_signs(&self) -> SendSigns {
         let whole = self.whole();
         let (wanted, passed) = if self.is_ipv6() {

@@ -6,6 +6,7 @@ use super::report::{Check, Status, Verdict};
 use super::tree::Stage;
 
 /// All checks, and what they mean together.
+#[inline(never)]
 pub(super) fn of(case: &Case) -> (Vec<Check>, Verdict) {
     let stage = match case.order.direction {
         Direction::From => case.signs().verdict(),

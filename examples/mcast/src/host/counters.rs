@@ -43,11 +43,6 @@ impl Counters {
         find(&self.of_interface, counter)
     }
 
-    /// The file in which the counters of the interface stand.
-    pub(crate) fn interface_file(&self) -> String {
-        format!("/proc/net/dev_snmp6/{}", self.interface)
-    }
-
     /// For tests of what is made of the counters.
     #[cfg(test)]
     pub(crate) fn made_up(all: &[(&str, u64)], of_interface: &[(&str, u64)]) -> Self {

@@ -4,80 +4,78 @@ use std::net::IpAddr;
 
 use super::super::case::Case;
 use super::super::evidence::setting;
-use super::super::report::{Check, Status, shown};
+use super::super::report::{Check, Status};
 use super::super::tree::Stage;
+use super::blamed;
 use crate::host::sockets::Socket;
 
-/// The file that lists the socket.
-const fn file_of(socket: &Socket) -> &'static str {
-    match socket.local.ip() {
-        IpAddr::V4(_) => "/proc/net/udp",
-        IpAddr::V6(_) => "/proc/net/udp6",
-    }
+/// Where the socket is listed.
+fn place_of(socket: &Socket) -> String {
+    let file = match socket.local.ip() {
+        IpAddr::V4(_) => "/proc/net/udp ",
+        IpAddr::V6(_) => "/proc/net/udp6 ",
+    };
+    file.to_owned() + &socket.local.to_string()
 }
 
-pub(super) fn port(case: &Case, stage: Stage) -> Check {
-    let counter = case.counter("Udp:IgnoredMulti", "Udp6IgnoredMulti");
-    let mut check = Check::new("port").counts(case.listening(), counter);
+pub(super) fn port(case: &Case, stage: Stage, check: &mut Check) {
+    check.counts(case.listening(), case.counter("Udp:IgnoredMulti", "Udp6IgnoredMulti"));
     let takers = case.takers();
     for taker in takers.iter().flatten() {
-        check = check.sees(format!("{} {}", file_of(taker), taker.local), case.owner_of(taker));
+        check.sees(&place_of(taker), &case.owner_of(taker));
     }
-    let port = case.order.group.port();
-    let zero = if case.is_ipv6() { "; or their checksum is 0" } else { "" };
-    match (stage, takers) {
-        (Stage::Port, _) => check.is(
+    match takers {
+        _ if stage == Stage::Port && case.is_ipv6() => check.is(
             Status::Fail,
-            format!("The group comes, and no socket takes it: its packets go to another port than {port}, or from a source that is blocked{zero}."),
+            "The group comes, and no socket takes it: its packets go to another port than {port}, come from a blocked source, or have no checksum.",
         ),
-        (_, Err(error)) => check.is(Status::Unknown, format!("The sockets cannot be read: {error}.")),
-        (_, Ok(takers)) if takers.is_empty() => {
-            check.is(Status::Warn, format!("No program is bound to UDP port {port}: start it, or compare the port."))
+        _ if stage == Stage::Port => check.is(
+            Status::Fail,
+            "The group comes, and no socket takes it: its packets go to another port than {port}, or come from a blocked source.",
+        ),
+        Err(error) => check.is_of(Status::Unknown, "The sockets cannot be read: {}.", &error),
+        Ok(takers) if takers.is_empty() => {
+            check.is(Status::Warn, "No program is bound to UDP port {port}: start it, or compare the port.");
         }
-        (_, Ok(_)) => check.is(Status::Ok, format!("A program is bound to UDP port {port}.")),
+        Ok(_) => check.is(Status::Ok, "A program is bound to UDP port {port}."),
     }
 }
 
-pub(super) fn buffer(case: &Case, stage: Stage) -> Check {
-    let full = case.full_buffers();
-    let whole = case.whole();
-    let mut check = Check::new("receive-buffer").counts(whole, case.counter("Udp:RcvbufErrors", "Udp6RcvbufErrors"));
-    let drops_before = |socket: &Socket| {
-        let before = case.start.sockets.as_ref().ok()?.iter().find(|before| before.inode == socket.inode)?;
-        Some(before.drops)
-    };
+pub(super) fn buffer(case: &Case, stage: Stage, check: &mut Check) {
+    let counter = case.counter("Udp:RcvbufErrors", "Udp6RcvbufErrors");
+    check.counts(case.whole(), counter);
     let takers = match case.takers() {
         Ok(takers) => takers,
-        Err(error) => return check.is(Status::Unknown, format!("The sockets cannot be read: {error}.")),
+        Err(error) => return check.is_of(Status::Unknown, "The sockets cannot be read: {}.", &error),
     };
     for taker in &takers {
-        let what = format!("{} {} drops of {}", file_of(taker), taker.local, case.owner_of(taker));
-        check = check.saw(what, shown(drops_before(taker)), taker.drops);
+        let before =
+            case.start.sockets.as_ref().ok().and_then(|sockets| sockets.iter().find(|before| before.inode == taker.inode));
+        let what = [place_of(taker), " drops of ".to_owned(), case.owner_of(taker)].concat();
+        check.saw_number(&what, before.map(|before| before.drops), Some(taker.drops));
     }
-    let limit = setting("net/core/rmem_max");
-    check = check.sees("/proc/sys/net/core/rmem_max", shown(limit));
-    match full.first() {
-        Some((socket, drops)) => {
-            let owner = case.owner_of(socket);
-            let status = if stage == Stage::Buffer { Status::Fail } else { Status::Warn };
-            check.is(status, format!("The receive buffer of {owner} was full for {drops} packets: read faster, or set a larger SO_RCVBUF there."))
-        }
-        None if whole.grown("Udp:RcvbufErrors").is_none() => {
+    check.sees_setting("net/core/rmem_max", setting("net/core/rmem_max").as_deref());
+    match case.full_buffers().first() {
+        Some((socket, _)) => check.is_of(
+            blamed(stage == Stage::Buffer),
+            "The receive buffer of {} was full: read faster, or set a larger SO_RCVBUF there.",
+            &case.owner_of(socket),
+        ),
+        None if case.whole().grown(counter).is_none() => {
             check.is(Status::Unknown, "The kernel does not count full buffers.")
         }
         None => check.is(Status::Ok, "No receive buffer on the port was full."),
     }
 }
 
-pub(super) fn unicast(case: &Case, _: Stage) -> Check {
-    let mut check = Check::new("unicast");
+pub(super) fn unicast(case: &Case, _: Stage, check: &mut Check) {
     let takers = match case.takers() {
         Ok(takers) => takers,
-        Err(error) => return check.is(Status::Unknown, format!("The sockets cannot be read: {error}.")),
+        Err(error) => return check.is_of(Status::Unknown, "The sockets cannot be read: {}.", &error),
     };
     let wildcard: Vec<_> = takers.iter().filter(|taker| taker.is_wildcard_for(case.address())).collect();
     for taker in &wildcard {
-        check = check.sees(format!("{} {}", file_of(taker), taker.local), case.owner_of(taker));
+        check.sees(&place_of(taker), &case.owner_of(taker));
     }
     let same_user = wildcard.iter().any(|one| wildcard.iter().any(|other| one.inode != other.inode && one.uid == other.uid));
     match wildcard.len() {
