@@ -86,6 +86,12 @@ pub struct Links {
     is_stale: bool,
     /// A piece of the list of interfaces was cut off, so they must be asked for one by one.
     is_cut: bool,
+    /// The first of the interfaces that could not be asked about, since there was no descriptor, or no memory.
+    unknown: Option<NonZeroU32>,
+    /// One of the lists failed, so all must be requested again.
+    is_lacking: bool,
+    /// They are requested again for that reason.
+    is_repeated: bool,
     /// A follower failed, so it must be tried again even if nothing changes.
     has_failed: bool,
 }
@@ -138,6 +144,9 @@ impl Links {
             is_unsent: false,
             is_stale: false,
             is_cut: false,
+            unknown: None,
+            is_lacking: false,
+            is_repeated: false,
             has_failed: false,
         }
     }
@@ -148,8 +157,8 @@ impl Links {
     /// edge-triggered poller use [`follow`](Self::follow), which distinguishes the two.
     ///
     /// # Errors
-    /// What the kernel reports. Too many changes at once are not an error: see [`Change::Overrun`]. After an error call again: what was
-    /// not possible is tried again.
+    /// What the kernel reports. Too many changes at once are not an error: see [`Change::Overrun`]. After an error call again after a
+    /// time, for example after a second: what was not possible is tried again, and no event reports that it is possible.
     // Not an `Iterator`: an iterator ends with `None`, but here another change may follow.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Change>> {
@@ -174,15 +183,23 @@ impl Links {
                         self.is_cut = true;
                         self.ask_on().map_err(failed)?;
                     }
+                    // It also ends a list.
                     Answer::Failed(errno) => {
-                        // It also ends a list.
-                        self.ask_on().map_err(failed)?;
-                        return Err(failed(errno));
+                        if self.list_failed(errno).map_err(failed)? {
+                            return Err(failed(errno));
+                        }
                     }
                     Answer::Counters { interface } => {
                         let Some(index) = NonZeroU32::new(interface) else { continue };
-                        if let Some(change) = route::link_of(index).map_err(failed)?.and_then(Change::of) {
-                            return Ok(Step::Change(change));
+                        match route::link_of(index) {
+                            Ok(link) => {
+                                if let Some(change) = link.and_then(Change::of) {
+                                    return Ok(Step::Change(change));
+                                }
+                            }
+                            // When all else is read: an error now would hold that up.
+                            Err(errno) if errno.may_pass() => self.unknown = self.unknown.or(Some(index)),
+                            Err(errno) => return Err(failed(errno)),
                         }
                     }
                     answer => {
@@ -198,7 +215,11 @@ impl Links {
             };
             match self.read() {
                 Ok(()) | Err(Errno::INTERRUPTED) => {}
-                Err(Errno::WOULD_BLOCK) => return Ok(Step::Nothing),
+                Err(Errno::WOULD_BLOCK) => {
+                    if !self.complete().map_err(failed)? {
+                        return Ok(Step::Nothing);
+                    }
+                }
                 Err(Errno::NO_BUFFERS) => {
                     self.refresh().map_err(failed)?;
                     return Ok(Step::Change(Change::Overrun));
@@ -236,6 +257,7 @@ impl Links {
             Asked::Addresses { of_ipv4 } => Question::addresses(of_ipv4),
             Asked::Nothing => return Ok(()),
         };
+        self.is_lacking &= what != Asked::Links;
         (self.asked, self.is_unsent) = (what, true);
         rustix::net::send(&self.socket, question.as_bytes(), SendFlags::empty())?;
         self.is_unsent = false;
@@ -246,6 +268,39 @@ impl Links {
     fn refresh(&mut self) -> core::result::Result<(), Errno> {
         self.is_stale = self.asked != Asked::Nothing;
         if self.is_stale { Ok(()) } else { self.ask(Asked::Links) }
+    }
+
+    /// A list ended with this error. Returns whether to report it.
+    fn list_failed(&mut self, errno: Errno) -> core::result::Result<bool, Errno> {
+        let may_pass = errno.may_pass();
+        self.is_lacking |= may_pass;
+        if may_pass && self.is_repeated {
+            // The next list would make the descriptor readable, and whoever waits for that would try again without a pause.
+            self.asked = Asked::Nothing;
+            return Ok(true);
+        }
+        // Where too many changes are queued, there is no room for a list. When they are read, there is.
+        self.ask_on().map(|()| !may_pass)
+    }
+
+    /// When all is read: requests the lists again if one of them failed, or if an interface could not be asked about. Returns whether
+    /// answers follow.
+    fn complete(&mut self) -> core::result::Result<bool, Errno> {
+        if self.asked != Asked::Nothing {
+            return Ok(false);
+        }
+        if let Some(index) = self.unknown {
+            // First about one: as long as that fails, no list makes the descriptor readable.
+            match route::link_of(index) {
+                Err(errno) if errno.may_pass() => return Err(errno),
+                _ => (self.unknown, self.is_lacking) = (None, true),
+            }
+        }
+        if self.is_lacking {
+            self.is_repeated = true;
+            self.ask(Asked::Links)?;
+        }
+        Ok(self.asked != Asked::Nothing)
     }
 
     /// Requests the next list, at the end of the one before.
@@ -262,7 +317,7 @@ impl Links {
             Asked::Links | Asked::Indexes => self.ask(Asked::Addresses { of_ipv4: true }),
             Asked::Addresses { of_ipv4: true } => self.ask(Asked::Addresses { of_ipv4: false }),
             Asked::Addresses { of_ipv4: false } | Asked::Nothing => {
-                self.asked = Asked::Nothing;
+                (self.asked, self.is_repeated) = (Asked::Nothing, false);
                 Ok(())
             }
         }

@@ -17,6 +17,7 @@ mod renewing;
 pub(crate) mod segments;
 mod socket;
 pub(crate) mod staging;
+mod way;
 
 pub use destination::Destination;
 pub use multicaster::{Multicaster, Progress};

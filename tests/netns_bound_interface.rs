@@ -167,6 +167,37 @@ fn binding_fails_if_the_kernel_cannot_bind_to_the_interface() {
     }
 }
 
+/// Not all that offer the calls of Linux also do what they say.
+#[test]
+fn a_socket_that_was_not_pinned_though_the_kernel_says_so_has_a_guard_or_is_not_made() {
+    require_private_network();
+    let name = "a_socket_that_was_not_pinned_though_the_kernel_says_so_has_a_guard_or_is_not_made";
+    // SO_BINDTOIFINDEX: success.
+    if refusing(name, &["setsockopt:0:2=62"]).is_none() {
+        return;
+    }
+    let (ours, theirs) = (Pair::new(), Pair::new());
+    for group in groups() {
+        let membership = Membership::any(group).on(named(&ours.b));
+        let bound = ListenOptions::new().bind::<64>(Bind::Interface(membership));
+        let error = bound.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Denied);
+        assert!(error.to_string().starts_with(&format!("bind {} on {}: ", group.address(), ours.b)), "{error}");
+        let mut peer = peer::Receiver::join(group, &theirs.b);
+        for place in [Bind::Group(membership), Bind::Later(group)] {
+            let mut listener = ListenOptions::new().bind::<64>(place).unwrap();
+            listener.join(&membership).unwrap();
+            send_on(named(&theirs.a), group, "theirs");
+            // It hears the group on each link.
+            while peer.next().payload != b"theirs" {}
+            send_on(named(&ours.a), group, "ours");
+            assert_eq!(expect_packet(&mut listener), b"ours", "{place:?}");
+            assert_quiet(&mut listener);
+            assert_eq!(format!("{listener:?}").contains("the guard"), group.address().is_ipv6(), "{listener:?}");
+        }
+    }
+}
+
 #[test]
 fn the_kernel_runs_the_filter_and_it_can_be_replaced() {
     let pair = Pair::new();
@@ -231,11 +262,14 @@ fn a_process_that_is_confined_to_an_interface_stays_there() {
         let membership = Membership::any(group).on(named(&name));
         for place in [Bind::Group(membership), Bind::Later(group), Bind::Port(group.port(), group.family())] {
             let mut listener = ListenOptions::new().bind::<64>(place).unwrap();
+            let stays = |listener: &Listener<64>| {
+                let socket = listener.as_fd().try_clone_to_owned().unwrap();
+                let output = Command::new("python3").args(["-c", BOUND_TO]).stdin(socket).output().unwrap();
+                assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), index_of(&name).to_string(), "{place:?}");
+            };
+            stays(&listener);
             listener.join(&membership).unwrap();
-            let socket = listener.as_fd().try_clone_to_owned().unwrap();
-            let output = Command::new("python3").args(["-c", BOUND_TO]).stdin(socket).output().unwrap();
-            let index = index_of(&name).to_string();
-            assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), index, "{place:?}");
+            stays(&listener);
             send_on(named(&name), group, "from its interface");
             assert_eq!(expect_packet(&mut listener), b"from its interface", "{place:?}");
             assert_eq!(listener.local_addr().unwrap().ip().is_multicast(), !matches!(place, Bind::Port(..)));
@@ -267,4 +301,38 @@ fn an_interface_that_was_created_again_can_be_joined_by_hand() {
         }
     }
     assert_eq!(failed, []);
+}
+
+/// A neighbour that is pinned to `lo`, where a listener is pinned for the moment of its bind. The kernel would distribute packets among
+/// the two, also those that only one has joined.
+#[test]
+fn a_listener_by_port_receives_all_of_its_own_beside_a_neighbour_that_is_pinned_to_lo() {
+    const PINNED: &str = r#"
+import socket, struct, sys
+family, port = sys.argv[1], int(sys.argv[2])
+s = socket.socket(socket.AF_INET if family == "4" else socket.AF_INET6, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+s.setsockopt(socket.SOL_SOCKET, 62, 1)  # SO_BINDTOIFINDEX
+s.bind(("", port))
+print("ready")
+while True:
+    print(s.recv(2000).decode())
+"#;
+    let pair = Pair::new();
+    for group in groups() {
+        let number = if group.address().is_ipv4() { "4" } else { "6" };
+        let mut neighbours = [(); 3].map(|()| common::Python::start(PINNED, &[number, &group.port().to_string()]));
+        for neighbour in &mut neighbours {
+            assert_eq!(neighbour.line(), "ready");
+        }
+        let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
+        listener.join(&Membership::any(group).on(named(&pair.b))).unwrap();
+        // Each from a port of its own: that decides who would get it.
+        for _ in 0..40 {
+            send_on(named(&pair.a), group, "ours");
+            assert_eq!(expect_packet(&mut listener), b"ours", "{group}");
+        }
+        let [mut neighbour, ..] = neighbours;
+        neighbour.assert_quiet();
+    }
 }

@@ -348,6 +348,57 @@ fn without_a_descriptor_for_a_question_listeners_stay_and_ask_again() {
     poll_until(&poller, || log.len() == 2);
 }
 
+/// One whose names do not fit into one answer, so that the kernel is asked about each interface.
+#[test]
+fn interfaces_that_cannot_be_asked_about_for_a_moment_are_reported_once_and_end_nothing() {
+    if !is_alone("interfaces_that_cannot_be_asked_about_for_a_moment_are_reported_once_and_end_nothing") {
+        return;
+    }
+    let (pair, group, poller, log) = (Pair::new(), unique_group(), Poller::new().unwrap(), Log::new());
+    let mut batch = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut lines = batch.stdin.take().unwrap();
+    for number in 0..90 {
+        writeln!(lines, "link property add dev {} altname {number:0>120}", pair.a).unwrap();
+    }
+    drop(lines);
+    assert!(batch.wait().unwrap().success());
+    let listener = MulticastListener::new(noting(&log), from(group, named(&pair.b), &poller)).unwrap();
+    assert_eq!(poller.poll(Duration::ZERO).unwrap(), 0);
+    let device = pair.b.clone();
+    std::thread::scope(|scope| {
+        let (go_on, waits) = std::sync::mpsc::channel();
+        let listening = scope.spawn(move || {
+            let wait = |packet: &[u8], _: SocketAddr| {
+                if packet == b"wait" {
+                    let _ = waits.recv();
+                }
+                GO_ON
+            };
+            listen_with(wait, ListenOptions::new().group(group).interface(named(&device)).limit(2))
+        });
+        common::wait_until("both have joined", || {
+            run(&format!("ip maddr show dev {}", pair.b)).contains(&format!("{} users 2", group.address()))
+        });
+        send(&pair.a, group, "wait");
+        // More changes than are kept: the lists are asked for again.
+        common::link::flood(&pair.b);
+        let files = use_up_descriptors();
+        go_on.send(()).unwrap();
+        let error = first_error(&poller);
+        assert_eq!(error.kind(), ErrorKind::LimitReached);
+        assert!(error.to_string().starts_with("watch the interfaces: too many open file descriptors"), "{error}");
+        let cpu_time = || Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime)).unwrap();
+        let before = cpu_time();
+        assert_eq!(errors_within(&poller, A_WHILE), [], "it is reported once");
+        assert!(cpu_time() - before < A_WHILE / 4, "it does not spin");
+        drop(files);
+        send(&pair.a, group, "x");
+        assert_eq!(listening.join().unwrap(), Ok(()));
+    });
+    assert!(listener.is_registered());
+    poll_until(&poller, || log.len() == 2);
+}
+
 #[test]
 fn listen_with_goes_on_when_it_cannot_join_for_a_moment() {
     if !is_alone("listen_with_goes_on_when_it_cannot_join_for_a_moment") {

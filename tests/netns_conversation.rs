@@ -2,73 +2,18 @@
 
 mod common;
 
-use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use common::forger::{Forger, reports};
 use common::link::{Pair, is_alone, named, run};
 use common::{
-    LO, OnePacket, PATIENCE, Python, assert_quiet, expect_packet, require_private_network, send_on_lo, unique_group,
-    unique_v6_group,
+    LO, OnePacket, PATIENCE, assert_quiet, expect_packet, require_private_network, send_on_lo, unique_group, unique_v6_group,
 };
 use multicast::{
     Bind, Destination, ErrorKind, Events, Family, Group, Interest, Interface, ListenOptions, Listener, Membership, Outcome,
     Poller, Progress, Received, SendOptions, Sender, Token,
 };
-
-/// Sends forged ICMP messages on `lo`: for each line of its input, one of this type and code, about a UDP packet from this address
-/// and port, this many times.
-const FORGER: &str = r#"
-import socket, struct, sys
-def checksum(data):
-    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
-    while total >> 16: total = (total & 0xffff) + (total >> 16)
-    return ~total & 0xffff
-s4 = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)
-s6 = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58)
-print("ready")
-for line in sys.stdin:
-    kind, code, source, port, count = line.split()
-    kind, code, port, count = int(kind), int(code), int(port), int(count)
-    udp = struct.pack("!HHHH", port, 9, 16, 0) + bytes(8)
-    if ":" in source:
-        inner = struct.pack("!IHBB", 6 << 28, len(udp), 17, 64) + socket.inet_pton(10, source) + socket.inet_pton(10, "fd00::99") + udp
-        message = struct.pack("!BBHI", kind, code, 0, 1280) + inner
-        for _ in range(count): s6.sendto(message, ("::1", 0))
-    else:
-        inner = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0) + socket.inet_aton(source) + socket.inet_aton("10.99.99.99")
-        inner = inner[:10] + struct.pack("!H", checksum(inner)) + inner[12:] + udp
-        message = struct.pack("!BBHI", kind, code, 0, 1400) + inner
-        message = message[:2] + struct.pack("!H", checksum(message)) + message[4:]
-        for _ in range(count): s4.sendto(message, ("127.0.0.1", 0))
-    print("sent")
-"#;
-
-struct Forger(Python);
-
-impl Forger {
-    fn start() -> Self {
-        let mut python = Python::start(FORGER, &[]);
-        assert_eq!(python.line(), "ready");
-        Self(python)
-    }
-
-    fn send(&mut self, (kind, code): (u8, u8), from: impl Display, port: u16, count: u32) {
-        self.0.say(&format!("{kind} {code} {from} {port} {count}"));
-        assert_eq!(self.0.line(), "sent");
-    }
-}
-
-/// Unreachable network, host, protocol and port; too long; forbidden; time exceeded; wrong header.
-const ICMP: [(u8, u8); 9] = [(3, 0), (3, 1), (3, 2), (3, 3), (3, 4), (3, 9), (3, 13), (11, 0), (12, 0)];
-const ICMP6: [(u8, u8); 8] = [(1, 0), (1, 1), (1, 3), (1, 4), (1, 5), (2, 0), (3, 0), (4, 0)];
-
-fn reports(family: Family) -> &'static [(u8, u8)] {
-    match family {
-        Family::V4 => &ICMP,
-        Family::V6 => &ICMP6,
-    }
-}
 
 const fn lo_of(family: Family) -> &'static str {
     match family {
@@ -306,4 +251,95 @@ fn a_sender_that_waits_for_its_interface_sends_to_groups_on_no_other() {
     assert_quiet(&mut listener);
     assert_eq!(sender.send(b"named", from.on(LO).unwrap()).unwrap(), Outcome::Sent);
     assert_eq!(expect_packet(&mut listener), b"named");
+}
+
+/// A listener that takes two kinds of groups on both links, a sender for each link, and one for wherever the routing table says.
+#[test]
+fn each_sender_of_a_listener_leaves_on_its_own_interface_from_its_address() {
+    require_private_network();
+    let (one, two) = (Pair::new(), Pair::new());
+    for group in [unique_group(), unique_v6_group(5), unique_v6_group(2)] {
+        let far = [&one, &two]
+            .map(|pair| ListenOptions::new().answers().bind::<64>(Membership::any(group).on(named(&pair.b))).unwrap());
+        let [mut at_one, mut at_two] = far;
+        let addresses = [&one, &two].map(|pair| match group.family() {
+            Family::V4 => IpAddr::V4(pair.addresses[0]),
+            Family::V6 => pair.v6_addresses()[0].into(),
+        });
+        let index = |pair: &Pair| Interface::Index(common::link::index_of(&pair.a));
+        let names = [
+            [named(&one.a), named(&two.a)],
+            [index(&one), index(&two)],
+            [Interface::Address(addresses[0]), Interface::Address(addresses[1])],
+        ];
+        for [here, there] in names {
+            let by_port = ListenOptions::new().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
+            let by_group = ListenOptions::new().bind::<64>(Bind::Later(group)).unwrap();
+            for mut listener in [by_port, by_group] {
+                let said = format!("{group} on {here} and {there}, of {:?}", listener.local_addr());
+                let mut first = listener.sender(SendOptions::new().interface(here)).unwrap();
+                let mut second = listener.sender(SendOptions::new().interface(there)).unwrap();
+                for (sender, listener, source, other) in [
+                    (&mut first, &mut at_one, addresses[0], addresses[1]),
+                    (&mut second, &mut at_two, addresses[1], addresses[0]),
+                ] {
+                    assert_eq!(sender.send(b"x", group).unwrap(), Outcome::Sent, "{said}");
+                    let packet = next(listener).packet().expect(&said);
+                    // With link-local addresses switched off, the kernel has only those that the test gave.
+                    assert_eq!((packet.source().ip(), packet.source().port()), (source, group.port()), "{said}");
+                    // A source alone changes nothing about the interface.
+                    let from = Destination::from(group).from_address(other);
+                    assert_eq!(sender.send(b"y", from).unwrap(), Outcome::Sent, "{said}");
+                    assert_eq!(next(listener).packet().expect(&said).source().ip(), other, "{said}");
+                }
+                // One that names no interface does not get that of the others.
+                if group.address().is_ipv4() && listener.local_addr().unwrap().ip().is_unspecified() {
+                    let mut on_lo = ListenOptions::new().bind::<64>(Membership::any(group).on(LO)).unwrap();
+                    let mut routed = listener.sender(SendOptions::new()).unwrap();
+                    assert_eq!(routed.send(b"routed", group).unwrap(), Outcome::Sent);
+                    assert_eq!(expect_packet(&mut on_lo), b"routed", "{said}");
+                }
+            }
+        }
+        assert_quiet(&mut at_one);
+        assert_quiet(&mut at_two);
+    }
+}
+
+/// As far as the two senders of one listener go: one does not carry the other along.
+#[test]
+fn each_sender_of_a_listener_follows_its_own_interface() {
+    let (one, two) = (Pair::new(), Pair::new());
+    for group in [unique_group(), unique_v6_group(5)] {
+        let mut links = multicast::Links::watch().unwrap();
+        let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
+        let mut first = listener.sender(SendOptions::new().interface(named(&one.a))).unwrap();
+        let mut second = listener.sender(SendOptions::new().interface(named(&two.a))).unwrap();
+        while links.follow(&mut (&mut first, &mut second)).unwrap().more {}
+        one.replace();
+        let mut renewed = 0;
+        loop {
+            let followed = links.follow(&mut (&mut first, &mut second)).unwrap();
+            renewed += followed.renewed;
+            assert_eq!(followed.failed, None);
+            if !followed.more {
+                break;
+            }
+        }
+        assert!(renewed >= 1);
+        let mut far =
+            [&one, &two].map(|pair| ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pair.b))).unwrap());
+        for _ in 0..2 {
+            assert_eq!(first.send(b"first", group).unwrap(), Outcome::Sent);
+            assert_eq!(second.send(b"second", group).unwrap(), Outcome::Sent);
+            assert_eq!(far.each_mut().map(expect_packet), [b"first".to_vec(), b"second".to_vec()]);
+        }
+        // While the interface of one is gone, the other sends.
+        one.delete();
+        while links.follow(&mut (&mut first, &mut second)).unwrap().more {}
+        assert_eq!(first.send(b"first", group).unwrap_err().kind(), ErrorKind::NoSuchInterface);
+        assert_eq!(second.send(b"second", group).unwrap(), Outcome::Sent);
+        assert_eq!(expect_packet(&mut far[1]), b"second");
+        one.create();
+    }
 }

@@ -5,8 +5,8 @@ mod common;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use common::link::is_alone;
-use common::{LO, assert_quiet, on_lo, send_on_lo, unique_group, unique_v6_group};
-use multicast::{Destination, Error, ErrorKind, Family, ListenOptions, SendOptions};
+use common::{LO, Python, assert_quiet, expect_packet, on_lo, send_on_lo, unique_group, unique_v6_group};
+use multicast::{Bind, Destination, Error, ErrorKind, Family, Group, ListenOptions, Membership, SendOptions};
 
 fn fails(kind: ErrorKind, error: &Error, word: &str) {
     assert_eq!(error.kind(), kind, "{error}");
@@ -78,5 +78,63 @@ fn when_no_port_is_free_the_limit_is_named() {
             fails(ErrorKind::LimitReached, &error, "net.ipv4.ip_local_port_range");
         }
         drop(taken);
+    }
+}
+
+/// Binds to the wildcard address and these ports, each time by the options of these names: a line is `family options port ..`.
+const HOLDER: &str = r#"
+import socket, sys
+held = []
+print("ready")
+for line in sys.stdin:
+    family, options, *ports = line.split()
+    held = []
+    for port in ports:
+        s = socket.socket(socket.AF_INET if family == "4" else socket.AF_INET6, socket.SOCK_DGRAM)
+        for option in filter(None, options.strip("-").split("+")):
+            s.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_" + option), 1)
+        s.bind(("", int(port)))
+        held.append(s)
+    print("held")
+"#;
+
+/// At a bind with `SO_REUSEADDR` or `SO_REUSEPORT`, the kernel also chooses ports that others share.
+#[test]
+fn a_listener_that_lets_the_kernel_choose_its_port_shares_it_with_nobody_who_was_there_before() {
+    if !is_alone("a_listener_that_lets_the_kernel_choose_its_port_shares_it_with_nobody_who_was_there_before") {
+        return;
+    }
+    common::link::run("ip route add 224.0.0.0/4 dev lo src 127.0.0.1");
+    common::link::run("ip -6 route add local ff00::/8 dev lo table local metric 1");
+    let mut holder = Python::start(HOLDER, &[]);
+    assert_eq!(holder.line(), "ready");
+    for (family, number, group) in [(Family::V4, 4, unique_group()), (Family::V6, 6, unique_v6_group(5))] {
+        for options in ["-", "REUSEADDR", "REUSEPORT", "REUSEADDR+REUSEPORT"] {
+            let said = format!("{family:?}, held with {options}");
+            let choose_among = |ports| std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", ports).unwrap();
+            choose_among("40000 40001");
+            holder.say(&format!("{number} {options} 40000 40001"));
+            assert_eq!(holder.line(), "held");
+            for reuse_port in [true, false] {
+                let bound = ListenOptions::new().reuse_port(reuse_port).bind::<64>(Bind::Port(0, family));
+                let Err(error) = bound else { panic!("{:?}, {said}", bound.unwrap().local_addr()) };
+                fails(ErrorKind::LimitReached, &error, "bind a free port: no port is free (net.ipv4.ip_local_port_range)");
+            }
+            holder.say(&format!("{number} {options} 40000"));
+            assert_eq!(holder.line(), "held");
+            let mut listener = ListenOptions::new().bind::<64>(Bind::Port(0, family)).unwrap();
+            assert_eq!(listener.local_addr().unwrap().port(), 40001, "{said}");
+            // Whoever comes later can share it.
+            choose_among("50000 60000");
+            let group = Group::new(group.address(), 40001).unwrap();
+            let mut later = ListenOptions::new().bind::<64>(Membership::any(group).on(LO)).unwrap();
+            listener.join(&Membership::any(group).on(LO)).unwrap();
+            common::send_all(group, ["both"]);
+            assert_eq!(
+                (expect_packet(&mut listener), expect_packet(&mut later)),
+                (b"both".to_vec(), b"both".to_vec()),
+                "{said}"
+            );
+        }
     }
 }

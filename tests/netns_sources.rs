@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 
 use common::link::{Pair, index_of, named, run};
 use common::{assert_quiet, expect_packet, unique_group, unique_v6_group};
-use multicast::{Bind, ErrorKind, Group, Interface, ListenOptions, Membership};
+use multicast::{Bind, ErrorKind, Group, Interface, Links, ListenOptions, Membership, Memberships};
 use rustix::net::sockopt;
 
 /// A link whose end `a` has two addresses of each family.
@@ -272,4 +272,47 @@ fn the_limit_of_ipv6_groups_is_an_error_that_names_the_setting_and_the_count() {
     assert_eq!(error.kind(), ErrorKind::LimitReached);
     let said = format!("group limit reached (net.core.optmem_max), set to {}", limit.trim());
     assert!(error.to_string().ends_with(&said), "{error}");
+}
+
+/// Leaving the whole group would be seen by routers, and by nobody here: the book would join the other source again.
+#[test]
+fn a_source_that_is_left_on_an_interface_that_has_lost_its_name_takes_no_other_source_with_it() {
+    let pair = Pair::new();
+    for (group, [first, second]) in
+        [(unique_group(), pair.addresses.map(IpAddr::V4)), (unique_v6_group(5), pair.v6_addresses().map(IpAddr::V6))]
+    {
+        let by_index = Membership::source(group, first).on(Interface::Index(index_of(&pair.b)));
+        let by_name = Membership::source(group, second).on(named(&pair.b));
+        let mut listener = ListenOptions::new().bind::<64>(Bind::Later(group)).unwrap();
+        let (mut links, mut book) = (Links::watch().unwrap(), Memberships::<2>::new());
+        for membership in [by_index, by_name] {
+            book.join(membership, &mut listener).unwrap();
+        }
+        while links.follow(&mut book.with(&mut listener)).unwrap().more {}
+        for command in [format!("{} down", pair.b), format!("{} name other1", pair.b), "other1 up".to_owned()] {
+            run(&format!("ip link set {command}"));
+        }
+        pair_is_up("other1");
+        let (mut left, mut joined) = (0, 0);
+        loop {
+            let followed = links.follow(&mut book.with(&mut listener)).unwrap();
+            assert_eq!(followed.failed, None);
+            (left, joined) = (left + followed.applied.left, joined + followed.applied.joined);
+            if !followed.more {
+                break;
+            }
+        }
+        assert_eq!((left, joined), (1, 0), "{group}");
+        assert_eq!(book.pending().collect::<Vec<_>>(), [&by_name]);
+        run("ip link set other1 down");
+        run(&format!("ip link set other1 name {}", pair.b));
+        run(&format!("ip link set {} up", pair.b));
+        // The kernel removes the IPv6 addresses of an interface that is down.
+        run(&format!("ip -6 addr replace {}/64 dev {} nodad", pair.v6_addresses()[1], pair.b));
+        pair.wait_until_up();
+    }
+}
+
+fn pair_is_up(end: &str) {
+    common::wait_until("the link is up", || run(&format!("ip -o link show dev {end}")).contains("state UP"));
 }

@@ -115,18 +115,22 @@ fn the_default_interface_follows_policy_rules_and_next_hops() {
     heard_on(&first, &mut listener, &mut book, "no next hop");
 }
 
-/// One interface whose names do not fit into one answer.
+/// One interface whose names do not fit into one answer, so that all are asked about one by one.
+fn give_very_many_names(interface: &str) {
+    let mut batch = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let lines: String =
+        (0..90).map(|number| format!("link property add dev {interface} altname {number:0>120}\n")).collect();
+    batch.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    assert!(batch.wait().unwrap().success());
+}
+
 #[test]
 fn interfaces_beside_one_with_very_many_names_are_found() {
     if !is_alone("interfaces_beside_one_with_very_many_names_are_found") {
         return;
     }
     let pairs: Vec<Pair> = (0..6).map(|_| Pair::new()).collect();
-    let mut batch = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
-    let lines: String =
-        (0..90).map(|number| format!("link property add dev {} altname {number:0>120}\n", pairs[0].a)).collect();
-    batch.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-    assert!(batch.wait().unwrap().success());
+    give_very_many_names(&pairs[0].a);
     let told = all(&mut Links::watch().unwrap());
     for pair in &pairs {
         for (end, address) in [(&pair.a, pair.addresses[0]), (&pair.b, pair.addresses[1])] {
@@ -186,6 +190,53 @@ fn no_membership_is_left_while_the_kernel_cannot_be_asked() {
             assert_quiet(&mut listener);
         }
     }
+}
+
+/// Opens files until the process may open no more. They are closed with the list.
+fn use_up_descriptors() -> Vec<std::fs::File> {
+    let limit = rustix::process::Rlimit { current: Some(200), maximum: Some(200) };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+    std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect()
+}
+
+#[test]
+fn interfaces_that_cannot_be_asked_about_are_asked_about_again_and_hold_nothing_up() {
+    if !is_alone("interfaces_that_cannot_be_asked_about_are_asked_about_again_and_hold_nothing_up") {
+        return;
+    }
+    let pairs: Vec<Pair> = (0..6).map(|_| Pair::new()).collect();
+    give_very_many_names(&pairs[0].a);
+    let mut links = Links::watch().unwrap();
+    let files = use_up_descriptors();
+    let is_told = |told: &[Change], pair: &Pair| {
+        let (index, name) = (index_of(&pair.b), common::changes::name(&pair.b));
+        told.iter().any(|change| is_link(change, index, |link| link.name == name))
+    };
+    let mut told = Vec::new();
+    let error = loop {
+        match links.next() {
+            Ok(Some(change)) => told.push(change),
+            Ok(None) => panic!("no error"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::LimitReached, Some(24)), "{error}");
+    // The addresses came, whose lists are behind.
+    let addresses = |told: &[Change]| told.iter().filter(|change| matches!(change, Change::Address { .. })).count();
+    assert!(addresses(&told) >= 24, "{told:?}");
+    // The error lasts, and makes nobody who waits spin.
+    assert!(links.next().is_err());
+    let (poller, mut events) = (multicast::Poller::new(), multicast::Events::<1>::new());
+    drop(files);
+    let poller = poller.or_else(|_| multicast::Poller::new()).unwrap();
+    poller.register(&links, multicast::Token(0), multicast::Interest::READABLE).unwrap();
+    assert_eq!(poller.poll(&mut events, std::time::Duration::ZERO).unwrap().count(), 0);
+    assert!(!pairs[1..].iter().all(|pair| is_told(&told, pair)), "this shows nothing: all were in the list");
+    let told = all(&mut links);
+    for pair in &pairs {
+        assert!(is_told(&told, pair), "{}: {told:?}", pair.b);
+    }
+    assert_eq!(links.next(), Ok(None));
 }
 
 /// The guard's program sees the interface below a virtual routing domain, the socket the one above.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::registry::{Rearm, Registry};
+use super::retry::Retry;
 use super::stop::Stop;
 use super::table::LINKS;
 use crate::{Change, Error, ErrorKind, Events, Interest, Links, Result};
@@ -23,6 +24,8 @@ pub(super) struct Shared {
     links: RefCell<Option<Box<Links>>>,
     /// The last poll has not read all changes. Those that `Links` has in its buffer cause no event.
     has_changes: Cell<bool>,
+    /// How reading changes failed. What `Links` could not ask causes no event either.
+    watching: Cell<Retry>,
     pub(super) stop: Arc<Stop>,
     /// How many calls of `poll` are on the stack.
     polls: Cell<u32>,
@@ -38,6 +41,7 @@ impl Shared {
             registry: Registry::new()?,
             links: RefCell::default(),
             has_changes: Cell::default(),
+            watching: Cell::default(),
             stop: Arc::default(),
             polls: Cell::default(),
             runs: Cell::default(),
@@ -96,12 +100,20 @@ impl Shared {
         }
     }
 
-    /// Arms handlers whose pause is over, lets those follow again that failed to, and returns when the next timer ends.
+    /// Arms handlers whose pause is over, lets those follow again that failed to, reads changes again if that failed, and returns when the
+    /// next timer ends.
     fn end_timers(&self) -> Result<Option<Instant>> {
         let (now, mut token) = (Instant::now(), LINKS);
+        let watches_at = self.watching.get().until;
+        if watches_at.is_some_and(|at| at <= now) {
+            self.has_changes.set(true);
+        }
         loop {
             let due = self.registry.table.borrow().due_after(token, now);
-            let Some(entry) = due else { return Ok(self.registry.table.borrow().next_due()) };
+            let Some(entry) = due else {
+                let next_due = self.registry.table.borrow().next_due();
+                return Ok([next_due, watches_at].into_iter().flatten().min());
+            };
             token = entry.state().token;
             if entry.state().follows_at.get().is_some_and(|at| at <= now) {
                 self.registry.follow_missed(&*entry)?;
@@ -162,9 +174,14 @@ impl Shared {
             match next {
                 Ok(Some(Change::Route)) => routes_changed = true,
                 Ok(Some(change)) => budget = budget.saturating_sub(self.follow(change, &mut result)),
-                Ok(None) => break,
+                Ok(None) => {
+                    self.watching.take();
+                    break;
+                }
                 Err(error) => {
-                    result = result.and(Err(error));
+                    let mut watching = self.watching.get();
+                    result = result.and(watching.failed(error));
+                    self.watching.set(watching);
                     break;
                 }
             }
@@ -173,6 +190,7 @@ impl Shared {
             if let Some(links) = self.links.take() {
                 // An error does not matter: it may have left the set already.
                 let _ = self.registry.core.unregister(&*links);
+                self.watching.take();
             }
         } else if routes_changed {
             // Once for all, since the change does not say which: where routers learn thousands of routes, handlers would ask the kernel
@@ -195,6 +213,11 @@ impl Shared {
                 *result = followed;
             }
         }
+    }
+
+    /// Whether reading changes fails with an error of this kind, and is tried again.
+    pub(super) fn fails_to_watch(&self, kind: ErrorKind) -> bool {
+        self.watching.get().fails_with(kind)
     }
 
     pub(super) fn run(&self, timeout: Option<Duration>, interval: Duration) -> Result<()> {

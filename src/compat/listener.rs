@@ -230,7 +230,7 @@ impl<H: PacketHandler + 'static, F: Filter + 'static> Handler for MulticastListe
     }
 
     fn follows(&self) -> bool {
-        self.owned.is_kept
+        true
     }
 
     fn follow(&mut self, change: &Change) -> Result<()> {

@@ -184,7 +184,7 @@ impl<F: Filter> ListenOptions<F> {
     }
 
     /// The interface to listen on. Interface, address or route to the group may be missing: the poller joins when they appear.
-    /// Only an index must be that of an existing interface.
+    /// Only an index must be that of an existing interface; if that one is deleted, the next interface with this index is meant.
     pub fn interface(self, interface: Interface) -> Self {
         Self { interface, ..self }
     }

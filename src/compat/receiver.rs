@@ -16,9 +16,7 @@ use crate::{AsFd, Bind, BorrowedFd, Change, Interface, Membership, Memberships, 
 /// costs no processor time.
 pub(super) struct OwnedReceiver<F> {
     pub(super) receiver: Receiver<F>,
-    /// Its membership, if it must be kept.
     book: Memberships<1>,
-    pub(super) is_kept: bool,
     pub(super) left: Option<u64>,
     pub(super) is_ready: bool,
 }
@@ -30,18 +28,16 @@ impl<F: Filter> OwnedReceiver<F> {
         let place = if unicast { Bind::Port(group.port(), group.family()) } else { Bind::Later(group) };
         let (membership, mut book) = (Membership::any(group).on(interface), Memberships::new());
         let mut receiver = core.bind_receiver(place, mtu)?;
-        // A membership by index always means the same interface, so it need not be kept.
-        let is_kept = !matches!(interface, Interface::Index(_));
-        if is_kept {
-            // Before it joins, so that no change is missed.
-            let watched = poller.shared.watch_links();
-            if book.join(membership, &mut receiver)?.pending > 0 {
-                watched?;
-            }
-        } else {
+        // Before it joins, so that no change is missed.
+        let watched = poller.shared.watch_links();
+        // For an index that no interface has, this is an error.
+        if matches!(interface, Interface::Index(_)) {
             receiver.join(&membership)?;
         }
-        Ok((Self { receiver, book, is_kept, left: limit, is_ready: false }, vec![0; mtu].into_boxed_slice()))
+        if book.join(membership, &mut receiver)?.pending > 0 {
+            watched?;
+        }
+        Ok((Self { receiver, book, left: limit, is_ready: false }, vec![0; mtu].into_boxed_slice()))
     }
 
     /// Receives, and counts what it returns.
@@ -80,7 +76,7 @@ impl<F: Filter + 'static> Handler for OwnedReceiver<F> {
     }
 
     fn follows(&self) -> bool {
-        self.is_kept
+        true
     }
 
     fn follow(&mut self, change: &Change) -> Result<()> {

@@ -118,6 +118,14 @@ impl Errno {
         )
     }
 
+    /// Whether the same question may be answered a moment later: no descriptor was free, or no memory, or a signal came.
+    pub(crate) const fn may_pass(self) -> bool {
+        matches!(
+            self.0 as u32,
+            linux::EMFILE | linux::ENFILE | linux::ENOBUFS | linux::ENOMEM | linux::EAGAIN | linux::EINTR
+        )
+    }
+
     /// Whether a send returns it only for a report of the network about an earlier packet.
     pub(crate) const fn is_only_of_earlier(self) -> bool {
         matches!(

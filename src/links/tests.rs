@@ -68,6 +68,38 @@ fn a_list_that_fails_does_not_stop_the_next_ones() {
     }
 }
 
+/// There was no room for it beside the changes that are queued (ENOBUFS).
+#[test]
+fn lists_are_asked_for_again_if_one_failed_for_a_moment() {
+    let (mut links, kernel) = pair();
+    let no_room = message(2, &(-105_i32).to_ne_bytes());
+    links.ask(Asked::Links).unwrap();
+    assert_eq!(asked(&kernel), [RTM_GETLINK as u32]);
+    // What is queued before and behind it is read first.
+    kernel.send(&link(3, 32)).unwrap();
+    kernel.send(&no_room).unwrap();
+    kernel.send(&link(4, 32)).unwrap();
+    assert_eq!(told(&mut links), [3, 4]);
+    assert_eq!(asked(&kernel), [RTM_GETADDR as u32]);
+    kernel.send(&done()).unwrap();
+    kernel.send(&no_room).unwrap();
+    assert_eq!(told(&mut links), []);
+    assert_eq!(asked(&kernel), [RTM_GETADDR as u32, RTM_GETLINK as u32]);
+    // If it lasts, that is an error, and nothing comes by itself: the next call asks.
+    for _ in 0..3 {
+        kernel.send(&no_room).unwrap();
+        assert_eq!(links.next().unwrap_err().raw_os_error(), Some(105));
+        assert_eq!(asked(&kernel), []);
+        assert_eq!(links.next(), Ok(None));
+        assert_eq!(asked(&kernel), [RTM_GETLINK as u32]);
+    }
+    for next in [&[RTM_GETADDR as u32][..], &[RTM_GETADDR as u32], &[]] {
+        kernel.send(&[link(3, 32), done()].concat()).unwrap();
+        assert_eq!(told(&mut links), [3]);
+        assert_eq!(asked(&kernel), next);
+    }
+}
+
 /// `NLM_F_DUMP_INTR`: entries may be missing.
 #[test]
 fn lists_that_changed_while_they_were_written_are_asked_for_again() {

@@ -44,7 +44,7 @@ pub enum Bind {
     /// own. If the interface is created again under the same name, [`Memberships`](crate::Memberships) pin it to the new one.
     Interface(Membership),
     /// Binds to a port, and joins nothing yet: [`join`](crate::ListeningSocket::join) any groups of that port and family. With
-    /// port 0 the kernel chooses a free port.
+    /// port 0 the kernel chooses a port that nobody has; [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached) if none is free.
     ///
     /// The kernel runs a guard for the listener: a program that checks the destination of each packet.
     ///
@@ -68,6 +68,8 @@ pub(super) struct Place {
     /// The address to bind to, with the port.
     pub(super) address: IpAddr,
     pub(super) port: u16,
+    /// Whether the kernel must choose the port.
+    pub(super) needs_port: bool,
     pub(super) group: Option<Group>,
     /// What to join right after the bind.
     pub(super) membership: Option<Membership>,
@@ -88,7 +90,7 @@ impl Bind {
                     Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                     Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
                 };
-                Place { address, port, group: None, membership: None, needs_pin: false }
+                Place { address, port, needs_port: port == 0, group: None, membership: None, needs_pin: false }
             }
         }
     }
@@ -97,7 +99,7 @@ impl Bind {
 impl Place {
     #[inline]
     const fn of(group: Group, membership: Option<Membership>, needs_pin: bool) -> Self {
-        Self { address: group.address(), port: group.port(), group: Some(group), membership, needs_pin }
+        Self { address: group.address(), port: group.port(), needs_port: false, group: Some(group), membership, needs_pin }
     }
 
     /// Whether the kernel binds to the address only together with an interface: a link-local IPv6 group, unless it is pinned.

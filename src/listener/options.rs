@@ -245,7 +245,7 @@ impl<F: Filter> ListenOptions<F> {
         // The options are first read into plain values: after a system call the compiler must assume that memory has changed.
         let place = bind.place();
         let (may_need_guard, needs_scope) = (place.needs_guard(), place.needs_scope());
-        let Place { address, port, group, membership, needs_pin } = place;
+        let Place { address, port, needs_port, group, membership, needs_pin } = place;
         let address = SocketAddr::new(address, port);
         let (family, address) = (family_of(&address), Address::to(&address));
         let Self { mut filter, receive_buffer, metadata, answers, unicast, kernel_filter, max_instructions, reuse_port } =
@@ -320,7 +320,10 @@ impl<F: Filter> ListenOptions<F> {
             pinned = Some(LOOPBACK);
             state.admits = Admits::JoinedPinned;
         }
-        let bound = socket.bind_to(&address, needs_scope, pinned, reuse_port);
+        let bound = match needs_port {
+            true => socket.bind_to_free_port(&address),
+            false => socket.bind_to(&address, needs_scope, pinned, reuse_port),
+        };
         if let Err(errno) = bound {
             return Err(Error::system(Operation::Bind, group.map_or(Object::Port(port), Object::Group), errno));
         }

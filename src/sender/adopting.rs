@@ -7,6 +7,7 @@ use rustix::fd::OwnedFd;
 use super::opening::nobody;
 use super::refusal::{DEFAULT_LIMIT, Refusal};
 use super::socket::Sender;
+use super::way::Named;
 use crate::error::{Error, Object, Operation, Result};
 use crate::group::Interface;
 use crate::socket::{Socket, family_of};
@@ -49,6 +50,17 @@ impl TryFrom<OwnedFd> for Sender {
         let index = socket.egress_index(family);
         let interface = NonZeroU32::new(index).map_or(Interface::Default, Interface::Index);
         let refusal = Refusal::none(DEFAULT_LIMIT, socket.makes_copies(family));
-        Ok(Self { socket, interface, index, reports, family, lacks: None, rate: None, refusal, refused_packet: 0 })
+        Ok(Self {
+            socket,
+            interface,
+            index,
+            named: Named::Nothing,
+            reports,
+            family,
+            lacks: None,
+            rate: None,
+            refusal,
+            refused_packet: 0,
+        })
     }
 }

@@ -6,6 +6,7 @@ use core::num::NonZeroU16;
 use super::opening::{Configured, Egress, Options, bind};
 use super::options::SendOptions;
 use super::socket::Sender;
+use super::way::{Named, leave_as_routed, with_index};
 use crate::error::{ErrorKind, Result};
 use crate::filter::Filter;
 use crate::group::{Family, Interface};
@@ -51,6 +52,10 @@ impl SendOptions {
     // Inlined for the reason that `open_for` has: without it tiny-ask is 48 bytes larger.
     #[inline(always)]
     pub fn open_with_replies<const MTU: usize>(self, family: Family) -> Result<(Sender, Listener<MTU>)> {
+        let named = match self.interface {
+            Interface::Address(IpAddr::V6(_)) => Named::Interface,
+            _ => Named::Nothing,
+        };
         let rate = self.checked_rate()?;
         let egress = self.egress(family, None)?;
         let socket = Socket::answered(family)?;
@@ -70,6 +75,7 @@ impl SendOptions {
                 socket,
                 interface: self.interface,
                 index,
+                named,
                 reports,
                 family,
                 lacks,
@@ -96,17 +102,28 @@ impl SendOptions {
         let egress = match self.egress(family, group) {
             // A listener that only replies needs no route to its group. Sending to the group reports that there is none.
             Err(error) if self.interface == Interface::Default && is_no_route(error.kind()) => Egress::Routed,
+            Ok(Egress::On(route)) => Egress::On(with_index(route)),
             found => found?,
+        };
+        // The socket may have other senders, and each leaves on its own interface.
+        let named = match egress {
+            Egress::On(route) => Named::of(route),
+            Egress::Routed => Named::Nothing,
+            Egress::Later(_) => Named::Interface,
         };
         let socket = listener.socket().duplicate()?;
         listener.unpin_to_send()?;
         socket.prepare_to_send(family)?;
         let Configured { socket, index, lacks } = self.configure(socket, Options::Unknown, family, group, egress)?;
+        if named != Named::Nothing {
+            leave_as_routed(&socket, family);
+        }
         listener.share_to_send();
         Ok(Sender {
             socket,
             interface: self.interface,
             index,
+            named,
             reports: Some(NonZeroU16::MIN),
             family,
             lacks,
@@ -126,11 +143,11 @@ impl<const MTU: usize, F: Filter> Listener<MTU, F> {
     /// A sender that uses this listener's socket: its packets leave from the listener's port, as mDNS and others demand, and answers
     /// come to the listener, if it is bound to a port and wants [`unicast`](crate::ListenOptions::unicast).
     ///
-    /// The options are set on the socket, where they replace earlier ones: a sender that was made of this listener before leaves on
-    /// the new interface, too. To send on several interfaces, use one sender and [`Destination::on`](crate::Destination::on).
-    /// [`source_port`](SendOptions::source_port) has no effect. If the options name no interface, packets leave on the one that the listener is bound to, else as the routing table says; for a listener
-    /// that is bound to a group, as it says for that group when the sender is created. If it names none, [`reply`](Sender::reply) and
-    /// [destinations](crate::Destination::on) with an interface still work.
+    /// A listener can have several senders, each with an interface of its own, and a rate. All other options, such as the time to live and
+    /// whether this machine gets copies, are set on the socket, where they replace those of senders that were made before.
+    /// [`source_port`](SendOptions::source_port) has no effect. If the options name no interface, packets leave on the one that the listener
+    /// is bound to, else as the routing table says; for a listener that is bound to a group, as it says for that group when the sender is
+    /// created. If it names none, [`reply`](Sender::reply) and [destinations](crate::Destination::on) with an interface still work.
     ///
     /// Both can be dropped in any order. If the listener is dropped first, it leaves its groups, and the socket refuses all packets from
     /// then on. (Without a guard, as with [`kernel_filter(false)`](crate::ListenOptions::kernel_filter), nobody has a list of the groups

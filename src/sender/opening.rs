@@ -6,6 +6,7 @@ use core::num::NonZeroU32;
 use super::options::SendOptions;
 use super::rate::Rate;
 use super::socket::Sender;
+use super::way::Named;
 use crate::address::{Address, is_link_local};
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Family, Group, Interface, Ttl};
@@ -59,6 +60,7 @@ impl SendOptions {
             socket,
             interface: self.interface,
             index,
+            named: Named::Nothing,
             reports: None,
             family,
             lacks,

@@ -1,9 +1,10 @@
-//! Sets a sender's interface and source address anew, on the same socket.
+//! Sets a sender's interface and source address again, on the same socket.
 
 use super::multicaster::Multicaster;
 use super::opening::{asked_about, leave_on, no_way, nobody};
 use super::segments::Segments;
 use super::socket::Sender;
+use super::way::{Named, leave_as_routed, with_index};
 use crate::error::{Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Group, Interface};
 use crate::route::{self, Route, may_come};
@@ -50,8 +51,11 @@ impl Sender {
 
     fn set(&mut self, route: Route, group: Option<Group>, is_address_lost: bool) -> Result<bool> {
         let is_moved = route.interface == 0 && is_address_lost;
-        let has_changed =
-            is_moved || route.interface != self.index || route.source != self.socket.egress_source(self.family);
+        let (route, source) = match self.named {
+            Named::Nothing => (route, self.socket.egress_source(self.family)),
+            named => (with_index(route), named.source(self.interface).filter(|_| route.source.is_some())),
+        };
+        let has_changed = is_moved || route.interface != self.index || route.source != source;
         if let Err(error) = leave_on(&self.socket, self.family, route, group, self.interface) {
             let bound = self.socket.bound_interface();
             return Err(match bound {
@@ -60,6 +64,10 @@ impl Sender {
                 }
                 _ => error,
             });
+        }
+        if self.named != Named::Nothing {
+            leave_as_routed(&self.socket, self.family);
+            self.named = Named::of(route);
         }
         self.index = route.interface;
         let is_new = self.lacks.take().is_some() || has_changed;

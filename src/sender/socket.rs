@@ -1,7 +1,7 @@
 //! An open socket that sends packets one at a time.
 
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::num::NonZeroU16;
 use core::time::Duration;
 
@@ -10,6 +10,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::destination::Destination;
 use super::rate::Rate;
 use super::refusal::Refusal;
+use super::way::Named;
 use crate::address::{Address, is_link_local};
 use crate::cmsg::Way;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
@@ -66,6 +67,9 @@ pub struct Sender {
     pub(super) interface: Interface,
     /// Its index; 0 if the routing table or an address decides.
     pub(super) index: u32,
+    /// The way that packets to groups name if the socket's options do not say it: others use the socket, too, or it is bound to receive,
+    /// and has no source of its own.
+    pub(super) named: Named,
     /// How many reports of the network were read, plus one; `None` if none can come, because nobody can answer.
     pub(super) reports: Option<NonZeroU16>,
     pub(super) family: Family,
@@ -138,7 +142,7 @@ impl Sender {
 
     fn send_to(&mut self, payload: &[u8], Destination { to, way }: Destination) -> Result<Outcome> {
         let to = self.checked(to, way, payload.len())?;
-        let way = way.or_else(|| self.way_to(&to));
+        let way = self.named.way_to(&to, way, self.interface, self.index);
         let now = self.now()?;
         if let Some(rate) = &self.rate {
             if let Err(wait) = rate.allowed(now, 1) {
@@ -244,16 +248,6 @@ impl Sender {
             }
         }
         Ok(checked)
-    }
-
-    /// The way of packets whose destination names none. A socket that is bound to receive has no source of its own.
-    fn way_to(&self, to: &Address) -> Option<Way> {
-        match self.interface {
-            Interface::Address(source @ IpAddr::V6(_)) if self.reports.is_some() && to.internet().ip().is_multicast() => {
-                Some(Way { interface: self.index, source: Some(source) })
-            }
-            _ => None,
-        }
     }
 
     /// Whether the call failed for another reason than this packet, so that the same packet is to be tried again: a signal, or a

@@ -15,6 +15,8 @@ use core::num::NonZeroU32;
 
 use linux_raw_sys::net as linux;
 
+use rustix::fd::AsFd;
+
 use super::{SOCKET, Socket};
 use crate::address::Address;
 use crate::error::{Errno, Error, Operation, Result};
@@ -32,10 +34,11 @@ impl Socket {
         sys::bind(&self.fd, address)
     }
 
-    /// Pins to the interface of this index (`SO_BINDTOIFINDEX`, `socket(7)`). From then on the socket receives only there. Errors
-    /// name `interface`.
+    /// Pins to the interface of this index (`SO_BINDTOIFINDEX`, `socket(7)`), and checks it. From then on the socket receives only there.
+    /// Errors name `interface`.
     pub(crate) fn pin_first(&self, group: Group, interface: Interface, index: NonZeroU32) -> Result<()> {
-        match self.try_to_pin(index) {
+        let pinned = self.try_to_pin(index).and_then(|()| self.check_pin(index));
+        match pinned {
             Ok(()) => Ok(()),
             Err(errno) => Err(Error::system(Operation::Bind, Membership::any(group).on(interface).object(), errno)),
         }
@@ -52,7 +55,14 @@ impl Socket {
         if self.pinned_to() == 0 {
             self.try_to_pin(index)?;
         }
-        if self.pinned_to() == index.get() { Ok(()) } else { Err(Errno::NOT_PERMITTED) }
+        self.check_pin(index)
+    }
+
+    /// Checks that it is pinned to the interface of this index.
+    // By this call, which programs that send contain anyway: with the other one tiny-mcast is 80 bytes larger.
+    fn check_pin(&self, index: NonZeroU32) -> Bound {
+        let pinned_to = sys::getsockopt_or(0, self.as_fd(), SOCKET, linux::SO_BINDTOIFINDEX);
+        if pinned_to == index.get() { Ok(()) } else { Err(Errno::NOT_PERMITTED) }
     }
 
     /// Receives on all interfaces again, and stays bound to address and port.
@@ -85,6 +95,17 @@ impl Socket {
             bound => bound?,
         }
         self.share_with_reuse_port(pinned.is_some().into())
+    }
+
+    /// Binds to a port that the kernel chooses. It chooses one that nobody has only as long as the socket shares with nobody, so it is
+    /// shared afterwards.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn bind_to_free_port(&self, address: &Address) -> Bound {
+        let share = |on| sys::setsockopt_int(&self.fd, SOCKET, linux::SO_REUSEADDR, on);
+        share(0)?;
+        self.bind(address)?;
+        share(1)
     }
 
     /// Binds to the address of a group, or to the wildcard address. With `pinned`, the socket is pinned to this interface. A link-local
@@ -128,7 +149,8 @@ impl Socket {
         self.share_with_reuse_port(1)?;
         self.bind(address)?;
         if can_move {
-            // A group with others on `lo` is left when it is pinned once more.
+            // A group with others on `lo` is left when it is pinned once more. (Since Linux 5.6 a socket on the wildcard address leaves it
+            // when it is unpinned.)
             self.unpin()?;
             self.pin(pinned.unwrap_or(LOOPBACK))?;
             if pinned.is_none() {

@@ -38,3 +38,24 @@ pub(crate) fn parse(text: &str) -> Option<f64> {
 pub(crate) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
+
+/// A number, 0 or more, with so many digits after the point. Not by `format!`, for the same reason as [`parse`].
+pub(crate) fn fixed(number: f64, digits: u32) -> String {
+    let scale = 10_u64.saturating_pow(digits);
+    // Rounded; one that is too large is the largest.
+    let scaled = (number * scale as f64).round() as u64;
+    let (whole, fraction) = (scaled / scale, scaled % scale);
+    if digits == 0 { whole.to_string() } else { format!("{whole}.{fraction:0width$}", width = digits as usize) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixed;
+
+    #[test]
+    fn numbers_are_rounded_to_their_last_digit() {
+        let texts = [fixed(0.0, 1), fixed(0.049, 1), fixed(0.05, 1), fixed(12.34, 3), fixed(9.999, 2), fixed(1.5, 0)];
+        assert_eq!(texts, ["0.0", "0.0", "0.1", "12.340", "10.00", "2"]);
+        assert_eq!((fixed(f64::NAN, 1), fixed(-1.0, 1)), ("0.0".to_owned(), "0.0".to_owned()));
+    }
+}

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use lexopt::Parser;
 use multicast::filter::{Filter, Prefix};
 use multicast::{
-    Bind, Events, Family, Group, Interest, Interface, ListenOptions, Membership, Outcome, Poller, Received, SendOptions,
-    Token,
+    Bind, Change, ErrorKind, Events, Family, Group, Interest, Interface, Links, ListenOptions, Membership, Outcome, Poller,
+    Received, SendOptions, Token,
 };
 
 use crate::options;
@@ -32,16 +32,37 @@ const PACKETS: [&str; 7] =
 /// The length of the listener's buffer.
 const MTU: usize = 1500;
 
+const LO_IS_DOWN: &str =
+    "lo is down, and the demo sends on it: switch it on (as root: ip link set lo up), and start the demo again";
+
 /// How long to wait for packets on `lo`.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 #[inline(never)]
 pub(crate) fn run(mut parser: Parser) -> Result<(), Stop> {
     match options::next(&mut parser)? {
-        None => demonstrate(),
+        None => demonstrate().map_err(|stop| match stop {
+            Stop::Refused(error) if error.kind() == ErrorKind::Unreachable && lo_is_down() => {
+                Stop::Failed(LO_IS_DOWN.to_owned())
+            }
+            stop => stop,
+        }),
         Some(argument) if argument.name() == "help" => Err(Stop::Help),
         Some(argument) => Err(options::unexpected(argument)),
     }
+}
+
+/// Whether `lo` is switched off, as in a new network namespace; false if the kernel does not answer.
+fn lo_is_down() -> bool {
+    let (Ok(lo), Ok(mut links)) = (Interface::LOOPBACK.index(), Links::watch()) else { return false };
+    while let Ok(Some(change)) = links.next() {
+        if let Change::Link(link) = change
+            && link.index == lo
+        {
+            return !link.is_up;
+        }
+    }
+    false
 }
 
 fn demonstrate() -> Result<(), Stop> {

@@ -1,26 +1,25 @@
 //! `mcast listen`: prints each packet that comes.
 
-mod format;
 #[cfg(feature = "json")]
 mod json;
 
-use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
+use std::net::IpAddr;
 
 use lexopt::Parser;
-use multicast::filter::{Always, Filter, Regex};
-use multicast::{Links, Packet, Token};
+use multicast::filter::{Always, Filter};
+use multicast::{Links, Token};
 
-use format::Format;
 #[cfg(feature = "json")]
-use json::{PacketObject, TotalObject};
+use json::TotalObject;
 
-use crate::interfaces::Names;
+use crate::format::{Format, Printed, Printer};
 use crate::limits::Limits;
-use crate::options::{self, Common, number_within, text, value};
+use crate::options::{self, Common, number_within, value};
 use crate::output::Output;
+#[cfg(feature = "filter")]
+use crate::pattern;
 use crate::places::{Place, places};
+use crate::progress::Progress;
 use crate::receivers::{Next, ReceiveOrder, Receivers, Totals};
 use crate::stop::{Stop, complain};
 
@@ -59,7 +58,8 @@ Example:
 struct Order {
     common: Common,
     blocked: Vec<IpAddr>,
-    pattern: Option<Regex>,
+    #[cfg(feature = "filter")]
+    pattern: Option<pattern::Pattern>,
     mtu: usize,
     format: Format,
     metadata: bool,
@@ -70,6 +70,7 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
     let mut order = Order {
         common: Common::default(),
         blocked: Vec::new(),
+        #[cfg(feature = "filter")]
         pattern: None,
         mtu: 4096,
         format: Format::Text,
@@ -78,11 +79,8 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
     while let Some(argument) = options::next(&mut parser)? {
         match argument.name() {
             "block" => order.blocked.push(value(&mut parser, "--block")?),
-            "filter" => {
-                let pattern = text(&mut parser, "--filter")?;
-                let parsed = Regex::new(&pattern).map_err(|error| Stop::Misused(format!("--filter: {error}")));
-                order.pattern = Some(parsed?);
-            }
+            #[cfg(feature = "filter")]
+            "filter" => order.pattern = Some(pattern::parse(&mut parser)?),
             "mtu" => order.mtu = number_within(&mut parser, "--mtu", 1, 65_535)? as usize,
             "format" => order.format = value(&mut parser, "--format")?,
             "metadata" => order.metadata = true,
@@ -103,11 +101,13 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     let order = parse(parser)?;
     let limits = Limits::new(order.common.timeout)?;
     let output = Output::new(&limits)?;
-    let pattern = order.pattern.map(RefCell::new).map(Rc::new);
-    let filter = || match &pattern {
-        Some(pattern) => Box::new(Shared(Rc::clone(pattern))) as Box<dyn Filter>,
+    #[cfg(feature = "filter")]
+    let filter = || match &order.pattern {
+        Some(pattern) => Box::new(pattern.clone()) as Box<dyn Filter>,
         None => Box::new(Always),
     };
+    #[cfg(not(feature = "filter"))]
+    let filter = || Box::new(Always) as Box<dyn Filter>;
     let places = places(&order.common)?;
     let to = ReceiveOrder {
         mtu: order.mtu,
@@ -120,19 +120,18 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     let mut links = Links::watch();
     let mut receivers = Receivers::open(to, &limits, &mut links)?;
     output.watch(receivers.poller(), OUTPUT)?;
-    let mut printer = Printer {
-        output,
-        format: order.format,
-        metadata: order.metadata,
+    let mut run = Run {
+        printer: Printer::new(output, order.format, order.metadata),
         places,
+        progress: Progress::beside_output("received", order.common.quiet),
         printed: 0,
-        line: Vec::new(),
-        names: Names::default(),
+        bytes: 0,
     };
-    let ended = match printer.print_packets(&mut receivers, order.mtu, order.common.limit, &limits) {
-        Err(Stop::TimedOut) => limits.verdict(printer.printed, order.common.limit),
+    let ended = match run.print_packets(&mut receivers, order.mtu, order.common.limit, &limits) {
+        Err(Stop::TimedOut) => limits.verdict(run.printed, order.common.limit),
         ended => ended,
     };
+    run.progress.clear();
     // As a program that SIGPIPE ends says nothing.
     if matches!(ended, Err(Stop::OutputClosed)) {
         return ended;
@@ -142,7 +141,10 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
         report(&totals);
     }
     // The reason why it ends is more important than that this cannot be written.
-    ended.and(printer.total(&totals, &limits))
+    #[cfg(feature = "json")]
+    return ended.and(run.printer.total(&TotalObject::new(&totals), &limits));
+    #[cfg(not(feature = "json"))]
+    ended
 }
 
 #[inline(never)]
@@ -154,33 +156,15 @@ fn report(totals: &Totals) {
     ));
 }
 
-/// A pattern that all sockets share.
-struct Shared(Rc<RefCell<Regex>>);
-
-impl Filter for Shared {
-    fn accepts(&mut self, payload: &[u8], source: SocketAddr) -> bool {
-        // Never borrowed twice: a pattern calls nothing. If it were, a packet too many is better than one too few.
-        self.0.try_borrow_mut().map_or(true, |mut pattern| pattern.accepts(payload, source))
-    }
-
-    fn prepare(&mut self, mtu: usize) {
-        if let Ok(mut pattern) = self.0.try_borrow_mut() {
-            pattern.prepare(mtu);
-        }
-    }
-}
-
-struct Printer {
-    output: Output,
-    format: Format,
-    metadata: bool,
+struct Run {
+    printer: Printer,
     places: Vec<Place>,
+    progress: Progress,
     printed: u64,
-    line: Vec<u8>,
-    names: Names,
+    bytes: u64,
 }
 
-impl Printer {
+impl Run {
     fn print_packets(
         &mut self,
         receivers: &mut Receivers<'_>,
@@ -190,36 +174,18 @@ impl Printer {
     ) -> Result<(), Stop> {
         let mut buffer = vec![0; mtu];
         while limit != Some(self.printed) {
-            match receivers.next(&mut buffer, limits, None)? {
+            match receivers.next(&mut buffer, limits, self.progress.due())? {
                 Next::Packet(place, packet) => {
-                    self.packet(place, &packet, limits)?;
-                    self.printed += 1;
+                    let place = self.places.get(place);
+                    self.printer.print(&Printed { kind: "packet", place, packet, after: None }, limits)?;
+                    self.printed = self.printed.saturating_add(1);
+                    self.bytes = self.bytes.saturating_add(packet.wire_length() as u64);
                 }
                 Next::Ready(event) if event.is_error() || event.is_hang_up() => return Err(Stop::OutputClosed),
-                Next::Ready(_) | Next::Quiet => {}
+                Next::Ready(_) => {}
+                Next::Quiet => self.progress.show(self.printed, self.bytes),
             }
         }
-        Ok(())
-    }
-
-    fn packet(&mut self, place: usize, packet: &Packet<'_>, limits: &Limits) -> Result<(), Stop> {
-        let place = self.places.get(place);
-        #[cfg(feature = "json")]
-        if self.format == Format::Json {
-            return self.output.object(&PacketObject::new(place, packet, &mut self.names), limits);
-        }
-        self.line.clear();
-        let names = self.metadata.then_some(&mut self.names);
-        self.format.write(packet, place, names, &mut self.line);
-        self.output.write(&self.line, limits)
-    }
-
-    fn total(&mut self, totals: &Totals, limits: &Limits) -> Result<(), Stop> {
-        #[cfg(feature = "json")]
-        if self.format == Format::Json {
-            return self.output.object(&TotalObject::new(totals), limits);
-        }
-        let _ = (totals, limits);
         Ok(())
     }
 }

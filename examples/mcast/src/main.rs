@@ -7,20 +7,33 @@
 //! |---|---|
 //! | `options`, `target`, `decimal` | the command line |
 //! | `places`, `receivers`, `senders` | sockets that follow their interfaces |
-//! | `input`, `output`, `standard`, `interfaces` | standard input and output; the names of interfaces |
+//! | `figures` | what is printed of losses and times, and bounds for it |
+//! | `input`, `output`, `standard`, `progress` | standard streams, the terminal |
+//! | `format`, `hex`, `interfaces` | how packets are printed and written; the names of interfaces |
+//! | `host` | what the kernel tells about this host |
 //! | `limits`, `outage`, `stop` | what ends a command: signals, times, links that are gone, errors |
 
 #![allow(dead_code)]
 
+#[cfg(feature = "answer")]
+mod answer;
+#[cfg(feature = "ask")]
+mod ask;
 mod decimal;
+#[cfg(feature = "demo")]
 mod demo;
 #[cfg(feature = "doctor")]
 mod doctor;
-#[cfg(feature = "doctor")]
+#[cfg(any(feature = "ping", feature = "test"))]
+mod figures;
+#[cfg(any(feature = "answer", feature = "ask", feature = "listen"))]
+mod format;
+#[cfg(any(feature = "answer", feature = "ask", feature = "send"))]
+mod hex;
+#[cfg(any(feature = "doctor", feature = "who"))]
 mod host;
-#[cfg(feature = "send")]
+#[cfg(any(feature = "ask", feature = "send"))]
 mod input;
-#[cfg(feature = "listen")]
 mod interfaces;
 mod limits;
 #[cfg(feature = "listen")]
@@ -28,14 +41,29 @@ mod listen;
 mod options;
 mod outage;
 mod output;
+#[cfg(all(feature = "filter", any(feature = "answer", feature = "listen")))]
+mod pattern;
+#[cfg(feature = "ping")]
+mod ping;
 mod places;
+mod progress;
 mod receivers;
+#[cfg(feature = "record")]
+mod record;
+#[cfg(feature = "replay")]
+mod replay;
 #[cfg(feature = "send")]
 mod send;
 mod senders;
 mod standard;
 mod stop;
 mod target;
+#[cfg(feature = "test")]
+mod test;
+#[cfg(feature = "watch")]
+mod watch;
+#[cfg(feature = "who")]
+mod who;
 
 use std::process::ExitCode;
 
@@ -55,8 +83,27 @@ const COMMANDS: &[Command] = &[
     Command { name: "listen", summary: "print each packet that comes", help: listen::HELP, run: listen::run },
     #[cfg(feature = "send")]
     Command { name: "send", summary: "send a text, lines, or a file", help: send::HELP, run: send::run },
+    #[cfg(feature = "ask")]
+    Command { name: "ask", summary: "ask a group, and print the answers", help: ask::HELP, run: ask::run },
+    #[cfg(feature = "answer")]
+    Command { name: "answer", summary: "answer what a group is asked", help: answer::HELP, run: answer::run },
+    #[cfg(feature = "record")]
+    Command { name: "record", summary: "record packets in a file", help: record::HELP, run: record::run },
+    #[cfg(feature = "replay")]
+    Command { name: "replay", summary: "send the packets of a file", help: replay::HELP, run: replay::run },
+    #[cfg(feature = "watch")]
+    Command { name: "watch", summary: "watch streams, and raise alarms", help: watch::HELP, run: watch::run },
+    #[cfg(feature = "ping")]
+    Command { name: "ping", summary: "ask who answers to a group, and how fast", help: ping::PING, run: ping::ping },
+    #[cfg(feature = "ping")]
+    Command { name: "pong", summary: "answer to ping", help: ping::PONG, run: ping::pong },
+    #[cfg(feature = "test")]
+    Command { name: "test", summary: "measure loss, order, jitter and latency", help: test::HELP, run: test::run },
+    #[cfg(feature = "who")]
+    Command { name: "who", summary: "list which groups are joined, and by whom", help: who::HELP, run: who::run },
     #[cfg(feature = "doctor")]
-    Command { name: "doctor", summary: "find out why nothing arrives", help: doctor::HELP, run: doctor::run },
+    Command { name: "doctor", summary: "find out why nothing arrives, or leaves", help: doctor::HELP, run: doctor::run },
+    #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];
 

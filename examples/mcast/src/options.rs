@@ -69,7 +69,8 @@ impl Common {
         self.check()
     }
 
-    fn check(&self) -> Result<(), Stop> {
+    /// Checks that no interface is named twice.
+    pub(crate) fn check(&self) -> Result<(), Stop> {
         let is_written = self.targets.iter().any(|target| target.interface.is_some());
         if is_written && !self.interfaces.is_empty() {
             return Err(Stop::Misused("an interface is named twice: with % and by --interface".to_owned()));

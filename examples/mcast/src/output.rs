@@ -1,4 +1,4 @@
-//! Standard output: each line is written at once. It never blocks longer than until a signal or the timeout.
+//! Standard output, or a file: each line is written at once. It never blocks longer than until a signal or the timeout.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -16,6 +16,8 @@ const WRITABLE: Token = Token(1);
 
 pub(crate) struct Output {
     file: File,
+    /// What to call it in messages.
+    name: String,
     /// A second poller: while the output cannot be written, incoming packets must not wake the process.
     poller: Option<Poller>,
     /// Kept, so that a line needs no new memory.
@@ -26,7 +28,12 @@ pub(crate) struct Output {
 impl Output {
     #[inline(never)]
     pub(crate) fn new(limits: &Limits) -> Result<Self, Stop> {
-        let file = open()?;
+        Self::to(open()?, "standard output".to_owned(), limits)
+    }
+
+    /// Writes to this file instead.
+    #[inline(never)]
+    pub(crate) fn to(file: File, name: String, limits: &Limits) -> Result<Self, Stop> {
         let poller = Poller::new()?;
         limits.register(&poller)?;
         let poller = match poller.register(&file, WRITABLE, Interest::WRITABLE) {
@@ -37,6 +44,7 @@ impl Output {
         };
         Ok(Self {
             file,
+            name,
             poller,
             #[cfg(feature = "json")]
             line: Vec::new(),
@@ -58,16 +66,30 @@ impl Output {
     pub(crate) fn write(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Stop> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            if let Some(poller) = &self.poller {
-                wait_until_writable(poller, limits).map_err(unread)?;
-            }
-            match self.file.write(rest.get(..PIECE).unwrap_or(rest)) {
-                Ok(written) => rest = rest.get(written..).unwrap_or(&[]),
-                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => limits.check()?,
-                Err(error) => return Err(unwritable(&error)),
-            }
+            let written = self.write_some(rest, limits)?;
+            rest = rest.get(written..).unwrap_or(&[]);
         }
         Ok(())
+    }
+
+    /// Writes the first of these bytes, as many as go at once; returns how many.
+    pub(crate) fn write_some(&mut self, bytes: &[u8], limits: &Limits) -> Result<usize, Stop> {
+        let piece = match &self.poller {
+            Some(poller) => {
+                wait_until_writable(poller, limits).map_err(|stop| unread(stop, &self.name))?;
+                bytes.get(..PIECE).unwrap_or(bytes)
+            }
+            None => bytes,
+        };
+        match self.file.write(piece) {
+            Ok(0) if !bytes.is_empty() => Err(Stop::Failed(format!("write to {}: it takes no more", self.name))),
+            Ok(written) => Ok(written),
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {
+                limits.check().map(|()| 0)
+            }
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Stop::OutputClosed),
+            Err(error) => Err(Stop::Failed(format!("write to {}: {error}", self.name))),
+        }
     }
 
     /// Writes a value as one line of JSON. Each has the fields `version` and `kind`, and units in the names of its keys.
@@ -83,10 +105,10 @@ impl Output {
     }
 }
 
-/// A line that was not written is more than the end of the time.
-fn unread(stop: Stop) -> Stop {
+/// Output that was not written is more than the end of the time.
+fn unread(stop: Stop, name: &str) -> Stop {
     match stop {
-        Stop::TimedOut => Stop::Failed("the time is up, and nobody reads standard output: a line is lost".to_owned()),
+        Stop::TimedOut => Stop::Failed(format!("the time is up, and nobody reads {name}: what is left is lost")),
         stop => stop,
     }
 }

@@ -11,6 +11,8 @@ use multicast::{
     Bind, Change, Events, Interest, Links, ListenOptions, Membership, Memberships, Metadata, Packet, Poller, Received,
     Receiver, Token,
 };
+#[cfg(feature = "answer")]
+use multicast::{SendOptions, Sender};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::limits::Limits;
@@ -18,9 +20,9 @@ use crate::outage::{Outages, watched};
 use crate::places::Place;
 use crate::stop::{Stop, complain};
 
-const LINKS: Token = Token(15);
+const LINKS: Token = Token(255);
 /// The first token of a socket. The lower ones are for signals, links, and what a command waits for beside packets.
-const SOCKETS: u64 = 16;
+const SOCKETS: u64 = 256;
 
 /// How many packets are received before signals, links and other sockets are looked at.
 const TURN: u32 = 64;
@@ -83,6 +85,8 @@ pub(crate) struct Receivers<'l> {
     others: Vec<multicast::Event>,
     /// How many packets may still be received in this turn.
     turn: u32,
+    /// Whether events were looked at since [`Next::Quiet`] was returned.
+    has_waited: bool,
     metadata: Metadata,
     blocked: Vec<IpAddr>,
     links: Option<&'l mut Links>,
@@ -114,6 +118,7 @@ impl<'l> Receivers<'l> {
             ready: Vec::new(),
             others: Vec::new(),
             turn: 0,
+            has_waited: false,
             metadata: Metadata::default(),
             blocked: order.blocked,
             links,
@@ -161,9 +166,15 @@ impl<'l> Receivers<'l> {
         Ok(())
     }
 
-    /// Lets [`next`](Self::next) return when this descriptor is ready, too. Tokens from 1 to 14 are free.
+    /// Lets [`next`](Self::next) return when this descriptor is ready, too. Tokens from 1 to 254 are free.
     pub(crate) fn poller(&self) -> &Poller {
         &self.poller
+    }
+
+    /// A sender for each socket, to answer what comes there from its port.
+    #[cfg(feature = "answer")]
+    pub(crate) fn senders(&mut self, options: SendOptions) -> Result<Vec<Sender>, Stop> {
+        self.sockets.iter_mut().map(|socket| Ok(socket.receiver.sender(options)?)).collect()
     }
 
     pub(crate) fn place(&self, number: usize) -> Option<&Place> {
@@ -218,9 +229,9 @@ impl<'l> Receivers<'l> {
                 return Ok(Next::Ready(event));
             }
             let now = Instant::now();
-            if until.is_some_and(|until| until <= now) && self.turn < TURN {
-                // Once in each turn, so that a flood does not keep the command from its own work.
-                self.turn = TURN;
+            if until.is_some_and(|until| until <= now) && self.has_waited {
+                // Once in each turn, so that neither a flood nor the command keeps the other from its work.
+                self.has_waited = false;
                 return Ok(Next::Quiet);
             }
             self.wait(limits, until, now)?;
@@ -238,6 +249,7 @@ impl<'l> Receivers<'l> {
         };
         let ended = limits.wait(&self.poller, &mut self.events, at_most);
         self.turn = TURN;
+        self.has_waited = true;
         self.ready.clear();
         let mut has_changed = false;
         for event in self.events.iter() {
@@ -249,6 +261,8 @@ impl<'l> Receivers<'l> {
                 _ => self.others.push(event),
             }
         }
+        // Taken from the end: those that were reported first come first.
+        self.ready.reverse();
         ended?;
         if has_changed || self.retry.is_some_and(|retry| retry <= Instant::now()) {
             self.follow()?;

@@ -3,18 +3,18 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lexopt::Parser;
 use multicast::{ErrorKind, Interest, Links, SendOptions, Token};
 
+use crate::hex;
 use crate::input::{Lines, Next};
 use crate::limits::Limits;
 use crate::options::{self, Argument, Common, number, number_within, rate, value};
+use crate::progress::Progress;
 use crate::senders::{Pace, Senders};
 use crate::stop::{Stop, complain, failed};
-
-mod hex;
 
 pub(crate) const HELP: &str = "\
 Sends packets to a group.
@@ -140,6 +140,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
         to: order.common.targets.first().map_or_else(String::new, |target| target.address().to_string()),
         unit: if matches!(order.payload, Payload::Lines) { "line" } else { "packet" },
         was_refused: false,
+        progress: Progress::new("sent", order.common.quiet),
     };
     let ended = match order.payload {
         Payload::Text { packet, count } => run.send_text(&packet, count),
@@ -164,6 +165,7 @@ struct Run<'l> {
     unit: &'static str,
     /// A queue may refuse long packets alone. If it refuses two in a row, it is dead, and each one takes seconds to see it.
     was_refused: bool,
+    progress: Progress,
 }
 
 impl Run<'_> {
@@ -242,9 +244,11 @@ impl Run<'_> {
 
     /// Sends a packet when it is due.
     fn send(&mut self, packet: &[u8]) -> Result<(), Stop> {
-        for pace in [&self.pace, &self.bit_pace].into_iter().flatten() {
-            pace.wait(&mut self.senders, self.limits)?;
+        while let Some(time) = self.time_to_wait() {
+            self.senders.wait(self.limits, Some(self.until_shown(time)))?;
+            self.progress.show(self.sent, self.sent_bytes);
         }
+        self.progress.show(self.sent, self.sent_bytes);
         self.senders.send(packet, self.limits)?;
         self.sent = self.sent.saturating_add(1);
         self.sent_bytes = self.sent_bytes.saturating_add(packet.len() as u64);
@@ -256,6 +260,17 @@ impl Run<'_> {
             pace.sent((packet.len() as u32).saturating_mul(8));
         }
         Ok(())
+    }
+
+    /// The time until the next packet is due, if it is not.
+    fn time_to_wait(&self) -> Option<Duration> {
+        [&self.pace, &self.bit_pace].into_iter().flatten().filter_map(Pace::time_left).max()
+    }
+
+    /// No more than this time, and not longer than until the progress is to be shown.
+    fn until_shown(&self, time: Duration) -> Duration {
+        let due = self.progress.due().map(|due| due.saturating_duration_since(Instant::now()));
+        due.map_or(time, |due| due.min(time))
     }
 
     fn is_done(&self) -> bool {
@@ -275,7 +290,8 @@ impl Run<'_> {
     fn wait_for_input(&mut self, lines: &Lines) -> Result<(), Stop> {
         self.senders.poller().reregister(lines, INPUT, Interest::READABLE.oneshot())?;
         loop {
-            self.senders.wait(self.limits, None)?;
+            self.senders.wait(self.limits, Some(self.until_shown(Duration::MAX)))?;
+            self.progress.show(self.sent, self.sent_bytes);
             if self.senders.is_ready(INPUT) {
                 return Ok(());
             }
@@ -284,7 +300,8 @@ impl Run<'_> {
 
     /// Says what became of the packets.
     #[inline(never)]
-    fn end(&self, ended: Result<(), Stop>, common: &Common) -> Result<(), Stop> {
+    fn end(&mut self, ended: Result<(), Stop>, common: &Common) -> Result<(), Stop> {
+        self.progress.clear();
         for (interface, missed) in self.senders.missed() {
             complain(&format_args!("{missed} packets did not leave on {interface}"));
         }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use multicast::{
-    Change, Destination, ErrorKind, Events, Family, Interest, Interface, Links, Outcome, Poller, SendOptions, Sender, Token,
+    Change, Destination, ErrorKind, Event, Events, Family, Group, Interest, Interface, Links, Listener, Outcome, Poller,
+    SendOptions, Sender, Token,
 };
 
 use crate::limits::Limits;
@@ -13,6 +14,9 @@ use crate::stop::Stop;
 
 const ROOM_TO_SEND: Token = Token(14);
 const LINKS: Token = Token(15);
+
+/// What is sent back to the port of a sender. As long as every packet.
+pub(crate) type Replies = Listener<65_535>;
 
 /// How many packets are sent, if nothing makes it wait, before it looks what has changed.
 const TURN: u32 = 64;
@@ -24,6 +28,11 @@ pub(crate) struct Senders<'l> {
     senders: Vec<Sender>,
     /// What is sent with the sender of the same number.
     routes: Vec<Route>,
+    /// Of each sender, if answers are wanted.
+    replies: Option<Vec<Box<Replies>>>,
+    /// For groups that are not known before: see [`open_for_any`](Self::open_for_any).
+    interfaces: Vec<Interface>,
+    options: SendOptions,
     poller: Poller,
     events: Events<8>,
     links: Option<&'l mut Links>,
@@ -39,6 +48,8 @@ struct Route {
     interface: Interface,
     family: Family,
     destinations: Vec<Destination>,
+    /// How many of them have the current packet.
+    done: usize,
     /// Packets that did not leave on this interface, while they left on another.
     missed: u64,
 }
@@ -52,57 +63,112 @@ impl<'l> Senders<'l> {
         limits: &Limits,
         links: &'l mut multicast::Result<Links>,
     ) -> Result<Self, Stop> {
-        let poller = Poller::new()?;
-        limits.register(&poller)?;
-        let mut links = watched(links)?;
-        if let Some(links) = &links {
-            poller.register(&**links, LINKS, Interest::READABLE)?;
-        }
-        let mut senders = Self {
-            senders: Vec::new(),
-            routes: Vec::new(),
-            poller,
-            events: Events::new(),
-            links: None,
-            follow_failed: false,
-            outages: Outages::none_yet(common.give_up, "sending again"),
-            has_sent: false,
-            turn: TURN,
-        };
+        let mut senders = Self::without_targets(common, options, limits, links)?;
+        senders.add_targets(common)?;
+        Ok(senders)
+    }
+
+    /// The same, each with a port of its own to which answers can come. What comes there has the number of its sender.
+    #[cfg(feature = "ask")]
+    #[inline(never)]
+    pub(crate) fn open_with_replies(
+        common: &Common,
+        options: SendOptions,
+        limits: &Limits,
+        links: &'l mut multicast::Result<Links>,
+    ) -> Result<(Self, Vec<Box<Replies>>), Stop> {
+        let mut senders = Self::without_targets(common, options, limits, links)?;
+        senders.replies = Some(Vec::new());
+        senders.add_targets(common)?;
+        let replies = senders.replies.take().unwrap_or_default();
+        Ok((senders, replies))
+    }
+
+    fn add_targets(&mut self, common: &Common) -> Result<(), Stop> {
         for target in &common.targets {
-            for interface in expanded(common.interfaces_of(target), links.as_deref_mut())? {
+            // Groups of one target are all different: only those of targets before can be the same.
+            let before: Vec<_> = self.routes.iter().map(|route| route.destinations.len()).collect();
+            for interface in expanded(common.interfaces_of(target))? {
                 for group in target.groups() {
                     let mut destination = Destination::from(group);
                     if let Some(source) = target.source {
                         destination = destination.from_address(source);
                     }
-                    senders.add(options, interface, group.family(), destination)?;
+                    let is_its = |route: &Route| route.interface == interface && route.family == group.family();
+                    let known = self.routes.iter().zip(&before).find(|(route, _)| is_its(route));
+                    let known = known.and_then(|(route, before)| route.destinations.get(..*before)).unwrap_or_default();
+                    if !known.contains(&destination) {
+                        self.add(interface, group.family(), Some(destination))?;
+                    }
                 }
             }
         }
-        senders.links = links;
+        Ok(())
+    }
+
+    /// Prepares to send to groups that are named with each packet, on the interfaces of `--interface`: see [`send_to`](Self::send_to).
+    #[cfg(feature = "replay")]
+    pub(crate) fn open_for_any(
+        common: &Common,
+        options: SendOptions,
+        limits: &Limits,
+        links: &'l mut multicast::Result<Links>,
+    ) -> Result<Self, Stop> {
+        let mut senders = Self::without_targets(common, options, limits, links)?;
+        senders.interfaces = expanded(common.interfaces.clone())?;
         Ok(senders)
     }
 
-    fn add(
-        &mut self,
+    fn without_targets(
+        common: &Common,
         options: SendOptions,
-        interface: Interface,
-        family: Family,
-        destination: Destination,
-    ) -> Result<(), Stop> {
+        limits: &Limits,
+        links: &'l mut multicast::Result<Links>,
+    ) -> Result<Self, Stop> {
+        let poller = Poller::new()?;
+        limits.register(&poller)?;
+        let links = watched(links)?;
+        if let Some(links) = &links {
+            poller.register(&**links, LINKS, Interest::READABLE)?;
+        }
+        Ok(Self {
+            senders: Vec::new(),
+            routes: Vec::new(),
+            replies: None,
+            interfaces: Vec::new(),
+            options,
+            poller,
+            events: Events::new(),
+            links,
+            follow_failed: false,
+            outages: Outages::none_yet(common.give_up, "sending again"),
+            has_sent: false,
+            turn: TURN,
+        })
+    }
+
+    fn add(&mut self, interface: Interface, family: Family, destination: Option<Destination>) -> Result<(), Stop> {
         let known = self.routes.iter_mut().find(|route| route.interface == interface && route.family == family);
         if let Some(route) = known {
-            route.destinations.push(destination);
+            route.destinations.extend(destination);
             return Ok(());
         }
-        self.senders.push(options.interface(interface).open(family)?);
-        self.routes.push(Route { interface, family, destinations: vec![destination], missed: 0 });
+        let options = self.options.interface(interface);
+        let sender = match &mut self.replies {
+            Some(all) => {
+                let (sender, replies) = options.open_with_replies(family)?;
+                all.push(Box::new(replies));
+                sender
+            }
+            None => options.open(family)?,
+        };
+        self.senders.push(sender);
+        self.routes.push(Route { interface, family, destinations: destination.into_iter().collect(), done: 0, missed: 0 });
         self.outages.add(interface);
         Ok(())
     }
 
-    /// Lets [`wait`](Self::wait) return when a descriptor is ready, too. Tokens from 1 to 13 are free.
+    /// Lets [`wait`](Self::wait) return when a descriptor is ready, too. Tokens from 1 to 13, and from 16 on, are free.
     pub(crate) fn poller(&self) -> &Poller {
         &self.poller
     }
@@ -110,6 +176,18 @@ impl<'l> Senders<'l> {
     /// Whether the last wait ended since this descriptor was ready.
     pub(crate) fn is_ready(&self, token: Token) -> bool {
         self.events.iter().any(|event| event.token() == token)
+    }
+
+    /// What was ready when the last wait ended.
+    pub(crate) fn ready(&self) -> impl Iterator<Item = Event> {
+        self.events.iter()
+    }
+
+    /// Forgets what the network reported about earlier packets of this sender, so that the poller does not report it again.
+    pub(crate) fn forget_errors(&mut self, number: usize) {
+        if let Some(sender) = self.senders.get_mut(number) {
+            sender.forget_errors();
+        }
     }
 
     /// How many packets did not leave on one interface, while they left on another.
@@ -120,11 +198,39 @@ impl<'l> Senders<'l> {
     /// Sends a packet to all targets. It waits until each has taken it; but not for an interface that is gone, if there are others.
     #[inline(never)]
     pub(crate) fn send(&mut self, payload: &[u8], limits: &Limits) -> Result<(), Stop> {
+        self.send_everywhere(payload, None, limits)
+    }
+
+    /// The same to this group, on all interfaces.
+    #[cfg(feature = "replay")]
+    #[inline(never)]
+    pub(crate) fn send_to(&mut self, payload: &[u8], group: Group, limits: &Limits) -> Result<(), Stop> {
+        let mut number = 0;
+        while let Some(interface) = self.interfaces.get(number).copied() {
+            self.add(interface, group.family(), None)?;
+            number = number.saturating_add(1);
+        }
+        self.send_everywhere(payload, Some(group), limits)
+    }
+
+    fn send_everywhere(&mut self, payload: &[u8], to: Option<Group>, limits: &Limits) -> Result<(), Stop> {
+        // Before the packet: one that has left is counted, also if a signal comes then.
+        if self.turn == 0 {
+            self.wait(limits, Some(Duration::ZERO))?;
+        }
+        self.turn = self.turn.saturating_sub(1);
+        for route in &mut self.routes {
+            route.done = 0;
+        }
         loop {
             let mut failure = None;
             let mut is_sent = false;
             for number in 0..self.routes.len() {
-                match self.send_on(number, payload, limits)? {
+                let family = self.routes.get(number).map(|route| route.family);
+                if to.is_some_and(|group| Some(group.family()) != family) {
+                    continue;
+                }
+                match self.send_on(number, payload, to, limits)? {
                     None => is_sent = true,
                     Some(error) => failure = Some(error),
                 }
@@ -136,28 +242,34 @@ impl<'l> Senders<'l> {
             self.wait(limits, Some(time))?;
         }
         self.has_sent = true;
-        self.turn = self.turn.saturating_sub(1);
-        if self.turn == 0 {
-            self.wait(limits, Some(Duration::ZERO))?;
-        }
         Ok(())
     }
 
-    /// Sends on one interface. What may pass is no failure of the command, but returned.
-    fn send_on(&mut self, number: usize, payload: &[u8], limits: &Limits) -> Result<Option<multicast::Error>, Stop> {
+    /// Sends on one interface, to its targets or to this group. What may pass is no failure of the command, but returned.
+    fn send_on(
+        &mut self,
+        number: usize,
+        payload: &[u8],
+        to: Option<Group>,
+        limits: &Limits,
+    ) -> Result<Option<multicast::Error>, Stop> {
         let has_others = self.routes.len() > 1;
-        let mut next = 0;
         loop {
-            limits.check()?;
             let (Some(sender), Some(route)) = (self.senders.get_mut(number), self.routes.get_mut(number)) else {
                 return Ok(None);
             };
-            let Some(destination) = route.destinations.get(next) else {
+            let destination = match to {
+                None => route.destinations.get(route.done).copied(),
+                Some(group) => (route.done == 0).then(|| group.into()),
+            };
+            let Some(destination) = destination else {
                 self.outages.is_over(route.interface);
                 return Ok(None);
             };
-            match sender.send(payload, *destination) {
-                Ok(Outcome::Sent) => next += 1,
+            // Not after the last one: a packet that was sent is counted.
+            limits.check()?;
+            match sender.send(payload, destination) {
+                Ok(Outcome::Sent) => route.done = route.done.saturating_add(1),
                 Ok(Outcome::Blocked) => self.wait_for_room(number, limits)?,
                 Ok(Outcome::Wait(time)) => self.wait(limits, Some(time))?,
                 // If it never worked, more likely something is wrong than that it will work later.
@@ -197,32 +309,40 @@ impl<'l> Senders<'l> {
     }
 }
 
-/// The interfaces by themselves: those that are up now, for `all`.
-fn expanded(interfaces: Vec<Interface>, links: Option<&mut Links>) -> Result<Vec<Interface>, Stop> {
-    if !interfaces.contains(&Interface::All) {
-        return Ok(interfaces);
-    }
-    let Some(links) = links else {
-        return Err(Stop::Failed("--interface all: the interfaces cannot be listed here: name them".to_owned()));
-    };
+/// The interfaces by themselves, each once: for `all`, those that are up now.
+pub(crate) fn expanded(interfaces: Vec<Interface>) -> Result<Vec<Interface>, Stop> {
     let mut found = Vec::new();
-    while let Some(change) = links.next()? {
-        if let Change::Link(link) = change
-            && link.is_up
-            && link.is_multicast
-            && !link.is_port
-        {
-            found.push(link.name.map_or(Interface::Index(link.index), Interface::Name));
+    let mut add = |interface| {
+        if !found.contains(&interface) {
+            found.push(interface);
         }
-    }
-    if found.is_empty() {
-        return Err(Stop::Failed("--interface all: no interface is up and supports multicast".to_owned()));
+    };
+    for interface in interfaces {
+        if interface != Interface::All {
+            add(interface);
+            continue;
+        }
+        // A list of its own: each change is reported only once.
+        let (mut links, mut is_empty) = (Links::watch()?, true);
+        while let Some(change) = links.next()? {
+            if let Change::Link(link) = change
+                && link.is_up
+                && link.is_multicast
+                && !link.is_port
+            {
+                add(link.name.map_or(Interface::Index(link.index), Interface::Name));
+                is_empty = false;
+            }
+        }
+        if is_empty {
+            return Err(Stop::Failed("--interface all: no interface is up and supports multicast".to_owned()));
+        }
     }
     Ok(found)
 }
 
 /// Whether the reason may be gone later: a link that is down or deleted, or an address or a route that is missing.
-fn may_pass(kind: ErrorKind) -> bool {
+pub(crate) fn may_pass(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::NoSuchInterface | ErrorKind::NoAddress | ErrorKind::Unreachable)
 }
 
@@ -241,16 +361,8 @@ impl Pace {
         Self { interval, due: Some(Instant::now()) }
     }
 
-    /// Waits until the next packet may go.
-    pub(crate) fn wait(&self, senders: &mut Senders<'_>, limits: &Limits) -> Result<(), Stop> {
-        while let Some(time) = self.time_left() {
-            senders.wait(limits, Some(time))?;
-        }
-        Ok(())
-    }
-
     /// The remaining time to wait, if any.
-    fn time_left(&self) -> Option<Duration> {
+    pub(crate) fn time_left(&self) -> Option<Duration> {
         let Some(due) = self.due else { return Some(Duration::MAX) };
         Some(due.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
     }

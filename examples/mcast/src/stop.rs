@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::progress::hide;
+
 pub(crate) enum Stop {
     /// The help of the command was asked for.
     Help,
@@ -19,8 +21,12 @@ pub(crate) enum Stop {
     Signal(u8),
     /// Standard output was closed.
     OutputClosed,
-    /// Nothing at all was heard or answered.
+    /// Nothing at all was heard.
     NothingHeard,
+    /// No answer came.
+    Unanswered,
+    /// The same, of what is not a question of time.
+    Nothing(String),
     /// Less was heard than was asked for, or more was lost; or an alarm was raised.
     Missed(String),
     /// The doctor found a fault.
@@ -38,9 +44,10 @@ impl Stop {
             Self::Misused(reason) if command.is_empty() => Some(format!("{reason}\nTry: mcast --help")),
             Self::Misused(reason) => Some(format!("{reason}\nTry: mcast {command} --help")),
             Self::Refused(error) => Some(error.to_string()),
-            Self::Failed(reason) | Self::Missed(reason) => Some(reason.clone()),
+            Self::Failed(reason) | Self::Missed(reason) | Self::Nothing(reason) => Some(reason.clone()),
             Self::TimedOut => Some("the time is up".to_owned()),
             Self::NothingHeard => Some("the time is up, and nothing was heard".to_owned()),
+            Self::Unanswered => Some("nothing was answered".to_owned()),
             Self::Help | Self::Signal(_) | Self::OutputClosed | Self::Fault | Self::Undecided => None,
         }
     }
@@ -51,7 +58,7 @@ impl Stop {
             Self::Help => ExitCode::SUCCESS,
             Self::Refused(_) | Self::Failed(_) | Self::TimedOut => ExitCode::from(1),
             Self::Misused(_) => ExitCode::from(2),
-            Self::NothingHeard => ExitCode::from(3),
+            Self::NothingHeard | Self::Unanswered | Self::Nothing(_) => ExitCode::from(3),
             Self::Missed(_) => ExitCode::from(4),
             Self::Fault => ExitCode::from(5),
             Self::Undecided => ExitCode::from(6),
@@ -74,5 +81,6 @@ pub(crate) fn failed<E: Display>(tried: &str) -> impl Fn(E) -> Stop {
 
 /// Prints to standard error. Errors of this are ignored; `eprintln!` would panic.
 pub(crate) fn complain(reason: &dyn Display) {
+    hide();
     let _ = writeln!(io::stderr(), "mcast: {reason}");
 }

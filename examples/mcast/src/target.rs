@@ -68,6 +68,16 @@ impl Target {
         })
     }
 
+    /// Whether the address is in the range.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        let offset = match (self.first, address) {
+            (IpAddr::V4(first), IpAddr::V4(address)) => address.to_bits().checked_sub(first.to_bits()).map(u128::from),
+            (IpAddr::V6(first), IpAddr::V6(address)) => address.to_bits().checked_sub(first.to_bits()),
+            _ => None,
+        };
+        offset.is_some_and(|offset| offset < u128::from(self.count))
+    }
+
     /// All groups of the range, on the port that was written, or else on the one of the usual group.
     pub(crate) fn groups(&self) -> impl Iterator<Item = Group> + use<> {
         let port = self.port_or_usual();
@@ -213,6 +223,17 @@ mod tests {
         }
         assert_eq!(Target::parse("239.1.0.0/16:5").unwrap().groups().count(), 65_536);
         assert_eq!(Target::parse_any("10.0.0.1:5000").unwrap().address().to_string(), "10.0.0.1:5000");
+    }
+
+    #[cfg(feature = "replay")]
+    #[test]
+    fn a_range_contains_its_addresses_alone() {
+        let contains = |text, address: &str| Target::parse(text).unwrap().contains(address.parse().unwrap());
+        assert!(contains("239.1.2.3:5000", "239.1.2.3") && !contains("239.1.2.3:5000", "239.1.2.4"));
+        assert!(contains("239.1.2.0/24", "239.1.2.0") && contains("239.1.2.0/24", "239.1.2.255"));
+        assert!(!contains("239.1.2.0/24", "239.1.1.255") && !contains("239.1.2.0/24", "239.1.3.0"));
+        assert!(contains("[ff02::70+2]", "ff02::71") && !contains("[ff02::70+2]", "ff02::72"));
+        assert!(!contains("[ff02::70+2]", "239.1.2.3") && !contains("239.1.2.3", "ff02::70"));
     }
 
     #[test]

@@ -121,7 +121,8 @@ impl Case {
 
     /// Whether a socket of somebody else takes packets of the group.
     pub(super) fn takes_the_group(&self, socket: &Socket) -> bool {
-        let is_bound = socket.is_bound_to(self.address()) || socket.is_wildcard_for(self.address());
+        let (group, interface) = (self.address(), self.place.index);
+        let is_bound = socket.is_bound_to(group, interface) || socket.is_wildcard_for(group, interface);
         socket.local.port() == self.order.group.port() && is_bound && !self.own.contains(&socket.inode)
     }
 

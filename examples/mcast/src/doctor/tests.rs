@@ -14,7 +14,7 @@ use super::verdict;
 use crate::host::counters::Counters;
 use crate::host::groups::{Joined, Source};
 use crate::host::links::{Address, Link, MULTICAST, Queue, Traffic, UP};
-use crate::host::sockets::Socket;
+use crate::host::sockets::{Kind, Socket};
 
 const INDEX: u32 = 4;
 /// No interface has this name, so no setting of this machine is read.
@@ -144,7 +144,7 @@ fn heard(mut case: Case, sender: &str) -> Case {
 
 fn socket(inode: u64, drops: u64) -> Socket {
     let (local, remote) = ("0.0.0.0:5000".parse().unwrap(), "0.0.0.0:0".parse().unwrap());
-    Socket { local, remote, uid: 1000, inode, drops, queued: 0 }
+    Socket { local, remote, uid: 1000, inode, drops, queued: 0, details: None, kind: Kind::Udp }
 }
 
 const WRONG_GROUP: &[(&str, u64)] = &[("Ip:InReceives", 5)];

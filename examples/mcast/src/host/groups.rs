@@ -3,7 +3,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::text::{bytes, fields, hexadecimal, lines, name, number, read, read_ipv6, words};
+use multicast::{Bind, Family, Group, Interface, ListenOptions, Membership};
+
+use super::text::{bytes, fields, hexadecimal, lines, name, number, table, table_of_ipv6, words};
+
+/// How often a list is read that another program changes.
+const TRIES: u32 = 20;
 
 /// A group that is joined on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,21 +59,57 @@ pub(crate) enum Mode {
 
 /// All groups that are joined on this host.
 pub(crate) fn joined() -> Result<Vec<Joined>, String> {
-    let mut joined = parse_igmp(&read("/proc/net/igmp")?);
-    joined.extend(parse_igmp6(&read_ipv6("/proc/net/igmp6")?));
+    let key = |joined: &Joined| (joined.index, joined.group, joined.users);
+    let mut joined = table("/proc/net/igmp", parse_igmp, key)?;
+    joined.extend(table_of_ipv6("/proc/net/igmp6", parse_igmp6, key)?);
     Ok(joined)
 }
 
 /// All sources that were named or blocked on this host.
 pub(crate) fn sources() -> Result<Vec<Source>, String> {
-    let mut sources = parse_mcfilter(&read("/proc/net/mcfilter")?);
-    sources.extend(parse_mcfilter6(&read_ipv6("/proc/net/mcfilter6")?));
+    let ipv4 = || table("/proc/net/mcfilter", parse_mcfilter, Source::clone);
+    let mut sources = complete(Family::V4, Ipv4Addr::new(232, 255, 66, 77).into(), Ipv4Addr::LOCALHOST.into(), ipv4)?;
+    if std::fs::exists("/proc/net/mcfilter6").unwrap_or(true) {
+        let ipv6 = || table("/proc/net/mcfilter6", parse_mcfilter6, Source::clone);
+        let group = Ipv6Addr::new(0xff31, 0, 0, 0, 0, 0, 0x8066, 0x77);
+        sources.extend(complete(Family::V6, group.into(), Ipv6Addr::LOCALHOST.into(), ipv6)?);
+    }
     Ok(sources)
+}
+
+/// What `list` returns, read so that nothing is missing.
+///
+/// Linux begins its list with the first interface whose latest group has sources, and leaves out all before: most often there is no such
+/// interface, and the list is empty. `lo` is the first interface of all. So this joins a group of its own there, from a source, for as long as
+/// it reads. On `lo` nobody else notices, and no report leaves.
+fn complete(
+    family: Family,
+    group: IpAddr,
+    source: IpAddr,
+    list: impl Fn() -> Result<Vec<Source>, String>,
+) -> Result<Vec<Source>, String> {
+    let failed = |error| format!("read the sources of groups: {error}");
+    let mut socket = ListenOptions::new().bind_receiver(Bind::Port(0, family), 1).map_err(failed)?;
+    let port = socket.local_addr().map_err(failed)?.port();
+    let mark = Membership::source(Group::new(group, port).map_err(failed)?, source).on(Interface::LOOPBACK);
+    for _ in 0..TRIES {
+        socket.join(&mark).map_err(failed)?;
+        let mut sources = list()?;
+        let found = sources.len();
+        // The same group may be another process's that reads the list.
+        sources.retain(|listed| listed.group != group);
+        if sources.len() < found {
+            return Ok(sources);
+        }
+        // Another program has joined on `lo` since.
+        socket.leave(&mark).map_err(failed)?;
+    }
+    Err("read the sources of groups: the groups of lo change all the time; try again later".to_owned())
 }
 
 /// The multicast filters of all devices.
 pub(crate) fn hardware_addresses() -> Result<Vec<HardwareAddress>, String> {
-    Ok(parse_dev_mcast(&read("/proc/net/dev_mcast")?))
+    table("/proc/net/dev_mcast", parse_dev_mcast, HardwareAddress::clone)
 }
 
 impl Joined {
@@ -290,13 +331,31 @@ mod tests {
     }
 
     #[test]
-    fn the_tables_of_this_host_are_read() {
-        // The kernel joins 224.0.0.1 on each interface that is up, and so on lo; not so where lo is down.
-        let table = std::fs::read_to_string("/proc/net/igmp").unwrap();
-        let lines = table.lines().filter(|line| line.starts_with('\t')).count();
-        let joined = joined().unwrap();
-        assert_eq!(joined.iter().filter(|joined| joined.group.is_ipv4()).count(), lines, "{table}");
-        sources().unwrap();
+    fn sources_are_read_also_if_groups_without_sources_were_joined_later() {
+        let mut socket = ListenOptions::new().bind_receiver(Bind::Port(0, Family::V4), 1).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let group = |last| Group::new(Ipv4Addr::new(239, 76, std::process::id() as u8, last), port).unwrap();
+        let source = "10.1.2.3".parse().unwrap();
+        socket.join(&Membership::source(group(1), source).on(Interface::LOOPBACK)).unwrap();
+        socket.join(&Membership::any(group(2)).on(Interface::LOOPBACK)).unwrap();
+        let listed = sources().unwrap();
+        let of = |group: Group| listed.iter().filter(|source| source.group == group.address()).collect::<Vec<_>>();
+        let expected = Source { index: 1, group: group(1).address(), source, included: 1, excluded: 0 };
+        assert_eq!(of(group(1)), [&expected]);
+        assert!(of(group(2)).is_empty());
+        assert!(!listed.iter().any(|source| source.group.to_string() == "232.255.66.77"));
+    }
+
+    #[test]
+    fn a_group_that_a_socket_joined_is_in_the_list_of_this_host() {
+        let group = Ipv4Addr::new(239, 75, std::process::id() as u8, 1);
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.join_multicast_v4(&group, &Ipv4Addr::LOCALHOST).unwrap();
+        let found: Vec<_> = joined().unwrap().into_iter().filter(|joined| joined.group == group).collect();
+        let [Joined { index: 1, users: 1, version: Some(1..=3), interface, .. }] = &*found else { panic!("{found:?}") };
+        assert_eq!(interface, "lo");
+        socket.leave_multicast_v4(&group, &Ipv4Addr::LOCALHOST).unwrap();
+        assert!(!joined().unwrap().iter().any(|joined| joined.group == group));
         hardware_addresses().unwrap();
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Process {
 
 /// The sockets of all processes that can be read.
 pub(crate) struct Owners {
-    /// By inode.
+    /// In the order of their inodes.
     found: Vec<(u64, Process)>,
     /// Whether every process could be read: only then does a socket without an owner have none.
     pub(crate) is_complete: bool,
@@ -34,12 +34,19 @@ impl Owners {
         }
         // Mounted with `hidepid`, /proc does not list the others at all. Process 1 is always there.
         owners.is_complete &= std::fs::exists("/proc/1").unwrap_or(false);
+        owners.found.sort_by_key(|(inode, _)| *inode);
         Ok(owners)
     }
 
     /// The processes that have the socket of this inode.
     pub(crate) fn of(&self, inode: u64) -> impl Iterator<Item = &Process> {
-        self.found.iter().filter(move |(found, _)| *found == inode).map(|(_, process)| process)
+        let from = self.found.partition_point(|(found, _)| *found < inode);
+        self.found.iter().skip(from).take_while(move |(found, _)| *found == inode).map(|(_, process)| process)
+    }
+
+    /// All of them, with their inodes, in the order of these.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u64, &Process)> {
+        self.found.iter().map(|(inode, process)| (*inode, process))
     }
 
     /// `None` if the process could not be read.

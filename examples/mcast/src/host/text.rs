@@ -1,18 +1,69 @@
 //! Reading the tables of `/proc/net`: lines of fields, as bytes. What is not as expected is left out; nothing panics.
 
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::thread;
+use std::time::Duration;
 
-/// The whole file. Errors name it.
-pub(super) fn read(path: &str) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("read {path}: {error}"))
+/// How often a table is read that changes while it is read, and how long it is left alone before the next time.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(2);
+/// No shorter than a page, which is what the kernel writes at once.
+const PAGES: usize = 65_536;
+
+/// The rows of a table of the kernel, none left out. Errors name the file.
+///
+/// The kernel writes a long table page by page. Where a row goes in between, one of the others is skipped. So a table of more than a page
+/// counts only if the next reading shows the same rows; `key` tells what makes rows the same.
+pub(super) fn table<T, K: PartialEq>(
+    path: &str,
+    parse: impl Fn(&[u8]) -> Vec<T>,
+    key: impl Fn(&T) -> K,
+) -> Result<Vec<T>, String> {
+    let (mut rows, mut is_one_page) = read(path, &parse)?;
+    for _ in 0..TRIES {
+        if is_one_page {
+            return Ok(rows);
+        }
+        let (again, is_short_now) = read(path, &parse)?;
+        if again.iter().map(&key).eq(rows.iter().map(&key)) {
+            return Ok(again);
+        }
+        (rows, is_one_page) = (again, is_short_now);
+        thread::sleep(PAUSE);
+    }
+    Err(format!("read {path}: it changes all the time; try again later"))
 }
 
-/// The same for a file that is missing where the kernel has no IPv6, which is the same as an empty one. Read a file of IPv4 before:
-/// if `/proc` is missing, that is an error.
-pub(super) fn read_ipv6(path: &str) -> Result<Vec<u8>, String> {
-    match std::fs::read(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        read => read.map_err(|error| format!("read {path}: {error}")),
+/// The same of a table of IPv6, whose file is missing where the kernel has no IPv6. Read one of IPv4 before: if `/proc` itself is missing,
+/// that is an error.
+pub(super) fn table_of_ipv6<T, K: PartialEq>(
+    path: &str,
+    parse: impl Fn(&[u8]) -> Vec<T>,
+    key: impl Fn(&T) -> K,
+) -> Result<Vec<T>, String> {
+    match std::fs::exists(path) {
+        Ok(false) => Ok(Vec::new()),
+        _ => table(path, parse, key),
+    }
+}
+
+/// The rows, and whether the kernel wrote them at once.
+fn read<T>(path: &str, parse: impl Fn(&[u8]) -> Vec<T>) -> Result<(Vec<T>, bool), String> {
+    let failed = |error| format!("read {path}: {error}");
+    let mut file = File::open(path).map_err(failed)?;
+    let (mut text, mut page) = (Vec::new(), vec![0; PAGES]);
+    let mut pages = 0_u32;
+    loop {
+        match file.read(&mut page) {
+            Ok(0) => return Ok((parse(&text), pages <= 1)),
+            Ok(length) => {
+                text.extend_from_slice(page.get(..length).unwrap_or(&page));
+                pages = pages.saturating_add(1);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
     }
 }
 

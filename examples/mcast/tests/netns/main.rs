@@ -6,5 +6,12 @@ mod common;
 mod mcast;
 #[path = "../../../../tests/programs/mod.rs"]
 mod programs;
+#[path = "../streams/mod.rs"]
+mod streams;
 
+mod conversation;
 mod links;
+mod record;
+mod replay;
+mod test;
+mod watch;

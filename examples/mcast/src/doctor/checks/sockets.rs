@@ -12,6 +12,7 @@ use crate::host::sockets::Socket;
 /// Where the socket is listed.
 fn place_of(socket: &Socket) -> String {
     let file = match socket.local.ip() {
+        _ if socket.details.is_some() => "sock_diag ",
         IpAddr::V4(_) => "/proc/net/udp ",
         IpAddr::V6(_) => "/proc/net/udp6 ",
     };
@@ -53,6 +54,9 @@ pub(super) fn buffer(case: &Case, stage: Stage, check: &mut Check) {
             case.start.sockets.as_ref().ok().and_then(|sockets| sockets.iter().find(|before| before.inode == taker.inode));
         let what = [place_of(taker), " drops of ".to_owned(), case.owner_of(taker)].concat();
         check.saw_number(&what, before.map(|before| before.drops), Some(taker.drops));
+        if let Some(details) = &taker.details {
+            check.sees("its receive buffer, in bytes", &details.buffer);
+        }
     }
     check.sees_setting("net/core/rmem_max", setting("net/core/rmem_max").as_deref());
     match case.full_buffers().first() {
@@ -73,7 +77,7 @@ pub(super) fn unicast(case: &Case, _: Stage, check: &mut Check) {
         Ok(takers) => takers,
         Err(error) => return check.is_of(Status::Unknown, "The sockets cannot be read: {}.", &error),
     };
-    let wildcard: Vec<_> = takers.iter().filter(|taker| taker.is_wildcard_for(case.address())).collect();
+    let wildcard: Vec<_> = takers.iter().filter(|taker| taker.is_wildcard_for(case.address(), case.place.index)).collect();
     for taker in &wildcard {
         check.sees(&place_of(taker), &case.owner_of(taker));
     }

@@ -1,7 +1,7 @@
 //! Hex digits.
 
 /// The bytes that these digits mean. Blanks may stand between bytes.
-pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, String> {
+pub(crate) fn decode(text: &[u8]) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(text.len() / 2);
     let mut rest = text.iter().enumerate().filter(|(_, byte)| !byte.is_ascii_whitespace());
     while let Some((place, high)) = rest.next() {

@@ -1,0 +1,66 @@
+//! Forged reports of the network.
+
+// Each test file compiles its own copy and uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+
+use std::fmt::Display;
+
+use multicast::Family;
+
+use super::Python;
+
+/// Sends forged ICMP messages on `lo`: for each line of its input, one of this type and code, about a UDP packet from this address
+/// and port, this many times.
+const FORGER: &str = r#"
+import socket, struct, sys
+def checksum(data):
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+s4 = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)
+s6 = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58)
+print("ready")
+for line in sys.stdin:
+    kind, code, source, port, count = line.split()
+    kind, code, port, count = int(kind), int(code), int(port), int(count)
+    udp = struct.pack("!HHHH", port, 9, 16, 0) + bytes(8)
+    if ":" in source:
+        inner = struct.pack("!IHBB", 6 << 28, len(udp), 17, 64) + socket.inet_pton(10, source) + socket.inet_pton(10, "fd00::99") + udp
+        message = struct.pack("!BBHI", kind, code, 0, 1280) + inner
+        for _ in range(count): s6.sendto(message, ("::1", 0))
+    else:
+        inner = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0) + socket.inet_aton(source) + socket.inet_aton("10.99.99.99")
+        inner = inner[:10] + struct.pack("!H", checksum(inner)) + inner[12:] + udp
+        message = struct.pack("!BBHI", kind, code, 0, 1400) + inner
+        message = message[:2] + struct.pack("!H", checksum(message)) + message[4:]
+        for _ in range(count): s4.sendto(message, ("127.0.0.1", 0))
+    print("sent")
+"#;
+
+/// The program, which runs.
+pub struct Forger(Python);
+
+impl Forger {
+    pub fn start() -> Self {
+        let mut python = Python::start(FORGER, &[]);
+        assert_eq!(python.line(), "ready");
+        Self(python)
+    }
+
+    pub fn send(&mut self, (kind, code): (u8, u8), from: impl Display, port: u16, count: u32) {
+        self.0.say(&format!("{kind} {code} {from} {port} {count}"));
+        assert_eq!(self.0.line(), "sent");
+    }
+}
+
+/// Unreachable network, host, protocol and port; too long; forbidden; time exceeded; wrong header.
+const ICMP: [(u8, u8); 9] = [(3, 0), (3, 1), (3, 2), (3, 3), (3, 4), (3, 9), (3, 13), (11, 0), (12, 0)];
+const ICMP6: [(u8, u8); 8] = [(1, 0), (1, 1), (1, 3), (1, 4), (1, 5), (2, 0), (3, 0), (4, 0)];
+
+/// Types and codes.
+pub fn reports(family: Family) -> &'static [(u8, u8)] {
+    match family {
+        Family::V4 => &ICMP,
+        Family::V6 => &ICMP6,
+    }
+}
