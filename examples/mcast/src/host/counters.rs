@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn counters_are_found_by_name_and_those_that_are_not_there_are_unknown() {
-        let snmp = b"Ip: Forwarding DefaultTTL InReceives\nIp: 2 64 5\nTcp: RtoMin MaxConn\nTcp: 200 -1\n";
+        let snmp = b"Ip: Forwarding DefaultTTL InReceives\nIp: 2 64 5\nTcp: CurrEstab MaxConn\nTcp: 200 -1\n";
         let mut all = parse_pairs(snmp);
         all.extend(parse_list(b"Ip6InReceives                   \t7\nIp6InMcastPkts 6\n"));
         all.extend(parse_sockstat(b"sockets: used 3\nFRAG: inuse 5 memory 640\n"));

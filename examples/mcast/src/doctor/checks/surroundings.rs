@@ -158,7 +158,7 @@ mod tests {
     fn the_table_of_a_router_has_groups_and_wrong_packets() {
         let group = u32::from_ne_bytes([239, 1, 2, 3]);
         let table = format!(
-            "Group    Origin   Iif     Pkts    Bytes    Wrong Oifs\n{group:08X} 0200000A 1    10  1000     4  2:1\nx\n"
+            "Group    Origin   In      Pkts    Bytes    Wrong Outs\n{group:08X} 0200000A 1    10  1000     4  2:1\nx\n"
         );
         let read = entries(&table, false);
         assert_eq!(read.len(), 1);
