@@ -11,6 +11,7 @@ use super::evidence::{Snapshot, Span, Told};
 use crate::host::links::Link;
 use crate::host::owners::Owners;
 use crate::host::routes::Way;
+use crate::host::rules::Chain;
 use crate::host::sockets::Socket;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub(super) struct Case {
     pub(super) elsewhere: Vec<(u32, Heard)>,
     pub(super) ways: Ways,
     pub(super) owners: Told<Owners>,
+    /// The chains of nftables, which only an administrator can read.
+    pub(super) chains: Result<Vec<Chain>, Errno>,
     /// Whether the device coalesces packets (GRO).
     pub(super) coalesces: Told<bool>,
 }

@@ -17,6 +17,7 @@ use crate::host::links::{self, LOOPBACK, UP};
 use crate::host::netlink::Netlink;
 use crate::host::owners::Owners;
 use crate::host::routes::{self, Way};
+use crate::host::rules;
 use crate::limits::Limits;
 use crate::stop::Stop;
 
@@ -61,6 +62,7 @@ pub(super) fn examine(order: Order, limits: &Limits) -> Result<Case, Stop> {
         elsewhere: Vec::new(),
         ways,
         owners,
+        chains: rules::chains(),
         coalesces,
     };
     let is_to = case.order.direction == Direction::To;

@@ -17,5 +17,7 @@ pub(crate) mod netlink;
 pub(crate) mod owners;
 #[cfg(feature = "doctor")]
 pub(crate) mod routes;
+#[cfg(feature = "doctor")]
+pub(crate) mod rules;
 pub(crate) mod sockets;
 mod text;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Finding, doctor, from, program, two_hosts};
+use super::{Finding, doctor, doctor_with_privilege, from, program, two_hosts};
 use crate::network::{Host, cable};
 use crate::peers::Kind::{self, LinkLocal, SiteLocal, V4};
 use crate::programs::faulty;
@@ -21,6 +21,7 @@ pub fn cases() -> Vec<Case> {
         case("doctor/firewall-input-ipv6", none, |trial| firewall(trial, SiteLocal, "input")),
         case("doctor/firewall-prerouting-ipv4", none, |trial| firewall(trial, V4, "prerouting")),
         case("doctor/firewall-prerouting-ipv6", none, |trial| firewall(trial, SiteLocal, "prerouting")),
+        case("doctor/with-privilege-the-chains-are-shown", "without privilege", with_privilege),
         case("doctor/firewall-on-the-senders-address", none, firewall_on_the_sender),
         case("doctor/conntrack-policy-ipv4", none, |trial| conntrack(trial, V4)),
         case("doctor/conntrack-policy-ipv6", none, |trial| conntrack(trial, SiteLocal)),
@@ -97,6 +98,16 @@ fn firewall(trial: &Trial, kind: Kind, hook: &str) {
     }
     let _sender = program(&other, "stream", kind);
     doctor(&host, &from(kind)).blames("firewall-in");
+}
+
+/// Who may read the rules sees where to look.
+fn with_privilege(trial: &Trial) {
+    let (host, other) = two_hosts();
+    rules(&host, &["add table inet t", "add chain inet t c { type filter hook input priority 0 ; policy drop ; }"]);
+    let _sender = program(&other, "stream", V4);
+    let finding = if trial.works() { doctor_with_privilege(&host, &from(V4)) } else { doctor(&host, &from(V4)) };
+    finding.blames("firewall-in");
+    finding.mentions("nft chain t c: policy drop, 0 rules");
 }
 
 /// A packet of the host to itself passes such a rule.

@@ -7,9 +7,10 @@ use super::super::ears::Looped;
 use super::super::evidence::is_ingress;
 use super::super::report::{Check, Status, shown};
 use super::super::tree::{FEW, Stage};
-use super::blamed;
 use super::membership::effective;
+use super::{blamed, firewall};
 use crate::host::routes::Way;
+use crate::host::rules::Hook;
 
 fn frames(case: &Case, check: &mut Check) {
     check.carries(case, "rx_packets", |traffic| traffic.rx_packets);
@@ -36,6 +37,7 @@ pub(super) fn before_ip(case: &Case, stage: Stage, check: &mut Check) {
         let grown = if case.is_ipv6() { span.grown_here(counter) } else { span.grown(counter) };
         check.saw_number(&[counter, " by the looped packet"].concat(), Some(0), grown);
     }
+    firewall::chains(case, check, &[Hook::Ingress]);
     let is_heard = matches!(case.looped(), Some(Looped::Heard));
     match stage {
         Stage::BeforeIp if has_queue => {

@@ -5,6 +5,7 @@ use super::super::ears::Looped;
 use super::super::evidence::setting;
 use super::super::report::{Check, Status, shown};
 use super::super::tree::Stage;
+use crate::host::rules::Hook;
 
 /// How the packet to itself fared.
 fn looped(case: &Case, check: &mut Check) {
@@ -18,6 +19,19 @@ fn looped(case: &Case, check: &mut Check) {
     }
 }
 
+/// The chains of nftables at these hooks, if they can be read; returns whether they can.
+#[inline(never)]
+pub(super) fn chains(case: &Case, check: &mut Check, hooks: &[Hook]) -> bool {
+    for chain in case.chains.iter().flatten().filter(|chain| hooks.contains(&chain.hook)) {
+        let policy = if chain.drops { "drop" } else { "accept" };
+        check.sees(
+            &["nft chain ", &chain.table, " ", &chain.name].concat(),
+            &format_args!("policy {policy}, {} rules", chain.rules),
+        );
+    }
+    case.chains.is_ok()
+}
+
 /// Whether the packet to itself was tracked as a connection.
 fn is_tracked(case: &Case) -> Option<bool> {
     let span = case.loop_span()?;
@@ -28,6 +42,7 @@ pub(super) fn input(case: &Case, stage: Stage, check: &mut Check) {
     looped(case, check);
     check.counts_of(case, "IpExt:InMcastPkts", "Ip6InMcastPkts");
     check.counts_of(case, "Ip:InDelivers", "Ip6InDelivers");
+    let is_readable = chains(case, check, &[Hook::Prerouting, Hook::Input]);
     match (stage, case.looped()) {
         (Stage::FirewallIn, Some(Looped::Heard)) => check.is(
             Status::Fail,
@@ -42,6 +57,9 @@ pub(super) fn input(case: &Case, stage: Stage, check: &mut Check) {
             "A firewall (input or prerouting) drops the packets: allow UDP to port {port} (nft list ruleset).",
         ),
         _ if case.heard.packets > 0 => check.is(Status::Ok, "The packets pass."),
+        (_, Some(Looped::Heard)) if is_readable => {
+            check.is(Status::Ok, "A packet of this host passes; rules on the sender's address were not tested: nft list ruleset shows them.");
+        }
         (_, Some(Looped::Heard)) => check.is(
             Status::Ok,
             "A packet of this host passes; rules on the sender's address were not tested, and need CAP_NET_ADMIN to be read.",
@@ -91,6 +109,7 @@ pub(super) fn output(case: &Case, stage: Stage, check: &mut Check) {
         check.counts_of(case, "Ip:OutRequests", "Ip6OutMcastPkts");
         check.counts_of(case, "Ip:OutTransmits", "Ip6OutDiscards");
     }
+    chains(case, check, &[Hook::Output, Hook::Postrouting]);
     match case.looped() {
         _ if stage == Stage::FirewallOut => {
             check.is(Status::Fail, "A firewall (output) forbids it: allow UDP to the group there (nft list ruleset).");
