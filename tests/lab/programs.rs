@@ -159,6 +159,15 @@ pub fn stranger(host: &Host, arguments: &[&str]) -> Program {
     Program::start(host, command)
 }
 
+/// A sender or receiver with a fault: see tests/lab/strangers/faulty.py.
+pub fn faulty(host: &Host, arguments: &[&str]) -> Program {
+    let mut command = Command::new("python3");
+    command.arg("-u").arg(project().join("tests/lab/strangers/faulty.py")).args(arguments);
+    let mut program = Program::start(host, command);
+    program.says("begins");
+    program
+}
+
 fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -41,14 +41,14 @@ fn a_sender_of_a_listener_makes_copies_while_the_packet_of_another_one_is_refuse
         is_refused(&mut refused, group);
         assert_eq!(expect_packet(&mut here), [b'L'; 1000]);
         for _ in 0..3 {
-            common::send_one(&mut sender, b"short", group);
+            crate::common::send_one(&mut sender, b"short", group);
             assert_eq!(expect_packet(&mut here), b"short", "{group}");
             is_refused(&mut refused, group);
         }
         assert_eq!(next_within(&mut here, QUIET), None, "{group}: one copy is enough");
         drop(refused);
         assert!(makes_copies(&listener, group.family()));
-        common::send_one(&mut sender, b"short", group);
+        crate::common::send_one(&mut sender, b"short", group);
         assert_eq!(expect_packet(&mut here), b"short", "{group}");
     }
 }

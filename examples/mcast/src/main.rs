@@ -22,13 +22,15 @@ mod ask;
 mod decimal;
 #[cfg(feature = "demo")]
 mod demo;
+#[cfg(feature = "doctor")]
+mod doctor;
 #[cfg(any(feature = "ping", feature = "test"))]
 mod figures;
 #[cfg(any(feature = "answer", feature = "ask", feature = "listen"))]
 mod format;
 #[cfg(any(feature = "answer", feature = "ask", feature = "send"))]
 mod hex;
-#[cfg(feature = "who")]
+#[cfg(any(feature = "doctor", feature = "who"))]
 mod host;
 #[cfg(any(feature = "ask", feature = "send"))]
 mod input;
@@ -105,6 +107,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "test", summary: "measure loss, order, jitter and latency", help: test::HELP, run: test::run },
     #[cfg(feature = "who")]
     Command { name: "who", summary: "list joined groups, and the programs behind them", help: who::HELP, run: who::run },
+    #[cfg(feature = "doctor")]
+    Command { name: "doctor", summary: "find out why nothing arrives, or leaves", help: doctor::HELP, run: doctor::run },
     #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];

@@ -11,6 +11,8 @@ mod streams;
 
 mod answer;
 mod ask;
+#[cfg(all(feature = "doctor", feature = "json"))]
+mod doctor;
 mod listen;
 mod metrics;
 mod ping;
