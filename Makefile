@@ -44,6 +44,7 @@ lint: ## check format, words, spelling, lints, documentation, imports, dependenc
 	.ci/words --self-test
 	.ci/words
 	.ci/spelling
+	.ci/guide
 	.ci/imports --self-test
 	.ci/imports
 	.ci/dependencies

@@ -156,8 +156,8 @@ impl<'l> Senders<'l> {
         let options = self.options.interface(interface);
         let sender = match &mut self.replies {
             Some(all) => {
-                let (sender, replies) = options.open_with_replies(family)?;
-                all.push(Box::new(replies));
+                let (sender, replies) = open_with_replies(options, family)?;
+                all.push(replies);
                 sender
             }
             None => options.open(family)?,
@@ -274,9 +274,11 @@ impl<'l> Senders<'l> {
                 Ok(Outcome::Wait(time)) => self.wait(limits, Some(time))?,
                 // If it never worked, more likely something is wrong than that it will work later.
                 Err(error) if self.has_sent && may_pass(error.kind()) => {
-                    self.outages.lasts(route.interface, &error)?;
                     if has_others {
                         route.missed = route.missed.saturating_add(1);
+                        self.outages.lasts(route.interface, &format_args!("{}: {error}", route.interface))?;
+                    } else {
+                        self.outages.lasts(route.interface, &error)?;
                     }
                     return Ok(Some(error));
                 }
@@ -339,6 +341,13 @@ pub(crate) fn expanded(interfaces: Vec<Interface>) -> Result<Vec<Interface>, Sto
         }
     }
     Ok(found)
+}
+
+/// A sender, and what receives the answers. One function for all commands: it is long.
+#[inline(never)]
+pub(crate) fn open_with_replies(options: SendOptions, family: Family) -> multicast::Result<(Sender, Box<Replies>)> {
+    let (sender, replies) = options.open_with_replies(family)?;
+    Ok((sender, Box::new(replies)))
 }
 
 /// Whether the reason may be gone later: a link that is down or deleted, or an address or a route that is missing.
