@@ -184,7 +184,7 @@ fn a_signal_does_not_wait_for_a_slow_pattern() {
         let signalled = Instant::now();
         listener.signal(signal);
         let ended = listener.end().expect(code);
-        assert!(signalled.elapsed() < Duration::from_secs(2), "{:?}", signalled.elapsed());
+        assert!(signalled.elapsed() < Duration::from_secs(5), "{:?}", signalled.elapsed());
         // What was not decided counts neither as received nor as rejected.
         assert_eq!(counted(&ended), "mcast: received 0, rejected 0, truncated 0, dropped 0, foreign 0");
     }
@@ -197,7 +197,7 @@ fn a_time_out_does_not_wait_for_a_slow_pattern() {
     let listener = listen(group, &["--mtu", "65535", "--filter", SLOW, "--timeout", "1"]);
     send_all(group, vec![vec![b'a'; 60_000]; 2]);
     let ended = listener.end().expect(3);
-    assert!(ended.time < Duration::from_secs(4), "{:?}", ended.time);
+    assert!(ended.time < Duration::from_secs(6), "{:?}", ended.time);
 }
 
 #[cfg(feature = "filter")]
