@@ -64,7 +64,7 @@ Usage: mcast watch [--from TARGET].. [OPTION..]
   --timeout SECONDS      end after this time; status 3 if nothing was heard
   --interface, --json, --quiet, --give-up: see mcast --help
 
-On a terminal it shows a table, every second anew. Otherwise it prints a line for each group and source that is heard, and one for each
+On a terminal it shows a table, again every second. Otherwise it prints a line for each group and source that is heard, and one for each
 group that is silent. Counters are those since the start, rates those since the last report; bytes are those of UDP payloads.
 
 RTP: lost packets did not come within 64 later ones, nor within one to two seconds. Reordered ones came in time, late ones too late. After
