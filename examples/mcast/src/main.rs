@@ -7,10 +7,10 @@
 //! |---|---|
 //! | `options`, `target`, `decimal` | the command line |
 //! | `places`, `receivers`, `senders` | sockets that follow their interfaces |
-//! | `figures` | what is printed of losses and times, and bounds for it |
+//! | `figures`, `table` | what is printed of losses and times, and bounds for it |
 //! | `input`, `output`, `standard`, `progress` | standard streams, the terminal |
-//! | `format`, `hex`, `interfaces` | how packets are printed and written; the names of interfaces |
 //! | `host` | what the kernel tells about this host |
+//! | `format`, `hex`, `interfaces` | how packets are printed and written; the names of interfaces |
 //! | `limits`, `outage`, `stop` | what ends a command: signals, times, links that are gone, errors |
 
 #![allow(dead_code)]
@@ -48,6 +48,8 @@ mod progress;
 mod receivers;
 #[cfg(feature = "record")]
 mod record;
+#[cfg(feature = "relay")]
+mod relay;
 #[cfg(feature = "replay")]
 mod replay;
 #[cfg(feature = "send")]
@@ -55,6 +57,8 @@ mod send;
 mod senders;
 mod standard;
 mod stop;
+#[cfg(any(feature = "test", feature = "watch"))]
+mod table;
 mod target;
 #[cfg(feature = "test")]
 mod test;
@@ -87,6 +91,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "answer", summary: "answer what a group is asked", help: answer::HELP, run: answer::run },
     #[cfg(feature = "record")]
     Command { name: "record", summary: "record packets in a file", help: record::HELP, run: record::run },
+    #[cfg(feature = "relay")]
+    Command { name: "relay", summary: "pass packets on, and answers back", help: relay::HELP, run: relay::run },
     #[cfg(feature = "replay")]
     Command { name: "replay", summary: "send the packets of a file", help: replay::HELP, run: replay::run },
     #[cfg(feature = "watch")]
@@ -98,7 +104,7 @@ const COMMANDS: &[Command] = &[
     #[cfg(feature = "test")]
     Command { name: "test", summary: "measure loss, order, jitter and latency", help: test::HELP, run: test::run },
     #[cfg(feature = "who")]
-    Command { name: "who", summary: "list which groups are joined, and by whom", help: who::HELP, run: who::run },
+    Command { name: "who", summary: "list joined groups, and the programs behind them", help: who::HELP, run: who::run },
     #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];

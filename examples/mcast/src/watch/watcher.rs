@@ -15,7 +15,7 @@ use super::metrics::Server;
 #[cfg(feature = "plot")]
 use super::plot;
 use super::stream::{Arrival, Origin};
-use super::table::Table;
+use super::table::rows;
 use super::text;
 use crate::interfaces::Names;
 use crate::limits::Limits;
@@ -23,6 +23,7 @@ use crate::options::Common;
 use crate::output::Output;
 use crate::receivers::{Next, Receivers};
 use crate::stop::{Stop, complain};
+use crate::table::Table;
 
 const OUTPUT: Token = Token(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -192,7 +193,7 @@ impl Watcher {
                 server.publish(self.exposition(dropped));
             }
             if let Some(table) = &self.table {
-                table.draw(&self.feeds, &self.clock, false);
+                table.draw(&rows(&self.feeds, &self.clock), false);
             }
         }
         Ok(())
@@ -281,7 +282,7 @@ impl Watcher {
         }
         let dropped = receivers.totals().dropped;
         if let Some(table) = &self.table {
-            table.draw(&self.feeds, &self.clock, true);
+            table.draw(&rows(&self.feeds, &self.clock), true);
         }
         #[cfg(feature = "json")]
         if self.json {

@@ -12,6 +12,9 @@ mod streams;
 mod conversation;
 mod links;
 mod record;
+mod relay;
 mod replay;
 mod test;
 mod watch;
+#[cfg(all(feature = "who", feature = "json"))]
+mod who;
