@@ -155,7 +155,7 @@ impl<'l> Receivers<'l> {
     }
 
     fn add(&mut self, options: ListenOptions<Box<dyn Filter>>, place: Place, mtu: usize) -> Result<(), Stop> {
-        let receiver = options.bind_receiver(Bind::Later(place.group), mtu)?;
+        let receiver = bind(options, Bind::Later(place.group), mtu)?;
         self.outages.add(place.interface);
         let books = place.memberships().map(|_| Memberships::new()).collect();
         let mut socket = Socket { receiver, place, books, has_failed: false };
@@ -319,6 +319,16 @@ impl<'l> Receivers<'l> {
         }
         Ok(lasts)
     }
+}
+
+/// Binds a socket. One function for all commands, so that its code is in the program once.
+#[inline(never)]
+pub(crate) fn bind(
+    options: ListenOptions<Box<dyn Filter>>,
+    place: Bind,
+    mtu: usize,
+) -> multicast::Result<Receiver<Box<dyn Filter>>> {
+    options.bind_receiver(place, mtu)
 }
 
 /// A socket that stays joined when its interface is created again.

@@ -156,8 +156,8 @@ impl<'l> Senders<'l> {
         let options = self.options.interface(interface);
         let sender = match &mut self.replies {
             Some(all) => {
-                let (sender, replies) = options.open_with_replies(family)?;
-                all.push(Box::new(replies));
+                let (sender, replies) = open_with_replies(options, family)?;
+                all.push(replies);
                 sender
             }
             None => options.open(family)?,
@@ -339,6 +339,13 @@ pub(crate) fn expanded(interfaces: Vec<Interface>) -> Result<Vec<Interface>, Sto
         }
     }
     Ok(found)
+}
+
+/// A sender on a port of its own, and what comes back there. One function, so that its code is in the program once.
+#[inline(never)]
+pub(crate) fn open_with_replies(options: SendOptions, family: Family) -> multicast::Result<(Sender, Box<Replies>)> {
+    let (sender, replies) = options.open_with_replies(family)?;
+    Ok((sender, Box::new(replies)))
 }
 
 /// Whether the reason may be gone later: a link that is down or deleted, or an address or a route that is missing.

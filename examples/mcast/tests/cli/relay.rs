@@ -135,15 +135,16 @@ fn the_table_of_askers_is_bounded_and_the_last_ones_are_answered() {
     let server = server();
     let relay = relay(from, &["--to", &server.local_addr().unwrap().to_string(), "--pair"]);
     let mut buffer = [0; 100];
-    let (mut last, mut way) = (None, None);
+    // All stay open, so that none gets the port of another.
+    let (mut askers, mut way) = (Vec::new(), None);
     for _ in 0..140 {
         let (mut sender, replies) = send_on_lo().ttl(Ttl::new(9)).open_with_replies::<100>(from.family()).unwrap();
         assert_eq!(sender.send(b"?", from).unwrap(), multicast::Outcome::Sent);
         way = Some(server.recv_from(&mut buffer).unwrap().1);
-        last = Some(replies);
+        askers.push((sender, replies));
     }
     server.send_to(b"!", way.unwrap()).unwrap();
-    assert_eq!(crate::common::expect_packet(&mut last.unwrap()), b"!");
+    assert_eq!(crate::common::expect_packet(&mut askers.last_mut().unwrap().1), b"!");
     end(relay).saying("askers 140, forgotten 12, answers 1, refused 0");
 }
 
