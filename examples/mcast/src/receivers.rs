@@ -28,6 +28,8 @@ const SOCKETS: u64 = 256;
 const TURN: u32 = 64;
 /// How long to wait before what failed is tried again, if no change is reported.
 const RETRY: Duration = Duration::from_secs(1);
+/// In bytes, for commands that must not lose a burst. Without privilege the kernel grants less, and says nothing of it.
+pub(crate) const LARGE_BUFFER: usize = 8 << 20;
 /// `EMFILE`, `errno(3)`.
 const NO_DESCRIPTOR: i32 = 24;
 

@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use crate::common::{PATIENCE, QUIET, free_port, send_on_lo, send_with, unique_group, unique_v6_group};
-use crate::mcast::{listen, mcast as command};
+use crate::mcast::{example, listen, mcast as command, shell};
 use crate::programs::{Ended, Running, run, wait_for_member};
 use multicast::{Group, Ttl};
 
@@ -35,6 +35,11 @@ fn server() -> UdpSocket {
 fn end(relay: Running) -> Ended {
     relay.signal("TERM");
     relay.end().expect(143)
+}
+
+#[test]
+fn the_example_of_its_help_works() {
+    run(&mut shell(&example("relay"), &[])).expect(0).saying("relayed 1 of ");
 }
 
 #[test]

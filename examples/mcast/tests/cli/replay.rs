@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{QUIET, assert_quiet, expect_packet, on_lo, unique_group, unique_v6_group};
-use crate::mcast::captures::{TemporaryFile, converted, of_packets};
-use crate::mcast::{listen, mcast as command, shell};
+use crate::mcast::captures::{TemporaryDirectory, TemporaryFile, converted, of_packets};
+use crate::mcast::{example, listen, mcast as command, shell};
 use crate::programs::{Running, payload_of, run, wait_for_member};
 use multicast::{Events, Group, Interest, ListenOptions, Listener, Poller, Received, Token};
 
@@ -53,6 +53,15 @@ fn gaps(arrived: &[(Vec<u8>, Duration)]) -> Vec<f64> {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
+}
+
+#[test]
+fn the_examples_of_record_and_replay_work_one_after_the_other() {
+    let directory = TemporaryDirectory::new();
+    let recorded = run(shell(&example("record"), &[]).current_dir(&directory.0)).expect(0);
+    assert!(recorded.errors.contains("recorded 3 packets"), "{recorded:?}");
+    let replayed = run(shell(&example("replay"), &[]).current_dir(&directory.0)).expect(0).saying("sent 3 packets");
+    assert!(replayed.lines[0].starts_with("239.1.2.3:5000 3 packets"), "{replayed:?}");
 }
 
 #[test]
