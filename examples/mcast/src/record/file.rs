@@ -40,28 +40,22 @@ const ENOUGH: usize = 1 << 18;
 impl Recording {
     /// Opens the file, or standard output for `-`. A file that is there already is not overwritten, unless the user says so.
     pub(super) fn open(path: &Path, overwrite: bool, limits: &Limits) -> Result<Self, Stop> {
-        let mut recording = Self {
-            output: Output::new(limits)?,
-            file: None,
-            name: "standard output".to_owned(),
-            heads: Vec::new(),
-            packets: Vec::new(),
-            times: Vec::new(),
-            kept: Kept::default(),
-        };
-        if path == Path::new("-") {
+        let (output, file, name) = if path == Path::new("-") {
             if std::io::stdout().is_terminal() {
                 return Err(Stop::Misused(
                     "a terminal cannot show a recording: give a FILE, or redirect the output".to_owned(),
                 ));
             }
+            (Output::new(limits)?, None, "standard output".to_owned())
         } else {
             let file = create(path, overwrite)?;
             let is_regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
-            recording.name = path.display().to_string();
-            recording.file = if is_regular { file.try_clone().ok() } else { None };
-            recording.output = Output::to(file, recording.name.clone(), limits)?;
-        }
+            let name = path.display().to_string();
+            let regular = if is_regular { file.try_clone().ok() } else { None };
+            (Output::to(file, name.clone(), limits)?, regular, name)
+        };
+        let mut recording =
+            Self { output, file, name, heads: Vec::new(), packets: Vec::new(), times: Vec::new(), kept: Kept::default() };
         pcapng::section(&mut recording.heads);
         recording.write(limits)?;
         Ok(recording)
