@@ -65,6 +65,28 @@ fn the_examples_of_record_and_replay_work_one_after_the_other() {
 }
 
 #[test]
+fn recording_relaying_and_replaying_need_no_privilege() {
+    let (from, to) = (unique_group(), unique_group());
+    let file = TemporaryFile::named("nobody.pcapng");
+    // A copy, since the folder of the program may be private. The file is opened by the shell, which may write there.
+    let script = r#"
+        copy=$(mktemp -d); trap 'rm -r "$copy"' EXIT; chmod 755 "$copy"; cp "$0" "$copy/mcast"
+        nobody() { setpriv --reuid 65534 --clear-groups --inh-caps=-all --bounding-set=-all -- "$copy/mcast" "$@"; }
+        nobody relay --from "$1%lo" --to "$2%lo" --limit 2 --timeout 20 & relay=$!
+        nobody record --from "$2%lo" --limit 2 --timeout 20 - >"$3" & record=$!
+        wait $relay && wait $record && nobody replay --to "$1%lo" - <"$3"
+    "#;
+    let running = Running::start(&mut shell(script, &[&from.to_string(), &to.to_string(), file.text()]));
+    wait_for_member(from);
+    wait_for_member(to);
+    crate::common::send_with(crate::common::send_on_lo().ttl(multicast::Ttl::new(3)), from, ["one", "two"]);
+    let ended = running.end().expect(0);
+    for words in ["relayed 2 of 2 packets", "recorded 2 packets", "sent 2 packets"] {
+        assert!(ended.errors.contains(words), "{words}: {ended:?}");
+    }
+}
+
+#[test]
 fn a_recording_is_replayed_with_the_same_bytes_and_gaps() {
     let group = unique_group();
     let (first, second) = (TemporaryFile::named("first.pcapng"), TemporaryFile::named("second.pcapng"));
