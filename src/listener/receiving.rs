@@ -321,13 +321,10 @@ impl<F: Filter> Inner<F> {
         interface == LOOPBACK || family.is_ok_and(|family| self.socket.has_joined_on(family, interface).unwrap_or(true))
     }
 
-    /// Whether a receive failed because of what the network reported about a packet that was sent from this socket. Then all such
-    /// reports are read, so that pollers no longer report an error, and counted.
+    /// Whether a receive failed because of what the network reported about a packet that was sent from this socket, perhaps by somebody
+    /// else who has a descriptor of it. Then all such reports are read, so that pollers no longer report an error, and counted.
     #[cold]
     pub(super) fn is_report(&mut self, errno: Errno) -> bool {
-        if self.mode != Mode::Sends && self.gatekeeper.wants() != Wants::Reports {
-            return false;
-        }
         let reports = take_reports(self.socket.as_fd());
         self.refused(reports.into());
         // If the receive buffer is full, the kernel queues no report, but still returns its errno.

@@ -32,7 +32,7 @@ TEXT is the question, one packet; with -, all of standard input is. Write -- bef
   --limit N            end when N answers have come, without waiting for more; status 4 if fewer came
   --repeat N           ask N times (default: 1); what was answered before by the same source, byte for byte, is only counted
   --every SECONDS      the time between two questions of --repeat (default: 1)
-  --ttl TTL            how far: 0 to 255, host, subnet, site, region, continent, unrestricted (default: subnet)
+  --ttl TTL            how far, as of mcast send (default: subnet)
   --hex                TEXT is hex digits; blanks between bytes are allowed
   --format FORMAT      text (default): ADDRESS:PORT PAYLOAD, a line an answer; hex, raw, json: see mcast listen --help
   --timeout SECONDS    end after this time, whatever is left to ask or to wait for

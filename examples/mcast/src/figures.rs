@@ -63,6 +63,8 @@ pub(crate) fn milliseconds(nanoseconds: u64) -> String {
 /// Rounded up, so that only 0 is 0.000.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     let thousandths = u128::from(part).saturating_mul(100_000).div_ceil(u128::from(whole.max(1)));
+    // Part and whole belong together: it is far below the largest number.
+    let thousandths = u64::try_from(thousandths).unwrap_or(u64::MAX);
     format!("{}.{:03}", thousandths / 1_000, thousandths % 1_000)
 }
 

@@ -4,6 +4,7 @@
 mod json;
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use lexopt::Parser;
 use multicast::filter::{Always, Filter};
@@ -59,7 +60,7 @@ struct Order {
     common: Common,
     blocked: Vec<IpAddr>,
     #[cfg(feature = "filter")]
-    pattern: Option<pattern::Pattern>,
+    pattern: Option<multicast::filter::Regex>,
     mtu: usize,
     format: Format,
     metadata: bool,
@@ -99,10 +100,12 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
 #[inline(never)]
 pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     let order = parse(parser)?;
-    let limits = Limits::new(order.common.timeout)?;
+    let limits = Rc::new(Limits::new(order.common.timeout)?);
     let output = Output::new(&limits)?;
     #[cfg(feature = "filter")]
-    let filter = || match &order.pattern {
+    let pattern = order.pattern.map(|regex| pattern::Pattern::new(regex, Rc::clone(&limits)));
+    #[cfg(feature = "filter")]
+    let filter = || match &pattern {
         Some(pattern) => Box::new(pattern.clone()) as Box<dyn Filter>,
         None => Box::new(Always),
     };
@@ -137,6 +140,10 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
         return ended;
     }
     let totals = receivers.totals();
+    #[cfg(feature = "filter")]
+    let undecided = pattern.as_ref().map_or(0, pattern::Pattern::undecided);
+    #[cfg(feature = "filter")]
+    let totals = Totals { rejected: totals.rejected.saturating_sub(undecided), ..totals };
     if !order.common.quiet {
         report(&totals);
     }

@@ -7,10 +7,10 @@
 //! |---|---|
 //! | `options`, `target`, `decimal` | the command line |
 //! | `places`, `receivers`, `senders` | sockets that follow their interfaces |
-//! | `figures` | what is printed of losses and times, and bounds for it |
+//! | `figures`, `table` | what is printed of losses and times, and bounds for it |
 //! | `input`, `output`, `standard`, `progress` | standard streams, the terminal |
-//! | `format`, `hex`, `interfaces` | how packets are printed and written; the names of interfaces |
 //! | `host` | what the kernel tells about this host |
+//! | `format`, `hex`, `interfaces` | how packets are printed and written; the names of interfaces |
 //! | `limits`, `outage`, `stop` | what ends a command: signals, times, links that are gone, errors |
 
 #![allow(dead_code)]
@@ -22,13 +22,15 @@ mod ask;
 mod decimal;
 #[cfg(feature = "demo")]
 mod demo;
+#[cfg(feature = "doctor")]
+mod doctor;
 #[cfg(any(feature = "ping", feature = "test"))]
 mod figures;
 #[cfg(any(feature = "answer", feature = "ask", feature = "listen"))]
 mod format;
 #[cfg(any(feature = "answer", feature = "ask", feature = "send"))]
 mod hex;
-#[cfg(feature = "who")]
+#[cfg(any(feature = "doctor", feature = "who"))]
 mod host;
 #[cfg(any(feature = "ask", feature = "send"))]
 mod input;
@@ -57,6 +59,8 @@ mod send;
 mod senders;
 mod standard;
 mod stop;
+#[cfg(any(feature = "test", feature = "watch"))]
+mod table;
 mod target;
 #[cfg(feature = "test")]
 mod test;
@@ -102,7 +106,9 @@ const COMMANDS: &[Command] = &[
     #[cfg(feature = "test")]
     Command { name: "test", summary: "measure loss, order, jitter and latency", help: test::HELP, run: test::run },
     #[cfg(feature = "who")]
-    Command { name: "who", summary: "list which groups are joined, and by whom", help: who::HELP, run: who::run },
+    Command { name: "who", summary: "list joined groups, and the programs behind them", help: who::HELP, run: who::run },
+    #[cfg(feature = "doctor")]
+    Command { name: "doctor", summary: "find out why nothing arrives, or leaves", help: doctor::HELP, run: doctor::run },
     #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];

@@ -392,7 +392,7 @@ impl Socket {
 }
 
 /// Raises the limit of open files to the highest that is allowed (`getrlimit(2)`). If that fails, the one that there is stays.
-fn raise_limit_of_descriptors() {
+pub(crate) fn raise_limit_of_descriptors() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     let _ = setrlimit(Resource::Nofile, limit);

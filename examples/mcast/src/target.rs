@@ -68,16 +68,6 @@ impl Target {
         })
     }
 
-    /// Whether the address is in the range.
-    pub(crate) fn contains(&self, address: IpAddr) -> bool {
-        let offset = match (self.first, address) {
-            (IpAddr::V4(first), IpAddr::V4(address)) => address.to_bits().checked_sub(first.to_bits()).map(u128::from),
-            (IpAddr::V6(first), IpAddr::V6(address)) => address.to_bits().checked_sub(first.to_bits()),
-            _ => None,
-        };
-        offset.is_some_and(|offset| offset < u128::from(self.count))
-    }
-
     /// All groups of the range, on the port that was written, or else on the one of the usual group.
     pub(crate) fn groups(&self) -> impl Iterator<Item = Group> + use<> {
         let port = self.port_or_usual();
@@ -87,6 +77,17 @@ impl Target {
     /// The first address with the port, for a target that is no range.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::new(self.first, self.port_or_usual())
+    }
+
+    /// Whether this address is one of the range.
+    #[cfg(any(feature = "replay", feature = "who"))]
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        let offset = match (self.first, address) {
+            (IpAddr::V4(first), IpAddr::V4(address)) => address.to_bits().checked_sub(first.to_bits()).map(u128::from),
+            (IpAddr::V6(first), IpAddr::V6(address)) => address.to_bits().checked_sub(first.to_bits()),
+            _ => None,
+        };
+        offset.is_some_and(|offset| offset < self.count.into())
     }
 
     pub(crate) fn port(&self) -> Option<u16> {

@@ -72,7 +72,7 @@ struct Order {
     common: Common,
     answer: Answer,
     #[cfg(feature = "filter")]
-    pattern: Option<pattern::Pattern>,
+    pattern: Option<multicast::filter::Regex>,
     exec_time: Duration,
     exec_max: u64,
     /// The time between two answers.
@@ -143,10 +143,12 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
 #[inline(never)]
 pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     let order = parse(parser)?;
-    let limits = Limits::new(order.common.timeout)?;
+    let limits = Rc::new(Limits::new(order.common.timeout)?);
     let output = Output::new(&limits)?;
     #[cfg(feature = "filter")]
-    let filter = || match &order.pattern {
+    let pattern = order.pattern.map(|regex| pattern::Pattern::new(regex, Rc::clone(&limits)));
+    #[cfg(feature = "filter")]
+    let filter = || match &pattern {
         Some(pattern) => Box::new(pattern.clone()) as Box<dyn Filter>,
         None => Box::new(Always),
     };
@@ -170,7 +172,8 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
         limited: 0,
     };
     let ended = run.answer(&mut receivers, order.common.limit);
-    run.children.end();
+    let unanswered = run.children.end();
+    run.outbox.end(unanswered);
     run.end(ended, &order.common)
 }
 

@@ -124,4 +124,13 @@ mod tests {
             assert_eq!(socket(&message(length)), None, "{length}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn an_answer_of_any_bytes_is_a_socket_or_none(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let read = socket(&Message { kind: BY_FAMILY, body: body.clone().into() });
+            // Never without the memory's figures, which come last.
+            proptest::prop_assert!(read.is_none() || body.len() >= ANSWER + 40);
+        }
+    }
 }

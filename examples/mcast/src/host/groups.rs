@@ -223,6 +223,9 @@ fn parse_dev_mcast(table: &[u8]) -> Vec<HardwareAddress> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     /// An IPv4 address as the kernel prints it where this test runs, also on a big-endian host.
@@ -357,5 +360,28 @@ mod tests {
         socket.leave_multicast_v4(&group, &Ipv4Addr::LOCALHOST).unwrap();
         assert!(!joined().unwrap().iter().any(|joined| joined.group == group));
         hardware_addresses().unwrap();
+    }
+
+    proptest! {
+        /// The lines of all tables, with some bytes changed to any others.
+        #[test]
+        fn a_damaged_table_is_read_as_far_as_it_goes(changes in vec((0..600_usize, any::<u8>()), 0..40)) {
+            let whole = "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n1\tlo        :     1      V3\n\
+                \t\t\t\t010000E0     1 0:00000000\t\t0\n3 longer 0xef010203 0x0a000001      2      1\n\
+                12   eth0            ff0200000000000000000001ff000002     7 00000004 0\n\
+                3 longer ff020000000000000000000000004242 fe800000000000000000000000000001      1      0\n\
+                4    eth0            1     0     01005e000001\n";
+            let mut table = whole.repeat(2).into_bytes();
+            for (at, byte) in changes {
+                if let Some(place) = table.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            // Each row is one of a line.
+            let lines = lines(&table).count();
+            prop_assert!(parse_igmp(&table).len() <= lines && parse_igmp6(&table).len() <= lines);
+            prop_assert!(parse_mcfilter(&table).len() + parse_mcfilter6(&table).len() <= lines);
+            prop_assert!(parse_dev_mcast(&table).len() <= lines);
+        }
     }
 }

@@ -74,8 +74,14 @@ impl Census {
             is_exact &= !answers.contains(&None);
             counted.push(Counted { socket, answers });
         }
-        let without_a_port = without_a_port(&owners, &counted, memberships);
-        counted.extend(without_a_port);
+        let is_found = |(place, joined): (usize, &Joined)| {
+            let found = counted.iter().filter(|counted| counted.answers.get(place) == Some(&Some(true))).count();
+            joined.is_of_the_kernel() || found as u64 >= joined.users
+        };
+        if !memberships.iter().enumerate().all(is_found) {
+            let without_a_port = without_a_port(&owners, &counted, memberships);
+            counted.extend(without_a_port);
+        }
         Ok(Self { sockets: counted, owners, is_exact })
     }
 

@@ -20,12 +20,14 @@ pub(super) fn table<T, K: PartialEq>(
     parse: impl Fn(&[u8]) -> Vec<T>,
     key: impl Fn(&T) -> K,
 ) -> Result<Vec<T>, String> {
-    let (mut rows, mut is_one_page) = read(path, &parse)?;
+    let (text, mut is_one_page) = read(path)?;
+    let mut rows = parse(&text);
     for _ in 0..TRIES {
         if is_one_page {
             return Ok(rows);
         }
-        let (again, is_short_now) = read(path, &parse)?;
+        let (text, is_short_now) = read(path)?;
+        let again = parse(&text);
         if again.iter().map(&key).eq(rows.iter().map(&key)) {
             return Ok(again);
         }
@@ -48,15 +50,16 @@ pub(super) fn table_of_ipv6<T, K: PartialEq>(
     }
 }
 
-/// The rows, and whether the kernel wrote them at once.
-fn read<T>(path: &str, parse: impl Fn(&[u8]) -> Vec<T>) -> Result<(Vec<T>, bool), String> {
+/// The whole file, and whether the kernel wrote it at once.
+#[inline(never)]
+fn read(path: &str) -> Result<(Vec<u8>, bool), String> {
     let failed = |error| format!("read {path}: {error}");
     let mut file = File::open(path).map_err(failed)?;
     let (mut text, mut page) = (Vec::new(), vec![0; PAGES]);
     let mut pages = 0_u32;
     loop {
         match file.read(&mut page) {
-            Ok(0) => return Ok((parse(&text), pages <= 1)),
+            Ok(0) => return Ok((text, pages <= 1)),
             Ok(length) => {
                 text.extend_from_slice(page.get(..length).unwrap_or(&page));
                 pages = pages.saturating_add(1);

@@ -147,22 +147,13 @@ impl Pong {
         };
         let Some(place) = self.places.get(place) else { return Ok(()) };
         let (group, interface) = (place.group, packet.metadata().and_then(|metadata| metadata.interface));
-        for (way, sent) in Way::ALL.into_iter().zip(self.answer(question, heard, packet, group, interface)) {
-            let Err(error) = sent else { continue };
-            self.counted.failed = self.counted.failed.saturating_add(1);
-            // Anybody can cause one, with a forged source.
-            if let Some(error) = error
-                && self.failed.as_ref() != Some(&error)
-            {
-                complain(&format_args!("an answer by {}: {error}", way.name()));
-                self.failed = Some(error);
-            }
-        }
+        self.answer(question, heard, packet, group, interface);
         self.counted.answered = self.counted.answered.saturating_add(1);
         self.print(question, packet, group, interface, limits)
     }
 
-    /// Answers each way. An error without a reason is a full queue.
+    /// Answers each way.
+    #[inline(never)]
     fn answer(
         &mut self,
         question: Question,
@@ -170,25 +161,30 @@ impl Pong {
         packet: &multicast::Packet<'_>,
         group: Group,
         interface: Option<NonZeroU32>,
-    ) -> [Result<(), Option<multicast::Error>>; 2] {
-        let Some(sender) = self.senders.of(group.family()) else { return [Err(None), Err(None)] };
+    ) {
         let to_group = Destination::from(group);
+        let by_multicast = match interface {
+            Some(index) => to_group.on(Interface::Index(index)),
+            None => Ok(to_group),
+        };
         // Both before either is sent: to find the way takes longer than to send.
-        let ways = Way::ALL.map(|way| {
-            let to = match (way, interface) {
-                (Way::Unicast, _) => Destination::answering(packet),
-                (Way::Multicast, Some(index)) => to_group.on(Interface::Index(index)),
-                (Way::Multicast, None) => Ok(to_group),
-            };
-            (way, to)
-        });
-        ways.map(|(way, to)| {
-            let answer = Answer { to: question, way, pong: self.id, heard };
-            match sender.send(&answer.bytes(), to?)? {
-                Outcome::Sent => Ok(()),
-                Outcome::Blocked | Outcome::Wait(_) => Err(None),
+        for (way, to) in [(Way::Unicast, Destination::answering(packet)), (Way::Multicast, by_multicast)] {
+            let answer = Answer { to: question, way, pong: self.id, heard }.bytes();
+            let Some(sender) = self.senders.of(group.family()) else { return };
+            match to.and_then(|to| sender.send(&answer, to)) {
+                Ok(Outcome::Sent) => {}
+                // The queue is full.
+                Ok(Outcome::Blocked | Outcome::Wait(_)) => self.counted.failed = self.counted.failed.saturating_add(1),
+                // Anybody can cause one, with a forged source.
+                Err(error) => {
+                    self.counted.failed = self.counted.failed.saturating_add(1);
+                    if self.failed.as_ref() != Some(&error) {
+                        complain(&format_args!("an answer by {}: {error}", way.name()));
+                        self.failed = Some(error);
+                    }
+                }
             }
-        })
+        }
     }
 
     fn print(

@@ -1,6 +1,5 @@
 //! Which questions a pong answers: each once, and no more of a source, and of all, than does no harm.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -16,8 +15,8 @@ const MOST: usize = 1_024;
 pub(crate) struct Manners {
     all: Bucket,
     /// The one that was heard last at the end.
-    sources: VecDeque<(IpAddr, Bucket)>,
-    pings: VecDeque<Ping>,
+    sources: Vec<(IpAddr, Bucket)>,
+    pings: Vec<Ping>,
 }
 
 /// Why a question is not answered.
@@ -40,7 +39,7 @@ struct Ping {
 
 impl Manners {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { all: Bucket::full(OF_ALL, now), sources: VecDeque::new(), pings: VecDeque::new() }
+        Self { all: Bucket::full(OF_ALL, now), sources: Vec::new(), pings: Vec::new() }
     }
 
     /// How many questions of this ping were heard, with this one, if it is to be answered.
@@ -49,34 +48,34 @@ impl Manners {
         if !self.may_ask(source, now) || !self.all.take(now) {
             return Err(Declined::TooMany);
         }
-        let Some(place) = self.pings.iter().position(|ping| ping.id == question.ping) else {
-            remember(&mut self.pings, Ping { id: question.ping, heard: 1, highest: question.number, seen: 1 });
-            return Ok(1);
-        };
-        let Some(mut ping) = self.pings.remove(place) else { return Err(Declined::TooMany) };
-        let (is_new, heard) = (ping.hear(question.number), ping.heard);
-        remember(&mut self.pings, ping);
-        if is_new { Ok(heard) } else { Err(Declined::Doubled) }
+        let found = recall(&mut self.pings, |ping| ping.id == question.ping, || Ping::new(question));
+        let ping = found.ok_or(Declined::TooMany)?;
+        if ping.hear(question.number) { Ok(ping.heard) } else { Err(Declined::Doubled) }
     }
 
     fn may_ask(&mut self, source: IpAddr, now: Instant) -> bool {
-        let known = self.sources.iter().position(|(known, _)| *known == source);
-        let found = known.and_then(|place| self.sources.remove(place));
-        let (_, mut bucket) = found.unwrap_or((source, Bucket::full(OF_ONE, now)));
-        let may_ask = bucket.take(now);
-        remember(&mut self.sources, (source, bucket));
-        may_ask
+        let found = recall(&mut self.sources, |(known, _)| *known == source, || (source, Bucket::full(OF_ONE, now)));
+        found.is_some_and(|(_, bucket)| bucket.take(now))
     }
 }
 
-fn remember<T>(list: &mut VecDeque<T>, item: T) {
-    if list.len() >= MOST {
-        list.pop_front();
+/// Finds one, or makes it, and moves it to the end of those that were heard last. The first one is forgotten if there are too many.
+fn recall<T>(list: &mut Vec<T>, is_it: impl FnMut(&T) -> bool, new: impl FnOnce() -> T) -> Option<&mut T> {
+    let place = list.iter().position(is_it);
+    if place.is_none() && list.len() >= MOST {
+        list.remove(0);
     }
-    list.push_back(item);
+    let item = place.map_or_else(new, |place| list.remove(place));
+    list.push(item);
+    list.last_mut()
 }
 
 impl Ping {
+    /// Nothing was heard of it yet.
+    fn new(question: Question) -> Self {
+        Self { id: question.ping, heard: 0, highest: question.number, seen: 0 }
+    }
+
     /// Whether the number is heard for the first time. One far below the highest is taken for a double.
     fn hear(&mut self, number: u64) -> bool {
         let (ahead, behind) = (number.saturating_sub(self.highest), self.highest.saturating_sub(number));

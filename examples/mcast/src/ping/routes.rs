@@ -1,10 +1,10 @@
 //! The sockets of `mcast ping`: one for each interface and IP version, on a port of its own, to which the answers by unicast come.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use multicast::{
-    Destination, Family, Group, Interest, Interface, Links, Listener, Outcome, Poller, Received, SendOptions, Sender, Token,
+    Destination, Family, Group, Interest, Interface, Links, Outcome, Poller, Received, SendOptions, Sender, Token,
 };
 
 use super::packet::{ANSWER, Question};
@@ -13,7 +13,7 @@ use crate::figures::random;
 use crate::options::Common;
 use crate::outage::watched;
 use crate::places::Place;
-use crate::senders::{expanded, may_pass};
+use crate::senders::{Replies, expanded, may_pass, open_with_replies};
 use crate::stop::Stop;
 
 /// How many answers are read before the command looks at something else.
@@ -23,6 +23,8 @@ const TURN: u32 = 64;
 pub(super) struct Route {
     pub(super) group: Group,
     pub(super) interface: Interface,
+    /// The address to send from.
+    source: Option<IpAddr>,
     /// The number of the socket.
     socket: usize,
     to: Destination,
@@ -34,7 +36,7 @@ pub(super) struct Route {
 pub(super) struct Routes<'l> {
     pub(super) routes: Vec<Route>,
     senders: Vec<Sender>,
-    replies: Vec<Listener<ANSWER>>,
+    replies: Vec<Box<Replies>>,
     /// Of the replies, for the poller of the command.
     pub(super) poller: Poller,
     links: Option<&'l mut Links>,
@@ -66,7 +68,15 @@ impl<'l> Routes<'l> {
         let mut sockets: Vec<(Interface, Family)> = Vec::new();
         for target in &common.targets {
             for interface in expanded(common.interfaces_of(target))? {
+                // Groups of one target are all different: only those before can be the same.
+                let before = routes.routes.len();
                 for group in target.groups() {
+                    let known = routes.routes.get(..before).unwrap_or_default();
+                    match known.iter().find(|route| route.group == group && route.interface == interface) {
+                        None => {}
+                        Some(same) if same.source == target.source => continue,
+                        Some(_) => return Err(Stop::Misused(format!("{group} is named with two sources: choose"))),
+                    }
                     let key = (interface, group.family());
                     let known = sockets.iter().position(|socket| *socket == key);
                     let socket = match known {
@@ -81,7 +91,15 @@ impl<'l> Routes<'l> {
                         to = to.from_address(source);
                     }
                     let id = random();
-                    routes.routes.push(Route { group, interface, socket, to, id, tally: Tally::new(id, patience) });
+                    routes.routes.push(Route {
+                        group,
+                        interface,
+                        source: target.source,
+                        socket,
+                        to,
+                        id,
+                        tally: Tally::new(id, patience),
+                    });
                 }
             }
         }
@@ -90,9 +108,9 @@ impl<'l> Routes<'l> {
     }
 
     fn add_socket(&mut self, options: SendOptions, interface: Interface, family: Family) -> Result<usize, Stop> {
-        let (sender, replies) = options.interface(interface).open_with_replies::<ANSWER>(family)?;
+        let (sender, replies) = open_with_replies(options.interface(interface), family)?;
         let number = self.replies.len();
-        self.poller.register(&replies, Token(number as u64), Interest::READABLE)?;
+        self.poller.register(&*replies, Token(number as u64), Interest::READABLE)?;
         self.senders.push(sender);
         self.replies.push(replies);
         Ok(number)
@@ -100,13 +118,8 @@ impl<'l> Routes<'l> {
 
     /// Where answers by multicast come.
     pub(super) fn places(&self) -> Vec<Place> {
-        let mut places: Vec<Place> = Vec::new();
-        for Route { group, interface, .. } in &self.routes {
-            if !places.iter().any(|place| place.group == *group && place.interface == *interface) {
-                places.push(Place { group: *group, interface: *interface, sources: Vec::new() });
-            }
-        }
-        places
+        let place = |route: &Route| Place { group: route.group, interface: route.interface, sources: Vec::new() };
+        self.routes.iter().map(place).collect()
     }
 
     /// Lets `poller` report that interfaces have changed.

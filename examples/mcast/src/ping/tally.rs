@@ -1,6 +1,5 @@
 //! What was asked, who answered, and what was lost on which way.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ pub(crate) struct Tally {
     /// How long an answer may take.
     patience: Duration,
     /// The questions whose answers may still come, oldest first.
-    open: VecDeque<Asked>,
+    open: Vec<Asked>,
     asked: u64,
     responders: Vec<Responder>,
     beyond: u64,
@@ -104,7 +103,7 @@ pub(crate) struct Losses {
 
 impl Tally {
     pub(crate) fn new(ping: u64, patience: Duration) -> Self {
-        Self { ping, patience, open: VecDeque::new(), asked: 0, responders: Vec::new(), beyond: 0 }
+        Self { ping, patience, open: Vec::new(), asked: 0, responders: Vec::new(), beyond: 0 }
     }
 
     /// The number of the next question, which is how many were asked.
@@ -123,7 +122,7 @@ impl Tally {
 
     /// The next question leaves now.
     pub(crate) fn ask(&mut self, now: Instant) {
-        self.open.push_back(Asked { number: self.asked, at: now, answered: Vec::new() });
+        self.open.push(Asked { number: self.asked, at: now, answered: Vec::new() });
         self.asked = self.asked.saturating_add(1);
     }
 
@@ -167,13 +166,13 @@ impl Tally {
 
     /// When the answers to the oldest question are due.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.open.front()?.at.checked_add(self.patience)
+        self.open.first()?.at.checked_add(self.patience)
     }
 
     /// Closes the questions whose answers are due, and calls `lost` for each answer that did not come: with the number of the question.
     pub(crate) fn close(&mut self, now: Instant, mut lost: impl FnMut(&Responder, Way, u64)) {
         while self.due().is_some_and(|due| due <= now) {
-            let Some(asked) = self.open.pop_front() else { return };
+            let asked = self.open.remove(0);
             for (index, responder) in self.responders.iter_mut().enumerate() {
                 if responder.first.0 > asked.number {
                     continue;

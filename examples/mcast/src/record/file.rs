@@ -40,6 +40,7 @@ const ENOUGH: usize = 1 << 18;
 impl Recording {
     /// Opens the file, or standard output for `-`. A file that is there already is not overwritten, unless the user says so.
     pub(super) fn open(path: &Path, overwrite: bool, limits: &Limits) -> Result<Self, Stop> {
+        // Standard output may be closed, if nothing goes there.
         let (output, file, name) = if path == Path::new("-") {
             if std::io::stdout().is_terminal() {
                 return Err(Stop::Misused(
@@ -50,8 +51,8 @@ impl Recording {
         } else {
             let file = create(path, overwrite)?;
             let is_regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
-            let name = path.display().to_string();
             let regular = if is_regular { file.try_clone().ok() } else { None };
+            let name = path.display().to_string();
             (Output::to(file, name.clone(), limits)?, regular, name)
         };
         let mut recording =

@@ -46,7 +46,7 @@ the local network (--ttl 1) unless it is said how far they may go, whatever TTL 
   --interface IF       repeatable: each packet leaves on all of them
   --speed X            2 is twice as fast, 0.5 half as fast (default: 1)
   --loop N|forever     send it N times; between two rounds is the average gap
-  --ttl TTL            how far: 0 to 255, host, subnet, site, region, continent, unrestricted (default: subnet)
+  --ttl TTL            how far, as of mcast send (default: subnet)
   --source-port PORT   send from this port; others may use it, too
   --tos CLASS          traffic class (DSCP and ECN), 0 to 255
   --no-loopback        no copies for listeners on this machine (no effect on lo)

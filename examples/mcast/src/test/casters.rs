@@ -10,6 +10,7 @@ use super::packet::Kind;
 use crate::limits::Limits;
 use crate::options::Common;
 use crate::outage::{Outages, watched};
+use crate::receivers::raise_limit_of_descriptors;
 use crate::senders::{expanded, may_pass};
 use crate::stop::Stop;
 
@@ -59,6 +60,7 @@ impl<'l> Casters<'l> {
         }
         let mut outages = Outages::none_yet(common.give_up, "sending again");
         let (mut casters, mut interfaces) = (Vec::new(), Vec::new());
+        raise_limit_of_descriptors();
         for target in &common.targets {
             let named = match (target.source, common.interfaces_of(target).as_slice()) {
                 (Some(source), [Interface::Default]) => vec![Interface::Address(source)],
@@ -69,7 +71,16 @@ impl<'l> Casters<'l> {
                 (None, named) => named.to_vec(),
             };
             for interface in expanded(named)? {
+                // Groups of one target are all different: only those before can be the same, and are sent to once.
+                let before = casters.len();
                 for group in target.groups() {
+                    let mut known = casters.iter().zip(&interfaces).take(before);
+                    let is_it = |(caster, known): (&Multicaster<Numbers, BATCH>, &Interface)| {
+                        caster.group() == group && *known == interface
+                    };
+                    if known.any(is_it) {
+                        continue;
+                    }
                     casters.push(options.interface(interface).batches::<BATCH, _>(group, Numbers::new(size))?);
                     interfaces.push(interface);
                     outages.add(interface);

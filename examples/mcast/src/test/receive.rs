@@ -9,7 +9,7 @@ use multicast::{Interface, Links, Packet, Token};
 use super::latency::Summary;
 use super::packet::{HEADER, nanoseconds, now};
 use super::streams::{Added, Origin, Row, Streams};
-use super::text::{Line, Table};
+use super::text::{Line, rows};
 use crate::figures::{Bound, milliseconds, per_second, percent};
 use crate::interfaces::Names;
 use crate::limits::Limits;
@@ -18,6 +18,7 @@ use crate::output::Output;
 use crate::places::{Place, places};
 use crate::receivers::{Next, ReceiveOrder, Receivers, Totals};
 use crate::stop::{Stop, complain};
+use crate::table::Table;
 
 const OUTPUT: Token = Token(1);
 
@@ -78,13 +79,21 @@ pub(super) fn run(parser: Parser) -> Result<(), Stop> {
     let mut links = Links::watch();
     let mut receivers = Receivers::open(to, &limits, &mut links)?;
     output.watch(receivers.poller(), OUTPUT)?;
-    let table = (std::io::stdout().is_terminal() && !order.common.json).then_some(Table { columns: 80, rows: 24, shown: 0 });
+    // As of `mcast watch`: on standard error, and then there are no lines on the same terminal.
+    let is_terminal = std::io::stdout().is_terminal();
+    let is_shown = !(order.common.quiet || is_terminal && order.common.json);
+    let table = if is_shown { Table::new() } else { None };
+    let has_lines = !(table.is_some() && is_terminal);
     let (streams, names, started) = (Streams::new(), Names::default(), Instant::now());
-    let mut watch = Watch { order, output, places, streams, names, table, received: 0, reported: started };
+    let mut watch =
+        Watch { order, output, places, streams, names, table, has_lines, received: 0, has_heard: false, reported: started };
     let ended = watch.until_end(&mut receivers, &limits);
     // As a program that SIGPIPE ends says nothing.
     if matches!(ended, Err(Stop::OutputClosed)) {
         return ended;
+    }
+    if watch.table.is_some() {
+        watch.report(Instant::now(), true, &limits)?;
     }
     let ended = watch.verdict(ended, &limits);
     // The reason why it ends is more important than that this cannot be written.
@@ -97,10 +106,13 @@ struct Watch {
     places: Vec<Place>,
     streams: Streams,
     names: Names,
-    /// On a terminal.
     table: Option<Table>,
-    /// Packets of streams, also doubles.
+    /// Of the report of each second.
+    has_lines: bool,
+    /// Numbered packets, also doubles.
     received: u64,
+    /// Something of a stream came: if only its beginning or end, then all the rest is lost.
+    has_heard: bool,
     /// When it last reported.
     reported: Instant,
 }
@@ -119,7 +131,7 @@ impl Watch {
                 Next::Quiet => {
                     let now = Instant::now();
                     if due.is_some_and(|due| due <= now) {
-                        self.report(now, limits)?;
+                        self.report(now, false, limits)?;
                     }
                     if glance.is_some_and(|glance| glance <= now) {
                         if self.streams.have_ended(LINGER, now) {
@@ -139,30 +151,27 @@ impl Watch {
         let is_on_several = self.places.get(place).is_some_and(|place| place.interface == Interface::All);
         let origin = Origin { source: packet.source(), interface: metadata.interface, is_on_several };
         let added = self.streams.add(place, origin, packet.payload(), came, Instant::now());
-        self.received = self.received.saturating_add((added == Added::Counted).into());
+        self.received = self.received.saturating_add((added == Added::Number).into());
+        self.has_heard |= matches!(added, Added::Number | Added::Told);
     }
 
     /// Prints what came since the last report.
     #[inline(never)]
-    fn report(&mut self, now: Instant, limits: &Limits) -> Result<(), Stop> {
+    fn report(&mut self, now: Instant, is_last: bool, limits: &Limits) -> Result<(), Stop> {
         let time = now.saturating_duration_since(std::mem::replace(&mut self.reported, now));
         let mut text = String::new();
-        let is_table = self.table.is_some();
         let mut drawn = Vec::new();
-        let named: Vec<_> =
-            self.streams.rows().map(|(place, row)| names_of(place, row, &self.places, &mut self.names)).collect();
+        let named = self.named();
         for ((_, row), names) in self.streams.rows().zip(&named) {
             let recent = row.recent();
-            // A stream that has ended is reported once more.
-            if !is_table && recent.is_none() && row.stream.has_ended() {
-                continue;
-            }
             let silence = (recent.is_none() && !row.stream.has_ended()).then(|| row.silence(now));
             let latency = row.stream.recent_latency();
-            let rate = Some(per_second(recent.unwrap_or(0), time));
-            let line = line(row, names, rate, latency, silence);
-            if is_table {
+            let line = line(row, names, Some(per_second(recent.unwrap_or(0), time)), latency, silence);
+            if self.table.is_some() {
                 drawn.push(line);
+            }
+            // A stream that has ended is reported once more.
+            if is_last || !self.has_lines || (recent.is_none() && row.stream.has_ended()) {
                 continue;
             }
             #[cfg(feature = "json")]
@@ -172,24 +181,23 @@ impl Watch {
             }
             line.write(&mut text);
         }
-        if let Some(table) = &mut self.table {
-            if let Ok(size) = rustix::termios::tcgetwinsize(std::io::stdout())
-                && size.ws_col > 0
-                && size.ws_row > 0
-            {
-                (table.columns, table.rows) = (size.ws_col.into(), size.ws_row.into());
-            }
-            table.draw(&drawn, &mut text);
+        if let Some(table) = &self.table {
+            table.draw(&rows(&drawn), is_last);
         }
         self.output.write(text.as_bytes(), limits)
+    }
+
+    /// The names of all rows.
+    fn named(&mut self) -> Vec<Named> {
+        let (places, names) = (&self.places, &mut self.names);
+        self.streams.rows().map(|(place, row)| names_of(place, row, places, names)).collect()
     }
 
     /// Prints the sums at the end.
     #[inline(never)]
     fn total(&mut self, totals: &Totals, limits: &Limits) -> Result<(), Stop> {
         let mut text = String::new();
-        let named: Vec<_> =
-            self.streams.rows().map(|(place, row)| names_of(place, row, &self.places, &mut self.names)).collect();
+        let named = self.named();
         for ((_, row), names) in self.streams.rows().zip(&named) {
             let latency = row.stream.latency();
             let line = line(row, names, None, latency, None);
@@ -219,6 +227,8 @@ impl Watch {
     fn verdict(&mut self, ended: Result<(), Stop>, limits: &Limits) -> Result<(), Stop> {
         match ended {
             Ok(()) => {}
+            // If only the beginning or the end of a stream came, all the rest is lost: this is judged below.
+            Err(Stop::TimedOut) if self.has_heard && self.order.common.limit.is_none() => {}
             Err(Stop::TimedOut) => limits.verdict(self.received, self.order.common.limit)?,
             Err(stop) => return Err(stop),
         }

@@ -1,7 +1,6 @@
 //! `mcast test send`: sends numbered and stamped packets.
 
 use std::fmt::Write;
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use lexopt::Parser;
@@ -13,16 +12,17 @@ use crate::figures::{per_second, seconds};
 use crate::limits::Limits;
 use crate::options::{self, Common, number, number_within, rate, value};
 use crate::output::Output;
+use crate::progress::Progress;
 use crate::stop::Stop;
 
 /// The default of `--rate`: 100 packets a second.
 const INTERVAL: Duration = Duration::from_millis(10);
 const SIZE: usize = 64;
-/// Beginning and end are told so often, this far apart.
+/// The beginning is told so often, this far apart.
 const REPEATS: u32 = 3;
 const APART: Duration = Duration::from_millis(20);
-/// How often the progress is shown.
-const SHOWN: Duration = Duration::from_secs(1);
+/// The end is told once more after each of these times in milliseconds: a receiver that is full takes time to have room.
+const END_AGAIN: [u64; 4] = [20, 40, 80, 160];
 
 struct Order {
     common: Common,
@@ -65,10 +65,9 @@ pub(super) fn run(parser: Parser) -> Result<(), Stop> {
         send(&mut casters, &order, &limits)
     });
     let time = started.elapsed();
-    for repeat in 0..REPEATS {
-        if repeat > 0 {
-            std::thread::sleep(APART);
-        }
+    casters.tell_end();
+    for time in END_AGAIN {
+        std::thread::sleep(Duration::from_millis(time));
         casters.tell_end();
     }
     // To send until a time is what was asked for.
@@ -89,7 +88,7 @@ fn begin(casters: &mut Casters<'_>, limits: &Limits) -> Result<(), Stop> {
 
 fn send(casters: &mut Casters<'_>, order: &Order, limits: &Limits) -> Result<(), Stop> {
     let mut pace = Pace::new(order.interval);
-    let mut progress = Progress::new(&order.common);
+    let mut progress = Progress::new("sent", order.common.quiet);
     while order.count.is_none_or(|count| casters.least_sent() < count) {
         match pace.due() {
             Ok(packets) => {
@@ -98,9 +97,9 @@ fn send(casters: &mut Casters<'_>, order: &Order, limits: &Limits) -> Result<(),
             }
             Err(time) => casters.wait(limits, Some(time))?,
         }
-        progress.show(casters);
+        let sent = casters.sent().map(|(_, _, sent)| sent).sum::<u64>();
+        progress.show(sent, sent.saturating_mul(order.size as u64));
     }
-    progress.clear();
     Ok(())
 }
 
@@ -165,40 +164,4 @@ impl Pace {
         // At most a batch.
         self.due = self.interval.checked_mul(packets as u32).and_then(|time| from.checked_add(time));
     }
-}
-
-/// How many have left, on a terminal.
-struct Progress {
-    is_shown: bool,
-    last: (Instant, u64),
-}
-
-impl Progress {
-    fn new(common: &Common) -> Self {
-        let is_shown = std::io::stderr().is_terminal() && !common.quiet;
-        Self { is_shown, last: (Instant::now(), 0) }
-    }
-
-    fn show(&mut self, casters: &Casters<'_>) {
-        let (at, before) = self.last;
-        if !self.is_shown || at.elapsed() < SHOWN {
-            return;
-        }
-        let sent = casters.sent().map(|(_, _, sent)| sent).sum::<u64>();
-        let rate = per_second(sent.saturating_sub(before), at.elapsed());
-        self.last = (Instant::now(), sent);
-        write(&format!("\r\x1b[Ksent {sent}, {rate}/s"));
-    }
-
-    /// Makes room for what comes after it.
-    fn clear(&self) {
-        if self.is_shown {
-            write("\r\x1b[K");
-        }
-    }
-}
-
-/// To standard error. What cannot be shown is not missed.
-fn write(text: &str) {
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use super::latency::{Latency, Summary};
-use super::packet::Packet;
+use super::packet::{Kind, Packet};
 use super::stream::{Counts, Stream};
 
 /// How many streams of one place are told apart, and how many in all: each takes 50 KiB at most.
@@ -13,6 +13,8 @@ const MOST_OF_PLACE: usize = 64;
 const MOST: usize = 1_024;
 /// A stream that has ended or was silent this long makes room for another one.
 const SILENCE: Duration = Duration::from_secs(10);
+/// A stream that has not told its end is over if nothing came of it for so many nanoseconds, and another one begins.
+const OVER: u64 = 100_000_000;
 
 /// Those of no streams: their total is known.
 const NONE: Counts = Counts { received: 0, lost: 0, reordered: 0, doubled: 0, too_late: 0, skipped: 0, total: Some(0) };
@@ -68,6 +70,8 @@ pub(crate) struct Row {
     earlier_id: Option<u64>,
     pub(crate) restarts: u64,
     heard: Instant,
+    /// When the last one came, in nanoseconds since 1970.
+    came: u64,
     /// How many packets were received at the last report.
     reported: u64,
     /// Whether a packet came since the last report.
@@ -77,11 +81,20 @@ pub(crate) struct Row {
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Added {
-    Counted,
+    /// It is one of the numbered packets.
+    Number,
+    /// It told the beginning or the end of a stream.
+    Told,
     /// It is of no stream, or contradicts what its stream told before.
     Foreign,
     /// There are too many streams.
     Beyond,
+}
+
+impl Added {
+    fn of(packet: &Packet) -> Self {
+        if packet.kind == Kind::Data { Self::Number } else { Self::Told }
+    }
 }
 
 impl Streams {
@@ -97,7 +110,7 @@ impl Streams {
             None => Added::Foreign,
         };
         match added {
-            Added::Counted => {}
+            Added::Number | Added::Told => {}
             Added::Foreign => self.foreign = self.foreign.saturating_add(1),
             Added::Beyond => self.beyond = self.beyond.saturating_add(1),
         }
@@ -111,12 +124,17 @@ impl Streams {
         let has_room = self.streams < MOST;
         let Some(place) = self.places.get_mut(place) else { return Added::Beyond };
         let Some(found) = place.find(origin) else {
+            let is_full = !has_room || place.rows.len() >= MOST_OF_PLACE;
+            let silent = if is_full { place.silent(now) } else { None };
+            // First, since a row takes much longer to make: there may be a flood of them.
+            if is_full && silent.is_none() {
+                return Added::Beyond;
+            }
             let mut row = Row::new(origin, packet.stream, now);
             if !row.add(packet, came, now) {
                 return Added::Foreign;
             }
-            if !has_room || place.rows.len() >= MOST_OF_PLACE {
-                let Some(silent) = place.silent(now) else { return Added::Beyond };
+            if let Some(silent) = silent {
                 let mut row = place.rows.swap_remove(silent);
                 self.gone.counts.add(&row.all_counts());
                 row.stream.move_latency(&mut self.gone.latency);
@@ -125,12 +143,12 @@ impl Streams {
             place.last = place.rows.len();
             place.rows.push(row);
             self.streams = self.streams.saturating_add(1);
-            return Added::Counted;
+            return Added::of(packet);
         };
         match place.rows.get_mut(found) {
             Some(row) => {
                 row.origin = origin;
-                if row.add(packet, came, now) { Added::Counted } else { Added::Foreign }
+                if row.add(packet, came, now) { Added::of(packet) } else { Added::Foreign }
             }
             None => Added::Foreign,
         }
@@ -198,6 +216,7 @@ impl Row {
             earlier_id: None,
             restarts: 0,
             heard: now,
+            came: 0,
             reported: 0,
             is_active: false,
         }
@@ -205,10 +224,12 @@ impl Row {
 
     fn add(&mut self, packet: &Packet, came: u64, now: Instant) -> bool {
         if packet.stream != self.stream.id() {
-            if self.earlier_id == Some(packet.stream) {
+            // The sender was started again, on the same port. Its old stream does not come back, and has ended: otherwise a stranger with
+            // a forged source could end it.
+            let is_over = self.stream.has_ended() || came.saturating_sub(self.came) >= OVER;
+            if self.earlier_id == Some(packet.stream) || !is_over {
                 return false;
             }
-            // The sender was started again, on the same port.
             let mut stream = Stream::new(packet.stream);
             if !stream.add(packet, came) {
                 return false;
@@ -221,7 +242,7 @@ impl Row {
         } else if !self.stream.add(packet, came) {
             return false;
         }
-        (self.heard, self.is_active) = (now, true);
+        (self.heard, self.came, self.is_active) = (now, came, true);
         true
     }
 
@@ -247,7 +268,6 @@ impl Row {
 
 #[cfg(test)]
 mod tests {
-    use super::super::packet::Kind;
     use super::*;
 
     fn source(port: u16) -> Origin {
@@ -261,33 +281,39 @@ mod tests {
     #[test]
     fn a_new_stream_of_the_same_source_is_a_restart_and_a_late_one_of_the_old_is_not() {
         let (mut streams, now) = (Streams::new(), Instant::now());
-        let mut add = |stream, number| streams.add(0, source(1), &bytes(stream, Kind::Data, number), 0, now);
-        assert_eq!(
-            [(1, 0), (1, 1), (1, 3), (2, 0), (2, 1)].map(|(stream, number)| add(stream, number)),
-            [Added::Counted; 5]
-        );
-        assert_eq!(add(1, 2), Added::Foreign);
-        assert_eq!(add(2, 2), Added::Counted);
+        let mut add = |stream, kind, number, came| streams.add(0, source(1), &bytes(stream, kind, number), came, now);
+        for number in [0, 1, 3] {
+            assert_eq!(add(1, Kind::Data, number, 0), Added::Number);
+        }
+        // A stranger cannot end it.
+        assert_eq!(add(9, Kind::Data, 0, OVER - 1), Added::Foreign);
+        assert_eq!(add(9, Kind::End, 0, OVER - 1), Added::Foreign);
+        // Killed, it tells no end.
+        assert_eq!(add(2, Kind::Data, 0, OVER), Added::Number);
+        assert_eq!(add(1, Kind::Data, 2, 3 * OVER), Added::Foreign);
+        assert_eq!(add(2, Kind::Data, 1, 3 * OVER), Added::Number);
+        assert_eq!(add(2, Kind::End, 3, 3 * OVER), Added::Told);
+        assert_eq!(add(3, Kind::Begin, 0, 3 * OVER), Added::Told);
         let (_, row) = streams.rows().next().unwrap();
-        assert_eq!((row.restarts, row.stream.counts().received, row.all_counts().received), (1, 3, 6));
-        assert_eq!(row.all_counts().lost, 1);
+        let counts = row.all_counts();
+        assert_eq!((row.restarts, row.stream.id(), counts.received, counts.lost), (2, 3, 5, 2));
     }
 
     #[test]
     fn the_same_source_at_two_places_or_on_two_interfaces_is_two_streams() {
         let (mut streams, now) = (Streams::new(), Instant::now());
         for place in [0, 3] {
-            assert_eq!(streams.add(place, source(1), &bytes(1, Kind::Data, 9), 0, now), Added::Counted);
+            assert_eq!(streams.add(place, source(1), &bytes(1, Kind::Data, 9), 0, now), Added::Number);
         }
         // And on two interfaces.
         let elsewhere = Origin { interface: NonZeroU32::new(2), ..source(1) };
-        assert_eq!(streams.add(3, elsewhere, &bytes(1, Kind::Data, 9), 0, now), Added::Counted);
+        assert_eq!(streams.add(3, elsewhere, &bytes(1, Kind::Data, 9), 0, now), Added::Number);
         assert_eq!(streams.rows().map(|(place, _)| place).collect::<Vec<_>>(), [0, 3, 3]);
         assert_eq!(streams.sum().doubled, 0);
         // Unless it is one interface, which was created again.
         for interface in [1, 2].map(NonZeroU32::new) {
             let origin = Origin { interface, is_on_several: false, ..source(2) };
-            assert_eq!(streams.add(0, origin, &bytes(1, Kind::Data, 9), 0, now), Added::Counted);
+            assert_eq!(streams.add(0, origin, &bytes(1, Kind::Data, 9), 0, now), Added::Number);
         }
         assert_eq!((streams.rows().count(), streams.sum().doubled), (4, 1));
     }
@@ -310,9 +336,9 @@ mod tests {
             add(&mut streams, 0, port, start);
         }
         assert_eq!((streams.streams, streams.beyond()), (MOST_OF_PLACE, 1_000 - MOST_OF_PLACE as u64));
-        assert_eq!(add(&mut streams, 0, 1, start), Added::Counted);
+        assert_eq!(add(&mut streams, 0, 1, start), Added::Number);
         let later = start + SILENCE;
-        assert_eq!(add(&mut streams, 0, 60_000, later), Added::Counted);
+        assert_eq!(add(&mut streams, 0, 60_000, later), Added::Number);
         assert_eq!((streams.streams, streams.rows().count()), (MOST_OF_PLACE, MOST_OF_PLACE));
         // Nothing that was counted is forgotten.
         assert_eq!(streams.sum().received, MOST_OF_PLACE as u64 + 1);

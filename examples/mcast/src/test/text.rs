@@ -8,6 +8,7 @@ use super::stream::Counts;
 use crate::figures::{milliseconds, percent};
 
 /// What is printed of one stream.
+#[derive(Clone, Copy)]
 pub(super) struct Line<'l> {
     pub(super) group: &'l str,
     pub(super) interface: &'l str,
@@ -103,52 +104,12 @@ impl Line<'_> {
 
 const CELLS: usize = 8;
 const HEAD: [&str; CELLS] =
-    ["group", "source", "packets/s", "lost", "reordered", "doubled", "jitter ms", "min/avg/p99/max ms"];
+    ["GROUP", "SOURCE", "PACKETS/S", "LOST", "REORDERED", "DOUBLED", "JITTER MS", "LATENCY MIN/AVG/P99/MAX MS"];
 
-/// A table that replaces the one before on a terminal of this size.
-pub(super) struct Table {
-    pub(super) columns: usize,
-    pub(super) rows: usize,
-    /// How many lines the last one had.
-    pub(super) shown: usize,
-}
-
-impl Table {
-    pub(super) fn draw(&mut self, lines: &[Line<'_>], text: &mut String) {
-        if self.shown > 0 {
-            // Up, and clear to the end of the screen.
-            let _ = write!(text, "\x1b[{}A\x1b[J", self.shown);
-        }
-        // The head, the last line, and the one with the cursor.
-        let fitting = self.rows.saturating_sub(3).max(1);
-        let rows: Vec<_> = lines.iter().take(fitting).map(Line::cells).collect();
-        let mut widths = HEAD.map(str::len);
-        for row in &rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.len().max(*width);
-            }
-        }
-        self.shown = 0;
-        self.row(&HEAD.map(str::to_owned), &widths, text);
-        for row in &rows {
-            self.row(row, &widths, text);
-        }
-        if let more @ 1.. = lines.len().saturating_sub(fitting) {
-            let _ = writeln!(text, "and {more} more");
-            self.shown = self.shown.saturating_add(1);
-        }
-    }
-
-    /// One line, cut where the terminal ends: what it would wrap cannot be replaced.
-    fn row(&mut self, cells: &[String; CELLS], widths: &[usize; CELLS], text: &mut String) {
-        let mut line = String::new();
-        for (cell, width) in cells.iter().zip(widths) {
-            let _ = write!(line, "{cell:<width$}  ");
-        }
-        text.extend(line.trim_end().chars().take(self.columns.saturating_sub(1)));
-        text.push('\n');
-        self.shown = self.shown.saturating_add(1);
-    }
+/// The rows of the table, with its head.
+pub(super) fn rows(lines: &[Line<'_>]) -> Vec<[String; CELLS]> {
+    let head = HEAD.map(str::to_owned);
+    [head].into_iter().chain(lines.iter().map(Line::cells)).collect()
 }
 
 #[cfg(test)]
@@ -183,21 +144,5 @@ mod tests {
                  sent before the first that was heard 5, {times}\n"
             )
         );
-    }
-
-    #[test]
-    fn a_table_replaces_the_one_before_and_fits() {
-        let mut table = Table { columns: 40, rows: 6, shown: 0 };
-        let lines: Vec<_> = (0..10).map(|_| line()).collect();
-        for turn in 0..2 {
-            let mut text = String::new();
-            table.draw(&lines, &mut text);
-            let up = text.strip_prefix("\x1b[5A\x1b[J");
-            assert_eq!(up.is_some(), turn == 1, "{text:?}");
-            let shown: Vec<_> = up.unwrap_or(&text).lines().collect();
-            assert_eq!(shown.len(), 5);
-            assert!(shown[0].starts_with("group ") && shown[4] == "and 7 more", "{shown:?}");
-            assert!(shown.iter().all(|line| line.len() < 40), "{shown:?}");
-        }
     }
 }

@@ -27,7 +27,7 @@ Usage: mcast who [--from TARGET].. [OPTION..]
 
 After each membership come the sockets that hold it, each with its program, its dropped packets and its receive buffer:
   joined               the socket was asked, and has joined
-  bound                the socket is bound to the group
+  bound                the socket is bound to the group; if it was asked, it has not joined itself
   candidate            the socket takes all groups, and may have joined this one
 
 Linux does not list which socket has joined which group. mcast asks the sockets themselves: as root (CAP_SYS_PTRACE) all of them, else

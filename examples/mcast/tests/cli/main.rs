@@ -11,6 +11,8 @@ mod streams;
 
 mod answer;
 mod ask;
+#[cfg(all(feature = "doctor", feature = "json"))]
+mod doctor;
 mod listen;
 mod metrics;
 mod ping;
@@ -19,6 +21,9 @@ mod record;
 mod relay;
 mod replay;
 mod send;
+mod sending;
+mod surroundings;
+mod targets;
 mod test;
 mod usage;
 mod watch;

@@ -234,7 +234,8 @@ print("as documented")
 #[test]
 fn nobody_who_answers_or_asks_has_a_status_of_its_own() {
     let group = unique_group();
-    let ended = ping(group, &["--count", "2", "--interval", "0.1", "--wait", "0.2"]).expect(3);
+    // Also one that is named twice.
+    let ended = ping(group, &["--to", &group.to_string(), "--count", "2", "--interval", "0.1", "--wait", "0.2"]).expect(3);
     assert!(ended.lines.is_empty(), "{ended:?}");
     run(&mut command(arguments("pong", group, &["--timeout", "0.2"]))).expect(3).saying("nothing was heard");
     let pong = pong(group, &["--limit", "3", "--timeout", "20"]);
@@ -264,6 +265,7 @@ fn wrong_usage_is_explained() {
         (&["ping", "--max-loss", "many"], "--max-loss many: give percent, 0 to 100"),
         (&["ping", "--from", "239.1.2.3"], "no such option here: --from"),
         (&["pong", "--to", "239.1.2.3"], "no such option here: --to"),
+        (&["ping", "--to", "10.0.0.1@239.1.2.3", "--to", "10.0.0.2@239.1.2.3"], "is named with two sources: choose"),
         (&["ping", "--to", "10.0.0.1:5000"], "10.0.0.1 is not a multicast address"),
     ] {
         run(&mut command(arguments.iter().copied())).expect(2).saying(words);

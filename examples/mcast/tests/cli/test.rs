@@ -227,6 +227,21 @@ print("sent")
 }
 
 #[test]
+fn all_packets_can_be_lost() {
+    let group = unique_group();
+    for (arguments, code) in [(&["--once"][..], 0), (&["--once", "--max-loss", "99.9"], 4)] {
+        let receiver = receive(group, &[&["--timeout", "20"], arguments].concat());
+        assert_eq!(
+            peer("s = sender(); s.sendto(packet(0, 0), groups[0]); s.sendto(packet(2, 9), groups[0]); print(1)", &[group])
+                .line(),
+            "1"
+        );
+        let ended = receiver.end_within(Duration::from_secs(30)).expect(code).saying("mcast: received 0, dropped 0, ");
+        assert!(ended.lines.last().unwrap().contains(" sent 9, received 0, lost 9 (100.000 %), "), "{ended:?}");
+    }
+}
+
+#[test]
 fn python_reads_what_the_sender_writes() {
     let group = unique_group();
     let program = r#"
@@ -239,15 +254,16 @@ while True:
     assert len(bytes) == 1316 and before in (None, stream) and abs(time.time_ns() - sent) < 60e9
     kinds.append((kind, number))
     before = stream
-    if kind == 2 and kinds.count((2, 70)) == 3:
+    if kind == 2 and kinds.count((2, 70)) == 5:
         break
-assert kinds == [(0, 0)] * 3 + [(1, number) for number in range(70)] + [(2, 70)] * 3, kinds
+assert kinds == [(0, 0)] * 3 + [(1, number) for number in range(70)] + [(2, 70)] * 5, kinds
 print("as documented")
 "#;
     let mut python = peer(program, &[group]);
     assert_eq!(python.line(), "ready");
     // Batches and single packets.
-    let ended = send(group, &["--count", "70", "--rate", "20000", "--size", "1316"]).expect(0).quietly();
+    let twice = group.to_string();
+    let ended = send(group, &["--to", &twice, "--count", "70", "--rate", "20000", "--size", "1316"]).expect(0).quietly();
     assert!(ended.lines[0].starts_with(&format!("sent 70 packets to {group} on lo in ")), "{ended:?}");
     assert_eq!(python.line(), "as documented");
 }
@@ -314,8 +330,9 @@ fn on_a_terminal_a_table_replaces_the_one_before() {
         }
     };
     assert_eq!(status, "0", "{drawn}");
-    assert!(drawn.contains("group") && drawn.contains("packets/s") && drawn.contains(r"\x1b[2A\x1b[J"), "{drawn}");
-    assert!(drawn.contains(&format!("{group}%lo")) && drawn.contains("total "), "{drawn}");
+    // The head and one stream.
+    assert!(drawn.contains("GROUP ") && drawn.contains(" PACKETS/S ") && drawn.contains(r"\x1b[2A"), "{drawn}");
+    assert!(drawn.contains(&format!("{group}%lo")) && drawn.contains("total ") && !drawn.contains("rate "), "{drawn}");
 }
 
 #[test]
@@ -339,15 +356,15 @@ fn wrong_usage_is_explained() {
 fn at_100_000_packets_a_second_for_5_seconds_each_is_received_or_counted_as_lost() {
     let group = unique_group();
     let receiver = receive(group, &["--once", "--timeout", "100", "--json"]);
-    let sent = send_long(group, &["--count", "500000", "--rate", "100000", "--json"]);
+    let to = group.to_string();
+    let arguments = ["test", "send", "--interface", "lo", "--to", &to, "--rate", "100000", "--timeout", "5", "--json"];
+    let sent = Running::start(&mut command(arguments)).end_within(Duration::from_secs(60)).expect(0);
     let ended = receiver.end_within(Duration::from_secs(110)).expect(0);
     let [total] = totals(&sent, ["sent_packets"]);
-    let [told, received, lost, skipped, dropped] =
-        totals(&ended, ["sent_packets", "received_packets", "lost_packets", "skipped_packets", "dropped_packets"]);
-    assert_eq!((total, told, skipped), (500_000, 500_000, 0), "{ended:?}");
-    assert_eq!(received + lost, told, "{ended:?}");
-    // On lo, only the receive buffer loses packets, and the kernel counts them.
-    assert!(lost <= dropped, "{ended:?}");
+    let [told, received, lost, skipped] =
+        totals(&ended, ["sent_packets", "received_packets", "lost_packets", "skipped_packets"]);
+    assert!(total > 1000, "{sent:?}");
+    assert_eq!((told, received + lost, skipped), (total, total, 0), "{ended:?}");
 }
 
 #[test]
@@ -368,7 +385,8 @@ fn what_the_kernel_drops_is_counted_as_lost() {
         totals(&ended, ["sent_packets", "received_packets", "lost_packets", "skipped_packets", "dropped_packets"]);
     assert_eq!((total, told, skipped), (60_000, 60_000, 0), "{ended:?}");
     assert!(lost > 0 && received + lost == told, "{ended:?}");
-    assert!(lost <= dropped && dropped - lost <= 6, "{ended:?}");
+    // What was dropped is lost, or told the beginning or the end. On a busy machine, packets are also lost before the socket.
+    assert!(dropped > 0 && dropped <= lost + 8, "{ended:?}");
 }
 
 /// How many packets the kernel has dropped at the sockets of the group (`proc_net_udp(5)`).
@@ -377,12 +395,4 @@ fn drops(group: Group) -> u64 {
     let list = std::fs::read_to_string("/proc/net/udp").unwrap();
     let of_port = list.lines().filter(|line| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&port)));
     of_port.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum()
-}
-
-fn send_long(group: Group, arguments: &[&str]) -> Ended {
-    let to = group.to_string();
-    let on_lo = ["test", "send", "--interface", "lo", "--to", &to];
-    Running::start(&mut command(on_lo.into_iter().chain(arguments.iter().copied())))
-        .end_within(Duration::from_secs(100))
-        .expect(0)
 }

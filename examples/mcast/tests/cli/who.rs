@@ -233,7 +233,11 @@ fn a_port_a_range_and_an_interface_choose() {
 fn without_a_target_all_memberships_are_shown_the_kernels_own_too() {
     let group = unique_group();
     let peer = Peer::start(group, "group", "join");
-    let ended = run(&mut command(["who", "--interface", "lo"])).expect(0);
+    // The example of the help.
+    let help = run(&mut command(["help", "who"])).expect(0).lines;
+    let example = help.last().unwrap().trim().strip_prefix("mcast ").unwrap();
+    assert_eq!(example, "who --interface lo");
+    let ended = run(&mut command(example.split(' '))).expect(0);
     let place =
         ended.lines.iter().position(|line| *line == format!("{} on lo from all sources: joined once", group.address()));
     let line = &ended.lines[place.unwrap() + 1];

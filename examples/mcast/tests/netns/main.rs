@@ -10,9 +10,14 @@ mod programs;
 mod streams;
 
 mod conversation;
+mod help;
 mod links;
+mod many;
+mod outages;
 mod record;
 mod relay;
 mod replay;
 mod test;
 mod watch;
+#[cfg(all(feature = "who", feature = "json"))]
+mod who;
