@@ -1,17 +1,22 @@
 # `make` prints the list of targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab runtimes lint fuzz bench size static devices features coverage
+.PHONY: help demo test bare lab runtimes lint faults fuzz bench size static devices features coverage
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: ## send packets to a multicast group and receive them, in one process
+	@echo "Building the program mcast, optimised, in target/release. The first time takes a minute or two."
 	@cargo build --release -p mcast
 	@target/release/mcast demo
 
 test: ## run all tests, in a private network namespace; installs the programs that they need
-	@.ci/install test || echo "Tests that need them fail, and say so."
+	@.ci/install test || echo "Tests that need them are left out, and named at the end."
 	@sh tests/in-namespace.sh
+
+# Takes a quarter of an hour, mostly for building.
+bare: ## run `make demo` and `make test` on a bare Debian with Rust, in a root of its own made by debootstrap
+	@.ci/bare
 
 # ONLY: runs the cases with one of these words in their names. PROOF=1 switches off what each case tests: then every case must
 # fail.
@@ -28,13 +33,17 @@ runtimes: ## run the examples for tokio, mio, calloop, async-io and poll(2), in 
 	@sh tests/in-namespace.sh cargo test --quiet --offline --manifest-path examples/runtimes/Cargo.toml --test '*'
 
 # The feature sets: default, none, std, all. Without std there are no examples.
-lint: ## check format, lints, documentation, imports, dependencies, and that no call of the core can panic
+lint: ## check format, words, spelling, lints, documentation, imports, dependencies, and that no call of the core can panic
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo fmt --manifest-path benches/Cargo.toml --check
 	cargo fmt --manifest-path examples/freestanding/Cargo.toml --check
 	cargo fmt --manifest-path examples/runtimes/Cargo.toml --check
 	cargo fmt --manifest-path tests/devices/Cargo.toml --check
+	cargo fmt --manifest-path tests/faults/Cargo.toml --check
+	.ci/words --self-test
+	.ci/words
+	.ci/spelling
 	.ci/imports --self-test
 	.ci/imports
 	.ci/dependencies
@@ -54,6 +63,15 @@ lint: ## check format, lints, documentation, imports, dependencies, and that no 
 bench: ## compare the speed with that of its peers (QUICK=1: less than two minutes)
 	@cargo run --quiet --release --manifest-path benches/Cargo.toml --bin bench -- $(if $(QUICK),--quick)
 
+# Each call of each scenario fails in each way that its manual page names: some 12,000 runs, four minutes on two processors. PART=3/10
+# runs a tenth of them. ONLY: scenarios with one of these words in their names.
+faults: ## make every system call of the library and of mcast fail, and check what follows (PART=3/10, ONLY=word)
+	@.ci/install all
+	@cargo build --quiet --release --locked --manifest-path tests/faults/Cargo.toml
+	@cargo build --quiet --release --locked -p mcast
+	@sh tests/in-namespace.sh tests/faults/target/release/faults tests/faults/target/release/driver target/release/mcast \
+	    $(if $(PART),--part $(PART)) $(ONLY)
+
 # FUZZ_SECONDS is the time per target. 2 GB and 10 seconds are far more than any input should need.
 FUZZ_SECONDS ?= 30
 fuzz: ## fuzz each target for FUZZ_SECONDS (30); needs the toolchain `nightly`
@@ -64,9 +82,10 @@ fuzz: ## fuzz each target for FUZZ_SECONDS (30); needs the toolchain `nightly`
 	        -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 || failed="$$failed $$target"; \
 	done && if [ -n "$$failed" ]; then echo "fuzz: failed:$$failed"; exit 1; fi
 
-# Builds the x86-64 mcast first, which is one of the programs.
+# Builds the x86-64 mcast first, which is one of the programs: with all commands, and with send and listen alone.
 size: ## measure the size of the programs and of their peers; fails above the goals
 	@.ci/static x86_64
+	@.ci/static --small x86_64
 	@python3 benches/small/size.py
 
 # TARGET is x86_64, i686, aarch64, armv7, riscv64gc, s390x, powerpc64, mipsel, or several of them; default: all.

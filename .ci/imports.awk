@@ -1,4 +1,4 @@
-# The rooms of the crate, and who may use whom. Run by .ci/imports, which names the files of src/ on standard input.
+# The rooms of the crate, and which may use which. Run by .ci/imports, which names the files of src/ on standard input.
 #
 # A room is a file `src/X.rs` with its folder `src/X/`, tests left out. It uses another where it names it: `crate::Y`, `super::Y`
 # where `super` is the root, or a name that src/lib.rs re-exports from Y.

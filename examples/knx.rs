@@ -5,7 +5,7 @@
 //! cargo run --example knx -- serve eth0 "My gateway"    # until its input ends
 //! ```
 //!
-//! A search names the address and port that the answer shall go to. So the port must be known before anything is sent.
+//! A search names the address and port that the answer must go to. So the port must be known before anything is sent.
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Reads and writes control messages as bytes (`cmsg(3)`): what the kernel reports about a datagram beside its payload, and what it
-//! shall do with one that is sent.
+//! must do with one that is sent.
 //!
 //! Pure and safe: no pointers, no casts, and the lengths in the bytes are not trusted. Word size and byte order are arguments, so
 //! that the layouts of all processors can be tested on any one.

@@ -2,6 +2,7 @@
 //!
 //! It turns off unwanted defaults of the kernel: see [`Socket::listening`] and [`Socket::try_sending`].
 
+mod asking;
 mod binding;
 mod guard;
 mod membership;

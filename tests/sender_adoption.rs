@@ -58,7 +58,7 @@ fn a_sender_survives_as_a_descriptor() {
         assert_eq!(sender.send(b"after", group).unwrap(), Outcome::Sent);
         assert_eq!(expect_packet(&mut listener), b"before");
         assert_eq!(expect_packet(&mut listener), b"after");
-        // Nothing has changed, so nothing is set anew.
+        // Nothing has changed, so nothing is set again.
         let followed = Links::watch().unwrap().follow(&mut sender).unwrap();
         assert_eq!((followed.renewed, followed.applied.pending, followed.failed), (0, 0, None));
     }

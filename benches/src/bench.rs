@@ -8,7 +8,7 @@
 //!
 //! # How it is measured
 //! Each peer is a process, pinned to a processor, that does one task when it is told to, and measures itself: the CPU time per
-//! packet of the working thread (`CLOCK_THREAD_CPUTIME_ID`). All peers of a case run at the same time and take turns, so that
+//! packet of the working thread (`CLOCK_THREAD_CPUTIME_ID`). All peers of a case run at the same time, one after the other, so that
 //! other load on the machine affects all of them. One *round* is one turn of each; a *repetition* is some rounds with new
 //! processes, since the place of a process in memory changes its figures. A peer's figure in a repetition is the median of its
 //! rounds, and a ratio is computed from figures of the same repetition.

@@ -40,6 +40,8 @@ pub struct Packets<F: Filter + 'static = Always> {
     buffer: Box<[u8]>,
     metadata: Option<Metadata>,
     is_over: bool,
+    /// The error of the last call, which had a packet to return: the next call returns it.
+    failed: Option<Error>,
 }
 
 impl<F: Filter + 'static> Packets<F> {
@@ -55,7 +57,7 @@ impl<F: Filter + 'static> Packets<F> {
     fn open(options: ListenOptions<F>, poller: &Poller) -> Result<Self> {
         let (owned, buffer) = OwnedReceiver::open(options, poller)?;
         let is_over = owned.is_over();
-        let packets = Self { signal: poller.register(owned, Flags::NONE)?, buffer, metadata: None, is_over };
+        let packets = Self { signal: poller.register(owned, Flags::NONE)?, buffer, metadata: None, is_over, failed: None };
         if is_over {
             packets.signal.remove();
         }
@@ -73,6 +75,7 @@ impl<F: Filter + 'static> Packets<F> {
     // An inherent method and no `Iterator`: the packet is lent, and an iterator's items must outlive its `next`.
     #[expect(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Packet<'_>>> {
+        self.report()?;
         if self.is_over || !self.is_ready()? {
             return Ok(None);
         }
@@ -94,6 +97,10 @@ impl<F: Filter + 'static> Packets<F> {
         self.signal.with(|owned| look(&mut owned.receiver))
     }
 
+    fn report(&mut self) -> Result<()> {
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
     /// Whether it has become readable since the last packet was taken.
     fn is_ready(&self) -> Result<bool> {
         self.peek(|owned| owned.is_ready).ok_or_else(|| self.gone())
@@ -107,16 +114,22 @@ impl<F: Filter + 'static> Packets<F> {
 
     /// Reads a packet into the buffer, if there is one.
     fn take(&mut self, rearm: Rearm) -> Result<Option<Head>> {
+        self.report()?;
         let buffer = &mut self.buffer;
-        let taken = self.signal.lend(rearm, |owned| -> Result<_> {
+        let (mut taken, mut is_over) = (None, false);
+        let lent = self.signal.lend(rearm, |owned| -> Result<()> {
             owned.is_ready = false;
-            let taken = match owned.recv(buffer)? {
-                Received::Packet(packet) => Some((packet.head(), packet.metadata().copied())),
-                Received::Empty | Received::Paused => None,
-            };
-            Ok((taken, owned.is_over()))
+            if let Received::Packet(packet) = owned.recv(buffer)? {
+                taken = Some((packet.head(), packet.metadata().copied()));
+            }
+            is_over = owned.is_over();
+            Ok(())
         });
-        let (taken, is_over) = taken?.ok_or_else(|| self.gone())??;
+        match lent {
+            // The packet is here, though the kernel was not told to report the next one.
+            Err(error) if taken.is_some() => self.failed = Some(error),
+            lent => lent?.ok_or_else(|| self.gone())??,
+        }
         if is_over {
             self.is_over = true;
             self.signal.remove();

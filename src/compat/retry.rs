@@ -9,7 +9,7 @@ use crate::{Error, ErrorKind, Result};
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Something that is tried again after an error, until it succeeds: then it begins anew, as [`default`](Self::default).
+/// Something that is tried again after an error, until it succeeds: then it begins again, as [`default`](Self::default).
 #[derive(Clone, Copy, Default)]
 pub(super) struct Retry {
     /// The kind of the last error.

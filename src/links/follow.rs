@@ -15,9 +15,9 @@ pub struct Followed {
     /// How many interfaces all followers joined and left, and how many of their memberships, and of the senders, now wait for an
     /// interface, address or route. If one has failed, [`pending`](Applied::pending) is never 0.
     pub applied: Applied,
-    /// How often a sender was set anew: to another interface or source address, or to the one that it waited for.
+    /// How often a sender got another interface or source address, or the one that it waited for.
     pub renewed: usize,
-    /// The first error of joining (see [`ListeningSocket::join`]), or of setting a sender anew. The other memberships and senders were
+    /// The first error of joining (see [`ListeningSocket::join`]), or of setting a sender again. The other memberships and senders were
     /// still handled. The failed one stays as it was. The next call of [`Links::follow`] tries it again, also if nothing has changed: so call
     /// it again after a time, for example after a second, if the reason may pass (no free descriptor). If you read changes yourself, apply
     /// [`Change::Overrun`] after a time. A sender of a listener that
@@ -100,14 +100,14 @@ impl Links {
     ///
     /// // Whenever `links` is readable:
     /// let followed = links.follow(&mut (book.with(&mut listener), &mut sender, &mut caster))?;
-    /// println!("{} senders were set anew, {} followers wait", followed.renewed, followed.applied.pending);
+    /// println!("{} senders were set again, {} followers wait", followed.renewed, followed.applied.pending);
     /// # Ok::<(), multicast::Error>(())
     /// ```
     ///
     /// Give a multicaster itself: its [`sender`](crate::Multicaster::sender) alone does not know the group.
     ///
     /// # Errors
-    /// What the kernel reports of this socket. Errors of joining, and of setting a sender anew, are in [`Followed::failed`].
+    /// What the kernel reports of this socket. Errors of joining, and of setting a sender again, are in [`Followed::failed`].
     pub fn follow<T: Follow + ?Sized>(&mut self, followers: &mut T) -> Result<Followed> {
         let (mut followed, mut reads) = (Followed::default(), BUDGET);
         // No change may come that concerns the one that failed.
@@ -136,7 +136,7 @@ impl Change {
     /// Applies this change to all followers: for those who read changes themselves, with [`Links::next`]. Otherwise use
     /// [`Links::follow`].
     ///
-    /// Errors of joining, and of setting a sender anew, are in [`Followed::failed`].
+    /// Errors of joining, and of setting a sender again, are in [`Followed::failed`].
     pub fn apply<T: Follow + ?Sized>(&self, followers: &mut T) -> Followed {
         let mut followed = Followed::default();
         followers.follow(self, &mut followed);

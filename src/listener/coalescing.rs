@@ -68,7 +68,7 @@ impl<'b> Coalescing<'b> {
     #[inline]
     pub(super) fn recv<'l, F: Filter>(&'l mut self, inner: &'l mut Inner<F>) -> Result<Received<'l>> {
         let mut budget = BUDGET;
-        if !inner.last_is_admitted && !self.rest.is_empty() && !inner.still_admits_last() {
+        if !inner.last_is_admitted && !self.rest.is_empty() && !inner.still_admits_last().map_err(receive_error)? {
             while self.rest.take().is_some() {
                 inner.refuse_one();
             }

@@ -264,10 +264,15 @@ impl<F: Filter> Inner<F> {
         buffer: &mut [u8],
     ) -> core::result::Result<Option<(Datagram, Option<u32>)>, Errno> {
         let (datagram, arrival) = self.socket.recv_with_arrival(buffer)?;
-        if self.gatekeeper.checks_here() && !self.admits(&arrival.metadata) {
-            let packets = packets_in(datagram.length, arrival.segment);
-            self.refused(packets);
-            return Ok(None);
+        if self.gatekeeper.checks_here() {
+            match self.admits(&arrival.metadata) {
+                Ok(true) => {}
+                // What is not known to be joined is not returned; but that the kernel did not answer is said.
+                refused => {
+                    self.refused(packets_in(datagram.length, arrival.segment));
+                    return refused.map(|_| None);
+                }
+            }
         }
         (self.last, self.last_is_admitted) = (arrival.metadata, true);
         Ok(Some((datagram, arrival.segment)))
@@ -275,9 +280,9 @@ impl<F: Filter> Inner<F> {
 
     /// Whether the rest of the last datagram may still be returned: no membership has ended since it was received, or not its own.
     #[cold]
-    pub(super) fn still_admits_last(&mut self) -> bool {
-        self.last_is_admitted = self.admits(&self.last);
-        self.last_is_admitted
+    pub(super) fn still_admits_last(&mut self) -> core::result::Result<bool, Errno> {
+        self.last_is_admitted = self.admits(&self.last)?;
+        Ok(self.last_is_admitted)
     }
 
     /// Counts a packet that this listener received and does not return, since it is no longer a member.
@@ -286,20 +291,21 @@ impl<F: Filter> Inner<F> {
     }
 
     /// Whether this listener returns a packet that came on this way. It asks the kernel, unless the last answer was for the same one.
-    fn admits(&self, arrival: &Metadata) -> bool {
+    fn admits(&self, arrival: &Metadata) -> core::result::Result<bool, Errno> {
         let (Some(destination), Some(interface)) = (arrival.destination, arrival.interface) else {
             // The kernel has recorded no interface for IPv4 packets that were queued before the socket was adopted.
-            return self.state.admits == Admits::JoinedAndQueued && arrival.destination.is_some_and(|to| to.is_multicast());
+            let is_queued = self.state.admits == Admits::JoinedAndQueued;
+            return Ok(is_queued && arrival.destination.is_some_and(|to| to.is_multicast()));
         };
         let is_as_last = self.last.interface == arrival.interface && self.last.destination == arrival.destination;
         if is_as_last && self.last_is_admitted {
-            return true;
+            return Ok(true);
         }
         match self.state.admits {
-            _ if destination.is_multicast() => self.socket.is_member(destination, interface).unwrap_or(false),
-            Admits::Joined | Admits::JoinedOnOne | Admits::JoinedPinned | Admits::JoinedAndQueued => false,
-            Admits::JoinedAndUnicast => arrival.is_to_us && self.has_joined_on(interface),
-            Admits::Unicast => arrival.is_to_us,
+            _ if destination.is_multicast() => self.socket.is_member(destination, interface),
+            Admits::Joined | Admits::JoinedOnOne | Admits::JoinedPinned | Admits::JoinedAndQueued => Ok(false),
+            Admits::JoinedAndUnicast => Ok(arrival.is_to_us && self.has_joined_on(interface)),
+            Admits::Unicast => Ok(arrival.is_to_us),
         }
     }
 

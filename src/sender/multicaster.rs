@@ -42,7 +42,7 @@ pub enum Progress {
 ///
 /// After the iterator returned `None`, the next step asks it again: so a queue such as [`Outbox`](crate::Outbox) can feed a
 /// multicaster as long as the program runs ([`items_mut`](Self::items_mut)). If your iterator must not be asked again after its
-/// end, because it would panic or begin anew, pass it with [`.fuse()`](Iterator::fuse). What to wait for, [`Progress`] says: for
+/// end, because it would panic or begin again, pass it with [`.fuse()`](Iterator::fuse). What to wait for, [`Progress`] says: for
 /// a writable socket only after [`Blocked`](Progress::Blocked), for time after [`Wait`](Progress::Wait), for nothing after
 /// [`Done`](Progress::Done).
 ///

@@ -134,7 +134,7 @@ impl Refusal {
     }
 
     /// Another packet is sent, since the refused one is given up. If the queue refuses this one, too, the time goes on, so that several
-    /// packets in turn do not wait for ever. It begins anew if nothing was tried for long.
+    /// packets in turn do not wait for ever. It begins again if nothing was tried for long.
     #[cold]
     pub(super) fn of_another(self, socket: BorrowedFd<'_>, family: Family) -> Self {
         let passed = socket::ticks().map_or(0, |now| now.wrapping_sub(self.since));

@@ -1,4 +1,4 @@
-//! Sets a sender's interface and source address anew, on the same socket.
+//! Sets a sender's interface and source address again, on the same socket.
 
 use super::multicaster::Multicaster;
 use super::opening::{asked_about, leave_on, no_way, nobody};

@@ -1,4 +1,4 @@
-//! Joining and leaving groups, and asking the kernel what a socket is a member of (RFC 3678, `ip(7)`).
+//! Joining and leaving groups (RFC 3678, `ip(7)`).
 
 use core::ffi::CStr;
 use core::net::IpAddr;
@@ -6,35 +6,16 @@ use core::num::NonZeroU32;
 
 use linux_raw_sys::net as linux;
 
-use super::{IP, IPV6, Socket};
+use super::Socket;
+use super::asking::{Hears, REQUEST, SOURCE_REQUEST, fill, hears, level};
 use crate::address::{Address, put};
 use crate::error::{Errno, Error, ErrorKind, Operation, Result};
 use crate::group::{Group, Interface, Membership};
 use crate::route::{self, Listed};
 use crate::sys;
 
-/// The offset of the group's address in a `group_req` and similar structures: after the interface's index, aligned as a pointer.
-const GROUP_AT: usize = size_of::<usize>();
-/// The size of a `sockaddr_storage`.
-const STORAGE: usize = 128;
-/// The size of a `group_req`, and the offset of the source in a `group_source_req`.
-const REQUEST: usize = GROUP_AT + STORAGE;
-/// The size of a `group_source_req`.
-const SOURCE_REQUEST: usize = REQUEST + STORAGE;
-/// The size of a `group_filter` without sources: a `group_req`, the mode, and the number of sources.
-const FILTER: usize = (REQUEST + 8).next_multiple_of(size_of::<usize>());
-
 /// More memberships than a socket can have.
 const MEMBERSHIPS: u32 = 10_000;
-
-/// How a socket has joined a group on an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hears {
-    /// From any source, except blocked ones.
-    Any,
-    /// From named sources.
-    Named,
-}
 
 impl Socket {
     /// The index of the interface that `interface` names for the group. Errors name `operation`.
@@ -248,17 +229,7 @@ impl Socket {
     }
 
     fn hears(&self, group: IpAddr, interface: NonZeroU32) -> core::result::Result<Option<Hears>, Errno> {
-        let mut question = [0; FILTER];
-        fill(&mut question, group, interface.get());
-        let length = match sys::getsockopt(&self.fd, level(group), linux::MCAST_MSFILTER, &mut question) {
-            Ok(length) => length,
-            // Older kernels look for the interface first.
-            Err(Errno::NOT_AVAILABLE | Errno::NO_DEVICE) => return Ok(None),
-            Err(errno) => return Err(errno),
-        };
-        let mode = question.get(REQUEST..length).and_then(|mode| mode.first_chunk::<4>()).ok_or(Errno::PROTOCOL)?;
-        let is_named = u32::from_ne_bytes(*mode) == linux::MCAST_INCLUDE;
-        Ok(Some(if is_named { Hears::Named } else { Hears::Any }))
+        hears(&self.fd, group, interface)
     }
 
     /// Whether the kernel says that there is no interface with this index.
@@ -325,19 +296,6 @@ pub(crate) fn each_interface_to_join(
         Some(error) => Err(error),
         None => Err(Error::new(Operation::Join, membership.object(), ErrorKind::NoSuchInterface)),
     }
-}
-
-const fn level(group: IpAddr) -> u32 {
-    match group {
-        IpAddr::V4(_) => IP,
-        IpAddr::V6(_) => IPV6,
-    }
-}
-
-/// Writes interface and group: all these structures begin with them.
-fn fill(bytes: &mut [u8], group: IpAddr, index: u32) {
-    put(bytes, 0, &index.to_ne_bytes());
-    put(bytes, GROUP_AT, Address::of(group).as_bytes());
 }
 
 fn is_limit(errno: Errno) -> bool {

@@ -153,9 +153,10 @@ pub(crate) fn queued_or(unknown: u32, fd: BorrowedFd<'_>) -> u32 {
 
 /// `getsockopt(2)` into `value`; returns how many bytes were written. The kernel also reads `value`: some options
 /// (`MCAST_MSFILTER`) take their question from it.
-pub(crate) fn getsockopt(fd: &Fd, level: u32, name: u32, value: &mut [u8]) -> Result<usize, Errno> {
+pub(crate) fn getsockopt(fd: &impl AsFd, level: u32, name: u32, value: &mut [u8]) -> Result<usize, Errno> {
     let mut length = value.len() as c_uint;
-    let arguments = [fd.word(), level as usize, name as usize, value.as_mut_ptr() as usize, &raw mut length as usize, 0];
+    let fd = fd.as_fd().as_raw_fd() as usize;
+    let arguments = [fd, level as usize, name as usize, value.as_mut_ptr() as usize, &raw mut length as usize, 0];
     // SAFETY: `optval` points to `*optlen` bytes that may be written; `optlen` to an initialised `socklen_t`, and both outlive
     // the call. All bytes are initialised, and any value is valid for a byte.
     unsafe { call(number::__NR_getsockopt, arguments)? };

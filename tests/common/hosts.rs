@@ -123,6 +123,11 @@ impl Host {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// The number of a process that is in its network namespace.
+    pub fn process(&self) -> u32 {
+        self.python.id()
+    }
+
     /// Sends to a group on this link, from a new socket with this source address.
     pub fn ask(&mut self, source: IpAddr, link: usize, group: Group, payload: &str) -> SocketAddr {
         self.send("ask", source, link, group.into(), payload)

@@ -227,6 +227,24 @@ impl Drop for Python {
     }
 }
 
+/// Whether this program, the peer of a test, is installed. If not, the test must return: `make test` names it at its end, with the
+/// command that installs the program. In CI it fails instead.
+pub fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
+        return true;
+    }
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{program} is missing, and CI leaves out no test");
+    let thread = std::thread::current();
+    let line = format!("{program} {}\n", thread.name().unwrap_or("a test"));
+    eprint!("left out, without {line}");
+    if let Some(list) = std::env::var_os("MULTICAST_TEST_LEFT_OUT") {
+        let mut list = std::fs::File::options().append(true).create(true).open(list).unwrap();
+        list.write_all(line.as_bytes()).unwrap();
+    }
+    false
+}
+
 /// Panics if packets could leave the machine: for tests that use the default route.
 pub fn require_private_network() {
     let network = std::env::var("MULTICAST_TEST_NETWORK");

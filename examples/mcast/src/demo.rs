@@ -1,20 +1,30 @@
-//! `mcast demo`: a listener, a multicaster and one poller in one process. Packets do not leave `lo`.
+//! `mcast demo`: a listener, a sender and one poller in one process. Packets do not leave `lo`.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use multicast::filter::Prefix;
+use lexopt::Parser;
+use multicast::filter::{Filter, Prefix};
 use multicast::{
-    Bind, Events, Family, Group, Interest, Interface, Membership, Poller, Progress, Received, SendOptions, Token,
+    Bind, Change, ErrorKind, Events, Family, Group, Interest, Interface, Links, ListenOptions, Membership, Outcome, Poller,
+    Received, SendOptions, Token,
 };
 
-use crate::listen::{open, receive};
+use crate::options;
 use crate::output::{escape, print};
-use crate::send;
 use crate::stop::Stop;
 
+pub(crate) const HELP: &str = "\
+Sends a few packets to a group on lo, receives them, and counts. Nothing leaves the machine.
+
+Usage: mcast demo
+
+Example:
+  mcast demo
+";
+
 const LISTENER: Token = Token(1);
-const MULTICASTER: Token = Token(2);
+const SENDER: Token = Token(2);
 
 const PACKETS: [&str; 7] =
     ["sensor 1: 20.9", "sensor 2: 21.4", "noise", "sensor 3: 19.8", "sensor 1: 21.0", "more noise", "sensor 2: 21.5"];
@@ -22,23 +32,55 @@ const PACKETS: [&str; 7] =
 /// The length of the listener's buffer.
 const MTU: usize = 1500;
 
+const LO_IS_DOWN: &str =
+    "lo is down, and the demo sends on it: switch it on (as root: ip link set lo up), and start the demo again";
+
 /// How long to wait for packets on `lo`.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 #[inline(never)]
-pub(crate) fn run() -> Result<(), Stop> {
+pub(crate) fn run(mut parser: Parser) -> Result<(), Stop> {
+    match options::next(&mut parser)? {
+        None => demonstrate().map_err(|stop| match stop {
+            Stop::Refused(error) if error.kind() == ErrorKind::Unreachable && lo_is_down() => {
+                Stop::Failed(LO_IS_DOWN.to_owned())
+            }
+            stop => stop,
+        }),
+        Some(argument) if argument.name() == "help" => Err(Stop::Help),
+        Some(argument) => Err(options::unexpected(argument)),
+    }
+}
+
+/// Whether `lo` is switched off, as in a new network namespace; false if the kernel does not answer.
+fn lo_is_down() -> bool {
+    let (Ok(lo), Ok(mut links)) = (Interface::LOOPBACK.index(), Links::watch()) else { return false };
+    while let Ok(Some(change)) = links.next() {
+        if let Change::Link(link) = change
+            && link.index == lo
+        {
+            return !link.is_up;
+        }
+    }
+    false
+}
+
+fn demonstrate() -> Result<(), Stop> {
     // The kernel chooses a free port, and the process id makes a group that no other demo uses.
-    let mut listener = open(Box::new(Prefix(b"sensor ")), Bind::Port(0, Family::V4), MTU)?;
+    // The filter does not run in the kernel, which counts rejected packets as dropped: the counters must show both.
+    let filter = Box::new(Prefix(b"sensor ")) as Box<dyn Filter>;
+    let options = ListenOptions::new().filter(filter).kernel_filter(false);
+    let mut listener = options.bind_receiver(Bind::Port(0, Family::V4), MTU)?;
     let [_, a, b, c] = std::process::id().to_be_bytes();
     let group = Group::new(Ipv4Addr::new(239, a, b, c), listener.local_addr()?.port())?;
     listener.join(&Membership::any(group).on(Interface::LOOPBACK))?;
-    let mut caster = send::open(SendOptions::new().interface(Interface::LOOPBACK), group)?;
-    let mut packets = PACKETS.into_iter();
+    let mut sender = SendOptions::new().interface(Interface::LOOPBACK).open(Family::V4)?;
+    let mut packets = PACKETS.into_iter().peekable();
     print(&format!("demo: {group} on lo; the filter wants packets that begin with \"sensor \"\n"))?;
 
     let poller = Poller::new()?;
     poller.register(&listener, LISTENER, Interest::READABLE)?;
-    poller.register(&caster, MULTICASTER, Interest::WRITABLE)?;
+    poller.register(&sender, SENDER, Interest::WRITABLE)?;
 
     let end = Instant::now() + PATIENCE;
     let mut events = Events::<4>::new();
@@ -60,7 +102,7 @@ pub(crate) fn run() -> Result<(), Stop> {
         for event in poller.poll(&mut events, left)? {
             match event.token() {
                 LISTENER => loop {
-                    match receive(&mut listener, &mut buffer)? {
+                    match listener.recv_into(&mut buffer)? {
                         Received::Packet(packet) => {
                             let mut payload = Vec::new();
                             escape(packet.payload(), &mut payload);
@@ -70,20 +112,21 @@ pub(crate) fn run() -> Result<(), Stop> {
                         Received::Empty => break,
                     }
                 },
-                MULTICASTER => match send::step(&mut caster)? {
-                    Progress::Sent(packets) => sent += packets as u64,
-                    Progress::Done => match packets.next() {
-                        // There is room: all packets before were sent.
-                        Some(packet) => drop(caster.items_mut().push(packet.as_bytes().into())),
-                        None => {
-                            all_sent = true;
-                            poller.unregister(&caster)?;
+                SENDER => match packets.peek() {
+                    Some(packet) => match sender.send(packet.as_bytes(), group)? {
+                        Outcome::Sent => {
+                            sent += 1;
+                            packets.next();
                         }
+                        // The device's queue is full, and the kernel does not report when it has room.
+                        Outcome::Wait(time) => std::thread::sleep(time),
+                        // The poller reports when there is room.
+                        Outcome::Blocked => {}
                     },
-                    // The device's queue is full, and the kernel does not report when it has room. A millisecond is enough.
-                    Progress::Wait(time) => std::thread::sleep(time),
-                    // The poller reports when there is room.
-                    Progress::Blocked => {}
+                    None => {
+                        all_sent = true;
+                        poller.unregister(&sender)?;
+                    }
                 },
                 _ => {}
             }

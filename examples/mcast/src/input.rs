@@ -1,9 +1,14 @@
-//! Standard input, line by line.
+//! Standard input: line by line, or all of it.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
+#[cfg(feature = "ask")]
+use multicast::{Events, Interest, Poller, Token};
+
+#[cfg(feature = "ask")]
+use crate::limits::Limits;
 use crate::standard;
 use crate::stop::{Stop, failed};
 
@@ -78,6 +83,37 @@ impl Lines {
             Err(error) => return Err(Stop::Failed(format!("read standard input: {error}"))),
         }
         Ok(())
+    }
+}
+
+/// All of standard input, for one packet. It waits no longer than the program may run.
+#[cfg(feature = "ask")]
+#[inline(never)]
+pub(crate) fn all(limits: &Limits) -> Result<Vec<u8>, Stop> {
+    const INPUT: Token = Token(1);
+    let mut input = Lines::from_standard_input()?;
+    let poller = Poller::new()?;
+    limits.register(&poller)?;
+    let is_pollable = match poller.register(&input, INPUT, Interest::READABLE) {
+        Ok(()) => true,
+        Err(error) if error.kind() == multicast::ErrorKind::NotPollable => false,
+        Err(error) => return Err(error.into()),
+    };
+    let (mut bytes, mut events) = (Vec::new(), Events::<2>::new());
+    loop {
+        if is_pollable {
+            limits.wait(&poller, &mut events, None)?;
+        }
+        input.read()?;
+        bytes.extend_from_slice(input.chunk.get(input.unread.clone()).unwrap_or(&[]));
+        input.unread = 0..0;
+        if input.at_end {
+            return Ok(bytes);
+        }
+        if bytes.len() > KEPT {
+            return Err(Stop::Failed("standard input is too long for a packet: at most 65507 bytes".to_owned()));
+        }
+        limits.check()?;
     }
 }
 

@@ -79,6 +79,17 @@ impl Limits {
         self.check()
     }
 
+    /// What the end of the time means, after so many packets of those that were wanted.
+    pub(crate) fn verdict(&self, heard: u64, wanted: Option<u64>) -> Result<(), Stop> {
+        match (heard, wanted) {
+            (0, _) => Err(Stop::NothingHeard),
+            (heard, Some(wanted)) if heard < wanted => {
+                Err(Stop::Missed(format!("the time is up: {heard} of {wanted} packets came")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn time_left(&self) -> Option<Duration> {
         self.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()))
     }

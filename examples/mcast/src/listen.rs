@@ -1,191 +1,198 @@
 //! `mcast listen`: prints each packet that comes.
 
-use std::time::Duration;
+#[cfg(feature = "json")]
+mod json;
 
-use multicast::filter::Filter;
-use multicast::{
-    Bind, Change, Counters, Events, Interest, Interface, Link, Links, ListenOptions, Membership, Memberships, Poller,
-    Received, Receiver, Token,
-};
+use std::net::IpAddr;
+use std::rc::Rc;
 
-use crate::arguments::Listen;
+use lexopt::Parser;
+use multicast::filter::{Always, Filter};
+use multicast::{Links, Token};
+
+#[cfg(feature = "json")]
+use json::TotalObject;
+
+use crate::format::{Format, Printed, Printer};
 use crate::limits::Limits;
-use crate::links::{Outage, watched};
+use crate::options::{self, Common, number_within, value};
 use crate::output::Output;
+#[cfg(feature = "filter")]
+use crate::pattern;
+use crate::places::{Place, places};
+use crate::progress::Progress;
+use crate::receivers::{Next, ReceiveOrder, Receivers, Totals};
 use crate::stop::{Stop, complain};
 
-const PACKETS: Token = Token(1);
-const OUTPUT: Token = Token(2);
-const LINKS: Token = Token(3);
+const OUTPUT: Token = Token(1);
 
-/// How many packets are printed before the output, the links and signals are looked at.
-const TURN: u32 = 64;
+pub(crate) const HELP: &str = "\
+Prints each packet that comes to a group.
+
+Usage: mcast listen [--from TARGET].. [OPTION..]
+
+  --from TARGET        [SOURCE@]GROUP[/LEN|+COUNT][:PORT][%IF], repeatable (default: 224.0.42.42:4242)
+  --block SOURCE       no packets from this address; repeatable
+  --filter REGEX       only packets that match from their first byte on; .*REGEX searches. In it . is any byte but a newline:
+                       write (?s) before it if packets contain newlines
+  --mtu N              cut packets after N bytes, 1 to 65535 (default: 4096)
+  --format FORMAT      text (default): ADDRESS:PORT PAYLOAD, a line a packet; a backslash is \\\\, and a byte that is not printable
+                       ASCII is \\xNN. hex: the same with the payload in hex digits. raw: payloads, and nothing between them.
+                       json: as --json
+  --metadata           print time, interface, destination, TTL and size before each packet
+  --limit N            end after N printed packets; status 4 if --timeout comes first
+  --timeout SECONDS    end after this time; status 3 if nothing was heard
+  --interface, --json, --quiet, --give-up: see mcast --help
+
+A packet that was cut ends with \\+N (in raw, it does not): N bytes are missing.
+
+An interface must exist when mcast starts. If it goes later, mcast says so, waits, and goes on when it is back. With --interface all
+it also listens on interfaces that appear later.
+
+At its end it prints its counters to standard error: received and printed; rejected by --filter; truncated, of those received; dropped
+by the kernel, since its buffer was full; foreign, which are packets that came in and that it had not joined.
+
+Example:
+  mcast listen --from 239.1.2.3:5000 --interface lo --timeout 1
+";
+
+struct Order {
+    common: Common,
+    blocked: Vec<IpAddr>,
+    #[cfg(feature = "filter")]
+    pattern: Option<multicast::filter::Regex>,
+    mtu: usize,
+    format: Format,
+    metadata: bool,
+}
 
 #[inline(never)]
-pub(crate) fn run(order: Listen) -> Result<(), Stop> {
-    let limits = Limits::new(order.timeout)?;
+fn parse(mut parser: Parser) -> Result<Order, Stop> {
+    let mut order = Order {
+        common: Common::default(),
+        blocked: Vec::new(),
+        #[cfg(feature = "filter")]
+        pattern: None,
+        mtu: 4096,
+        format: Format::Text,
+        metadata: false,
+    };
+    while let Some(argument) = options::next(&mut parser)? {
+        match argument.name() {
+            "block" => order.blocked.push(value(&mut parser, "--block")?),
+            #[cfg(feature = "filter")]
+            "filter" => order.pattern = Some(pattern::parse(&mut parser)?),
+            "mtu" => order.mtu = number_within(&mut parser, "--mtu", 1, 65_535)? as usize,
+            "format" => order.format = value(&mut parser, "--format")?,
+            "metadata" => order.metadata = true,
+            _ => order.common.take(argument, "from", &mut parser)?,
+        }
+    }
+    #[cfg(feature = "json")]
+    if order.common.json || order.format == Format::Json {
+        order.common.json = true;
+        order.format = Format::Json;
+    }
+    order.common.complete()?;
+    Ok(order)
+}
+
+#[inline(never)]
+pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
+    let order = parse(parser)?;
+    let limits = Rc::new(Limits::new(order.common.timeout)?);
     let output = Output::new(&limits)?;
-    let receiver = open(order.filter, Bind::Later(order.membership.group()), order.mtu)?;
+    #[cfg(feature = "filter")]
+    let pattern = order.pattern.map(|regex| pattern::Pattern::new(regex, Rc::clone(&limits)));
+    #[cfg(feature = "filter")]
+    let filter = || match &pattern {
+        Some(pattern) => Box::new(pattern.clone()) as Box<dyn Filter>,
+        None => Box::new(Always),
+    };
+    #[cfg(not(feature = "filter"))]
+    let filter = || Box::new(Always) as Box<dyn Filter>;
+    let places = places(&order.common)?;
+    let to = ReceiveOrder {
+        mtu: order.mtu,
+        filter: &filter,
+        metadata: order.metadata || order.common.json,
+        blocked: order.blocked,
+        ..ReceiveOrder::to(places.clone(), order.common.give_up)
+    };
     // Before the join, so that no change after it is missed.
     let mut links = Links::watch();
-    // Built in its place: each move would make the stack larger.
-    let mut listener = Listener {
-        receiver,
-        membership: order.membership,
-        book: Memberships::new(),
-        links: watched(&mut links)?,
-        is_up: true,
-        outage: Outage::none_yet(order.give_up, "listening again"),
-        failed: None,
+    let mut receivers = Receivers::open(to, &limits, &mut links)?;
+    output.watch(receivers.poller(), OUTPUT)?;
+    let mut run = Run {
+        printer: Printer::new(output, order.format, order.metadata),
+        places,
+        progress: Progress::beside_output("received", order.common.quiet),
+        printed: 0,
+        bytes: 0,
     };
-    listener.join()?;
-    let ended = print_packets(&mut listener, order.mtu, order.limit, output, &limits);
+    let ended = match run.print_packets(&mut receivers, order.mtu, order.common.limit, &limits) {
+        Err(Stop::TimedOut) => limits.verdict(run.printed, order.common.limit),
+        ended => ended,
+    };
+    run.progress.clear();
     // As a program that SIGPIPE ends says nothing.
-    if !matches!(ended, Err(Stop::OutputClosed)) {
-        report(&listener.receiver.counters());
+    if matches!(ended, Err(Stop::OutputClosed)) {
+        return ended;
     }
+    let totals = receivers.totals();
+    #[cfg(feature = "filter")]
+    let undecided = pattern.as_ref().map_or(0, pattern::Pattern::undecided);
+    #[cfg(feature = "filter")]
+    let totals = Totals { rejected: totals.rejected.saturating_sub(undecided), ..totals };
+    if !order.common.quiet {
+        report(&totals);
+    }
+    // The reason why it ends is more important than that this cannot be written.
+    #[cfg(feature = "json")]
+    return ended.and(run.printer.total(&TotalObject::new(&totals), &limits));
+    #[cfg(not(feature = "json"))]
     ended
 }
 
-/// The listener of both `mcast listen` and `mcast demo`: one function and one type, so that the code for a listener is in the
-/// program once.
-///
-/// The filter does not run in the kernel, which counts rejected packets as dropped: the counters must show both.
-pub(crate) fn open(filter: Box<dyn Filter>, place: Bind, mtu: usize) -> multicast::Result<Receiver<Box<dyn Filter>>> {
-    ListenOptions::new().filter(filter).kernel_filter(false).bind_receiver(place, mtu)
-}
-
-/// The next packet, for the same reason.
 #[inline(never)]
-pub(crate) fn receive<'b>(
-    receiver: &'b mut Receiver<Box<dyn Filter>>,
-    buffer: &'b mut [u8],
-) -> multicast::Result<Received<'b>> {
-    receiver.recv_into(buffer)
-}
-
-fn print_packets(
-    listener: &mut Listener<'_>,
-    mtu: usize,
-    limit: Option<u64>,
-    mut output: Output,
-    limits: &Limits,
-) -> Result<(), Stop> {
-    let poller = Poller::new()?;
-    limits.register(&poller)?;
-    output.watch(&poller, OUTPUT)?;
-    poller.register(&listener.receiver, PACKETS, Interest::READABLE)?;
-    if let Some(links) = &listener.links {
-        poller.register(&**links, LINKS, Interest::READABLE)?;
-    }
-
-    let mut events = Events::<4>::new();
-    let mut buffer = vec![0; mtu];
-    let (mut printed, mut turn) = (0, TURN);
-    while limit != Some(printed) {
-        limits.check()?;
-        let at_most = match receive(&mut listener.receiver, &mut buffer)? {
-            Received::Packet(packet) => {
-                output.packet(&packet, limits)?;
-                printed += 1;
-                turn -= 1;
-                if turn > 0 {
-                    continue;
-                }
-                Some(Duration::ZERO)
-            }
-            Received::Empty => listener.outage.time_left(),
-            // There may be more.
-            Received::Paused => Some(Duration::ZERO),
-        };
-        turn = TURN;
-        limits.wait(&poller, &mut events, at_most)?;
-        if events.iter().any(|event| event.token() == OUTPUT && (event.is_error() || event.is_hang_up())) {
-            return Err(Stop::OutputClosed);
-        }
-        if events.iter().any(|event| event.token() == LINKS) {
-            listener.follow()?;
-        }
-        listener.check()?;
-    }
-    Ok(())
-}
-
-/// A receiver that stays joined when its interface is created again.
-struct Listener<'l> {
-    receiver: Receiver<Box<dyn Filter>>,
-    membership: Membership,
-    book: Memberships<1>,
-    links: Option<&'l mut Links>,
-    /// Whether the named interface is up; true if that is not known.
-    is_up: bool,
-    outage: Outage,
-    /// The last error of joining that was printed, so that it is printed once.
-    failed: Option<multicast::Error>,
-}
-
-impl Listener<'_> {
-    /// Joins. What cannot be joined now is an error: most often its name is wrong.
-    #[inline(never)]
-    fn join(&mut self) -> Result<(), Stop> {
-        let applied = self.book.join(self.membership, &mut self.receiver)?;
-        if applied.pending > 0 {
-            self.receiver.join(&self.membership)?;
-        }
-        Ok(())
-    }
-
-    /// Reads what has changed, and joins again.
-    #[inline(never)]
-    fn follow(&mut self) -> Result<(), Stop> {
-        let Some(links) = &mut self.links else { return Ok(()) };
-        while let Some(change) = links.next()? {
-            match change {
-                Change::Link(link) if is_named(&link, self.membership.interface()) => {
-                    self.is_up = link.is_up && link.is_running;
-                }
-                _ => {}
-            }
-            let failed = self.book.apply(&change, &mut self.receiver).err();
-            if failed.is_some() && failed != self.failed {
-                complain(&failed.as_ref().map_or_else(String::new, ToString::to_string));
-                self.failed = failed;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether packets can come in at the moment. Says so when that changes.
-    #[inline(never)]
-    fn check(&mut self) -> Result<(), Stop> {
-        if self.book.pending().next().is_some() {
-            // The book does not say why.
-            if let Err(reason) = self.receiver.join(&self.membership) {
-                return self.outage.lasts(&reason);
-            }
-        }
-        if !self.is_up {
-            return self.outage.lasts(&format_args!("{} is down", self.membership.interface()));
-        }
-        self.outage.is_over();
-        Ok(())
-    }
-}
-
-/// Whether the interface is named by name or index, and is this one.
-fn is_named(link: &Link, interface: Interface) -> bool {
-    match interface {
-        Interface::Name(name) => link.name == Some(name),
-        Interface::Index(index) => link.index == index,
-        _ => false,
-    }
-}
-
-#[inline(never)]
-fn report(counters: &Counters) {
-    let Counters { received, rejected, truncated, dropped, foreign, .. } = counters;
+fn report(totals: &Totals) {
+    let Totals { received, rejected, truncated, dropped, foreign } = totals;
     let dropped = dropped.map_or_else(|| "unknown".to_owned(), |dropped| dropped.to_string());
     complain(&format_args!(
         "received {received}, rejected {rejected}, truncated {truncated}, dropped {dropped}, foreign {foreign}"
     ));
+}
+
+struct Run {
+    printer: Printer,
+    places: Vec<Place>,
+    progress: Progress,
+    printed: u64,
+    bytes: u64,
+}
+
+impl Run {
+    fn print_packets(
+        &mut self,
+        receivers: &mut Receivers<'_>,
+        mtu: usize,
+        limit: Option<u64>,
+        limits: &Limits,
+    ) -> Result<(), Stop> {
+        let mut buffer = vec![0; mtu];
+        while limit != Some(self.printed) {
+            match receivers.next(&mut buffer, limits, self.progress.due())? {
+                Next::Packet(place, packet) => {
+                    let place = self.places.get(place);
+                    self.printer.print(&Printed { kind: "packet", place, packet, after: None }, limits)?;
+                    self.printed = self.printed.saturating_add(1);
+                    self.bytes = self.bytes.saturating_add(packet.wire_length() as u64);
+                }
+                Next::Ready(event) if event.is_error() || event.is_hang_up() => return Err(Stop::OutputClosed),
+                Next::Ready(_) => {}
+                Next::Quiet => self.progress.show(self.printed, self.bytes),
+            }
+        }
+        Ok(())
+    }
 }

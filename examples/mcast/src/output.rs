@@ -1,10 +1,10 @@
-//! Standard output: one line per packet, written at once. It never blocks longer than until a signal or the timeout.
+//! Standard output, or a file: each line is written at once. It never blocks longer than until a signal or the timeout.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 
-use multicast::{Events, Interest, Packet, Poller, Token};
+use multicast::{Events, Interest, Poller, Token};
 
 use crate::limits::Limits;
 use crate::standard;
@@ -16,15 +16,24 @@ const WRITABLE: Token = Token(1);
 
 pub(crate) struct Output {
     file: File,
+    /// What to call it in messages.
+    name: String,
     /// A second poller: while the output cannot be written, incoming packets must not wake the process.
     poller: Option<Poller>,
+    /// Kept, so that a line needs no new memory.
+    #[cfg(feature = "json")]
     line: Vec<u8>,
 }
 
 impl Output {
     #[inline(never)]
     pub(crate) fn new(limits: &Limits) -> Result<Self, Stop> {
-        let file = open()?;
+        Self::to(open()?, "standard output".to_owned(), limits)
+    }
+
+    /// Writes to this file instead.
+    #[inline(never)]
+    pub(crate) fn to(file: File, name: String, limits: &Limits) -> Result<Self, Stop> {
         let poller = Poller::new()?;
         limits.register(&poller)?;
         let poller = match poller.register(&file, WRITABLE, Interest::WRITABLE) {
@@ -33,7 +42,13 @@ impl Output {
             Err(error) if error.kind() == multicast::ErrorKind::NotPollable => None,
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { file, poller, line: Vec::new() })
+        Ok(Self {
+            file,
+            name,
+            poller,
+            #[cfg(feature = "json")]
+            line: Vec::new(),
+        })
     }
 
     /// Lets `poller` report, with a hang-up or an error, that the reader has closed the output.
@@ -46,32 +61,55 @@ impl Output {
         Ok(())
     }
 
-    /// Prints a packet.
-    pub(crate) fn packet(&mut self, packet: &Packet<'_>, limits: &Limits) -> Result<(), Stop> {
-        self.line.clear();
-        // Writing into a vector does not fail.
-        let _ = write!(self.line, "{} ", packet.source());
-        escape(packet.payload(), &mut self.line);
-        if let missing @ 1.. = packet.wire_length() - packet.payload().len() {
-            let _ = write!(self.line, "\\+{missing}");
-        }
-        self.line.push(b'\n');
-        self.write(limits)
-    }
-
-    fn write(&mut self, limits: &Limits) -> Result<(), Stop> {
-        let mut rest = self.line.as_slice();
+    /// Writes these bytes, a line or several.
+    #[inline(never)]
+    pub(crate) fn write(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Stop> {
+        let mut rest = bytes;
         while !rest.is_empty() {
-            if let Some(poller) = &self.poller {
-                wait_until_writable(poller, limits)?;
-            }
-            match self.file.write(rest.get(..PIECE).unwrap_or(rest)) {
-                Ok(written) => rest = rest.get(written..).unwrap_or(&[]),
-                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => limits.check()?,
-                Err(error) => return Err(unwritable(&error)),
-            }
+            let written = self.write_some(rest, limits)?;
+            rest = rest.get(written..).unwrap_or(&[]);
         }
         Ok(())
+    }
+
+    /// Writes the first of these bytes, as many as go at once; returns how many.
+    pub(crate) fn write_some(&mut self, bytes: &[u8], limits: &Limits) -> Result<usize, Stop> {
+        let piece = match &self.poller {
+            Some(poller) => {
+                wait_until_writable(poller, limits).map_err(|stop| unread(stop, &self.name))?;
+                bytes.get(..PIECE).unwrap_or(bytes)
+            }
+            None => bytes,
+        };
+        match self.file.write(piece) {
+            Ok(0) if !bytes.is_empty() => Err(Stop::Failed(format!("write to {}: it takes no more", self.name))),
+            Ok(written) => Ok(written),
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {
+                limits.check().map(|()| 0)
+            }
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Stop::OutputClosed),
+            Err(error) => Err(Stop::Failed(format!("write to {}: {error}", self.name))),
+        }
+    }
+
+    /// Writes a value as one line of JSON. Each has the fields `version` and `kind`, and units in the names of its keys.
+    #[cfg(feature = "json")]
+    pub(crate) fn object(&mut self, value: &impl serde::Serialize, limits: &Limits) -> Result<(), Stop> {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        serde_json::to_writer(&mut line, value).map_err(failed("write JSON"))?;
+        line.push(b'\n');
+        let written = self.write(&line, limits);
+        self.line = line;
+        written
+    }
+}
+
+/// Output that was not written is more than the end of the time.
+fn unread(stop: Stop, name: &str) -> Stop {
+    match stop {
+        Stop::TimedOut => Stop::Failed(format!("the time is up, and nobody reads {name}: what is left is lost")),
+        stop => stop,
     }
 }
 

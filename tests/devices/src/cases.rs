@@ -38,7 +38,7 @@ pub const ALL: [Case; 22] = [
     ("groups-of-a-port", groups_of_a_port),
     ("sources", sources),
     ("all-interfaces", all_interfaces),
-    ("rejoin-after-the-link-is-made-anew", rejoin),
+    ("rejoin-after-the-link-is-made-again", rejoin),
     ("limits-are-named", limits_are_named),
     ("compat-generator", compat_generator),
     ("compat-handlers", compat_handlers),
@@ -306,8 +306,8 @@ fn rejoin() -> Outcome {
     while let Some(change) = links.next()? {
         book.apply(&change, &mut listener)?;
     }
-    send(group, ENDS[0], &["joined anew"])?;
-    same(collect(&mut listener, 1)?, vec!["joined anew".into()])
+    send(group, ENDS[0], &["joined again"])?;
+    same(collect(&mut listener, 1)?, vec!["joined again".into()])
 }
 
 fn limits_are_named() -> Outcome {

@@ -383,6 +383,7 @@ fn adopt(unknown: &mut Unknown) {
     receive_all(&mut or_exit(Listener::<1500>::try_from(OwnedFd::from(listener))));
     let receiver = or_exit(ListenOptions::new().bind_receiver(membership(unknown), 1500));
     let receiver = or_exit(Receiver::try_from(OwnedFd::from(receiver)));
+    show(&[&[u8::from(or_exit(membership(unknown).is_held_by(&receiver)))]]);
     or_exit(or_exit(Poller::new()).unregister(&receiver.as_fd()));
     drop((OwnedFd::from(or_exit(Poller::new())), OwnedFd::from(or_exit(Links::watch()))));
     let caster = or_exit(options(unknown).packets(group(unknown), unknown.clone()));

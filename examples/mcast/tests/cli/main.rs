@@ -6,7 +6,21 @@ mod common;
 mod mcast;
 #[path = "../../../../tests/programs/mod.rs"]
 mod programs;
+#[path = "../streams/mod.rs"]
+mod streams;
 
+mod answer;
+mod ask;
 mod listen;
+mod metrics;
+mod ping;
+mod progress;
+mod record;
+mod replay;
 mod send;
+mod surroundings;
+mod test;
 mod usage;
+mod watch;
+#[cfg(all(feature = "who", feature = "json"))]
+mod who;

@@ -9,18 +9,28 @@ use crate::programs::run;
 
 #[track_caller]
 fn expect_usage_error(arguments: &[&str], reason: &str) {
-    let ended = run(&mut command(arguments)).expect(2).saying(reason).saying("mcast --help");
+    let ended = run(&mut command(arguments)).expect(2).saying(reason).saying("--help");
     assert!(ended.lines.is_empty(), "{ended:?}");
 }
 
 #[test]
 fn help_and_version_go_to_standard_output() {
-    for arguments in [&["--help"][..], &["-h"], &["send", "--help"], &["listen", "--help"], &["demo", "--help"]] {
+    for arguments in [&["--help"][..], &["-h"], &["help"]] {
         let text = run(&mut command(arguments)).expect(0).quietly().lines.join("\n");
-        let options = ["--to", "--ttl", "--interface", "--count", "--rate", "--no-loopback"];
-        for word in options.iter().chain(&["--from", "--filter", "--mtu", "--limit", "--timeout", "--give-up", "mcast demo"])
-        {
+        for word in ["listen", "send", "demo", "--interface", "--timeout", "--give-up", "Exit status"] {
             assert!(text.contains(word), "{word}");
+        }
+    }
+    for (name, words) in [
+        ("send", &["--to", "--ttl", "--count", "--rate", "--no-loopback"][..]),
+        ("listen", &["--from", "--filter", "--mtu", "--limit"]),
+        ("demo", &["Usage: mcast demo"]),
+    ] {
+        for arguments in [["help", name], [name, "--help"], [name, "-h"]] {
+            let text = run(&mut command(arguments)).expect(0).quietly().lines.join("\n");
+            for word in words {
+                assert!(text.contains(word), "{word}");
+            }
         }
     }
     let ended = run(&mut command(["--version"])).expect(0).quietly();
@@ -29,7 +39,7 @@ fn help_and_version_go_to_standard_output() {
 
 #[test]
 fn wrong_commands_are_usage_errors() {
-    expect_usage_error(&[], "a command is missing: send, listen or demo");
+    expect_usage_error(&[], "a command is missing: listen, send");
     expect_usage_error(&["shout"], "no such command: shout");
     expect_usage_error(&["--loud"], "--loud");
     expect_usage_error(&["demo", "now"], "now");
@@ -42,9 +52,8 @@ fn wrong_commands_are_usage_errors() {
 #[test]
 fn wrong_values_are_usage_errors_with_their_reason() {
     expect_usage_error(&["send", "--to"], "--to");
-    expect_usage_error(&["send", "--to", "10.0.0.1:5000"], "10.0.0.1:5000: not a multicast address");
+    expect_usage_error(&["send", "--to", "10.0.0.1:5000"], "10.0.0.1:5000: 10.0.0.1 is not a multicast address");
     expect_usage_error(&["send", "--to", "239.1.2.3:0"], "port 0");
-    expect_usage_error(&["send", "--to", "239.1.2.3"], "write ADDRESS:PORT");
     expect_usage_error(&["send", "--ttl", "256"], "--ttl: parse ttl 256: out of range: give 0 to 255");
     expect_usage_error(&["send", "--ttl", "galaxy"], "write 0 to 255, or host, subnet");
     expect_usage_error(&["send", "--interface", "a name that is too long"], "write a name of 1 to 15 bytes");
@@ -54,7 +63,7 @@ fn wrong_values_are_usage_errors_with_their_reason() {
         expect_usage_error(&["send", "--rate", rate, "x"], &format!("--rate {rate}: give packets a second, more than 0"));
     }
     expect_usage_error(&["send", "--no-loopback=yes", "x"], "--no-loopback");
-    expect_usage_error(&["listen", "--from", "nowhere"], "--from: parse group nowhere: write ADDRESS:PORT");
+    expect_usage_error(&["listen", "--from", "nowhere"], "--from: nowhere: write ADDRESS:PORT");
     expect_usage_error(&["listen", "--filter", "a(b"], "--filter: parse pattern");
     expect_usage_error(&["listen", "--limit", "1.5"], "--limit 1.5: give a whole number");
     for mtu in ["0", "65536"] {
@@ -75,8 +84,7 @@ fn an_interface_can_be_written_with_the_group_and_not_twice() {
             expect_usage_error(&twice, "an interface is named twice: with % and by --interface");
         }
     }
-    expect_usage_error(&["listen", "--from", "239.1.2.3%lo"], "--from: parse group 239.1.2.3: write ADDRESS:PORT");
-    expect_usage_error(&["listen", "--from", "239.1.2.3:5000%"], "--from: parse interface an empty text");
+    expect_usage_error(&["listen", "--from", "239.1.2.3:5000%"], "parse interface an empty text");
 }
 
 #[test]
@@ -153,6 +161,6 @@ fn a_closed_standard_error_causes_no_panic() {
     for arguments in ["send", "send --interface nosuch0 text", "listen --interface lo --timeout 0.01", "listen --mtu 0"] {
         let script = format!("\"$0\" {arguments} 0<&- 2>&-; echo $? >&1");
         let ended = run(&mut shell(&script, &[])).expect(0).quietly();
-        assert!(ended.lines == ["1"] || ended.lines == ["2"], "{arguments}: {ended:?}");
+        assert!(["1", "2", "3"].iter().any(|status| ended.lines == [*status]), "{arguments}: {ended:?}");
     }
 }

@@ -3,6 +3,9 @@
 // Each test file compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod captures;
+pub mod json;
+
 use std::ffi::OsStr;
 use std::process::Command;
 

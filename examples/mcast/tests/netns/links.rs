@@ -241,3 +241,10 @@ fn a_demo_that_cannot_send_ends_in_time_with_correct_counters() {
     assert_eq!(ended.lines.last().unwrap(), "demo: sent 0, received 0, rejected 0, lost 0");
     assert!(ended.time < Duration::from_secs(6), "{:?}", ended.time);
 }
+
+#[test]
+fn a_demo_without_lo_says_that_it_is_down() {
+    require_private_network();
+    let mut demo = Command::new("unshare");
+    run(demo.args(["-n", env!("CARGO_BIN_EXE_mcast"), "demo"])).expect(1).saying("lo is down");
+}

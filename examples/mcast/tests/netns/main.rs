@@ -6,5 +6,14 @@ mod common;
 mod mcast;
 #[path = "../../../../tests/programs/mod.rs"]
 mod programs;
+#[path = "../streams/mod.rs"]
+mod streams;
 
+mod conversation;
 mod links;
+mod record;
+mod replay;
+mod test;
+mod watch;
+#[cfg(all(feature = "who", feature = "json"))]
+mod who;

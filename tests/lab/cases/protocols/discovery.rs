@@ -40,7 +40,7 @@ fn wsdd_finds_us(trial: &Trial) {
     device.says("hello Sent");
     let mut wsdd = wsdd(&b, &["-D", "-o"]);
     device.says("Probe, answer Sent");
-    // Only after our answer it knows whom to ask for details. There is no such server here.
+    // Only after our answer it knows where to ask for details. There is no such server here.
     let heard = wsdd.says("\"ProbeMatches ");
     assert!(heard.contains("10.0.0.1:3702"), "{heard}");
     device.close_input();

@@ -1,0 +1,297 @@
+//! The command at work: packets go to their feeds, and what the feeds find is printed, served and drawn.
+
+use std::io::{IsTerminal, stdout};
+use std::time::{Duration, Instant};
+
+use multicast::{Interface, Packet, Token};
+
+use super::exposition::{self, Subject};
+use super::feed::{Feed, Notice, Rules};
+#[cfg(feature = "json")]
+use super::json::{Happening, Report, Total};
+use super::metrics::Server;
+use super::stream::{Arrival, Origin};
+use super::{table, text};
+use crate::interfaces::Names;
+use crate::limits::Limits;
+use crate::options::Common;
+use crate::output::Output;
+use crate::receivers::{Next, Receivers};
+use crate::stop::{Stop, complain};
+
+const OUTPUT: Token = Token(1);
+const SECOND: Duration = Duration::from_secs(1);
+/// The longest payload of UDP.
+const LONGEST: usize = 65_535;
+
+/// The time since the start, and what is needed to read the clocks of others.
+pub(super) struct Clock {
+    started: Instant,
+    pub(super) clock_rate: Option<u32>,
+}
+
+impl Clock {
+    pub(super) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+pub(super) struct Watcher {
+    feeds: Vec<Feed>,
+    rules: Rules,
+    clock: Clock,
+    interval: Duration,
+    /// Since the start, too.
+    next_second: Duration,
+    next_report: Duration,
+    output: Output,
+    json: bool,
+    quiet: bool,
+    /// Whether reports are printed as lines or objects, and whether a table is shown.
+    reports: bool,
+    table: bool,
+    names: Names,
+    /// Empty between two calls. Kept, so that it needs no new memory.
+    notices: Vec<Notice>,
+    server: Option<Server>,
+    has_dropped: bool,
+}
+
+impl Watcher {
+    pub(super) fn new(feeds: Vec<Feed>, common: &Common, rules: Rules, interval: Duration, output: Output) -> Self {
+        let is_shown = stdout().is_terminal();
+        let table = table::is_possible() && !common.quiet && !(is_shown && common.json);
+        Self {
+            feeds,
+            rules,
+            clock: Clock { started: Instant::now(), clock_rate: rules.clock_rate },
+            interval,
+            next_second: SECOND,
+            next_report: interval,
+            output,
+            json: common.json,
+            quiet: common.quiet,
+            reports: !(table && is_shown),
+            table,
+            names: Names::default(),
+            notices: Vec::new(),
+            server: None,
+            has_dropped: false,
+        }
+    }
+
+    /// Serves the counters from now on.
+    pub(super) fn serve(&mut self, server: Server) {
+        self.server = Some(server);
+    }
+
+    /// How many packets came.
+    pub(super) fn packets(&self) -> u64 {
+        self.feeds.iter().fold(0, |sum, feed| sum.saturating_add(feed.packets))
+    }
+
+    /// How many alarms were raised.
+    pub(super) fn alarms(&self) -> u64 {
+        self.feeds.iter().fold(0, |sum, feed| sum.saturating_add(feed.alarms()))
+    }
+
+    /// Watches until the limit is reached or the program must end.
+    pub(super) fn watch(&mut self, receivers: &mut Receivers<'_>, limit: Option<u64>, limits: &Limits) -> Result<(), Stop> {
+        self.output.watch(receivers.poller(), OUTPUT)?;
+        // The names of interfaces are looked up where any can be the one.
+        let any: Vec<bool> = receivers.places().map(|place| place.interface == Interface::All).collect();
+        // If there are not enough descriptors, only the first ones are watched.
+        self.feeds.truncate(any.len());
+        let mut buffer = vec![0; LONGEST];
+        let mut left = limit.unwrap_or(u64::MAX);
+        while left > 0 {
+            match receivers.next(&mut buffer, limits, Some(self.wake_up_at()))? {
+                Next::Packet(number, packet) => {
+                    let is_on_any = any.get(number).copied().unwrap_or(false);
+                    self.packet(number, &packet, is_on_any, limits)?;
+                    left = left.saturating_sub(u64::from(limit.is_some()));
+                }
+                Next::Ready(event) if event.is_error() || event.is_hang_up() => return Err(Stop::OutputClosed),
+                Next::Ready(_) => {}
+                Next::Quiet => self.look(receivers, limits)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// When there is something to do even if no packet comes.
+    fn wake_up_at(&self) -> Instant {
+        let time = self.next_second.min(self.next_report);
+        let time = match self.rules.silence {
+            Some(_) => self.feeds.iter().filter_map(|feed| feed.deadline(&self.rules)).fold(time, Duration::min),
+            None => time,
+        };
+        // A time that an `Instant` cannot hold is never reached.
+        self.clock.started.checked_add(time).unwrap_or_else(|| Instant::now() + SECOND)
+    }
+
+    fn packet(&mut self, number: usize, packet: &Packet<'_>, is_on_any: bool, limits: &Limits) -> Result<(), Stop> {
+        let Some(feed) = self.feeds.get_mut(number) else { return Ok(()) };
+        let now = self.clock.now();
+        let metadata = packet.metadata();
+        let kernel = metadata.and_then(|metadata| metadata.received_at()).unwrap_or(now);
+        let arrival = Arrival { now, kernel: u64::try_from(kernel.as_nanos()).unwrap_or(u64::MAX) };
+        let interface = if is_on_any { metadata.and_then(|metadata| metadata.interface) } else { None };
+        let origin = Origin { source: packet.source(), interface };
+        let stream = feed.read(origin, packet.payload(), arrival, &self.rules, &mut self.notices);
+        if let (Some(index), Some("")) = (interface, stream.map(|stream| stream.interface.as_str())) {
+            feed.name(origin, self.names.of(index));
+        }
+        if self.notices.is_empty() { Ok(()) } else { self.tell(number, limits) }
+    }
+
+    /// What is to be done at a certain time.
+    #[inline(never)]
+    fn look(&mut self, receivers: &Receivers<'_>, limits: &Limits) -> Result<(), Stop> {
+        let now = self.clock.now();
+        let is_second = now >= self.next_second;
+        for number in 0..self.feeds.len() {
+            if let Some(feed) = self.feeds.get_mut(number) {
+                feed.listen(now, &self.rules, &mut self.notices);
+                if is_second {
+                    feed.judge(now, &self.rules, &mut self.notices);
+                }
+            }
+            self.tell(number, limits)?;
+        }
+        if now >= self.next_report {
+            self.next_report = next(self.next_report, self.interval, now);
+            self.report(now, limits)?;
+        }
+        if is_second {
+            self.next_second = next(self.next_second, SECOND, now);
+            let dropped = receivers.totals().dropped;
+            self.say_dropped(dropped);
+            if let Some(server) = &self.server {
+                server.publish(self.exposition(dropped));
+            }
+            if self.table {
+                table::draw(&self.feeds, &self.clock, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says once that gaps can be our own.
+    fn say_dropped(&mut self, dropped: Option<u64>) {
+        if !self.has_dropped && dropped.is_some_and(|dropped| dropped > 0) {
+            self.has_dropped = true;
+            if !self.quiet {
+                complain(
+                    &"this machine drops packets, since it is busy or its receive buffers are too small (net.core.rmem_max): gaps may be its own",
+                );
+            }
+        }
+    }
+
+    /// The counters for Prometheus.
+    pub(super) fn exposition(&self, dropped: Option<u64>) -> String {
+        let (feeds, clock_rate) = (self.feeds.as_slice(), self.rules.clock_rate);
+        exposition::text(&Subject { feeds, now: self.clock.now(), clock_rate, dropped })
+    }
+
+    /// Prints what happened to a feed.
+    fn tell(&mut self, number: usize, limits: &Limits) -> Result<(), Stop> {
+        let Some(feed) = self.feeds.get(number) else { return Ok(()) };
+        for notice in self.notices.drain(..) {
+            let is_about_alarm =
+                !matches!(notice, Notice::Came(_) | Notice::Gone(..) | Notice::Back(..) | Notice::NoRoom(_));
+            let is_problem = is_about_alarm || matches!(notice, Notice::NoRoom(_)) && !self.quiet;
+            if is_problem {
+                complain(&text::notice(feed, &notice));
+            }
+            #[cfg(feature = "json")]
+            if self.json {
+                self.output.object(&Happening::new(feed, &notice), limits)?;
+                continue;
+            }
+            if self.reports && !is_problem {
+                self.output.write(format!("{}\n", text::notice(feed, &notice)).as_bytes(), limits)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports each source that is heard, and each group that is silent.
+    fn report(&mut self, now: Duration, limits: &Limits) -> Result<(), Stop> {
+        let clock_rate = self.rules.clock_rate;
+        for feed in &mut self.feeds {
+            let rates: Vec<_> = feed.streams.iter_mut().map(|stream| stream.report(now)).collect();
+            if !self.reports {
+                continue;
+            }
+            let heard = || feed.streams.iter().zip(&rates).filter(|(stream, _)| !stream.is_gone);
+            #[cfg(feature = "json")]
+            if self.json {
+                for (stream, rate) in heard() {
+                    self.output.object(&Report::of_stream(feed, stream, *rate, now, clock_rate), limits)?;
+                }
+                if heard().next().is_none() {
+                    self.output.object(&Report::of_silence(feed, now), limits)?;
+                }
+                continue;
+            }
+            let mut lines: String =
+                heard().map(|(stream, (rate, _))| text::line(feed, stream, Some(*rate), clock_rate) + "\n").collect();
+            if lines.is_empty() {
+                lines = text::silent_line(feed, now) + "\n";
+            }
+            self.output.write(lines.as_bytes(), limits)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing more comes: prints the totals.
+    #[inline(never)]
+    pub(super) fn finish(&mut self, receivers: &Receivers<'_>, limits: &Limits) -> Result<(), Stop> {
+        let now = self.clock.now();
+        let mut result = Ok(());
+        for number in 0..self.feeds.len() {
+            if let Some(feed) = self.feeds.get_mut(number) {
+                feed.finish(now, &self.rules, &mut self.notices);
+            }
+            result = result.and(self.tell(number, limits));
+        }
+        let dropped = receivers.totals().dropped;
+        if self.table {
+            table::draw(&self.feeds, &self.clock, true);
+        }
+        result = result.and(self.total(now, dropped, limits));
+        if !self.quiet {
+            let dropped = dropped.map_or_else(|| "unknown".to_owned(), |dropped| dropped.to_string());
+            let (packets, alarms) = (self.packets(), self.alarms());
+            let sources = self.feeds.iter().map(|feed| feed.streams.len()).fold(0, usize::saturating_add);
+            complain(&format_args!("received {packets} from {sources} sources, dropped here {dropped}, alarms {alarms}"));
+        }
+        result
+    }
+
+    fn total(&mut self, now: Duration, dropped: Option<u64>, limits: &Limits) -> Result<(), Stop> {
+        let clock_rate = self.rules.clock_rate;
+        #[cfg(feature = "json")]
+        if self.json {
+            return self.output.object(&Total::new(&self.feeds, dropped, now, clock_rate), limits);
+        }
+        if !self.reports {
+            return Ok(());
+        }
+        for feed in &self.feeds {
+            for stream in &feed.streams {
+                let line = format!("total {}\n", text::line(feed, stream, None, clock_rate));
+                self.output.write(line.as_bytes(), limits)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The next one of times that are `step` apart: those that are over already are left out.
+fn next(last: Duration, step: Duration, now: Duration) -> Duration {
+    let next = last.saturating_add(step);
+    if next > now { next } else { now.saturating_add(step) }
+}

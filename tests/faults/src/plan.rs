@@ -1,0 +1,133 @@
+//! Which calls fail, and how.
+
+/// A fault, as strace injects it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub call: String,
+    /// Which occurrence of the call in the process, from 1 on.
+    pub when: usize,
+    /// `ENOMEM`, or `retval=0`.
+    pub what: &'static str,
+}
+
+/// What these mean is an answer, not a failure: the interface, the address or the membership is not there, or is there already. The
+/// library acts on it, and may then wait for a change that does not come, since it was a lie. Only that it behaves is checked.
+const ANSWERS: &[(&str, &[&str])] = &[
+    ("setsockopt", &["ENODEV", "EADDRNOTAVAIL", "EADDRINUSE", "EINVAL"]),
+    ("getsockopt", &["EADDRNOTAVAIL"]),
+    ("ioctl", &["ENODEV"]),
+    ("read", &["retval=0"]),
+];
+
+/// What each call can fail with, by its manual page; and returns that are odd but allowed. Signals and memory are left out: the first are
+/// in the tests, and a Rust program ends without memory.
+const FAULTS: &[(&[&str], &[&str])] = &[
+    (&["socket"], &["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EACCES", "EAFNOSUPPORT", "EPROTONOSUPPORT"]),
+    (&["bind"], &["EADDRINUSE", "EADDRNOTAVAIL", "EACCES", "EINVAL", "ENODEV", "ENOMEM"]),
+    (&["connect"], &["EAGAIN", "EACCES", "ENETUNREACH", "EADDRNOTAVAIL", "EINVAL", "EINTR"]),
+    (
+        &["setsockopt"],
+        &["ENOPROTOOPT", "EINVAL", "ENOMEM", "ENOBUFS", "EPERM", "ENODEV", "EADDRNOTAVAIL", "EADDRINUSE", "EDOM"],
+    ),
+    (&["getsockopt"], &["ENOPROTOOPT", "EINVAL", "ENOBUFS", "EADDRNOTAVAIL"]),
+    (&["getsockname", "getpeername"], &["ENOBUFS", "EINVAL"]),
+    (&["epoll_create1"], &["EMFILE", "ENFILE", "ENOMEM"]),
+    (&["epoll_ctl EPOLL_CTL_ADD"], &["ENOMEM", "ENOSPC"]),
+    (&["epoll_ctl EPOLL_CTL_MOD"], &["ENOMEM"]),
+    (&["epoll_wait", "epoll_pwait", "epoll_pwait2", "ppoll", "poll"], &["EINTR", "ENOMEM", "retval=0"]),
+    (&["eventfd2", "timerfd_create", "pipe2", "signalfd4", "socketpair"], &["EMFILE", "ENFILE", "ENOMEM"]),
+    (
+        &["sendto", "sendmsg", "sendmmsg"],
+        &[
+            "EAGAIN",
+            "ENOBUFS",
+            "EINTR",
+            "EPERM",
+            "EACCES",
+            "ENETUNREACH",
+            "ENETDOWN",
+            "EHOSTUNREACH",
+            "ECONNREFUSED",
+            "EMSGSIZE",
+            "EINVAL",
+            "ENOMEM",
+            "EIO",
+            "ENODEV",
+            "EADDRNOTAVAIL",
+        ],
+    ),
+    (
+        &["recvfrom", "recvmsg", "recvmmsg"],
+        &["EINTR", "EAGAIN", "ENOBUFS", "ENOMEM", "ECONNREFUSED", "EHOSTUNREACH", "EPROTO", "ENETDOWN", "EIO"],
+    ),
+    (&["ioctl"], &["ENODEV", "ENOTTY", "EPERM"]),
+    (&["fcntl"], &["EMFILE", "EINVAL"]),
+    (&["read"], &["EINTR", "EAGAIN", "EIO", "retval=0"]),
+    (&["write", "writev"], &["EINTR", "EAGAIN", "EIO", "ENOSPC", "EPIPE"]),
+    (&["openat", "open"], &["EMFILE", "ENFILE", "EACCES", "ENOENT", "EINTR"]),
+    (&["prlimit64", "getrlimit", "setrlimit"], &["EPERM", "EINVAL"]),
+    (&["clock_gettime", "clock_nanosleep", "nanosleep"], &["EINVAL", "EINTR"]),
+    (&["getrandom"], &["EAGAIN", "EINTR"]),
+    (&["pidfd_open", "pidfd_getfd"], &["EMFILE", "EPERM", "ESRCH"]),
+];
+
+/// All faults for these calls, which a run without a fault made in this order. Only those with numbers in `part` fail.
+pub fn faults(calls: &[String], part: std::ops::Range<usize>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for number in part {
+        let Some(call) = calls.get(number) else { break };
+        let Some((_, errors)) = FAULTS.iter().find(|(names, _)| names.contains(&call.as_str())) else { continue };
+        let name = name_of(call);
+        let when = calls.iter().take(number + 1).filter(|other| name_of(other) == name).count();
+        faults.extend(errors.iter().map(|what| Fault { call: name.to_owned(), when, what }));
+    }
+    faults
+}
+
+impl Fault {
+    /// Whether the program may take it for an answer.
+    pub fn is_answer(&self) -> bool {
+        ANSWERS.iter().any(|(call, answers)| *call == self.call && answers.contains(&self.what))
+    }
+
+    /// For `strace -e inject=`.
+    pub fn expression(&self) -> String {
+        let Self { call, when, what } = self;
+        let effect = if what.contains('=') { (*what).to_owned() } else { format!("error={what}") };
+        format!("inject={call}:{effect}:when={when}")
+    }
+}
+
+fn name_of(call: &str) -> &str {
+    call.split(' ').next().unwrap_or(call)
+}
+
+/// The calls in strace's output, in their order. Those of `epoll_ctl` have their operation, too.
+pub fn calls_in(trace: &str) -> Vec<String> {
+    trace.lines().filter_map(call_in).collect()
+}
+
+fn call_in(line: &str) -> Option<String> {
+    // With -f each line begins with the number of the process.
+    let line = line.trim_start_matches(|letter: char| letter.is_ascii_digit()).trim_start();
+    let (name, arguments) = line.split_once('(')?;
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let operation = arguments.split(", ").nth(1).filter(|_| name == "epoll_ctl");
+    is_name.then(|| operation.map_or_else(|| name.to_owned(), |operation| format!("{name} {operation}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_occurrence_of_each_call_fails_in_each_way() {
+        let trace = "7 execve(\"x\") = 0\n7 socket(AF_INET) = 3\n7 getppid() = 1\n7 bind(3) = 0\n7 socket(AF_INET) = 4\n+++ exited\n";
+        let calls = calls_in(trace);
+        assert_eq!(calls, ["execve", "socket", "getppid", "bind", "socket"]);
+        let faults = faults(&calls, 3..calls.len());
+        assert_eq!(faults.len(), 6 + 7);
+        assert_eq!(faults[0].expression(), "inject=bind:error=EADDRINUSE:when=1");
+        assert_eq!(faults[6].expression(), "inject=socket:error=EMFILE:when=2");
+    }
+}

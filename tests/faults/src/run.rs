@@ -1,0 +1,73 @@
+//! Runs a program under strace, at most for some seconds.
+
+use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The longest a run may last.
+pub const LONGEST: Duration = Duration::from_secs(5);
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// `None` if it did not end in time.
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    pub output: String,
+    pub errors: String,
+}
+
+impl Ended {
+    /// What no program may do, whatever fails.
+    pub fn misbehaved(&self) -> Option<String> {
+        if self.errors.contains("panicked") || self.output.contains("panicked") {
+            return Some(format!("it panicked: {}", self.errors.trim()));
+        }
+        match (self.code, self.signal) {
+            (None, None) => Some("it did not end".to_owned()),
+            (None, Some(signal)) => Some(format!("it was ended by signal {signal}: {}", self.errors.trim())),
+            (Some(_), _) => None,
+        }
+    }
+}
+
+/// Starts it under strace with these options. Its group of processes can be killed at once.
+pub fn traced(options: &[&str], program: &[String]) -> Command {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "--seccomp-bpf"]).args(options).arg("--").args(program).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Waits for its end. Both pipes are read at the end only: what these programs print fits into a pipe.
+pub fn wait(mut child: Child, on_each_turn: &mut dyn FnMut()) -> Ended {
+    let end = Instant::now() + LONGEST;
+    let status = loop {
+        on_each_turn();
+        match child.try_wait() {
+            Ok(Some(status)) => break Some(status),
+            Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
+            _ => break None,
+        }
+    };
+    if status.is_none() {
+        if let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _ = child.wait();
+    }
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    if let Some(mut pipe) = child.stdout.take() {
+        let _ = pipe.read_to_end(&mut output);
+    }
+    if let Some(mut pipe) = child.stderr.take() {
+        let _ = pipe.read_to_end(&mut errors);
+    }
+    Ended {
+        code: status.and_then(|status| status.code()),
+        signal: status.and_then(|status| status.signal()),
+        output: String::from_utf8_lossy(&output).into_owned(),
+        errors: String::from_utf8_lossy(&errors).into_owned(),
+    }
+}
