@@ -24,6 +24,7 @@ lab: ## run the laboratory: several hosts on one machine, with real peers (ONLY=
 	@.ci/install all
 	@sh tests/lab/protocols/install.sh
 	@cargo build --quiet --examples
+	@cargo build --quiet -p mcast
 	@cargo test --quiet --test lab -- $(if $(PROOF),--proof) $(ONLY)
 
 # Built outside of the namespace, which has no network for downloads.
@@ -44,6 +45,7 @@ lint: ## check format, words, spelling, lints, documentation, imports, dependenc
 	.ci/words --self-test
 	.ci/words
 	.ci/spelling
+	.ci/guide
 	.ci/imports --self-test
 	.ci/imports
 	.ci/dependencies
@@ -53,7 +55,8 @@ lint: ## check format, words, spelling, lints, documentation, imports, dependenc
 	cargo clippy --no-default-features --lib --tests -- -D warnings
 	cargo clippy --no-default-features --features std --all-targets -- -D warnings
 	cargo clippy --all-features --all-targets -- -D warnings
-	cargo clippy -p mcast --all-targets -- -D warnings
+	cargo clippy -p mcast --all-targets --features plot -- -D warnings
+	cargo clippy -p mcast --no-default-features --features send,listen -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --no-default-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features --document-private-items

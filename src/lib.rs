@@ -40,7 +40,7 @@
 //! | [`Poller`], [`Events`], [`Interest`], [`Token`], [`Waker`] | waiting for any file descriptors at once |
 //! | [`Links`], [`Memberships`] | interfaces that come and go, and listeners that stay joined |
 //! | [`Error`] | what was tried, on what, and why it failed |
-//! | [`guide`] | "tcpdump sees it, I do not": what to read when nothing arrives |
+//! | [`guide`] | page by page: first program, interfaces, nothing arrives, conversations, filters, the ledger, streams, threats |
 //! | `compat` | the handle-based API, with callbacks and a default poller |
 //!
 //! ```text
@@ -87,7 +87,7 @@
 //!   cannot answer at the moment: none of it ends a listener or a sender. Each retry has a bound, and its end is an error with words.
 //! - **A ledger that adds up.** What was sent to the group equals [`received`](Counters::received) plus
 //!   [`rejected`](Counters::rejected) plus [`dropped`](Counters::dropped), as long as neither the network nor the host loses a packet before
-//!   the socket: a firewall, for example, or the reverse path filter; [`guide`] says which counter tells. Two exceptions: a
+//!   the socket: a firewall, for example, or the reverse path filter; [`guide::nothing_arrives`] says which counter tells. Two exceptions: a
 //!   [`CoalescingListener`] counts packets that came together and were dropped together as one; and if the kernel runs a program,
 //!   `dropped` also includes what that refused or rejected ([`kernel_refuses`](Counters::kernel_refuses)).
 //! - **Few wake-ups.** The kernel runs as much of a filter as it can, and drops unwanted packets: the process does not wake up for them.
@@ -140,6 +140,7 @@
 //!
 //! The types of file descriptors come from `rustix`, and with the feature `std` are those of `std`.
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Here and not in Cargo.toml, where they would hold for tests and examples, too.
 #![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_core)]
 #![cfg_attr(

@@ -2,12 +2,12 @@
 # Runs the tests in their own network namespace, in which `lo` carries multicast, and from which no packet leaves.
 #
 #   tests/in-namespace.sh               builds and runs all tests, with each feature set
-#   tests/in-namespace.sh COMMAND ..    runs one command in such a namespace: cargo test --offline --test netns_something
+#   tests/in-namespace.sh COMMAND ..    runs one command in such a namespace: cargo test --offline --test netns NAME
 #
 # Tests against a program of others that is not installed are left out; the last lines name them, and the command that installs the
 # program. With CI=true that is a failure.
 #
-# It needs root, or a system where a user may create namespaces. Without either, the tests in files named netns_* are left
+# It needs root, or a system where a user may create namespaces. Without either, the tests in tests/netns/ are left
 # out, and the others run on the host's own `lo`; the last lines say so, and with CI=true that is a failure.
 # MULTICAST_TEST_NETWORK tells the tests where they run: `private` or `lo`.
 set -eu
@@ -106,16 +106,18 @@ echo
 echo "All tests that ran passed, in $(($(date +%s) - begin)) seconds with building, with the features default, none and std."
 without=$(cut -d' ' -f1 "$MULTICAST_TEST_LEFT_OUT" | sort -u)
 if [ -n "$without" ]; then
-    echo "LEFT OUT, because the program that they need is not installed:"
+    echo "LEFT OUT, because what they need is missing:"
     sort -u "$MULTICAST_TEST_LEFT_OUT" | while read -r program name; do echo "  $name ($program)"; done
+    programs=$(echo "$without" | grep -vx root || :)
+    [ "$programs" = "$without" ] || echo "To run those that need root: make test as root."
     # shellcheck disable=SC2086
-    echo "To run these, first as root: $(.ci/install how $without)"
+    [ -z "$programs" ] || echo "To run those that need a program, first as root: $(.ci/install how $programs)"
 fi
 if [ -z "$left_out" ]; then
     [ -n "$without" ] || echo "No test was left out."
 else
     echo "LEFT OUT, because they need a private network namespace, which cannot be created here ($refusal):"
-    for name in $left_out; do echo "  tests/$name.rs"; done
+    for name in $left_out; do echo "  $name"; done
     echo "To run these: make test as root (in a container: with CAP_SYS_ADMIN), or allow users to create"
     echo "namespaces (sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu, kernel.unprivileged_userns_clone=1 on older"
     echo "Debian) and make test again."

@@ -50,7 +50,7 @@ pub fn confined(test: &str, interface: impl FnOnce() -> String) -> Option<String
     let name = interface();
     let mut command = Command::new("python3");
     command.args(["-c", LAUNCHER, &name]).arg(std::env::current_exe().unwrap());
-    let output = command.args(["--exact", test, "--nocapture"]).env(MARK, &name).output().unwrap();
+    let output = command.args(["--exact", &super::full_name(test), "--nocapture"]).env(MARK, &name).output().unwrap();
     let [said, complained] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     if output.status.code() == Some(77) {
         eprintln!("{test} did not run: this system confines no process to an interface: {complained}");

@@ -145,13 +145,19 @@ pub fn is_alone(test: &str) -> bool {
     let output = Command::new("unshare")
         .arg("-n")
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", &super::full_name(test), "--nocapture"])
         .env(ALONE, "1")
         .output()
         .unwrap();
     let [said, complained] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     assert!(output.status.success() && said.contains("1 passed"), "{said}{complained}");
     false
+}
+
+/// Lets `lo` carry multicast in the network of a test that [is alone](is_alone), as tests/in-namespace.sh does in that of the others.
+pub fn route_groups_to_lo() {
+    run("ip route add 224.0.0.0/4 dev lo src 127.0.0.1");
+    run("ip -6 route add local ff00::/8 dev lo table local metric 1");
 }
 
 /// The interface with this name.

@@ -227,16 +227,36 @@ impl Drop for Python {
     }
 }
 
+/// The name of this test of the running program, with the modules that it is in: for `--exact`, to run it again in a process of its own.
+pub fn full_name(test: &str) -> String {
+    let output = Command::new(std::env::current_exe().unwrap()).args(["--list", "--format", "terse"]).output().unwrap();
+    let list = String::from_utf8(output.stdout).unwrap();
+    let mut names = list.lines().filter_map(|line| line.strip_suffix(": test"));
+    let is_it = |name: &&str| name.rsplit("::").next() == Some(test);
+    names.find(is_it).unwrap_or_else(|| panic!("no test is called {test}")).to_owned()
+}
+
 /// Whether this program, the peer of a test, is installed. If not, the test must return: `make test` names it at its end, with the
 /// command that installs the program. In CI it fails instead.
 pub fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    if std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
-        return true;
-    }
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{program} is missing, and CI leaves out no test");
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) || leave_out(program)
+}
+
+/// Whether a process of this test may become the user 65534. In the network that a user makes without root, there is no second user.
+pub fn has_another_user() -> bool {
+    // Lines of a first user here, a first one outside, and how many.
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+    let mut rows =
+        map.lines().map(|line| line.split_whitespace().map(|word| word.parse::<u64>().unwrap()).collect::<Vec<_>>());
+    rows.any(|row| (row[0]..row[0] + row[2]).contains(&65_534)) || leave_out("root")
+}
+
+/// Notes that the test which runs is left out, since this is missing. Returns false.
+fn leave_out(missing: &str) -> bool {
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{missing} is missing, and CI leaves out no test");
     let thread = std::thread::current();
-    let line = format!("{program} {}\n", thread.name().unwrap_or("a test"));
+    let line = format!("{missing} {}\n", thread.name().unwrap_or("a test"));
     eprint!("left out, without {line}");
     if let Some(list) = std::env::var_os("MULTICAST_TEST_LEFT_OUT") {
         let mut list = std::fs::File::options().append(true).create(true).open(list).unwrap();

@@ -53,7 +53,7 @@ pub fn refusing_with(test: &str, sets: &[&str], variables: &[(&str, &str)]) {
         let mut command = Command::new("python3");
         command.args(["-c", LAUNCHER, rules]).arg(std::env::current_exe().unwrap());
         let output = command
-            .args(["--exact", test, "--nocapture"])
+            .args(["--exact", &super::full_name(test), "--nocapture"])
             .env(MARK, rules)
             .envs(variables.iter().copied())
             .output()

@@ -274,9 +274,11 @@ impl<'l> Senders<'l> {
                 Ok(Outcome::Wait(time)) => self.wait(limits, Some(time))?,
                 // If it never worked, more likely something is wrong than that it will work later.
                 Err(error) if self.has_sent && may_pass(error.kind()) => {
-                    self.outages.lasts(route.interface, &error)?;
                     if has_others {
                         route.missed = route.missed.saturating_add(1);
+                        self.outages.lasts(route.interface, &format_args!("{}: {error}", route.interface))?;
+                    } else {
+                        self.outages.lasts(route.interface, &error)?;
                     }
                     return Ok(Some(error));
                 }

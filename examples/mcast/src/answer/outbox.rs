@@ -91,6 +91,12 @@ impl Outbox {
         }
     }
 
+    /// Counts what waits, and so many questions more, as unanswered.
+    pub(super) fn end(&mut self, unanswered: usize) {
+        let all = self.waiting.len().saturating_add(unanswered);
+        self.unanswered = self.unanswered.saturating_add(all as u64);
+    }
+
     /// Counts a question without an answer, and says why, if nothing was said lately.
     #[inline(never)]
     pub(super) fn failed(&mut self, reason: &dyn Display) {
