@@ -1,6 +1,6 @@
 # `make` prints the list of targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bare lab runtimes lint faults fuzz bench size static devices features coverage
+.PHONY: help demo test bare lab runtimes lint faults fuzz bench size static release devices features coverage
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -97,12 +97,16 @@ size: ## measure the size of the programs and of their peers; fails above the go
 static: ## build static mcast binaries in target/static/ (for example TARGET=aarch64)
 	@.ci/static $(TARGET)
 
+# TARGET as for `static`; default: all eight, which takes a quarter of an hour. A second build of the first one must give the same bytes.
+release: ## make what a user of a device downloads, in target/release-files/ (for example TARGET=x86_64)
+	@.ci/release $(TARGET)
+
 # MACHINES: arm64, armhf, s390x, mipsel (emulated, each with its own kernel); user (tests under qemu-user); native (this machine).
 # Default: all except native; this takes a quarter of an hour, mostly for building.
 devices: ## run the self-test and tests on other processors and their kernels, emulated (for example MACHINES=arm64)
 	@sh tests/devices/run.sh $(MACHINES)
 
-features: ## check all feature sets, the oldest dependencies and compiler, and the files of the package
+features: ## check feature sets, oldest dependencies and compiler, docs.rs, licences, advisories, the public API, the package
 	@.ci/features
 
 coverage: ## print how much of the code the tests run, and which lines they do not
