@@ -26,7 +26,7 @@ use crate::receivers::{LARGE_BUFFER, Next, ReceiveOrder, Receivers, Totals};
 use crate::stop::{Stop, complain};
 
 pub(crate) const HELP: &str = "\
-Records the packets of groups in a file, for `mcast replay`, Wireshark, tshark, tcpdump and others. It needs no privilege.
+Records the packets of groups in a file, for `mcast replay`, Wireshark, tshark and others. It needs no privilege.
 
 Usage: mcast record [--from TARGET].. [OPTION..] FILE | -
 
@@ -34,6 +34,8 @@ FILE is a pcapng file; with - it goes to standard output, for example into `tsha
 kernel received it, in nanoseconds, and the name of the interface. Sockets do not see headers: they are built again, from the addresses,
 ports, TTL and traffic class of the packet, with right checksums. (Identification and flow label are 0; a datagram that came in fragments
 is one packet.)
+
+libpcap, and with it tcpdump, reads raw IP from one interface only; after `editcap -F nsecpcap FILE OTHER` it reads the packets of all.
 
 What was received is written at once, so the file can be read while it grows, and after every kind of end. A FILE that exists is not
 overwritten.
