@@ -54,7 +54,7 @@ Usage: mcast watch [--from TARGET].. [OPTION..]
   --interval SECONDS     the time between two reports, 0.1 or more (default: 1)
   --gone SECONDS         a source that is silent for this long is gone (default: 10)
   --alarm-silence SECONDS
-                         alarm if nothing comes to a group for this long
+                         alarm if nothing comes to a group for this long, on each interface that is named
   --alarm-loss[=PERCENT] alarm if packets of RTP are lost, or MPEG-TS has continuity errors: any, or more than PERCENT within a second
   --clock-rate HZ        the clock of RTP payload types that have no fixed one, for the jitter (for example 48000)
   --metrics ADDRESS:PORT serve the counters over HTTP at /metrics, in the format OpenMetrics, for Prometheus; PORT alone is on

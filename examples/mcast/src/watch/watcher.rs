@@ -1,6 +1,7 @@
 //! The command at work: packets go to their feeds, and what the feeds find is printed, served and drawn.
 
 use std::io::{IsTerminal, stdout};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use multicast::{Interface, Packet, Token};
@@ -50,6 +51,8 @@ pub(super) struct Watcher {
     /// Since the start, too.
     next_second: Duration,
     next_report: Duration,
+    /// When the first group would be silent for too long. Packets that come meanwhile only make it later.
+    next_alarm: Option<Duration>,
     output: Output,
     json: bool,
     quiet: bool,
@@ -76,6 +79,7 @@ impl Watcher {
             interval,
             next_second: SECOND,
             next_report: interval,
+            next_alarm: None,
             output,
             json: common.json,
             quiet: common.quiet,
@@ -120,6 +124,7 @@ impl Watcher {
         let any: Vec<bool> = receivers.places().map(|place| place.interface == Interface::All).collect();
         // If there are not enough descriptors, only the first ones are watched.
         self.feeds.truncate(any.len());
+        self.plan_alarm();
         let mut buffer = vec![0; LONGEST];
         let mut left = limit.unwrap_or(u64::MAX);
         while left > 0 {
@@ -140,12 +145,14 @@ impl Watcher {
     /// When there is something to do even if no packet comes.
     fn wake_up_at(&self) -> Instant {
         let time = self.next_second.min(self.next_report);
-        let time = match self.rules.silence {
-            Some(_) => self.feeds.iter().filter_map(|feed| feed.deadline(&self.rules)).fold(time, Duration::min),
-            None => time,
-        };
+        let time = self.next_alarm.map_or(time, |alarm| time.min(alarm));
         // A time that an `Instant` cannot hold is never reached.
         self.clock.started.checked_add(time).unwrap_or_else(|| Instant::now() + SECOND)
+    }
+
+    /// There may be thousands of groups: so this is not done for each packet.
+    fn plan_alarm(&mut self) {
+        self.next_alarm = self.feeds.iter().filter_map(|feed| feed.deadline(&self.rules)).min();
     }
 
     fn packet(&mut self, number: usize, packet: &Packet<'_>, is_on_any: bool, limits: &Limits) -> Result<(), Stop> {
@@ -155,12 +162,18 @@ impl Watcher {
         let kernel = metadata.and_then(|metadata| metadata.received_at()).unwrap_or(now);
         let arrival = Arrival { now, kernel: u64::try_from(kernel.as_nanos()).unwrap_or(u64::MAX) };
         let interface = if is_on_any { metadata.and_then(|metadata| metadata.interface) } else { None };
-        let origin = Origin { source: packet.source(), interface };
+        // Without the index of the interface, which changes when that is created again.
+        let source = SocketAddr::new(packet.source().ip(), packet.source().port());
+        let origin = Origin { source, interface };
         let stream = feed.read(origin, packet.payload(), arrival, &self.rules, &mut self.notices);
         if let (Some(index), Some("")) = (interface, stream.map(|stream| stream.interface.as_str())) {
             feed.name(origin, self.names.of(index));
         }
-        if self.notices.is_empty() { Ok(()) } else { self.tell(number, limits) }
+        if self.notices.is_empty() {
+            return Ok(());
+        }
+        self.plan_alarm();
+        self.tell(number, limits)
     }
 
     /// What is to be done at a certain time.
@@ -177,6 +190,7 @@ impl Watcher {
             }
             self.tell(number, limits)?;
         }
+        self.plan_alarm();
         if now >= self.next_report {
             self.next_report = next(self.next_report, self.interval, now);
             self.report(now, limits)?;
