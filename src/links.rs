@@ -272,6 +272,12 @@ impl Links {
 
     /// A list ended with this error. Returns whether to report it.
     fn list_failed(&mut self, errno: Errno) -> core::result::Result<bool, Errno> {
+        // The list before this one failed since there was no room for it, and the kernel writes it all the same: the next one is requested
+        // at its end.
+        if errno == Errno::BUSY {
+            self.is_lacking = true;
+            return Ok(false);
+        }
         let may_pass = errno.may_pass();
         self.is_lacking |= may_pass;
         if may_pass && self.is_repeated {

@@ -14,7 +14,7 @@ use core::time::Duration;
 pub(crate) use binding::LOOPBACK;
 pub(crate) use guard::{Guard, Unicast};
 use linux_raw_sys::net as linux;
-pub(crate) use membership::each_interface_to_join;
+pub(crate) use membership::{Elsewhere, each_interface_to_join};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(crate) use sending::{TICKS, drop_queued_errors, queued_or, send_buffer_or, set_copies, take_reports, ticks};
 

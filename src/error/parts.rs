@@ -97,6 +97,7 @@ impl Errno {
     pub(crate) const NOT_AVAILABLE: Self = Self(linux::EADDRNOTAVAIL as u16);
     pub(crate) const NO_MEMORY: Self = Self(linux::ENOMEM as u16);
     pub(crate) const INVALID: Self = Self(linux::EINVAL as u16);
+    pub(crate) const BUSY: Self = Self(linux::EBUSY as u16);
     pub(crate) const IO: Self = Self(linux::EIO as u16);
     pub(crate) const NO_ENTRY: Self = Self(linux::ENOENT as u16);
     pub(crate) const NO_OPTION: Self = Self(linux::ENOPROTOOPT as u16);

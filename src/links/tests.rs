@@ -100,6 +100,28 @@ fn lists_are_asked_for_again_if_one_failed_for_a_moment() {
     }
 }
 
+/// The kernel says that there was no room, writes the list when there is, and refuses the next one meanwhile (EBUSY).
+#[test]
+fn a_list_that_comes_after_it_failed_does_not_confuse_the_next_ones() {
+    let (mut links, kernel) = pair();
+    links.ask(Asked::Links).unwrap();
+    assert_eq!(asked(&kernel), [RTM_GETLINK as u32]);
+    kernel.send(&message(2, &(-105_i32).to_ne_bytes())).unwrap();
+    assert_eq!(links.next(), Ok(None));
+    assert_eq!(asked(&kernel), [RTM_GETADDR as u32]);
+    kernel.send(&message(2, &(-16_i32).to_ne_bytes())).unwrap();
+    kernel.send(&link(3, 32)).unwrap();
+    assert_eq!(told(&mut links), [3]);
+    assert_eq!(asked(&kernel), []);
+    kernel.send(&done()).unwrap();
+    assert_eq!(told(&mut links), []);
+    // The list that was refused is missing, so all are asked for again, when the last one has ended.
+    assert_eq!(asked(&kernel), [RTM_GETADDR as u32]);
+    kernel.send(&done()).unwrap();
+    assert_eq!(told(&mut links), []);
+    assert_eq!(asked(&kernel), [RTM_GETLINK as u32]);
+}
+
 /// `NLM_F_DUMP_INTR`: entries may be missing.
 #[test]
 fn lists_that_changed_while_they_were_written_are_asked_for_again() {

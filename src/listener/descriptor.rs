@@ -109,16 +109,16 @@ impl<F: Filter> Inner<F> {
         }
     }
 
-    /// Makes the socket fit to send: packets of a sender may leave on any interface.
-    pub(crate) fn unpin_to_send(&mut self) -> Result<()> {
+    /// Makes the socket fit to send: packets of a sender may leave on any interface, and reports of the network may come, also if no sender
+    /// can be made.
+    pub(crate) fn prepare_to_send(&mut self) -> Result<()> {
+        self.gatekeeper.reports_wanted(Self::recv_checked);
         if self.state.admits == Admits::JoinedPinned { self.end_pin() } else { Ok(()) }
     }
 
-    /// A sender uses a second descriptor of the socket. From now on reports of the network may come, and dropping the listener stops
-    /// receiving.
-    pub(crate) fn share_to_send(&mut self) {
+    /// A sender uses a second descriptor of the socket. From now on dropping the listener stops receiving.
+    pub(crate) const fn share_to_send(&mut self) {
         self.mode = Mode::Sends;
-        self.gatekeeper.reports_wanted(Self::recv_checked);
     }
 }
 

@@ -11,7 +11,7 @@ use super::socket::ListeningSocket;
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::filter::Filter;
 use crate::group::{Family, Interface, Membership};
-use crate::socket::{each_interface_to_join, family_of};
+use crate::socket::{Elsewhere, each_interface_to_join, family_of};
 
 impl<B, F: Filter> ListeningSocket<B, F> {
     /// Joins a group on an interface (`MCAST_JOIN_GROUP`, `ip(7)`). It does nothing if the listener is a member already.
@@ -92,7 +92,7 @@ impl<F: Filter> Inner<F> {
         self.check_source(membership, membership.only_source(), Operation::Join)?;
         let joined = each_interface_to_join(membership, |index| {
             self.admit(membership, index)?;
-            self.socket.join_on(membership, index)
+            self.socket.join_on(membership, index, self.elsewhere())
         });
         self.undo_unless(membership, joined)
     }
@@ -108,7 +108,7 @@ impl<F: Filter> Inner<F> {
     pub(crate) fn join_on(&mut self, membership: &Membership, index: NonZeroU32) -> Result<()> {
         self.check_source(membership, membership.only_source(), Operation::Join)?;
         self.admit(membership, index)?;
-        let joined = self.socket.join_on(membership, index);
+        let joined = self.socket.join_on(membership, index, self.elsewhere());
         self.undo_unless::<Error>(membership, joined.map(|()| None)).map(drop)
     }
 
@@ -154,6 +154,14 @@ impl<F: Filter> Inner<F> {
             }
         }
         Ok(())
+    }
+
+    /// Where else the socket may be a member. A pinned one is none elsewhere: see [`move_pin`](Self::move_pin).
+    fn elsewhere(&self) -> Elsewhere {
+        match self.state.admits {
+            Admits::JoinedOnOne | Admits::JoinedPinned => Elsewhere::Nowhere,
+            _ => Elsewhere::Anywhere,
+        }
     }
 
     /// Before a pinned socket joins on this interface: pins it there if it is no longer a member where it is pinned, as after an

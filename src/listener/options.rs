@@ -161,6 +161,10 @@ impl<F: Filter> ListenOptions<F> {
     /// The listener can then be created beside such sockets of the same user. They can be bound beside it as long as it is
     /// [pinned](Bind::Group) to an interface. With `false`, whoever comes second gets [`ErrorKind::AddressInUse`], and a program that
     /// listens to one IPv4 group is about 700 bytes smaller.
+    ///
+    /// With `true` there is one neighbour that takes packets away: a program of the same user that pins a socket to the same interface, and
+    /// then binds it to the same IPv4 group with `SO_REUSEPORT`. If only one of the two sockets has joined the source of a packet, the kernel
+    /// gives it to either (Linux 6.6 and later). With `false` each gets its own.
     #[doc(alias = "SO_REUSEPORT")]
     pub const fn reuse_port(mut self, on: bool) -> Self {
         self.reuse_port = on;

@@ -17,6 +17,8 @@ use crate::socket::{Socket, family_of};
 ///
 /// It becomes non-blocking, receives only groups that it has joined itself, and reports packets that a device's queue has no room for.
 /// Which interface an IPv4 socket sends on the kernel does not tell, so [`Links::follow`](crate::Links::follow) leaves that as it is.
+/// To send from the socket of a listener, use [`sender`](crate::ListeningSocket::sender) instead: a listener that does not know of the
+/// sender may return what the network reports about its packets (ICMP) as errors.
 /// If it is not bound yet, it is bound as [`SendOptions::open`](crate::SendOptions::open) binds: to a free port, and without answers.
 ///
 /// ```

@@ -6,7 +6,7 @@ use core::num::NonZeroU16;
 use super::opening::{Configured, Egress, Options, bind};
 use super::options::SendOptions;
 use super::socket::Sender;
-use super::way::{Named, leave_as_routed, with_index};
+use super::way::{Named, bound_elsewhere, leave_as_routed, with_index};
 use crate::error::{ErrorKind, Result};
 use crate::filter::Filter;
 use crate::group::{Family, Interface};
@@ -112,9 +112,12 @@ impl SendOptions {
             Egress::Later(_) => Named::Interface,
         };
         let socket = listener.socket().duplicate()?;
-        listener.unpin_to_send()?;
+        listener.prepare_to_send()?;
         socket.prepare_to_send(family)?;
-        let Configured { socket, index, lacks } = self.configure(socket, Options::Unknown, family, group, egress)?;
+        let wanted = if let Egress::On(route) = &egress { route.interface } else { 0 };
+        let configured = self.configure(socket, Options::Unknown, family, group, egress);
+        let Configured { socket, index, lacks } =
+            configured.map_err(|error| bound_elsewhere(listener.socket(), wanted, self.interface).unwrap_or(error))?;
         if named != Named::Nothing {
             leave_as_routed(&socket, family);
         }
@@ -169,7 +172,8 @@ impl<const MTU: usize, F: Filter> Listener<MTU, F> {
     /// ```
     ///
     /// # Errors
-    /// As [`SendOptions::packets`]; [`ErrorKind::LimitReached`] if no second descriptor can be made. If the interface or the priority is
+    /// As [`SendOptions::packets`]; [`ErrorKind::OneInterface`] for another interface than that of
+    /// [`Bind::Interface`](crate::Bind::Interface); [`ErrorKind::LimitReached`] if no second descriptor can be made. If the interface or the priority is
     /// refused, the socket is as before.
     pub fn sender(&mut self, options: SendOptions) -> Result<Sender> {
         options.share(self.inner_mut())

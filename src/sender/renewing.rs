@@ -4,8 +4,8 @@ use super::multicaster::Multicaster;
 use super::opening::{asked_about, leave_on, no_way, nobody};
 use super::segments::Segments;
 use super::socket::Sender;
-use super::way::{Named, leave_as_routed, with_index};
-use crate::error::{Error, ErrorKind, Object, Operation, Result};
+use super::way::{Named, bound_elsewhere, leave_as_routed, with_index};
+use crate::error::Result;
 use crate::group::{Group, Interface};
 use crate::route::{self, Route, may_come};
 
@@ -56,15 +56,8 @@ impl Sender {
             named => (with_index(route), named.source(self.interface).filter(|_| route.source.is_some())),
         };
         let has_changed = is_moved || route.interface != self.index || route.source != source;
-        if let Err(error) = leave_on(&self.socket, self.family, route, group, self.interface) {
-            let bound = self.socket.bound_interface();
-            return Err(match bound {
-                Some(bound) if route.interface != 0 && bound.get() != route.interface => {
-                    Error::new(Operation::Send, Object::On(self.interface), ErrorKind::OneInterface)
-                }
-                _ => error,
-            });
-        }
+        leave_on(&self.socket, self.family, route, group, self.interface)
+            .map_err(|error| bound_elsewhere(&self.socket, route.interface, self.interface).unwrap_or(error))?;
         if self.named != Named::Nothing {
             leave_as_routed(&self.socket, self.family);
             self.named = Named::of(route);

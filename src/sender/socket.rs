@@ -151,8 +151,11 @@ impl Sender {
         }
         let between = if self.refusal.is_some() { self.turn_to(payload, &to) } else { None };
         let outcome = self.send_checked(payload, &to, way, between.is_some());
-        if let Some(before) = between {
-            self.refusal = before.again_after(self.refusal, self.socket.as_fd(), self.family);
+        match between {
+            Some(before) => self.refusal = before.again_after(self.refusal, self.socket.as_fd(), self.family),
+            // Others may send from this socket, too, or use it after this sender.
+            None if self.refusal.has_copied() => socket::set_copies(self.socket.as_fd(), self.family, true),
+            None => {}
         }
         if let (Ok(Outcome::Sent), Some(rate)) = (&outcome, &mut self.rate) {
             rate.sent(now, 1);
@@ -194,6 +197,9 @@ impl Sender {
         }
         if self.refused_packet != number_of(payload, to) {
             self.refusal = self.refusal.of_another(self.socket.as_fd(), self.family);
+        }
+        if self.refusal.has_copied() {
+            socket::set_copies(self.socket.as_fd(), self.family, false);
         }
         None
     }
@@ -370,10 +376,11 @@ impl fmt::Debug for Sender {
     }
 }
 
-/// Returns the socket.
+/// Returns the socket, with the sender's interface as an option.
 impl From<Sender> for OwnedFd {
     fn from(mut sender: Sender) -> Self {
         sender.settle();
+        sender.named.leave_on(&sender.socket, sender.family, sender.interface, sender.index);
         sender.socket.into()
     }
 }

@@ -5,6 +5,7 @@ use core::num::NonZeroU32;
 
 use crate::address::Address;
 use crate::cmsg::Way;
+use crate::error::{Error, ErrorKind, Object, Operation};
 use crate::group::{Family, Interface};
 use crate::route::Route;
 use crate::socket::Socket;
@@ -38,6 +39,13 @@ impl Named {
         }
     }
 
+    /// Makes packets leave this way by the options of the socket.
+    pub(super) fn leave_on(self, socket: &Socket, family: Family, interface: Interface, index: u32) {
+        if self != Self::Nothing {
+            let _ = socket.set_egress(family, Route { interface: index, source: self.source(interface) });
+        }
+    }
+
     /// The way of a packet whose destination names this one: as far as it names none, that of a sender of this interface, which has this
     /// index.
     // Inlined, so that nothing of it is linked for a sender whose socket says it.
@@ -63,6 +71,13 @@ pub(super) fn with_index(route: Route) -> Route {
         }
         _ => route,
     }
+}
+
+/// The reason why the kernel refuses an interface, if the socket is bound to another one: that of a listener by
+/// [`Bind::Interface`](crate::Bind::Interface).
+pub(super) fn bound_elsewhere(socket: &Socket, index: u32, interface: Interface) -> Option<Error> {
+    let bound = socket.bound_interface().filter(|bound| index != 0 && bound.get() != index);
+    bound.map(|_| Error::new(Operation::Send, Object::On(interface), ErrorKind::OneInterface))
 }
 
 /// After the kernel has accepted an interface: takes it back from the socket. So packets of other senders on it that name none leave as the

@@ -17,6 +17,15 @@ use crate::sys;
 /// More memberships than a socket can have.
 const MEMBERSHIPS: u32 = 10_000;
 
+/// On which interfaces a socket may be a member of a group, beside the one on which it joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Elsewhere {
+    /// On no other one.
+    Nowhere,
+    /// Nobody knows.
+    Anywhere,
+}
+
 impl Socket {
     /// The index of the interface that `interface` names for the group. Errors name `operation`.
     // Inlined for the reason that `route::index` has: without it two-listeners is 2,968 bytes larger.
@@ -44,7 +53,7 @@ impl Socket {
     }
 
     /// Joins on the interface with this index.
-    pub(crate) fn join_on(&self, membership: &Membership, index: NonZeroU32) -> Result<()> {
+    pub(crate) fn join_on(&self, membership: &Membership, index: NonZeroU32, elsewhere: Elsewhere) -> Result<()> {
         let refused = |errno| Error::system(Operation::Join, membership.object(), errno);
         let before = self.hears(membership.group().address(), index).map_err(refused)?;
         let (option, expected) = match membership.only_source() {
@@ -55,7 +64,8 @@ impl Socket {
         if before.is_some_and(|before| before != expected) {
             return Err(Error::new(Operation::Join, membership.object(), ErrorKind::MixedSources));
         }
-        if before.is_none() && !membership.group().is_ipv4() {
+        // The kernel is asked about each interface of the machine, which takes milliseconds where there are hundreds.
+        if before.is_none() && !membership.group().is_ipv4() && elsewhere == Elsewhere::Anywhere {
             self.check_other_interfaces(membership, index, expected)?;
         }
         match self.request(option, membership, membership.only_source(), index.get()) {

@@ -116,9 +116,15 @@ impl Host {
         self.run_words(&command.split(' ').collect::<Vec<_>>())
     }
 
+    /// A program that runs there, not started yet.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.python.id().to_string(), "-n", program]);
+        command
+    }
+
     fn run_words(&self, words: &[&str]) -> String {
-        let process = self.python.id().to_string();
-        let output = Command::new("nsenter").args(["-t", &process, "-n"]).args(words).output().unwrap();
+        let output = self.command(words[0]).args(&words[1..]).output().unwrap();
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }

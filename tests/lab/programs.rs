@@ -107,6 +107,19 @@ pub fn example<A: AsRef<OsStr>>(host: &Host, name: &str, arguments: &[A]) -> Pro
     Program::start(host, command)
 }
 
+/// The tool of this project. `make lab` builds it first.
+pub fn mcast<A: AsRef<OsStr>>(host: &Host, arguments: &[A]) -> Program {
+    // The laboratory itself is in target/debug/deps/.
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.push("mcast");
+    assert!(path.exists(), "{} is not there: run `make lab`", path.display());
+    let mut command = Command::new(path);
+    command.args(arguments);
+    Program::start(host, command)
+}
+
 /// A Python program in tests/lab/protocols/, with the packages from target/peers/.
 pub fn python(host: &Host, file: &str, arguments: &[&str]) -> Program {
     let packages = project().join("target/peers/python");
@@ -144,6 +157,15 @@ pub fn stranger(host: &Host, arguments: &[&str]) -> Program {
     let mut command = Command::new("python3");
     command.arg("-u").arg(project().join("tests/lab/strangers/stranger.py")).args(arguments);
     Program::start(host, command)
+}
+
+/// A sender or receiver with a fault: see tests/lab/strangers/faulty.py.
+pub fn faulty(host: &Host, arguments: &[&str]) -> Program {
+    let mut command = Command::new("python3");
+    command.arg("-u").arg(project().join("tests/lab/strangers/faulty.py")).args(arguments);
+    let mut program = Program::start(host, command);
+    program.says("begins");
+    program
 }
 
 fn project() -> &'static Path {

@@ -11,9 +11,7 @@ use crate::common::{
 };
 use multicast::filter::Prefix;
 use multicast::filter::kernel::Instruction;
-use multicast::{
-    Bind, Counters, ErrorKind, Group, Interface, ListenOptions, Listener, Membership, Progress, Received, SendOptions,
-};
+use multicast::{Bind, Counters, ErrorKind, Group, Interface, ListenOptions, Listener, Membership, Received, SendOptions};
 
 /// IPv4, and IPv6 of link-local and site-local scope.
 fn groups() -> [Group; 3] {
@@ -25,8 +23,7 @@ fn bind(group: Group, interface: Interface) -> Listener<64> {
 }
 
 fn send_on(interface: Interface, group: Group, payload: &str) {
-    let mut caster = SendOptions::new().interface(interface).packets(group, [payload]).unwrap();
-    assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+    common::send_with(SendOptions::new().interface(interface), group, [payload]);
 }
 
 #[test]
@@ -335,5 +332,24 @@ while True:
         }
         let [mut neighbour, ..] = neighbours;
         neighbour.assert_quiet();
+    }
+}
+
+/// A socket that is bound to an interface sends on no other.
+#[test]
+fn a_sender_on_another_interface_than_the_listeners_own_is_an_error_that_says_so() {
+    let (one, two) = (Pair::new(), Pair::new());
+    for group in groups() {
+        let mut listener = bind(group, named(&one.b));
+        let v4 = Interface::Address(two.addresses[0].into());
+        let v6 = Interface::Address(two.v6_addresses()[0].into());
+        for there in [named(&two.a), Interface::Index(index_of(&two.a)), if group.address().is_ipv4() { v4 } else { v6 }] {
+            let error = listener.sender(SendOptions::new().interface(there)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::OneInterface, "{error}");
+            assert!(error.to_string().starts_with(&format!("send on {there}: packets leave on one interface")), "{error}");
+        }
+        send_on(named(&one.a), group, "still");
+        assert_eq!(expect_packet(&mut listener), b"still");
+        assert!(listener.sender(SendOptions::new().interface(named(&one.b))).is_ok());
     }
 }

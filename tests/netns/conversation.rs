@@ -282,20 +282,20 @@ fn each_sender_of_a_listener_leaves_on_its_own_interface_from_its_address() {
                     (&mut first, &mut at_one, addresses[0], addresses[1]),
                     (&mut second, &mut at_two, addresses[1], addresses[0]),
                 ] {
-                    assert_eq!(sender.send(b"x", group).unwrap(), Outcome::Sent, "{said}");
+                    common::send_one(sender, b"x", group);
                     let packet = next(listener).packet().expect(&said);
                     // With link-local addresses switched off, the kernel has only those that the test gave.
                     assert_eq!((packet.source().ip(), packet.source().port()), (source, group.port()), "{said}");
                     // A source alone changes nothing about the interface.
                     let from = Destination::from(group).from_address(other);
-                    assert_eq!(sender.send(b"y", from).unwrap(), Outcome::Sent, "{said}");
+                    common::send_one(sender, b"y", from);
                     assert_eq!(next(listener).packet().expect(&said).source().ip(), other, "{said}");
                 }
                 // One that names no interface does not get that of the others.
                 if group.address().is_ipv4() && listener.local_addr().unwrap().ip().is_unspecified() {
                     let mut on_lo = ListenOptions::new().bind::<64>(Membership::any(group).on(LO)).unwrap();
                     let mut routed = listener.sender(SendOptions::new()).unwrap();
-                    assert_eq!(routed.send(b"routed", group).unwrap(), Outcome::Sent);
+                    common::send_one(&mut routed, b"routed", group);
                     assert_eq!(expect_packet(&mut on_lo), b"routed", "{said}");
                 }
             }
@@ -329,16 +329,38 @@ fn each_sender_of_a_listener_follows_its_own_interface() {
         let mut far =
             [&one, &two].map(|pair| ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pair.b))).unwrap());
         for _ in 0..2 {
-            assert_eq!(first.send(b"first", group).unwrap(), Outcome::Sent);
-            assert_eq!(second.send(b"second", group).unwrap(), Outcome::Sent);
+            common::send_one(&mut first, b"first", group);
+            common::send_one(&mut second, b"second", group);
             assert_eq!(far.each_mut().map(expect_packet), [b"first".to_vec(), b"second".to_vec()]);
         }
         // While the interface of one is gone, the other sends.
         one.delete();
         while links.follow(&mut (&mut first, &mut second)).unwrap().more {}
         assert_eq!(first.send(b"first", group).unwrap_err().kind(), ErrorKind::NoSuchInterface);
-        assert_eq!(second.send(b"second", group).unwrap(), Outcome::Sent);
+        common::send_one(&mut second, b"second", group);
         assert_eq!(expect_packet(&mut far[1]), b"second");
         one.create();
+    }
+}
+
+/// Its interface is then an option of the socket again.
+#[cfg(feature = "std")]
+#[test]
+fn a_sender_of_a_listener_that_becomes_a_descriptor_leaves_on_its_interface() {
+    let (one, two) = (Pair::new(), Pair::new());
+    for group in [unique_group(), unique_v6_group(5)] {
+        let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), group.family())).unwrap();
+        let mut senders = [&one, &two].map(|pair| listener.sender(SendOptions::new().interface(named(&pair.a))).unwrap());
+        let mut far =
+            [&one, &two].map(|pair| ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pair.b))).unwrap());
+        for (sender, far) in senders.iter_mut().zip(&mut far) {
+            common::send_one(sender, b"sender", group);
+            assert_eq!(expect_packet(far), b"sender");
+        }
+        for (sender, far) in senders.into_iter().zip(&mut far) {
+            let socket = UdpSocket::from(multicast::OwnedFd::from(sender));
+            common::wait_until("it is sent", || socket.send_to(b"socket", SocketAddr::from(group)).is_ok());
+            assert_eq!(expect_packet(far), b"socket", "{group}");
+        }
     }
 }

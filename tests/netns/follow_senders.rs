@@ -96,7 +96,7 @@ fn senders_are_set_anew_when_their_link_is_created_again() {
         // Nothing has changed yet.
         let (renewed, _) = catch_up(&mut links, &mut (book.with(&mut listener), &mut sender, &mut caster));
         assert_eq!(renewed, 0);
-        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        common::step_one(&mut caster);
         assert_eq!(expect_packet(&mut listener), b"one");
 
         pair.replace();
@@ -109,7 +109,7 @@ fn senders_are_set_anew_when_their_link_is_created_again() {
         // The item stayed, and it is the same socket.
         assert_eq!(caster.pending(), Some(&"two"));
         assert_eq!((caster.local_addr().unwrap(), sender.local_addr().unwrap()), (port, other));
-        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        common::step_one(&mut caster);
         assert!(is_sent(sender.send(b"three", group)));
         let own: IpAddr = if group.address().is_ipv4() { pair.addresses[0].into() } else { pair.v6_addresses()[0].into() };
         assert_eq!(heard(&mut listener), from("two", own), "{group}");
@@ -195,7 +195,7 @@ fn a_sender_that_is_named_by_address_follows_it_to_another_interface() {
     for round in 0..2 {
         let (listener, other) = if round == 0 { (&mut first, &mut second) } else { (&mut second, &mut first) };
         caster.items_mut().push("here").unwrap();
-        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        common::step_one(&mut caster);
         assert_eq!(heard(listener), from("here", address));
         assert_quiet(other);
         if round == 0 {
@@ -226,14 +226,14 @@ fn a_multicaster_on_the_default_interface_follows_the_route() {
         let mut caster = SendOptions::new().packets(group, ["1", "2", "3"]).unwrap();
         let mut plain = SendOptions::new().open(group.family()).unwrap();
         assert_eq!(catch_up(&mut links, &mut [&mut caster]).0, 0);
-        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        common::step_one(&mut caster);
         assert_eq!(heard(&mut first).0, "1");
 
         route("del", &one.a);
         route("add", &two.a);
         let (renewed, followed) = catch_up(&mut links, &mut (&mut caster, &mut plain));
         assert_eq!((renewed, followed.applied.pending), (1, 0), "{group}");
-        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        common::step_one(&mut caster);
         assert_eq!(heard(&mut second).0, "2");
         assert!(is_sent(plain.send(b"plain", group)));
         assert_eq!(heard(&mut second).0, "plain");
@@ -259,7 +259,7 @@ fn without_a_route_a_multicaster_on_the_default_interface_waits() {
     let (renewed, followed) = catch_up(&mut links, &mut caster);
     assert_eq!((renewed, followed.applied.pending), (1, 0));
     let mut listener = hears(group, &pair.b);
-    assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+    common::step_one(&mut caster);
     assert_eq!(heard(&mut listener), from("1", pair.addresses[0]));
     // Gone again.
     run(&format!("ip link set {} down", pair.a));
@@ -348,7 +348,7 @@ fn a_link_that_was_switched_off_is_used_again() {
     run(&format!("ip link set {} up", pair.a));
     pair.wait_until_up();
     assert_eq!(follow_until(&mut links, &mut caster, 0), 1);
-    assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+    common::step_one(&mut caster);
     assert_eq!(heard(&mut listener), from("1", pair.addresses[0]));
 }
 
@@ -442,7 +442,7 @@ fn followers_that_failed_for_want_of_a_descriptor_are_tried_again_without_a_chan
         let followed = links.follow(&mut (book.with(&mut listener), &mut sender, &mut caster)).unwrap();
         assert_eq!((&followed.failed, followed.renewed, followed.applied.pending), (&None, 2, 0), "{group}");
         assert!(is_sent(sender.send(b"sender", group)));
-        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        common::step_one(&mut caster);
         assert_eq!([(); 2].map(|()| expect_packet(&mut listener)), [&b"sender"[..], b"caster"]);
         // It is tried no more.
         let followed = links.follow(&mut (book.with(&mut listener), &mut sender, &mut caster)).unwrap();
@@ -459,7 +459,7 @@ fn a_batch_that_was_too_long_for_one_link_is_tried_on_the_next() {
     run(&format!("ip link set {} mtu 68", pair.a));
     // Segments are not fragmented: from now on, packets leave one by one.
     assert_eq!(caster.step().unwrap(), Progress::Sent(4));
-    assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+    common::step_one(&mut caster);
     pair.replace();
     assert_eq!(catch_up(&mut links, &mut caster).0, 1);
     let mut listener = hears(group, &pair.b);

@@ -11,15 +11,14 @@ use crate::common::{
 use multicast::filter::kernel::Instruction;
 use multicast::filter::{Always, Filter, Length, Port, Prefix};
 use multicast::{
-    Bind, COALESCING_BUFFER, Family, Group, Interface, ListenOptions, Listener, Membership, OwnedFd, Progress, Received,
-    SendOptions,
+    Bind, COALESCING_BUFFER, Family, Group, Interface, ListenOptions, Listener, Membership, OwnedFd, Received, SendOptions,
 };
 
 const NOTHING: [Instruction; 512] = [Instruction::ZERO; 512];
 
 fn send_on(interface: Interface, group: Group, payload: &str) {
     let mut caster = SendOptions::new().interface(interface).packets(group, [payload]).unwrap();
-    assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+    common::step_one(&mut caster);
 }
 
 /// The number of entries in the guard of a listener without a filter, if each has `each` instructions.

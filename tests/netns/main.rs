@@ -56,6 +56,8 @@ mod path_mtu;
 mod peers;
 mod questions;
 mod queue;
+#[cfg(feature = "std")]
+mod queue_shared;
 mod receive_buffer;
 mod refusals;
 mod reports;

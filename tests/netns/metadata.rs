@@ -107,7 +107,7 @@ fn our_options_are_on_the_wire_and_in_the_metadata() {
         let [mut listener, _] = both_kinds(group, &pair.b);
         let options = SendOptions::new().interface(named(&pair.a)).ttl(Ttl::REGION).traffic_class(0xb8);
         let mut caster = options.packets(group, ["x"]).unwrap();
-        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        common::step_one(&mut caster);
         let seen = wire.next();
         assert_eq!((seen.0, seen.1), (64, 0xb8));
         let metadata = next(&mut listener);
@@ -141,7 +141,7 @@ fn metadata_is_absent_over_ipv6_unless_it_was_asked_for() {
     for group in groups {
         let mut listener = ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pair.b))).unwrap();
         let mut caster = SendOptions::new().interface(named(&pair.a)).packets(group, ["x"]).unwrap();
-        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        common::step_one(&mut caster);
         common::wait_until_mut("it has come", || match listener.recv().unwrap() {
             Received::Packet(packet) => {
                 assert_eq!(packet.metadata(), None);

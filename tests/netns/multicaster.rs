@@ -128,7 +128,7 @@ fn a_link_that_is_down_is_an_error_until_it_is_up_again() {
     let group = unique_group();
     let mut listener = ListenOptions::new().bind::<16>(Membership::any(group).on(named(&pair.b))).unwrap();
     let mut caster = SendOptions::new().interface(named(&pair.a)).packets(group, ["one", "two"]).unwrap();
-    assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+    common::step_one(&mut caster);
     assert_eq!(expect_packet(&mut listener), b"one");
     run(&format!("ip link set {} down", pair.a));
     let error = caster.step().unwrap_err();
@@ -150,7 +150,7 @@ fn a_deleted_link_is_an_error_and_the_packet_stays() {
     for group in [unique_group(), unique_v6_group(2), unique_v6_group(5)] {
         let pair = Pair::new();
         let mut caster = SendOptions::new().interface(named(&pair.a)).packets(group, ["one", "two"]).unwrap();
-        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        common::step_one(&mut caster);
         // A link-local group is meant on one link only, so the error names it.
         let to = match SocketAddr::from(group) {
             SocketAddr::V6(mut to) if to.ip().segments()[0] == 0xff02 => {
@@ -176,7 +176,7 @@ fn the_source_is_the_address_of_the_interface_in_whichever_way_it_is_named() {
     let by_address = Interface::Address(pair.addresses[0].into());
     for interface in [named(&pair.a), Interface::Index(index_of(&pair.a)), by_address] {
         let mut caster = SendOptions::new().interface(interface).packets(group, ["x"]).unwrap();
-        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        common::step_one(&mut caster);
         assert_eq!(listener.recv().unwrap().packet().unwrap().source().ip(), pair.addresses[0], "{interface}");
     }
 }
@@ -191,7 +191,7 @@ fn without_loopback_this_machine_gets_no_copy_of_its_own() {
         for (loopback, payload) in [(true, "with"), (false, "without")] {
             let options = SendOptions::new().interface(named(&pair.a)).loopback(loopback);
             let mut caster = options.packets(group, [payload]).unwrap();
-            assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+            common::step_one(&mut caster);
             assert_eq!(expect_packet(&mut there), payload.as_bytes());
             let got = next_within(&mut copy, Duration::from_millis(100));
             assert_eq!(got.is_some(), loopback, "{group} {payload}");

@@ -9,8 +9,7 @@ use crate::common::{
 };
 use multicast::filter::kernel::Instruction;
 use multicast::{
-    Bind, ErrorKind, Family, Group, Interface, Links, ListenOptions, Listener, Membership, Memberships, Outcome, Progress,
-    SendOptions,
+    Bind, ErrorKind, Family, Group, Interface, Links, ListenOptions, Listener, Membership, Memberships, Outcome, SendOptions,
 };
 
 /// Joins a group on an interface, and prints each packet. It shares its port by the options of these names, and is bound to `bound`.
@@ -65,7 +64,7 @@ fn start(group: Group, interface: &str, options: &str, bound: &str) -> Result<Py
 fn send_from_many(interface: &str, group: Group, payload: &str) {
     for _ in 0..COUNT {
         let mut caster = SendOptions::new().interface(named(interface)).packets(group, [payload]).unwrap();
-        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        common::step_one(&mut caster);
     }
 }
 
@@ -350,7 +349,7 @@ fn a_pinned_listener_hears_this_host_and_works_on_macvlan_and_is_deaf_on_a_port_
         let address = Interface::Address(pair.addresses[1].into());
         let interface = if group.address().is_ipv4() { address } else { named(&pair.b) };
         let mut caster = SendOptions::new().interface(interface).packets(group, ["own"]).unwrap();
-        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        common::step_one(&mut caster);
         assert_eq!(expect_packet(&mut own), b"own", "{group}");
         let mut above = bind(Membership::any(group).on(named(&macvlan)));
         send_from_many(&pair.a, group, "above");

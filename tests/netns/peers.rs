@@ -8,7 +8,7 @@ use crate::common::link::{Pair, named};
 use crate::common::{
     assert_quiet, expect_packet, is_installed, on_lo, peer, require_private_network, send_all, send_on_lo, unique_v6_group,
 };
-use multicast::{ErrorKind, ListenOptions, Membership, Progress, Received, SendOptions, Ttl};
+use multicast::{ErrorKind, ListenOptions, Membership, Received, SendOptions, Ttl};
 
 #[test]
 fn python_receives_what_we_send() {
@@ -50,7 +50,7 @@ fn the_receiver_sees_the_hop_limit_of_each_scope() {
     let mut python = peer::Receiver::join(group, "lo");
     for (ttl, hops) in scopes.into_iter().zip([0, 1, 32, 64, 128, 255]) {
         let mut caster = send_on_lo().ttl(ttl).packets(group, [ttl.to_string()]).unwrap();
-        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        common::step_one(&mut caster);
         let seen = python.next();
         assert_eq!((seen.hops, seen.payload), (hops, ttl.to_string().into_bytes()));
     }
@@ -63,7 +63,7 @@ fn the_receiver_sees_the_traffic_class() {
     let mut python = peer::Receiver::join(group, "lo");
     for class in [0xb8, 0xfc, 0] {
         let mut caster = send_on_lo().traffic_class(class).packets(group, ["x"]).unwrap();
-        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        common::step_one(&mut caster);
         assert_eq!(python.next().traffic_class, i32::from(class));
     }
 }
@@ -87,7 +87,7 @@ fn the_hop_limit_is_kept_over_a_link_and_0_stays_on_this_host() {
         let mut python = peer::Receiver::join(group, &pair.b);
         let send = |ttl: Ttl| {
             let mut caster = SendOptions::new().interface(named(&pair.a)).ttl(ttl).packets(group, ["x"]).unwrap();
-            assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+            common::step_one(&mut caster);
         };
         for (ttl, hops) in [(Ttl::SUBNET, 1), (Ttl::SITE, 32), (Ttl::UNRESTRICTED, 255)] {
             send(ttl);
@@ -100,7 +100,7 @@ fn the_hop_limit_is_kept_over_a_link_and_0_stays_on_this_host() {
         let mut there = ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pair.b))).unwrap();
         let options = SendOptions::new().interface(named(&pair.a)).ttl(Ttl::HOST);
         let mut caster = options.packets(group, ["for this host"]).unwrap();
-        assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+        common::step_one(&mut caster);
         assert_eq!(expect_packet(&mut here), b"for this host");
         assert_quiet(&mut there);
     }
@@ -114,7 +114,7 @@ fn fragmented_packets_are_received_whole_over_a_link() {
         let mut listener = Box::new(ListenOptions::new().bind::<65_535>(membership).unwrap());
         for payload in peer::payloads() {
             let mut caster = SendOptions::new().interface(named(&pair.a)).packets(group, [&payload]).unwrap();
-            assert_eq!(caster.step().unwrap(), Progress::Sent(1));
+            common::step_one(&mut caster);
             assert!(expect_packet(&mut listener) == payload, "{} bytes to {group}", payload.len());
         }
     }

@@ -155,3 +155,56 @@ fn reports_neither_end_nor_spin_handlers_that_send_nothing() {
         assert!(foreign > 0, "{group}: this shows nothing");
     }
 }
+
+/// No sender was made, but the kernel was asked for reports.
+#[cfg(feature = "std")]
+#[test]
+fn reports_find_a_listener_whose_sender_could_not_be_made() {
+    require_private_network();
+    // setsockopt of SO_PRIORITY at SOL_SOCKET: EPERM, as for 7 without privilege.
+    let name = "reports_find_a_listener_whose_sender_could_not_be_made";
+    if common::refusing::refusing(name, &["setsockopt:1:1=1:2=12"]).is_none() {
+        return;
+    }
+    let mut forger = Forger::start();
+    for family in [Family::V4, Family::V6] {
+        let mut listener = ListenOptions::new().bind::<64>(Bind::Port(free_port(), family)).unwrap();
+        assert!(listener.sender(send_on_lo().priority(3)).is_err());
+        let port = listener.local_addr().unwrap().port();
+        for kind in reports(family) {
+            forger.send(*kind, lo_of(family), port, 3);
+            assert_eq!(listener.recv(), Ok(Received::Empty), "{kind:?}");
+        }
+    }
+}
+
+/// The other one may have been made before or after the listener.
+#[cfg(feature = "std")]
+#[test]
+fn reports_find_a_listener_of_a_socket_that_somebody_else_sends_from() {
+    use multicast::filter::{Always, Hops};
+    use multicast::{Listener, OwnedFd};
+
+    require_private_network();
+    let mut forger = Forger::start();
+    for family in [Family::V4, Family::V6] {
+        for sender_first in [true, false] {
+            let socket = UdpSocket::bind((lo_of(family), 0)).unwrap();
+            let port = socket.local_addr().unwrap().port();
+            let sends = || Sender::try_from(OwnedFd::from(socket.try_clone().unwrap())).unwrap();
+            let early = sender_first.then(sends);
+            let plain = Listener::<64>::try_from(OwnedFd::from(socket.try_clone().unwrap())).unwrap();
+            let _sender = early.unwrap_or_else(sends);
+            let mut plain = plain.with_filter(Always).unwrap();
+            for kind in reports(family) {
+                forger.send(*kind, lo_of(family), port, 3);
+                assert_eq!(plain.recv(), Ok(Received::Empty), "{kind:?}");
+            }
+            let mut by_hops = plain.with_filter(Hops(1..)).unwrap();
+            for kind in reports(family) {
+                forger.send(*kind, lo_of(family), port, 3);
+                assert_eq!(by_hops.recv(), Ok(Received::Empty), "{kind:?}");
+            }
+        }
+    }
+}

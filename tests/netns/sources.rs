@@ -314,3 +314,37 @@ fn a_source_that_is_left_on_an_interface_that_has_lost_its_name_takes_no_other_s
 fn pair_is_up(end: &str) {
     common::wait_until("the link is up", || run(&format!("ip -o link show dev {end}")).contains("state UP"));
 }
+
+/// With `SO_REUSEPORT` the kernel distributes the packets among both: a neighbour that is pinned before it is bound forms a group with a
+/// listener that shares its port so. The documentation of `reuse_port` says so.
+#[test]
+fn a_listener_without_reuse_port_receives_all_of_its_source_beside_a_pinned_neighbour_of_another_source() {
+    const NEIGHBOUR: &str = r#"
+import socket, struct, sys
+group, port, device, address, source = sys.argv[1:]
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+    s.setsockopt(socket.SOL_SOCKET, option, 1)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+s.bind((group, int(port)))
+request = map(socket.inet_aton, (group, address, source))
+s.setsockopt(socket.IPPROTO_IP, 39, struct.pack("4s4s4s", *request))  # IP_ADD_SOURCE_MEMBERSHIP
+print("ready")
+while True:
+    print(s.recv(2000).decode())
+"#;
+    let pair = Pair::new();
+    let [ours, there] = pair.addresses.map(|address| address.to_string());
+    let group = unique_group();
+    let membership = Membership::source(group, pair.addresses[0].into()).on(named(&pair.b));
+    let mut listener = ListenOptions::new().reuse_port(false).bind::<64>(Bind::Group(membership)).unwrap();
+    let arguments = [&group.address().to_string(), &group.port().to_string(), &pair.b, &there, "192.0.2.77"];
+    let mut neighbour = common::Python::start(NEIGHBOUR, &arguments);
+    assert_eq!(neighbour.line(), "ready");
+    // Each from a port of its own: that decides who would get it.
+    for _ in 0..40 {
+        common::send_with(multicast::SendOptions::new().interface(named(&pair.a)), group, ["ours"]);
+        assert_eq!(expect_packet(&mut listener), b"ours", "from {ours}");
+    }
+    neighbour.assert_quiet();
+}

@@ -22,13 +22,15 @@ mod ask;
 mod decimal;
 #[cfg(feature = "demo")]
 mod demo;
+#[cfg(feature = "doctor")]
+mod doctor;
 #[cfg(any(feature = "ping", feature = "test"))]
 mod figures;
 #[cfg(any(feature = "answer", feature = "ask", feature = "listen"))]
 mod format;
 #[cfg(any(feature = "answer", feature = "ask", feature = "send"))]
 mod hex;
-#[cfg(feature = "who")]
+#[cfg(any(feature = "doctor", feature = "who"))]
 mod host;
 #[cfg(any(feature = "ask", feature = "send"))]
 mod input;
@@ -48,6 +50,8 @@ mod progress;
 mod receivers;
 #[cfg(feature = "record")]
 mod record;
+#[cfg(feature = "relay")]
+mod relay;
 #[cfg(feature = "replay")]
 mod replay;
 #[cfg(feature = "send")]
@@ -89,6 +93,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "answer", summary: "answer what a group is asked", help: answer::HELP, run: answer::run },
     #[cfg(feature = "record")]
     Command { name: "record", summary: "record packets in a file", help: record::HELP, run: record::run },
+    #[cfg(feature = "relay")]
+    Command { name: "relay", summary: "pass packets on, and answers back", help: relay::HELP, run: relay::run },
     #[cfg(feature = "replay")]
     Command { name: "replay", summary: "send the packets of a file", help: replay::HELP, run: replay::run },
     #[cfg(feature = "watch")]
@@ -101,6 +107,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "test", summary: "measure loss, order, jitter and latency", help: test::HELP, run: test::run },
     #[cfg(feature = "who")]
     Command { name: "who", summary: "list joined groups, and the programs behind them", help: who::HELP, run: who::run },
+    #[cfg(feature = "doctor")]
+    Command { name: "doctor", summary: "find out why nothing arrives, or leaves", help: doctor::HELP, run: doctor::run },
     #[cfg(feature = "demo")]
     Command { name: "demo", summary: "send and receive a few packets on lo", help: demo::HELP, run: demo::run },
 ];

@@ -1,8 +1,10 @@
-//! Standard output, or a file: each line is written at once. It never blocks longer than until a signal or the timeout.
+//! Standard output, or a file: each line is written at once. It never blocks longer than until a signal or the timeout, but for a line
+//! that has begun: its reader has two seconds for the rest.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use multicast::{Events, Interest, Poller, Token};
 
@@ -13,6 +15,8 @@ use crate::stop::{Stop, failed};
 /// A pipe that is writable takes this many bytes without blocking (`PIPE_BUF`, `pipe(7)`).
 const PIECE: usize = 4096;
 const WRITABLE: Token = Token(1);
+/// How long a line that has begun, or the last one, waits for its reader when the command must end.
+const GRACE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Output {
     file: File,
@@ -20,6 +24,10 @@ pub(crate) struct Output {
     name: String,
     /// A second poller: while the output cannot be written, incoming packets must not wake the process.
     poller: Option<Poller>,
+    /// Whether what is written now is the end, which should not be lost.
+    is_ending: bool,
+    /// When a line first waited although the command must end.
+    waits_since: Option<Instant>,
     /// Kept, so that a line needs no new memory.
     #[cfg(feature = "json")]
     line: Vec<u8>,
@@ -46,6 +54,8 @@ impl Output {
             file,
             name,
             poller,
+            is_ending: false,
+            waits_since: None,
             #[cfg(feature = "json")]
             line: Vec::new(),
         })
@@ -66,17 +76,30 @@ impl Output {
     pub(crate) fn write(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Stop> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let written = self.write_some(rest, limits)?;
+            let has_begun = rest.len() < bytes.len();
+            let written = self.write_piece(rest, has_begun || self.is_ending, limits)?;
             rest = rest.get(written..).unwrap_or(&[]);
         }
         Ok(())
     }
 
+    /// What is written from now on is the end. Its reader has some time for it, also after a signal.
+    pub(crate) fn end(&mut self) {
+        self.is_ending = true;
+    }
+
     /// Writes the first of these bytes, as many as go at once; returns how many.
     pub(crate) fn write_some(&mut self, bytes: &[u8], limits: &Limits) -> Result<usize, Stop> {
+        self.write_piece(bytes, self.is_ending, limits)
+    }
+
+    fn write_piece(&mut self, bytes: &[u8], is_urgent: bool, limits: &Limits) -> Result<usize, Stop> {
         let piece = match &self.poller {
             Some(poller) => {
-                wait_until_writable(poller, limits).map_err(|stop| unread(stop, &self.name))?;
+                match wait_until_writable(poller, limits) {
+                    Err(Stop::Signal(_) | Stop::TimedOut) if is_urgent && self.is_read_after_all() => {}
+                    waited => waited.map_err(|stop| unread(stop, &self.name))?,
+                }
                 bytes.get(..PIECE).unwrap_or(bytes)
             }
             None => bytes,
@@ -90,6 +113,17 @@ impl Output {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Stop::OutputClosed),
             Err(error) => Err(Stop::Failed(format!("write to {}: {error}", self.name))),
         }
+    }
+
+    /// Waits for the reader although the command must end.
+    #[inline(never)]
+    fn is_read_after_all(&mut self) -> bool {
+        let left = GRACE.saturating_sub(self.waits_since.get_or_insert_with(Instant::now).elapsed());
+        // One that signals do not wake.
+        let Ok(poller) = Poller::new() else { return false };
+        let mut events = Events::<1>::new();
+        poller.register(&self.file, WRITABLE, Interest::WRITABLE).is_ok()
+            && poller.poll(&mut events, left).is_ok_and(|mut events| events.next().is_some())
     }
 
     /// Writes a value as one line of JSON. Each has the fields `version` and `kind`, and units in the names of its keys.

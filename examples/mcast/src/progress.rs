@@ -110,7 +110,7 @@ pub(crate) fn hide() {
 }
 
 /// A job in the background must not write over what is typed. True if it is not known.
-fn is_in_foreground() -> bool {
+pub(crate) fn is_in_foreground() -> bool {
     rustix::termios::tcgetpgrp(stderr()).map_or(true, |group| group == rustix::process::getpgrp())
 }
 

@@ -28,6 +28,8 @@ const SOCKETS: u64 = 256;
 const TURN: u32 = 64;
 /// How long to wait before what failed is tried again, if no change is reported.
 const RETRY: Duration = Duration::from_secs(1);
+/// In bytes, for commands that must not lose a burst. Without privilege the kernel grants less, and says nothing of it.
+pub(crate) const LARGE_BUFFER: usize = 8 << 20;
 /// `EMFILE`, `errno(3)`.
 const NO_DESCRIPTOR: i32 = 24;
 
@@ -155,7 +157,7 @@ impl<'l> Receivers<'l> {
     }
 
     fn add(&mut self, options: ListenOptions<Box<dyn Filter>>, place: Place, mtu: usize) -> Result<(), Stop> {
-        let receiver = options.bind_receiver(Bind::Later(place.group), mtu)?;
+        let receiver = bind(options, Bind::Later(place.group), mtu)?;
         self.outages.add(place.interface);
         let books = place.memberships().map(|_| Memberships::new()).collect();
         let mut socket = Socket { receiver, place, books, has_failed: false };
@@ -319,6 +321,16 @@ impl<'l> Receivers<'l> {
         }
         Ok(lasts)
     }
+}
+
+/// Binds a socket. One function for all commands, so that its code is in the program once.
+#[inline(never)]
+pub(crate) fn bind(
+    options: ListenOptions<Box<dyn Filter>>,
+    place: Bind,
+    mtu: usize,
+) -> multicast::Result<Receiver<Box<dyn Filter>>> {
+    options.bind_receiver(place, mtu)
 }
 
 /// A socket that stays joined when its interface is created again.

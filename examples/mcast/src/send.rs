@@ -1,7 +1,9 @@
 //! `mcast send`: sends a text, the lines of standard input, or a file in pieces.
 
 use std::fs::File;
+use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::time::{Duration, Instant};
 
@@ -208,16 +210,26 @@ impl Run<'_> {
 
     #[inline(never)]
     fn send_file(&mut self, mut file: File, size: usize) -> Result<(), Stop> {
-        let mut piece = Vec::with_capacity(size);
+        let mut piece = vec![0; size];
         let mut number = 0_u64;
+        let is_pollable = self.register_input(&file)?;
         while !self.is_done() {
-            piece.clear();
-            (&mut file).take(size as u64).read_to_end(&mut piece).map_err(failed("read --file"))?;
-            if piece.is_empty() {
-                break;
+            let mut length = 0;
+            while let Some(rest @ [_, ..]) = piece.get_mut(length..) {
+                if is_pollable {
+                    // A pipe, whose writer may be slow.
+                    self.wait_for_input(&file)?;
+                }
+                match file.read(rest) {
+                    Ok(0) => break,
+                    Ok(read) => length = length.saturating_add(read),
+                    Err(error) if matches!(error.kind(), Interrupted | WouldBlock) => self.limits.check()?,
+                    Err(error) => return Err(failed("read --file")(error)),
+                }
             }
+            let Some(piece @ [_, ..]) = piece.get(..length) else { break };
             number = number.saturating_add(1);
-            self.send_piece(&piece, number)?;
+            self.send_piece(piece, number)?;
             self.limits.check()?;
         }
         Ok(())
@@ -278,8 +290,8 @@ impl Run<'_> {
     }
 
     /// Whether a poller can wait for this input: regular files are always ready, and epoll refuses them.
-    fn register_input(&self, lines: &Lines) -> Result<bool, Stop> {
-        match self.senders.poller().register(lines, INPUT, Interest::READABLE.oneshot()) {
+    fn register_input(&self, input: &impl AsFd) -> Result<bool, Stop> {
+        match self.senders.poller().register(input, INPUT, Interest::READABLE.oneshot()) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotPollable => Ok(false),
             Err(error) => Err(error.into()),
@@ -287,8 +299,8 @@ impl Run<'_> {
     }
 
     /// Waits until there is something to read, or the end. One-shot, so that unread input does not end other waits.
-    fn wait_for_input(&mut self, lines: &Lines) -> Result<(), Stop> {
-        self.senders.poller().reregister(lines, INPUT, Interest::READABLE.oneshot())?;
+    fn wait_for_input(&mut self, input: &impl AsFd) -> Result<(), Stop> {
+        self.senders.poller().reregister(input, INPUT, Interest::READABLE.oneshot())?;
         loop {
             self.senders.wait(self.limits, Some(self.until_shown(Duration::MAX)))?;
             self.progress.show(self.sent, self.sent_bytes);

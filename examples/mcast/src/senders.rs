@@ -253,7 +253,8 @@ impl<'l> Senders<'l> {
         to: Option<Group>,
         limits: &Limits,
     ) -> Result<Option<multicast::Error>, Stop> {
-        let has_others = self.routes.len() > 1;
+        let is_candidate = |route: &&Route| to.is_none_or(|group| group.family() == route.family);
+        let has_others = self.routes.iter().filter(is_candidate).count() > 1;
         loop {
             let (Some(sender), Some(route)) = (self.senders.get_mut(number), self.routes.get_mut(number)) else {
                 return Ok(None);
@@ -274,9 +275,11 @@ impl<'l> Senders<'l> {
                 Ok(Outcome::Wait(time)) => self.wait(limits, Some(time))?,
                 // If it never worked, more likely something is wrong than that it will work later.
                 Err(error) if self.has_sent && may_pass(error.kind()) => {
-                    self.outages.lasts(route.interface, &error)?;
                     if has_others {
                         route.missed = route.missed.saturating_add(1);
+                        self.outages.lasts(route.interface, &format_args!("{}: {error}", route.interface))?;
+                    } else {
+                        self.outages.lasts(route.interface, &error)?;
                     }
                     return Ok(Some(error));
                 }

@@ -29,6 +29,10 @@ pub(crate) enum Stop {
     Nothing(String),
     /// Less was heard than was asked for, or more was lost; or an alarm was raised.
     Missed(String),
+    /// The doctor found a fault.
+    Fault,
+    /// The doctor cannot tell.
+    Undecided,
 }
 
 const SIGPIPE: u8 = 13;
@@ -44,7 +48,7 @@ impl Stop {
             Self::TimedOut => Some("the time is up".to_owned()),
             Self::NothingHeard => Some("the time is up, and nothing was heard".to_owned()),
             Self::Unanswered => Some("nothing was answered".to_owned()),
-            Self::Help | Self::Signal(_) | Self::OutputClosed => None,
+            Self::Help | Self::Signal(_) | Self::OutputClosed | Self::Fault | Self::Undecided => None,
         }
     }
 
@@ -56,6 +60,8 @@ impl Stop {
             Self::Misused(_) => ExitCode::from(2),
             Self::NothingHeard | Self::Unanswered | Self::Nothing(_) => ExitCode::from(3),
             Self::Missed(_) => ExitCode::from(4),
+            Self::Fault => ExitCode::from(5),
+            Self::Undecided => ExitCode::from(6),
             Self::Signal(signal) => ExitCode::from(128 | signal),
             Self::OutputClosed => ExitCode::from(128 | SIGPIPE),
         }

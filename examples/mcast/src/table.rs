@@ -5,28 +5,51 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
+use multicast::{Events, Interest, Poller, Token};
 use rustix::termios::tcgetwinsize;
+
+use crate::progress::is_in_foreground;
 
 /// The size of a terminal that does not tell it.
 const USUAL: (usize, usize) = (24, 80);
 
-/// Whether a table can be shown.
-pub(crate) fn is_possible() -> bool {
-    io::stderr().is_terminal()
+/// A terminal for a table.
+pub(crate) struct Table {
+    /// Says whether the terminal takes the table at once.
+    poller: Poller,
 }
 
-/// Draws the table; the first row is its head. The last one stays.
-#[inline(never)]
-pub(crate) fn draw<const COLUMNS: usize>(rows: &[[String; COLUMNS]], is_last: bool) {
-    let (height, width) = match tcgetwinsize(io::stderr()) {
-        Ok(size) if size.ws_row > 2 && size.ws_col > 0 => (size.ws_row.into(), size.ws_col.into()),
-        _ => USUAL,
-    };
-    // One line is empty, and the cursor needs one at the end.
-    let text = drawn(&aligned(rows), if is_last { usize::MAX } else { height.saturating_sub(2) }, width, is_last);
-    // As for other messages: an error of the terminal is no reason to end.
-    let _ = io::stderr().write_all(text.as_bytes());
+impl Table {
+    /// On standard error, if it is a terminal.
+    pub(crate) fn new() -> Option<Self> {
+        if !io::stderr().is_terminal() {
+            return None;
+        }
+        let poller = Poller::new().ok()?;
+        poller.register(&io::stderr(), Token(0), Interest::WRITABLE).ok()?;
+        Some(Self { poller })
+    }
+
+    /// Draws a table, unless the terminal takes nothing (Ctrl-S) or the program is in its background. The first row is its head. The
+    /// last table stays.
+    #[inline(never)]
+    pub(crate) fn draw<const COLUMNS: usize>(&self, rows: &[[String; COLUMNS]], is_last: bool) {
+        let mut events = Events::<1>::new();
+        let has_room = self.poller.poll(&mut events, Duration::ZERO).is_ok_and(|mut events| events.next().is_some());
+        if !has_room || !is_in_foreground() {
+            return;
+        }
+        let (height, width) = match tcgetwinsize(io::stderr()) {
+            Ok(size) if size.ws_row > 2 && size.ws_col > 0 => (size.ws_row.into(), size.ws_col.into()),
+            _ => USUAL,
+        };
+        // One line is empty, and the cursor needs one at the end.
+        let text = drawn(&aligned(rows), if is_last { usize::MAX } else { height.saturating_sub(2) }, width, is_last);
+        // As for other messages: an error of the terminal is no reason to end.
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
 }
 
 /// The table as bytes for a terminal, of so many lines and columns at most.

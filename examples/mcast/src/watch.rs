@@ -11,11 +11,15 @@
 
 mod exposition;
 mod feed;
+#[cfg(feature = "plot")]
+mod history;
 mod jitter;
 #[cfg(feature = "json")]
 mod json;
 mod metrics;
 mod mpegts;
+#[cfg(feature = "plot")]
+mod plot;
 mod rtp;
 mod sequence;
 mod stream;
@@ -50,7 +54,7 @@ Usage: mcast watch [--from TARGET].. [OPTION..]
   --interval SECONDS     the time between two reports, 0.1 or more (default: 1)
   --gone SECONDS         a source that is silent for this long is gone (default: 10)
   --alarm-silence SECONDS
-                         alarm if nothing comes to a group for this long
+                         alarm if nothing comes to a group for this long, on each interface that is named
   --alarm-loss[=PERCENT] alarm if packets of RTP are lost, or MPEG-TS has continuity errors: any, or more than PERCENT within a second
   --clock-rate HZ        the clock of RTP payload types that have no fixed one, for the jitter (for example 48000)
   --metrics ADDRESS:PORT serve the counters over HTTP at /metrics, in the format OpenMetrics, for Prometheus; PORT alone is on
@@ -60,7 +64,7 @@ Usage: mcast watch [--from TARGET].. [OPTION..]
   --timeout SECONDS      end after this time; status 3 if nothing was heard
   --interface, --json, --quiet, --give-up: see mcast --help
 
-On a terminal it shows a table, every second anew. Otherwise it prints a line for each group and source that is heard, and one for each
+On a terminal it shows a table, again every second. Otherwise it prints a line for each group and source that is heard, and one for each
 group that is silent. Counters are those since the start, rates those since the last report; bytes are those of UDP payloads.
 
 RTP: lost packets did not come within 64 later ones, nor within one to two seconds. Reordered ones came in time, late ones too late. After
@@ -86,6 +90,8 @@ struct Order {
     rules: Rules,
     interval: Duration,
     metrics: Option<SocketAddr>,
+    #[cfg(feature = "plot")]
+    plot: Option<std::path::PathBuf>,
 }
 
 #[inline(never)]
@@ -95,6 +101,8 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
         rules: Rules { gone: Duration::from_secs(10), silence: None, loss: None, clock_rate: None },
         interval: Duration::from_secs(1),
         metrics: None,
+        #[cfg(feature = "plot")]
+        plot: None,
     };
     while let Some(argument) = options::next(&mut parser)? {
         let rules = &mut order.rules;
@@ -110,6 +118,13 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
             "metrics" => {
                 let address = metrics::address(&text(&mut parser, "--metrics")?);
                 order.metrics = Some(address.map_err(|reason| Stop::Misused(format!("--metrics: {reason}")))?);
+            }
+            #[cfg(feature = "plot")]
+            "plot" => order.plot = Some(parser.value().map_err(|error| Stop::Misused(error.to_string()))?.into()),
+            #[cfg(not(feature = "plot"))]
+            "plot" => {
+                let reason = "--plot: this mcast was built without the feature `plot`: cargo build -p mcast --features plot";
+                return Err(Stop::Misused(reason.to_owned()));
             }
             _ => order.common.take(argument, "from", &mut parser)?,
         }
@@ -148,6 +163,10 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
         ..ReceiveOrder::to(places, order.common.give_up)
     };
     let mut watcher = Watcher::new(feeds, &order.common, order.rules, order.interval, output);
+    #[cfg(feature = "plot")]
+    if let Some(path) = order.plot {
+        watcher.plot(path)?;
+    }
     if let Some(address) = order.metrics {
         let server = Server::start(address, watcher.exposition(Some(0)))?;
         if !order.common.quiet {
@@ -163,10 +182,9 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
         ended => ended,
     };
     // As a program that SIGPIPE ends says nothing.
-    if matches!(ended, Err(Stop::OutputClosed)) {
-        return ended;
-    }
-    let written = watcher.finish(&receivers, &limits);
+    let written = if matches!(ended, Err(Stop::OutputClosed)) { Ok(()) } else { watcher.finish(&receivers, &limits) };
+    #[cfg(feature = "plot")]
+    let written = watcher.draw().and(written);
     let ended = match (ended, watcher.alarms()) {
         (Ok(()) | Err(Stop::Signal(_) | Stop::NothingHeard | Stop::Missed(_)), alarms @ 1..) => {
             Err(Stop::Missed(format!("alarms that were raised: {alarms}")))

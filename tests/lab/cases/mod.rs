@@ -1,6 +1,7 @@
 //! The cases, by group.
 
 mod changes;
+mod doctor;
 mod documented;
 mod hosts;
 mod interfaces;
@@ -29,6 +30,7 @@ pub fn all() -> impl Iterator<Item = Case> {
         many::cases,
         snooping::cases,
         strangers::cases,
+        doctor::cases,
         protocols::cases,
     ];
     groups.into_iter().flat_map(|cases| cases())

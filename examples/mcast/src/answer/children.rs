@@ -154,10 +154,11 @@ impl Children {
         self.running.iter().flatten().filter_map(due).min()
     }
 
-    /// Ends all of them: first by SIGTERM, then by SIGKILL.
+    /// Ends all of them: first by SIGTERM, then by SIGKILL. Returns how many questions stay without an answer.
     #[inline(never)]
-    pub(super) fn end(&mut self) {
+    pub(super) fn end(&mut self) -> usize {
         let mut left: Vec<_> = self.running.iter_mut().filter_map(Option::take).collect();
+        let unanswered = left.len().saturating_add(self.waiting.len());
         let begin = Instant::now();
         for signal in [Signal::TERM, Signal::KILL] {
             for running in &left {
@@ -167,10 +168,11 @@ impl Children {
                 std::thread::sleep(Duration::from_millis(2));
                 left.retain_mut(|running| matches!(running.child.try_wait(), Ok(None)));
                 if begin.elapsed() > 4 * GRACE {
-                    return;
+                    return unanswered;
                 }
             }
         }
+        unanswered
     }
 }
 

@@ -172,7 +172,8 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
         limited: 0,
     };
     let ended = run.answer(&mut receivers, order.common.limit);
-    run.children.end();
+    let unanswered = run.children.end();
+    run.outbox.end(unanswered);
     run.end(ended, &order.common)
 }
 

@@ -10,7 +10,7 @@ use linux_raw_sys::netlink::{
 };
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::netlink::{SOCK_DIAG, SocketAddrNetlink};
+use rustix::net::netlink::{GENERIC, NETFILTER, SOCK_DIAG, SocketAddrNetlink};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
@@ -46,6 +46,16 @@ impl Netlink {
     /// For links, addresses, routes, bridges, queues (`rtnetlink(7)`).
     pub(crate) fn route() -> Result<Self, Errno> {
         Self::open(None)
+    }
+
+    /// For what has no protocol of its own, as the features of devices.
+    pub(crate) fn generic() -> Result<Self, Errno> {
+        Self::open(Some(GENERIC))
+    }
+
+    /// For firewalls.
+    pub(crate) fn netfilter() -> Result<Self, Errno> {
+        Self::open(Some(NETFILTER))
     }
 
     /// For sockets (`sock_diag(7)`).

@@ -22,7 +22,7 @@ use crate::limits::Limits;
 use crate::options::{self, Argument, Common};
 use crate::places::{Place, places};
 use crate::progress::Progress;
-use crate::receivers::{Next, ReceiveOrder, Receivers, Totals};
+use crate::receivers::{LARGE_BUFFER, Next, ReceiveOrder, Receivers, Totals};
 use crate::stop::{Stop, complain};
 
 pub(crate) const HELP: &str = "\
@@ -48,11 +48,11 @@ overwritten.
 At its end it prints how much it recorded, and how many packets the kernel dropped since its buffer was full: these are not in the file.
 
 Example:
-  mcast record --from 239.1.2.3:5000 --interface lo --timeout 1 recording.pcapng
+  mcast record --from 239.1.2.3:5000 --interface lo --limit 3 recording.pcapng &
+  sleep 1
+  mcast send --to 239.1.2.3:5000 --interface lo --count 3 hello
 ";
 
-/// For the socket's receive buffer. The kernel grants less without privilege, and says nothing of it.
-const BUFFER: usize = 8 << 20;
 const OUTPUT: Token = Token(1);
 
 struct Order {
@@ -86,7 +86,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     let places = places(&order.common)?;
     let to = ReceiveOrder {
         metadata: true,
-        receive_buffer: Some(BUFFER),
+        receive_buffer: Some(LARGE_BUFFER),
         ..ReceiveOrder::to(places.clone(), order.common.give_up)
     };
     // Before the join, so that no change after it is missed.

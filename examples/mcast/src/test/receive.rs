@@ -18,7 +18,7 @@ use crate::output::Output;
 use crate::places::{Place, places};
 use crate::receivers::{Next, ReceiveOrder, Receivers, Totals};
 use crate::stop::{Stop, complain};
-use crate::table;
+use crate::table::Table;
 
 const OUTPUT: Token = Token(1);
 
@@ -81,27 +81,18 @@ pub(super) fn run(parser: Parser) -> Result<(), Stop> {
     output.watch(receivers.poller(), OUTPUT)?;
     // As of `mcast watch`: on standard error, and then there are no lines on the same terminal.
     let is_terminal = std::io::stdout().is_terminal();
-    let has_table = table::is_possible() && !order.common.quiet && !(is_terminal && order.common.json);
-    let has_lines = !(has_table && is_terminal);
+    let is_shown = !(order.common.quiet || is_terminal && order.common.json);
+    let table = if is_shown { Table::new() } else { None };
+    let has_lines = !(table.is_some() && is_terminal);
     let (streams, names, started) = (Streams::new(), Names::default(), Instant::now());
-    let mut watch = Watch {
-        order,
-        output,
-        places,
-        streams,
-        names,
-        has_table,
-        has_lines,
-        received: 0,
-        has_heard: false,
-        reported: started,
-    };
+    let mut watch =
+        Watch { order, output, places, streams, names, table, has_lines, received: 0, has_heard: false, reported: started };
     let ended = watch.until_end(&mut receivers, &limits);
     // As a program that SIGPIPE ends says nothing.
     if matches!(ended, Err(Stop::OutputClosed)) {
         return ended;
     }
-    if watch.has_table {
+    if watch.table.is_some() {
         watch.report(Instant::now(), true, &limits)?;
     }
     let ended = watch.verdict(ended, &limits);
@@ -115,7 +106,7 @@ struct Watch {
     places: Vec<Place>,
     streams: Streams,
     names: Names,
-    has_table: bool,
+    table: Option<Table>,
     /// Of the report of each second.
     has_lines: bool,
     /// Numbered packets, also doubles.
@@ -176,7 +167,7 @@ impl Watch {
             let silence = (recent.is_none() && !row.stream.has_ended()).then(|| row.silence(now));
             let latency = row.stream.recent_latency();
             let line = line(row, names, Some(per_second(recent.unwrap_or(0), time)), latency, silence);
-            if self.has_table {
+            if self.table.is_some() {
                 drawn.push(line);
             }
             // A stream that has ended is reported once more.
@@ -190,8 +181,8 @@ impl Watch {
             }
             line.write(&mut text);
         }
-        if self.has_table {
-            table::draw(&rows(&drawn), is_last);
+        if let Some(table) = &self.table {
+            table.draw(&rows(&drawn), is_last);
         }
         self.output.write(text.as_bytes(), limits)
     }

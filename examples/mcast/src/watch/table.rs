@@ -5,38 +5,32 @@ use super::stream::Stream;
 use super::text::{micros, origin_name, seconds};
 use super::watcher::Clock;
 use crate::decimal::fixed;
-use crate::table;
-pub(super) use crate::table::is_possible;
 
+/// The most important ones first: a narrow terminal cuts the others.
 const HEAD: [&str; COLUMNS] = [
     "GROUP",
-    "INTERFACE",
     "SOURCE",
     "STATE",
-    "FORMAT",
     "PACKETS/S",
     "BIT/S",
     "LOST",
-    "REORDERED",
-    "JITTER",
     "CONTINUITY",
+    "JITTER",
+    "REORDERED",
     "PCR JITTER",
+    "FORMAT",
+    "INTERFACE",
 ];
 const COLUMNS: usize = 12;
 
-/// Draws the table. The last one stays.
-#[inline(never)]
-pub(super) fn draw(feeds: &[Feed], clock: &Clock, is_last: bool) {
-    table::draw(&rows(feeds, clock), is_last);
-}
-
-fn rows(feeds: &[Feed], clock: &Clock) -> Vec<[String; COLUMNS]> {
+/// The rows of the table, the head first.
+pub(super) fn rows(feeds: &[Feed], clock: &Clock) -> Vec<[String; COLUMNS]> {
     let mut rows = vec![HEAD.map(str::to_owned)];
     for feed in feeds {
         rows.extend(feed.streams.iter().map(|stream| row(feed, stream, clock)));
         if feed.streams.is_empty() {
             let mut row = [const { String::new() }; COLUMNS];
-            let [group, interface, _, state, ..] = &mut row;
+            let [group, _, state, .., interface] = &mut row;
             feed.group.clone_into(group);
             feed.interface.clone_into(interface);
             *state = format!("silent {} s", seconds(feed.silence(clock.now())));
@@ -59,17 +53,17 @@ fn row(feed: &Feed, stream: &Stream, clock: &Clock) -> [String; COLUMNS] {
     let errors = stream.transport.counts.continuity_errors;
     [
         feed.group.clone(),
-        feed.interface.clone(),
         origin_name(feed, stream.origin),
         state,
-        stream.format().to_owned(),
         fixed(stream.rate.packets, 1),
         bits(stream.rate.bits),
         number(is_rtp, stream.rtp.counts.lost),
-        number(is_rtp, stream.rtp.counts.reordered),
-        time(stream.rtp.jitter(clock.clock_rate)),
         number(is_transport, errors),
+        time(stream.rtp.jitter(clock.clock_rate)),
+        number(is_rtp, stream.rtp.counts.reordered),
         time(stream.transport.pcr_jitter().filter(|_| is_transport)),
+        stream.format().to_owned(),
+        feed.interface.clone(),
     ]
 }
 
@@ -85,7 +79,7 @@ fn bits(rate: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::bits;
 
     #[test]
     fn rates_are_short() {

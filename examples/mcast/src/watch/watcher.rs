@@ -1,23 +1,30 @@
 //! The command at work: packets go to their feeds, and what the feeds find is printed, served and drawn.
 
 use std::io::{IsTerminal, stdout};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use multicast::{Interface, Packet, Token};
 
 use super::exposition::{self, Subject};
 use super::feed::{Feed, Notice, Rules};
+#[cfg(feature = "plot")]
+use super::history::History;
 #[cfg(feature = "json")]
 use super::json::{Happening, Report, Total};
 use super::metrics::Server;
+#[cfg(feature = "plot")]
+use super::plot;
 use super::stream::{Arrival, Origin};
-use super::{table, text};
+use super::table::rows;
+use super::text;
 use crate::interfaces::Names;
 use crate::limits::Limits;
 use crate::options::Common;
 use crate::output::Output;
 use crate::receivers::{Next, Receivers};
 use crate::stop::{Stop, complain};
+use crate::table::Table;
 
 const OUTPUT: Token = Token(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -44,23 +51,27 @@ pub(super) struct Watcher {
     /// Since the start, too.
     next_second: Duration,
     next_report: Duration,
+    /// When the first group would be silent for too long. Packets that come meanwhile only make it later.
+    next_alarm: Option<Duration>,
     output: Output,
     json: bool,
     quiet: bool,
-    /// Whether reports are printed as lines or objects, and whether a table is shown.
+    /// Whether reports are printed, as lines or objects.
     reports: bool,
-    table: bool,
+    table: Option<Table>,
     names: Names,
     /// Empty between two calls. Kept, so that it needs no new memory.
     notices: Vec<Notice>,
     server: Option<Server>,
+    #[cfg(feature = "plot")]
+    plot: Option<(std::path::PathBuf, History)>,
     has_dropped: bool,
 }
 
 impl Watcher {
     pub(super) fn new(feeds: Vec<Feed>, common: &Common, rules: Rules, interval: Duration, output: Output) -> Self {
         let is_shown = stdout().is_terminal();
-        let table = table::is_possible() && !common.quiet && !(is_shown && common.json);
+        let table = if common.quiet || is_shown && common.json { None } else { Table::new() };
         Self {
             feeds,
             rules,
@@ -68,14 +79,17 @@ impl Watcher {
             interval,
             next_second: SECOND,
             next_report: interval,
+            next_alarm: None,
             output,
             json: common.json,
             quiet: common.quiet,
-            reports: !(table && is_shown),
+            reports: !(is_shown && table.is_some()),
             table,
             names: Names::default(),
             notices: Vec::new(),
             server: None,
+            #[cfg(feature = "plot")]
+            plot: None,
             has_dropped: false,
         }
     }
@@ -83,6 +97,14 @@ impl Watcher {
     /// Serves the counters from now on.
     pub(super) fn serve(&mut self, server: Server) {
         self.server = Some(server);
+    }
+
+    /// Writes a plot into this file at the end.
+    #[cfg(feature = "plot")]
+    pub(super) fn plot(&mut self, path: std::path::PathBuf) -> Result<(), Stop> {
+        plot::check(&path)?;
+        self.plot = Some((path, History::new()));
+        Ok(())
     }
 
     /// How many packets came.
@@ -102,6 +124,7 @@ impl Watcher {
         let any: Vec<bool> = receivers.places().map(|place| place.interface == Interface::All).collect();
         // If there are not enough descriptors, only the first ones are watched.
         self.feeds.truncate(any.len());
+        self.plan_alarm();
         let mut buffer = vec![0; LONGEST];
         let mut left = limit.unwrap_or(u64::MAX);
         while left > 0 {
@@ -122,12 +145,14 @@ impl Watcher {
     /// When there is something to do even if no packet comes.
     fn wake_up_at(&self) -> Instant {
         let time = self.next_second.min(self.next_report);
-        let time = match self.rules.silence {
-            Some(_) => self.feeds.iter().filter_map(|feed| feed.deadline(&self.rules)).fold(time, Duration::min),
-            None => time,
-        };
+        let time = self.next_alarm.map_or(time, |alarm| time.min(alarm));
         // A time that an `Instant` cannot hold is never reached.
         self.clock.started.checked_add(time).unwrap_or_else(|| Instant::now() + SECOND)
+    }
+
+    /// There may be thousands of groups: so this is not done for each packet.
+    fn plan_alarm(&mut self) {
+        self.next_alarm = self.feeds.iter().filter_map(|feed| feed.deadline(&self.rules)).min();
     }
 
     fn packet(&mut self, number: usize, packet: &Packet<'_>, is_on_any: bool, limits: &Limits) -> Result<(), Stop> {
@@ -137,12 +162,18 @@ impl Watcher {
         let kernel = metadata.and_then(|metadata| metadata.received_at()).unwrap_or(now);
         let arrival = Arrival { now, kernel: u64::try_from(kernel.as_nanos()).unwrap_or(u64::MAX) };
         let interface = if is_on_any { metadata.and_then(|metadata| metadata.interface) } else { None };
-        let origin = Origin { source: packet.source(), interface };
+        // Without the index of the interface, which changes when that is created again.
+        let source = SocketAddr::new(packet.source().ip(), packet.source().port());
+        let origin = Origin { source, interface };
         let stream = feed.read(origin, packet.payload(), arrival, &self.rules, &mut self.notices);
         if let (Some(index), Some("")) = (interface, stream.map(|stream| stream.interface.as_str())) {
             feed.name(origin, self.names.of(index));
         }
-        if self.notices.is_empty() { Ok(()) } else { self.tell(number, limits) }
+        if self.notices.is_empty() {
+            return Ok(());
+        }
+        self.plan_alarm();
+        self.tell(number, limits)
     }
 
     /// What is to be done at a certain time.
@@ -159,6 +190,7 @@ impl Watcher {
             }
             self.tell(number, limits)?;
         }
+        self.plan_alarm();
         if now >= self.next_report {
             self.next_report = next(self.next_report, self.interval, now);
             self.report(now, limits)?;
@@ -167,11 +199,15 @@ impl Watcher {
             self.next_second = next(self.next_second, SECOND, now);
             let dropped = receivers.totals().dropped;
             self.say_dropped(dropped);
+            #[cfg(feature = "plot")]
+            if let Some((_, history)) = &mut self.plot {
+                history.add(&self.feeds, now, self.rules.clock_rate);
+            }
             if let Some(server) = &self.server {
                 server.publish(self.exposition(dropped));
             }
-            if self.table {
-                table::draw(&self.feeds, &self.clock, false);
+            if let Some(table) = &self.table {
+                table.draw(&rows(&self.feeds, &self.clock), false);
             }
         }
         Ok(())
@@ -250,6 +286,7 @@ impl Watcher {
     #[inline(never)]
     pub(super) fn finish(&mut self, receivers: &Receivers<'_>, limits: &Limits) -> Result<(), Stop> {
         let now = self.clock.now();
+        self.output.end();
         let mut result = Ok(());
         for number in 0..self.feeds.len() {
             if let Some(feed) = self.feeds.get_mut(number) {
@@ -258,10 +295,16 @@ impl Watcher {
             result = result.and(self.tell(number, limits));
         }
         let dropped = receivers.totals().dropped;
-        if self.table {
-            table::draw(&self.feeds, &self.clock, true);
+        if let Some(table) = &self.table {
+            table.draw(&rows(&self.feeds, &self.clock), true);
         }
-        result = result.and(self.total(now, dropped, limits));
+        #[cfg(feature = "json")]
+        if self.json {
+            result = result.and(self.total_object(now, dropped, limits));
+        }
+        if !self.json {
+            result = result.and(self.total(limits));
+        }
         if !self.quiet {
             let dropped = dropped.map_or_else(|| "unknown".to_owned(), |dropped| dropped.to_string());
             let (packets, alarms) = (self.packets(), self.alarms());
@@ -271,15 +314,25 @@ impl Watcher {
         result
     }
 
-    fn total(&mut self, now: Duration, dropped: Option<u64>, limits: &Limits) -> Result<(), Stop> {
-        let clock_rate = self.rules.clock_rate;
-        #[cfg(feature = "json")]
-        if self.json {
-            return self.output.object(&Total::new(&self.feeds, dropped, now, clock_rate), limits);
-        }
+    #[cfg(feature = "json")]
+    fn total_object(&mut self, now: Duration, dropped: Option<u64>, limits: &Limits) -> Result<(), Stop> {
+        self.output.object(&Total::new(&self.feeds, dropped, now, self.rules.clock_rate), limits)
+    }
+
+    /// Writes the plot, if there is to be one.
+    #[cfg(feature = "plot")]
+    pub(super) fn draw(&mut self) -> Result<(), Stop> {
+        let Some((path, history)) = &mut self.plot else { return Ok(()) };
+        let now = self.clock.now();
+        history.add(&self.feeds, now, self.rules.clock_rate);
+        plot::write(path, history, now)
+    }
+
+    fn total(&mut self, limits: &Limits) -> Result<(), Stop> {
         if !self.reports {
             return Ok(());
         }
+        let clock_rate = self.rules.clock_rate;
         for feed in &self.feeds {
             for stream in &feed.streams {
                 let line = format!("total {}\n", text::line(feed, stream, None, clock_rate));

@@ -221,7 +221,7 @@ fn commands_end_with_it() {
         }
     };
     exec.signal("TERM");
-    exec.end().expect(143);
+    exec.end().expect(143).saying("asked 1, answered 0, limited 0, unanswered 1");
     let end = Instant::now() + PATIENCE;
     while all.iter().any(|process| is_alive(*process)) {
         assert!(Instant::now() < end, "{all:?} are left");

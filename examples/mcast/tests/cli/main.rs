@@ -11,14 +11,19 @@ mod streams;
 
 mod answer;
 mod ask;
+#[cfg(all(feature = "doctor", feature = "json"))]
+mod doctor;
 mod listen;
 mod metrics;
 mod ping;
 mod progress;
 mod record;
+mod relay;
 mod replay;
 mod send;
+mod sending;
 mod surroundings;
+mod targets;
 mod test;
 mod usage;
 mod watch;

@@ -1,14 +1,15 @@
 //! `mcast watch` on `lo`: what it tells of streams, of ffmpeg and of our own, and its alarms.
 
+use std::io::Read;
 use std::process::Command;
 use std::time::Duration;
 
 use multicast::Group;
 use serde_json::{Value, json};
 
-use crate::common::{send_all, send_on_lo, unique_group, unique_v6_group};
+use crate::common::{send_all, send_on_lo, unique_group, unique_v6_group, wait_until};
 use crate::mcast::mcast as command;
-use crate::programs::{Running, run};
+use crate::programs::{Running, run, wait_for_member};
 use crate::streams::{Ffmpeg, Relay, cells, next_object, objects, only_source, pick, rtp, total, watch};
 
 /// A source that keeps its port.
@@ -216,6 +217,78 @@ fn more_sources_than_there_is_room_for_are_counted_and_said_once() {
     assert_eq!(objects(&ended, "source").len(), 65, "64 that came, and one for which there was no room");
 }
 
+/// What strangers send: one half of them packets of MPEG-TS with these PIDs, and the other one RTP with as many SSRCs.
+fn send_much(senders: &mut [impl FnMut(Vec<u8>)], pids: std::ops::Range<u16>) {
+    for (number, sends) in senders.iter_mut().enumerate() {
+        if number % 2 == 0 {
+            for pid in pids.clone().step_by(7) {
+                sends((pid..pid + 7).flat_map(|pid| cells(pid, 0)[..188].to_vec()).collect());
+            }
+        } else {
+            for ssrc in pids.clone() {
+                // Half of them long enough to count as RTP.
+                let packets = if ssrc % 2 == 0 { 4 } else { 1 };
+                send(sends, (0..packets).map(|packet| rtp(ssrc.into(), packet)));
+            }
+        }
+    }
+}
+
+/// Whether nothing waits in the receive buffer of the group's socket, according to the kernel's list.
+fn is_read(group: Group) -> bool {
+    let (local, list) = (format!(":{:04X}", group.port()), std::fs::read_to_string("/proc/net/udp").unwrap());
+    let mut sockets = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    sockets.any(|words| words[1].ends_with(&local) && words[4].ends_with(":00000000"))
+}
+
+/// The memory of a process, in kB.
+fn memory(running: &Running) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+}
+
+#[test]
+fn strangers_cannot_use_up_its_memory() {
+    let group = unique_group();
+    let watching = watch(group, &["--json", "--metrics", "0"]);
+    let mut senders: Vec<_> = (0..40).map(|_| source(group)).collect();
+    let after = [0..400, 400..800, 800..1_200, 1_200..1_600].map(|pids| {
+        send_much(&mut senders, pids);
+        // Others, until there is no room for more.
+        send_much(&mut [(); 10].map(|()| source(group)), 0..14);
+        wait_until("all of them are read", || is_read(group));
+        // The text for --metrics, which is made once a second, is part of it.
+        std::thread::sleep(Duration::from_millis(1_500));
+        memory(&watching)
+    });
+    // Without the limit of PIDs it grows by 15,000, without that of SSRCs by 4,800; with both by 1,400, which the allocator keeps.
+    assert!(after[0] < 20_000 && after[3] < after[0] + 3_500, "{after:?} kB");
+    watching.signal("TERM");
+    let ended = watching.end().expect(143);
+    let total = total(&ended);
+    assert!(total["groups"][0]["beyond_packets"].as_u64().unwrap() > 0, "{total}");
+}
+
+#[test]
+fn a_total_that_is_longer_than_a_pipe_is_complete_also_after_a_signal() {
+    let group = unique_group();
+    let from = group.to_string();
+    let mut command = command(["watch", "--interface", "lo", "--from", &from, "--json", "--interval", "60"]);
+    let (watching, mut output) = Running::start_unread(&mut command);
+    wait_for_member(group);
+    send_much(&mut [(); 24].map(|()| source(group)), 0..250);
+    wait_until("all of them are read", || is_read(group));
+    watching.signal("TERM");
+    // The pipe is full, and the reader is late.
+    std::thread::sleep(Duration::from_millis(500));
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert!(last["kind"] == "total" && text.len() > 100_000 && text.ends_with('\n'), "{} bytes", text.len());
+    watching.end().expect(143);
+}
+
 #[test]
 fn a_report_is_a_line_with_rates_and_what_the_stream_is() {
     let group = unique_group();
@@ -244,7 +317,7 @@ fn a_report_is_a_line_with_rates_and_what_the_stream_is() {
 fn several_groups_of_both_families_are_told_apart() {
     let (one, two) = (unique_group(), unique_v6_group(5));
     let watching = watch(one, &["--from", &two.to_string(), "--json", "--limit", "5"]);
-    crate::programs::wait_for_member(two);
+    wait_for_member(two);
     send_all(one, ["one", "two"]);
     send_all(two, ["three", "four", "five"]);
     let total = total(&watching.end().expect(0));
@@ -267,4 +340,35 @@ fn a_terminal_shows_a_table_and_alarms_stand_above_it() {
     assert!(text.matches(&group.to_string()).count() >= 3, "{text:?}");
     assert!(text.contains(&format!("mcast: alarm: {group} on lo: silent for 1.")), "{text:?}");
     assert!(ended.time >= Duration::from_secs(2));
+}
+
+#[cfg(not(feature = "plot"))]
+#[test]
+fn a_plot_needs_a_feature_that_the_error_names() {
+    run(&mut command(["watch", "--plot", "plot.svg"])).expect(2).saying("cargo build -p mcast --features plot");
+}
+
+#[cfg(feature = "plot")]
+#[test]
+fn a_plot_shows_each_source_also_if_a_signal_ends_it() {
+    let group = unique_group();
+    let file = std::env::temp_dir().join(format!("mcast-watch-{}.svg", group.port()));
+    let watching = watch(group, &["--plot", file.to_str().unwrap()]);
+    send_all(group, (0..50).chain(60..100).map(|number| rtp(1, number)));
+    let line = loop {
+        let line = watching.line();
+        if line.contains(" lost 10 ") {
+            break line;
+        }
+    };
+    watching.signal("TERM");
+    watching.end().expect(143);
+    let plot = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let source = line.split(' ').nth(2).unwrap();
+    for words in ["<svg ", "Mbit/s", "Jitter, ms", &format!("{group} on lo from {source}"), "</svg>"] {
+        assert!(plot.contains(words), "{words} is not in {plot}");
+    }
+    let nowhere = ["watch", "--interface", "lo", "--from", &group.to_string(), "--plot", "/nowhere/plot.svg"];
+    run(&mut command(nowhere)).expect(1).saying("--plot /nowhere/plot.svg: No such file or directory");
 }

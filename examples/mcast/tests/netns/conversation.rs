@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::common::hosts::{Arrival, Host};
-use crate::common::link::Pair;
+use crate::common::link::{Pair, run as run_command};
 use crate::common::{unique_group, unique_v6_group, wait_until};
 use crate::mcast::json::parsed;
 use crate::mcast::mcast as command;
@@ -191,6 +191,42 @@ fn a_link_that_is_created_again_can_be_asked_on() {
     assert!(ended.lines[0].ends_with(" who?"), "{ended:?}");
     answer.signal("TERM");
     answer.end().expect(143).saying("asked 2, answered 2, limited 0, unanswered 0");
+}
+
+/// The queue of one link takes nothing for a while.
+#[test]
+fn an_answer_that_cannot_leave_waits_and_the_others_do_not_wait_for_it() {
+    let mut host = Host::new();
+    let group = unique_group();
+    let (dead, other) = (host.links[0].a.clone(), host.links[1].a.clone());
+    let answer = answering(group, &[&dead, &other], &["--echo"]);
+    let there = [0, 1].map(|link: usize| IpAddr::from(host.links[link].addresses[1]));
+    // So that both know each other's hardware address.
+    for link in [0, 1] {
+        host.ask(there[link], link, group, "before");
+        assert_eq!(host.answer().payload, "before");
+    }
+    run_command(&format!("tc qdisc replace dev {dead} root pfifo limit 0"));
+    host.ask(there[0], 0, group, "waiting");
+    for _ in 0..3 {
+        host.ask(there[1], 1, group, "other");
+        assert_eq!(host.answer().payload, "other");
+    }
+    let other_asker = host.ask(there[0], 0, group, "waiting, too");
+    // Another queue in its place would lose what is sent meanwhile.
+    run_command(&format!("tc qdisc change dev {dead} root pfifo limit 100"));
+    // The answer to the one that asked last; the one before has no socket any more.
+    assert_eq!((host.answer().payload.as_str(), other_asker.ip()), ("waiting, too", there[0]));
+    run_command(&format!("tc qdisc change dev {dead} root pfifo limit 0"));
+    host.ask(there[0], 0, group, "never");
+    assert_eq!([(); 7].map(|()| answer.payload()).last().unwrap(), "waiting, too");
+    assert_eq!(answer.payload(), "never");
+    answer.signal("TERM");
+    // What waits at the end is counted. The first that waited may not have been tried again in time.
+    let ended = answer.end().expect(143);
+    let is_one_of = |all: [&str; 2]| all.iter().any(|line| ended.errors.ends_with(line));
+    let counters = ["answered 7, limited 0, unanswered 1\n", "answered 6, limited 0, unanswered 2\n"];
+    assert!(ended.errors.starts_with("mcast: asked 8, ") && is_one_of(counters), "{ended:?}");
 }
 
 /// The first question leaves on both links, the second one on the link that is left.

@@ -10,8 +10,12 @@ mod programs;
 mod streams;
 
 mod conversation;
+mod help;
 mod links;
+mod many;
+mod outages;
 mod record;
+mod relay;
 mod replay;
 mod test;
 mod watch;

@@ -5,6 +5,7 @@ mod discovery;
 mod mdns;
 mod ssdp;
 mod streams;
+mod watch;
 
 use multicast::Group;
 
@@ -16,7 +17,10 @@ use crate::trial::{Case, Trial};
 const AWAY: &str = "our example is on lo instead of eth0";
 
 pub fn cases() -> Vec<Case> {
-    [ssdp::cases, mdns::cases, coap::cases, discovery::cases, streams::cases].into_iter().flat_map(|cases| cases()).collect()
+    [ssdp::cases, mdns::cases, coap::cases, discovery::cases, streams::cases, watch::cases]
+        .into_iter()
+        .flat_map(|cases| cases())
+        .collect()
 }
 
 /// The interface that an example is started with.
