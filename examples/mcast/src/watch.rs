@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `sequence`, `jitter`, `rtp`, `mpegts` | what packets tell: pure, without a clock |
 //! | `stream`, `feed` | a source; a group on an interface, with its sources and alarms: without a clock, too |
+//! | `drops` | what this machine dropped itself |
 //! | `watcher` | the receivers, the clock, and what is printed when |
 //! | `text`, `json`, `table` | how it is printed |
 //! | `exposition`, `metrics` | the counters for Prometheus, and the server for them |
 //! | `history`, `plot` | the plot: feature `plot` |
 
+mod drops;
 mod exposition;
 mod feed;
 #[cfg(feature = "plot")]
@@ -33,6 +35,7 @@ use std::time::Duration;
 use lexopt::{Parser, ValueExt};
 use multicast::Links;
 
+use drops::Dropped;
 use feed::{Feed, Rules};
 use metrics::Server;
 use watcher::Watcher;
@@ -76,7 +79,8 @@ A stream counts as RTP after four packets in sequence, and as MPEG-TS after five
 PIDs of a source are told apart; those beyond are only counted, until one that is silent makes room.
 
 An alarm is a line on standard error, and an object in --json; it is raised once, and it is said when it is over. If one was raised, the
-status is 4 at the end, also after SIGINT and SIGTERM. Packets that this machine dropped are told apart: they are no losses of the network.
+status is 4 at the end, also after SIGINT and SIGTERM. Packets that this machine dropped itself are counted beside that: from its receive
+buffers, and by the queues of its processors, which are those of all programs. If there are some, gaps may be its own.
 
 Example:
   mcast watch --from 239.1.2.3:5000 --interface lo --alarm-silence 5 --alarm-loss --timeout 1
@@ -168,7 +172,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
         watcher.plot(path)?;
     }
     if let Some(address) = order.metrics {
-        let server = Server::start(address, watcher.exposition(Some(0)))?;
+        let server = Server::start(address, watcher.exposition(Dropped::default()))?;
         if !order.common.quiet {
             complain(&format_args!("the counters are at http://{}/metrics", server.address));
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use multicast::{Interface, Packet, Token};
 
+use super::drops::{Backlog, Dropped};
 use super::exposition::{self, Subject};
 use super::feed::{Feed, Notice, Rules};
 #[cfg(feature = "plot")]
@@ -65,6 +66,7 @@ pub(super) struct Watcher {
     server: Option<Server>,
     #[cfg(feature = "plot")]
     plot: Option<(std::path::PathBuf, History)>,
+    backlog: Backlog,
     has_dropped: bool,
 }
 
@@ -90,6 +92,7 @@ impl Watcher {
             server: None,
             #[cfg(feature = "plot")]
             plot: None,
+            backlog: Backlog::new(),
             has_dropped: false,
         }
     }
@@ -197,7 +200,7 @@ impl Watcher {
         }
         if is_second {
             self.next_second = next(self.next_second, SECOND, now);
-            let dropped = receivers.totals().dropped;
+            let dropped = self.dropped(receivers);
             self.say_dropped(dropped);
             #[cfg(feature = "plot")]
             if let Some((_, history)) = &mut self.plot {
@@ -213,20 +216,28 @@ impl Watcher {
         Ok(())
     }
 
+    fn dropped(&mut self, receivers: &Receivers<'_>) -> Dropped {
+        Dropped { buffers: receivers.totals().dropped, backlog: self.backlog.dropped() }
+    }
+
     /// Says once that gaps can be our own.
-    fn say_dropped(&mut self, dropped: Option<u64>) {
-        if !self.has_dropped && dropped.is_some_and(|dropped| dropped > 0) {
+    fn say_dropped(&mut self, dropped: Dropped) {
+        if !self.has_dropped && !dropped.is_none() {
             self.has_dropped = true;
             if !self.quiet {
-                complain(
-                    &"this machine drops packets, since it is busy or its receive buffers are too small (net.core.rmem_max): gaps may be its own",
-                );
+                let (place, remedy) = match dropped.buffers {
+                    Some(1..) => ("the receive buffer", "net.core.rmem_max"),
+                    _ => ("the queue of a processor, for whatever program", "net.core.netdev_max_backlog"),
+                };
+                complain(&format_args!(
+                    "this machine drops packets from {place}, which is full ({remedy}): gaps may be its own"
+                ));
             }
         }
     }
 
     /// The counters for Prometheus.
-    pub(super) fn exposition(&self, dropped: Option<u64>) -> String {
+    pub(super) fn exposition(&self, dropped: Dropped) -> String {
         let (feeds, clock_rate) = (self.feeds.as_slice(), self.rules.clock_rate);
         exposition::text(&Subject { feeds, now: self.clock.now(), clock_rate, dropped })
     }
@@ -294,7 +305,7 @@ impl Watcher {
             }
             result = result.and(self.tell(number, limits));
         }
-        let dropped = receivers.totals().dropped;
+        let dropped = self.dropped(receivers);
         if let Some(table) = &self.table {
             table.draw(&rows(&self.feeds, &self.clock), true);
         }
@@ -306,16 +317,19 @@ impl Watcher {
             result = result.and(self.total(limits));
         }
         if !self.quiet {
-            let dropped = dropped.map_or_else(|| "unknown".to_owned(), |dropped| dropped.to_string());
+            let text = |dropped: Option<u64>| dropped.map_or_else(|| "unknown".to_owned(), |dropped| dropped.to_string());
+            let (buffers, backlog) = (text(dropped.buffers), text(dropped.backlog));
             let (packets, alarms) = (self.packets(), self.alarms());
             let sources = self.feeds.iter().map(|feed| feed.streams.len()).fold(0, usize::saturating_add);
-            complain(&format_args!("received {packets} from {sources} sources, dropped here {dropped}, alarms {alarms}"));
+            complain(&format_args!(
+                "received {packets} from {sources} sources, dropped here {buffers}, by this host's backlog {backlog}, alarms {alarms}"
+            ));
         }
         result
     }
 
     #[cfg(feature = "json")]
-    fn total_object(&mut self, now: Duration, dropped: Option<u64>, limits: &Limits) -> Result<(), Stop> {
+    fn total_object(&mut self, now: Duration, dropped: Dropped, limits: &Limits) -> Result<(), Stop> {
         self.output.object(&Total::new(&self.feeds, dropped, now, self.rules.clock_rate), limits)
     }
 

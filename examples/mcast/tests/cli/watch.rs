@@ -183,7 +183,11 @@ fn without_an_alarm_the_status_is_that_of_the_end() {
     send_all(group, ["something"]);
     assert!(watching.line().ends_with(": came"));
     watching.signal("INT");
-    watching.end().expect(130).saying("received 1 from 1 sources, dropped here 0, alarms 0");
+    watching
+        .end()
+        .expect(130)
+        .saying("received 1 from 1 sources, dropped here 0, by this host's backlog ")
+        .saying(", alarms 0");
 }
 
 #[test]
