@@ -8,11 +8,11 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use multicast::{
-    AsFd, BorrowedFd, Destination, Events, Family, Interest, Listener, Outcome, Packet, Poller, Received, SendOptions,
-    Sender, Token,
+    AsFd, BorrowedFd, Destination, Events, Family, Interest, Outcome, Packet, Poller, Received, SendOptions, Sender, Token,
 };
 
 use super::outputs::{Sent, Way, families_of, set_hops};
+use crate::senders::{self, Replies};
 use crate::stop::{Stop, complain, failed};
 
 /// How many askers are known at a time. Each has a buffer of 64 KiB.
@@ -58,7 +58,7 @@ struct Asker {
     family: Family,
     hops: u8,
     port: u16,
-    replies: Box<Listener<LENGTH>>,
+    replies: Box<Replies>,
     last: Instant,
 }
 
@@ -130,9 +130,9 @@ impl Pairs {
             }
         }
         let family = if to.is_ipv4() { Family::V4 } else { Family::V6 };
-        let opened = self.options.interface(self.way.interface).open_with_replies::<LENGTH>(family);
+        let opened = senders::open_with_replies(self.options.interface(self.way.interface), family);
         let (sender, replies) = match opened {
-            Ok((sender, replies)) => (sender, Box::new(replies)),
+            Ok(opened) => opened,
             Err(error) => {
                 self.lose(Some(error));
                 return Ok(None);
@@ -186,7 +186,7 @@ impl Pairs {
             None => {
                 let family = if asker.address.is_ipv4() { Family::V4 } else { Family::V6 };
                 // No route to groups is needed.
-                back.insert(SendOptions::new().later().open(family)?)
+                back.insert(senders::open(SendOptions::new().later(), family)?)
             }
         };
         match send(sender, answer.payload(), asker.back) {
@@ -228,7 +228,7 @@ impl Pairs {
     /// Opens and closes a socket as one asker gets it, so that what is wrong is an error at the start.
     pub(super) fn try_out(&self, from: &[Family]) -> Result<(), Stop> {
         for family in families_of(self.way.to, from) {
-            self.options.interface(self.way.interface).open_with_replies::<LENGTH>(family)?;
+            senders::open_with_replies(self.options.interface(self.way.interface), family)?;
         }
         Ok(())
     }
