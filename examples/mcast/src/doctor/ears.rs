@@ -6,7 +6,9 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use multicast::filter::{Always, Filter};
-use multicast::{Events, Group, Interface, ListenOptions, Membership, Outcome, Poller, Received, SendOptions, Token, Ttl};
+use multicast::{
+    Bind, Events, Group, Interface, ListenOptions, Membership, Outcome, Poller, Received, SendOptions, Token, Ttl,
+};
 
 use super::evidence::Told;
 use crate::host::groups;
@@ -47,6 +49,17 @@ impl Ear {
         // Long streams come in bursts; its own drops would look like somebody's fault.
         let options = ListenOptions::new().metadata().receive_buffer(4 << 20).filter(Box::new(Always) as Box<dyn Filter>);
         let receiver = receivers::bind(options, membership.on(interface).into(), MTU)?;
+        Ok(Self { receiver, index, heard: Heard::default() })
+    }
+
+    /// Joins the group, and listens on a port of its own: beside a program that does not share the group's port. The host is a member, so
+    /// the counters tell, but nothing is heard.
+    pub(super) fn beside(group: Group, index: u32) -> multicast::Result<Self> {
+        let options = ListenOptions::new().filter(Box::new(Always) as Box<dyn Filter>);
+        let mut receiver = receivers::bind(options, Bind::Port(0, group.family()), MTU)?;
+        let interface = NonZeroU32::new(index).map_or(Interface::Default, Interface::Index);
+        let group = Group::new(group.address(), receiver.local_addr()?.port())?;
+        receiver.join(&Membership::any(group).on(interface))?;
         Ok(Self { receiver, index, heard: Heard::default() })
     }
 
