@@ -188,10 +188,6 @@ impl<'l> Receivers<'l> {
         self.sockets.iter_mut().map(|socket| Ok(socket.receiver.sender(options)?)).collect()
     }
 
-    pub(crate) fn place(&self, number: usize) -> Option<&Place> {
-        self.sockets.get(number).map(|socket| &socket.place)
-    }
-
     pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
         self.sockets.iter().map(|socket| &socket.place)
     }
