@@ -24,6 +24,15 @@ const LINKS: Token = Token(255);
 /// The first token of a socket. The lower ones are for signals, links, and what a command waits for beside packets.
 const SOCKETS: u64 = 256;
 
+/// The type of all receivers, so that the code for it is linked once.
+pub(crate) type Filtered = Receiver<Box<dyn Filter>>;
+
+/// A receiver. One function for all commands: it is long, and the crate inlines it.
+#[inline(never)]
+pub(crate) fn bind(options: ListenOptions<Box<dyn Filter>>, place: Bind, mtu: usize) -> multicast::Result<Filtered> {
+    options.bind_receiver(place, mtu)
+}
+
 /// How many packets are received before signals, links and other sockets are looked at.
 const TURN: u32 = 64;
 /// How long to wait before what failed is tried again, if no change is reported.
@@ -179,10 +188,6 @@ impl<'l> Receivers<'l> {
         self.sockets.iter_mut().map(|socket| Ok(socket.receiver.sender(options)?)).collect()
     }
 
-    pub(crate) fn place(&self, number: usize) -> Option<&Place> {
-        self.sockets.get(number).map(|socket| &socket.place)
-    }
-
     pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
         self.sockets.iter().map(|socket| &socket.place)
     }
@@ -323,19 +328,9 @@ impl<'l> Receivers<'l> {
     }
 }
 
-/// Binds a socket. One function for all commands, so that its code is in the program once.
-#[inline(never)]
-pub(crate) fn bind(
-    options: ListenOptions<Box<dyn Filter>>,
-    place: Bind,
-    mtu: usize,
-) -> multicast::Result<Receiver<Box<dyn Filter>>> {
-    options.bind_receiver(place, mtu)
-}
-
 /// A socket that stays joined when its interface is created again.
 struct Socket {
-    receiver: Receiver<Box<dyn Filter>>,
+    receiver: Filtered,
     place: Place,
     /// One for each source.
     books: Vec<Memberships<1>>,

@@ -160,7 +160,7 @@ impl<'l> Senders<'l> {
                 all.push(replies);
                 sender
             }
-            None => options.open(family)?,
+            None => open(options, family)?,
         };
         self.senders.push(sender);
         self.routes.push(Route { interface, family, destinations: destination.into_iter().collect(), done: 0, missed: 0 });
@@ -342,6 +342,12 @@ pub(crate) fn expanded(interfaces: Vec<Interface>) -> Result<Vec<Interface>, Sto
         }
     }
     Ok(found)
+}
+
+/// A sender. One function for all commands: it is long, and the crate inlines it.
+#[inline(never)]
+pub(crate) fn open(options: SendOptions, family: Family) -> multicast::Result<Sender> {
+    options.open(family)
 }
 
 /// A sender, and what receives the answers. One function for all commands: it is long.
