@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{QUIET, assert_quiet, expect_packet, on_lo, unique_group, unique_v6_group};
+use crate::common::{QUIET, assert_quiet, expect_packet, is_installed, on_lo, unique_group, unique_v6_group};
 use crate::mcast::captures::{TemporaryDirectory, TemporaryFile, converted, of_packets};
 use crate::mcast::{example, listen, mcast as command, shell};
 use crate::programs::{Running, payload_of, run, wait_for_member};
@@ -88,6 +88,9 @@ fn recording_relaying_and_replaying_need_no_privilege() {
 
 #[test]
 fn a_recording_is_replayed_with_the_same_bytes_and_gaps() {
+    if !is_installed("tshark") {
+        return;
+    }
     let group = unique_group();
     let (first, second) = (TemporaryFile::named("first.pcapng"), TemporaryFile::named("second.pcapng"));
     let record = |file: &TemporaryFile| {
@@ -231,6 +234,9 @@ fn packets_stay_on_the_local_network_whatever_ttl_they_had() {
 
 #[test]
 fn every_format_of_wireshark_gives_the_same_packets() {
+    if !is_installed("tshark") {
+        return;
+    }
     let group = unique_group();
     let listener = listen(group, &[]);
     let ours = capture(group, &[(0, "one"), (10, "two"), (20, "three")]);
@@ -245,6 +251,9 @@ fn every_format_of_wireshark_gives_the_same_packets() {
 
 #[test]
 fn an_ethernet_capture_of_text2pcap_is_replayed() {
+    if !is_installed("tshark") {
+        return;
+    }
     let group = unique_group();
     let listener = listen(group, &[]);
     let file = TemporaryFile::named("ethernet.pcap");
@@ -261,6 +270,9 @@ fn an_ethernet_capture_of_text2pcap_is_replayed() {
 
 #[test]
 fn a_packet_that_the_capture_cut_is_not_sent() {
+    if !is_installed("tshark") {
+        return;
+    }
     let group = unique_group();
     let mut listener = listener(group);
     let ours = capture(group, &[(0, "a long payload"), (1, "short")]);

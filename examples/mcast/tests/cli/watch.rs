@@ -7,7 +7,7 @@ use std::time::Duration;
 use multicast::Group;
 use serde_json::{Value, json};
 
-use crate::common::{send_all, send_on_lo, unique_group, unique_v6_group};
+use crate::common::{is_installed, send_all, send_on_lo, unique_group, unique_v6_group};
 use crate::mcast::mcast as command;
 use crate::programs::{Running, run, wait_for_member};
 use crate::streams::{Ffmpeg, Relay, cells, next_object, objects, only_source, pick, rtp, total, wait_until_read, watch};
@@ -50,6 +50,9 @@ fn the_example_of_the_help_runs_as_it_is_written() {
 
 #[test]
 fn losses_of_an_rtp_stream_of_ffmpeg_are_counted_as_they_were_caused() {
+    if !is_installed("ffmpeg") {
+        return;
+    }
     let group = unique_group();
     let watching = watch(group, &["--json", "--alarm-loss"]);
     let mut relay = Relay::losing(group, 10, 3);
@@ -92,6 +95,9 @@ fn errors_that_tshark_finds(file: &std::path::Path) -> Vec<(u64, u64)> {
 
 #[test]
 fn continuity_errors_of_a_transport_stream_of_ffmpeg_are_those_that_tshark_finds() {
+    if !is_installed("tshark") || !is_installed("ffmpeg") {
+        return;
+    }
     let group = unique_group();
     let watching = watch(group, &["--json"]);
     let mut relay = Relay::losing(group, 7, 2);

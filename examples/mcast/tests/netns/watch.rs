@@ -7,7 +7,7 @@ use multicast::{Group, SendOptions};
 use serde_json::{Value, json};
 
 use crate::common::link::{self, Pair};
-use crate::common::{require_private_network, send_with, unique_group, wait_until};
+use crate::common::{is_installed, require_private_network, send_with, unique_group, wait_until};
 use crate::mcast::mcast as command;
 use crate::programs::{Running, wait_for_member};
 use crate::streams::{Ffmpeg, Relay, next_object, only_source, pick, rtp, total, wait_until_read, watch};
@@ -135,6 +135,9 @@ impl Drop for Capture {
 
 #[test]
 fn packets_losses_and_jitter_are_those_that_tshark_finds_on_the_wire() {
+    if !is_installed("tshark") || !is_installed("ffmpeg") {
+        return;
+    }
     require_private_network();
     let group = unique_group();
     let capture = Capture::of(group);
