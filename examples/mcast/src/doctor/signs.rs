@@ -119,7 +119,7 @@ impl Case {
     /// Whether programs of this host named sources, and none of them is a sender that was heard; `None` if they named none, or
     /// nothing was heard.
     pub(super) fn refused_by_others(&self) -> Option<bool> {
-        let (Ok(joined), Ok(sources)) = (&self.start.joined, &self.start.sources) else { return None };
+        let (Ok(joined), Ok(sources)) = (&self.start.joined, &self.sources) else { return None };
         let group = joined.iter().find(|joined| joined.group == self.address() && joined.index == self.place.index)?;
         let senders = &self.heard.senders;
         if group.mode(sources) != Mode::Include || senders.is_empty() {
