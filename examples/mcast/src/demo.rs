@@ -12,8 +12,8 @@ use multicast::{
 
 use crate::options;
 use crate::output::{escape, print};
+use crate::receivers::bind;
 use crate::stop::Stop;
-use crate::{receivers, senders};
 
 pub(crate) const HELP: &str = "\
 Sends a few packets to a group on lo, receives them, and counts. Nothing leaves the machine.
@@ -71,11 +71,11 @@ fn demonstrate() -> Result<(), Stop> {
     // The filter does not run in the kernel, which counts rejected packets as dropped: the counters must show both.
     let filter = Box::new(Prefix(b"sensor ")) as Box<dyn Filter>;
     let options = ListenOptions::new().filter(filter).kernel_filter(false);
-    let mut listener = receivers::bind(options, Bind::Port(0, Family::V4), MTU)?;
+    let mut listener = bind(options, Bind::Port(0, Family::V4), MTU)?;
     let [_, a, b, c] = std::process::id().to_be_bytes();
     let group = Group::new(Ipv4Addr::new(239, a, b, c), listener.local_addr()?.port())?;
     listener.join(&Membership::any(group).on(Interface::LOOPBACK))?;
-    let mut sender = senders::open(SendOptions::new().interface(Interface::LOOPBACK), Family::V4)?;
+    let mut sender = SendOptions::new().interface(Interface::LOOPBACK).open(Family::V4)?;
     let mut packets = PACKETS.into_iter().peekable();
     print(&format!("demo: {group} on lo; the filter wants packets that begin with \"sensor \"\n"))?;
 

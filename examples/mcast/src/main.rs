@@ -13,7 +13,8 @@
 //! | `format`, `hex`, `interfaces` | how packets are printed and written; the names of interfaces |
 //! | `limits`, `outage`, `stop` | what ends a command: signals, times, links that are gone, errors |
 
-#![allow(dead_code)]
+// A part of the commands needs a part of what they share.
+#![cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 
 #[cfg(feature = "answer")]
 mod answer;

@@ -37,6 +37,8 @@ pub(crate) fn bind(options: ListenOptions<Box<dyn Filter>>, place: Bind, mtu: us
 const TURN: u32 = 64;
 /// How long to wait before what failed is tried again, if no change is reported.
 const RETRY: Duration = Duration::from_secs(1);
+/// In bytes, for commands that must not lose a burst. Without privilege the kernel grants less, and says nothing of it.
+pub(crate) const LARGE_BUFFER: usize = 8 << 20;
 /// `EMFILE`, `errno(3)`.
 const NO_DESCRIPTOR: i32 = 24;
 
@@ -184,10 +186,6 @@ impl<'l> Receivers<'l> {
     #[cfg(feature = "answer")]
     pub(crate) fn senders(&mut self, options: SendOptions) -> Result<Vec<Sender>, Stop> {
         self.sockets.iter_mut().map(|socket| Ok(socket.receiver.sender(options)?)).collect()
-    }
-
-    pub(crate) fn place(&self, number: usize) -> Option<&Place> {
-        self.sockets.get(number).map(|socket| &socket.place)
     }
 
     pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {

@@ -253,7 +253,8 @@ impl<'l> Senders<'l> {
         to: Option<Group>,
         limits: &Limits,
     ) -> Result<Option<multicast::Error>, Stop> {
-        let has_others = self.routes.len() > 1;
+        let is_candidate = |route: &&Route| to.is_none_or(|group| group.family() == route.family);
+        let has_others = self.routes.iter().filter(is_candidate).count() > 1;
         loop {
             let (Some(sender), Some(route)) = (self.senders.get_mut(number), self.routes.get_mut(number)) else {
                 return Ok(None);

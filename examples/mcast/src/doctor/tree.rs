@@ -48,12 +48,6 @@ pub(super) enum Stage {
     Queue,
 }
 
-impl Stage {
-    pub(super) const fn is_fault(self) -> bool {
-        !matches!(self, Self::Sound | Self::Silence | Self::Undecided)
-    }
-}
-
 /// What is known of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LinkSign {

@@ -60,6 +60,7 @@ pub(crate) enum Mode {
 }
 
 /// All groups that are joined on this host.
+#[inline(never)]
 pub(crate) fn joined() -> Result<Vec<Joined>, String> {
     let key = |joined: &Joined| (joined.index, joined.group, joined.users);
     let mut joined = table("/proc/net/igmp", parse_igmp, key)?;
@@ -68,13 +69,14 @@ pub(crate) fn joined() -> Result<Vec<Joined>, String> {
 }
 
 /// All sources that were named or blocked on this host.
+#[inline(never)]
 pub(crate) fn sources() -> Result<Vec<Source>, String> {
     let ipv4 = || table("/proc/net/mcfilter", parse_mcfilter, Source::clone);
-    let mut sources = complete(Family::V4, Ipv4Addr::new(232, 255, 66, 77).into(), Ipv4Addr::LOCALHOST.into(), ipv4)?;
+    let mut sources = complete(Family::V4, Ipv4Addr::new(232, 255, 66, 77).into(), Ipv4Addr::LOCALHOST.into(), &ipv4)?;
     if std::fs::exists("/proc/net/mcfilter6").unwrap_or(true) {
         let ipv6 = || table("/proc/net/mcfilter6", parse_mcfilter6, Source::clone);
         let group = Ipv6Addr::new(0xff31, 0, 0, 0, 0, 0, 0x8066, 0x77);
-        sources.extend(complete(Family::V6, group.into(), Ipv6Addr::LOCALHOST.into(), ipv6)?);
+        sources.extend(complete(Family::V6, group.into(), Ipv6Addr::LOCALHOST.into(), &ipv6)?);
     }
     Ok(sources)
 }
@@ -84,11 +86,12 @@ pub(crate) fn sources() -> Result<Vec<Source>, String> {
 /// Linux begins its list with the first interface whose latest group has sources, and leaves out all before: most often there is no such
 /// interface, and the list is empty. `lo` is the first interface of all. So this joins a group of its own there, from a source, for as long as
 /// it reads. On `lo` nobody else notices, and no report leaves.
+#[inline(never)]
 fn complete(
     family: Family,
     group: IpAddr,
     source: IpAddr,
-    list: impl Fn() -> Result<Vec<Source>, String>,
+    list: &dyn Fn() -> Result<Vec<Source>, String>,
 ) -> Result<Vec<Source>, String> {
     let failed = |error| format!("read the sources of groups: {error}");
     let options = ListenOptions::new().filter(Box::new(Always) as Box<dyn Filter>);
@@ -189,15 +192,15 @@ fn parse_mcfilter(table: &[u8]) -> Vec<Source> {
         let number = u32::try_from(hexadecimal(field.strip_prefix(b"0x")?)?).ok()?;
         Some(Ipv4Addr::from_bits(number).into())
     };
-    parse_sources(table, address)
+    parse_sources(table, &address)
 }
 
 fn parse_mcfilter6(table: &[u8]) -> Vec<Source> {
-    parse_sources(table, |field| Some(Ipv6Addr::from(bytes::<16>(field)?).into()))
+    parse_sources(table, &|field| Some(Ipv6Addr::from(bytes::<16>(field)?).into()))
 }
 
 /// The lines of both files. The interface's name is cut after six bytes there, so it is not read.
-fn parse_sources(table: &[u8], address: impl Fn(&[u8]) -> Option<IpAddr>) -> Vec<Source> {
+fn parse_sources(table: &[u8], address: &dyn Fn(&[u8]) -> Option<IpAddr>) -> Vec<Source> {
     let parse = |line| {
         let mut fields = fields(line);
         let index = number(fields.next()?)?;

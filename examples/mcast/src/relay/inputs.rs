@@ -3,14 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use multicast::filter::{Always, Filter};
-use multicast::{Bind, Family, Interest, ListenOptions, Packet, Poller, Received, Token};
+use multicast::{Bind, Family, Interest, ListenOptions, Packet, Poller, Received, Receiver, Token};
 
-use crate::receivers::{self, Filtered};
+use crate::receivers::{LARGE_BUFFER, bind};
 use crate::stop::Stop;
 
 /// A socket for one address and port.
 pub(super) struct Unicast {
-    receiver: Filtered,
+    receiver: Receiver<Box<dyn Filter>>,
     address: SocketAddr,
 }
 
@@ -23,9 +23,13 @@ impl Unicast {
     pub(super) fn open(address: SocketAddr, poller: &Poller, token: Token) -> Result<Self, Stop> {
         let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
         // What the guard refuses would be counted as dropped, and there is nothing for it to refuse.
-        let filter = Box::new(Always) as Box<dyn Filter>;
-        let options = ListenOptions::new().metadata().unicast().filter(filter).kernel_filter(false);
-        let receiver = receivers::bind(options, Bind::Port(address.port(), family), usize::from(u16::MAX))?;
+        let options = ListenOptions::new()
+            .filter(Box::new(Always) as Box<dyn Filter>)
+            .metadata()
+            .unicast()
+            .kernel_filter(false)
+            .receive_buffer(LARGE_BUFFER);
+        let receiver = bind(options, Bind::Port(address.port(), family), usize::from(u16::MAX))?;
         poller.register(&receiver, token, Interest::READABLE)?;
         Ok(Self { receiver, address })
     }

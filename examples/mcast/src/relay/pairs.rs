@@ -12,7 +12,7 @@ use multicast::{
 };
 
 use super::outputs::{Sent, Way, families_of, set_hops};
-use crate::senders::{self, Replies};
+use crate::senders::{Replies, open_with_replies};
 use crate::stop::{Stop, complain, failed};
 
 /// How many askers are known at a time. Each has a buffer of 64 KiB.
@@ -22,8 +22,6 @@ const QUIET: Duration = Duration::from_secs(30);
 const TRIES: u32 = 20;
 /// How many answers to one asker are passed on before others get their turn.
 const TURN: u32 = 64;
-/// The longest answer.
-const LENGTH: usize = 65_535;
 
 pub(super) struct Pairs {
     way: Way,
@@ -130,8 +128,7 @@ impl Pairs {
             }
         }
         let family = if to.is_ipv4() { Family::V4 } else { Family::V6 };
-        let opened = senders::open_with_replies(self.options.interface(self.way.interface), family);
-        let (sender, replies) = match opened {
+        let (sender, replies) = match open_with_replies(self.options.interface(self.way.interface), family) {
             Ok(opened) => opened,
             Err(error) => {
                 self.lose(Some(error));
@@ -186,7 +183,7 @@ impl Pairs {
             None => {
                 let family = if asker.address.is_ipv4() { Family::V4 } else { Family::V6 };
                 // No route to groups is needed.
-                back.insert(senders::open(SendOptions::new().later(), family)?)
+                back.insert(SendOptions::new().later().open(family)?)
             }
         };
         match send(sender, answer.payload(), asker.back) {
@@ -228,7 +225,7 @@ impl Pairs {
     /// Opens and closes a socket as one asker gets it, so that what is wrong is an error at the start.
     pub(super) fn try_out(&self, from: &[Family]) -> Result<(), Stop> {
         for family in families_of(self.way.to, from) {
-            senders::open_with_replies(self.options.interface(self.way.interface), family)?;
+            open_with_replies(self.options.interface(self.way.interface), family)?;
         }
         Ok(())
     }

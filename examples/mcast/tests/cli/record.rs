@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{PATIENCE, send_all, send_on_lo, send_with, unique_group, unique_v6_group};
+use crate::common::{PATIENCE, is_installed, send_all, send_on_lo, send_with, unique_group, unique_v6_group};
 use crate::mcast::captures::{TemporaryFile, fields, fields_before_the_cut};
 use crate::mcast::{mcast as command, shell};
 use crate::programs::{Running, run, wait_for_member};
@@ -36,6 +36,9 @@ fn wait_for_packets(file: &TemporaryFile, packets: usize) {
 
 #[test]
 fn tshark_reads_each_packet_with_its_headers() {
+    if !is_installed("tshark") {
+        return;
+    }
     let (v4, v6) = (unique_group(), unique_v6_group(5));
     let file = TemporaryFile::named("headers.pcapng");
     let recorder = record(&[v4, v6], &["--limit", "4", file.text()]);
@@ -65,6 +68,9 @@ fn tshark_reads_each_packet_with_its_headers() {
 
 #[test]
 fn what_was_received_is_in_the_file_before_the_program_ends() {
+    if !is_installed("tshark") {
+        return;
+    }
     let group = unique_group();
     let file = TemporaryFile::named("killed.pcapng");
     let recorder = record(&[group], &[file.text()]);
@@ -78,6 +84,9 @@ fn what_was_received_is_in_the_file_before_the_program_ends() {
 
 #[test]
 fn a_signal_ends_it_and_the_file_is_complete() {
+    if !is_installed("tshark") {
+        return;
+    }
     let group = unique_group();
     let file = TemporaryFile::named("ended.pcapng");
     let recorder = record(&[group], &["--json", file.text()]);
@@ -98,6 +107,9 @@ fn a_signal_ends_it_and_the_file_is_complete() {
 
 #[test]
 fn packets_of_several_groups_are_in_the_order_of_their_times() {
+    if !is_installed("tshark") {
+        return;
+    }
     let groups: Vec<_> = (0..8).map(|_| unique_group()).collect();
     let file = TemporaryFile::named("order.pcapng");
     let recorder = record(&groups, &["--limit", "160", file.text()]);
@@ -138,6 +150,9 @@ fn json_has_an_object_for_each_group_and_the_totals() {
 
 #[test]
 fn standard_output_is_a_recording_that_another_program_reads_at_once() {
+    if !is_installed("tshark") {
+        return;
+    }
     let group = unique_group();
     let script = "\"$0\" record --interface lo --from \"$1\" - | tshark -n -l -T fields -e udp.payload -r - 2>/dev/null";
     let pipeline = Running::start(&mut shell(script, &[&group.to_string()]));
@@ -179,7 +194,24 @@ fn a_signal_ends_it_if_nobody_reads() {
 }
 
 #[test]
+fn a_file_needs_no_standard_output_and_no_file_needs_one() {
+    let group = unique_group();
+    let file = TemporaryFile::named("closed.pcapng");
+    let script = "exec \"$0\" record --interface lo --from \"$1\" --timeout 0.2 \"$2\" >&-";
+    run(&mut shell(script, &[&group.to_string(), file.text()])).expect(3).saying("recorded 0 packets");
+    assert!(file.path().exists());
+    run(&mut shell(script, &[&group.to_string(), "-"])).expect(1).saying("standard output is closed");
+    // A terminal would show control characters.
+    let script = "script -qec \"exec $0 record --interface lo --from $1 -\" /dev/null";
+    let ended = run(&mut shell(script, &[&group.to_string()])).expect(2);
+    assert!(ended.lines.concat().contains("a terminal cannot show a recording"), "{ended:?}");
+}
+
+#[test]
 fn a_file_that_exists_is_overwritten_only_if_the_user_says_so() {
+    if !is_installed("tshark") {
+        return;
+    }
     let group = unique_group();
     let file = TemporaryFile::with("precious.pcapng", b"precious");
     run(&mut command(arguments(&[group], &[file.text()]))).expect(1).saying("it exists: give another name, or --overwrite");
@@ -204,6 +236,9 @@ fn a_mistake_leaves_no_file() {
 
 #[test]
 fn the_end_of_the_time_is_a_failure_only_if_too_little_was_heard() {
+    if !is_installed("tshark") {
+        return;
+    }
     let group = unique_group();
     for (more, code) in [(&["--timeout", "1.5"][..], 0), (&["--timeout", "1.5", "--limit", "9"], 4)] {
         let file = TemporaryFile::named("time.pcapng");
@@ -216,6 +251,9 @@ fn the_end_of_the_time_is_a_failure_only_if_too_little_was_heard() {
 
 #[test]
 fn a_full_disk_is_an_error_that_says_how_much_is_kept() {
+    if !is_installed("tshark") {
+        return;
+    }
     run(&mut command(["record", "--interface", "lo", "/dev/full"]))
         .expect(1)
         .saying("No space left on device")

@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
 
 use crate::common::link::{self, Pair};
-use crate::common::{self, PATIENCE, unique_group, unique_v6_group};
+use crate::common::{self, PATIENCE, is_installed, unique_group, unique_v6_group};
 use crate::mcast::captures::{TemporaryFile, fields, fields_before_the_cut};
 use crate::mcast::mcast as command;
 use crate::programs::{Running, wait_for_member};
@@ -48,6 +48,9 @@ fn send(link: &Pair, group: Group, payload: &str) {
 
 #[test]
 fn times_and_interfaces_are_those_that_tshark_sees_on_the_wire() {
+    if !is_installed("tshark") {
+        return;
+    }
     let link = Pair::new();
     let groups = [unique_group(), unique_v6_group(5), unique_v6_group(2)];
     let wire = Wire::on(&link.b, &groups);
@@ -78,6 +81,9 @@ fn times_and_interfaces_are_those_that_tshark_sees_on_the_wire() {
 
 #[test]
 fn each_packet_has_the_name_of_its_interface_also_of_one_that_was_created_again() {
+    if !is_installed("tshark") {
+        return;
+    }
     let (one, other) = (Pair::new(), Pair::new());
     let group = unique_group();
     let file = TemporaryFile::named("interfaces.pcapng");

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::common::link::{self, Pair};
-use crate::common::{self, LO, expect_packet, unique_group, unique_v6_group};
+use crate::common::{self, LO, expect_packet, is_installed, unique_group, unique_v6_group};
 use crate::mcast::captures::{TemporaryFile, fields_before_the_cut};
 use crate::mcast::mcast as command;
 use crate::programs::{Running, run};
@@ -54,6 +54,9 @@ fn next(listener: &mut Listener<9000>) -> Vec<u8> {
 
 #[test]
 fn captures_of_ethernet_and_of_any_interface_are_replayed() {
+    if !is_installed("tshark") {
+        return;
+    }
     let link = Pair::new();
     let (v4, v6) = (unique_group(), unique_v6_group(5));
     for interface in [&link.b, "any"] {
