@@ -13,6 +13,7 @@ use super::ears::{Ear, Heard, Looped, listen, send_looped, wait};
 use super::evidence::{Snapshot, Told};
 use super::tree::FEW;
 use crate::host::features;
+use crate::host::groups;
 use crate::host::links::{self, LOOPBACK, UP};
 use crate::host::netlink::Netlink;
 use crate::host::owners::Owners;
@@ -70,6 +71,7 @@ pub(super) fn examine(order: Order, limits: &Limits) -> Result<Case, Stop> {
         looped: None,
         others: None,
         elsewhere: Vec::new(),
+        sources: Ok(Vec::new()),
         ways,
         owners,
         chains: rules::chains(),
@@ -79,6 +81,9 @@ pub(super) fn examine(order: Order, limits: &Limits) -> Result<Case, Stop> {
     if is_to || case.heard.packets == 0 {
         ask_on(&mut case, &mut ears, &mut netlink, limits)?;
     }
+    // Without those of the doctor. Last, since reading them takes a group on `lo`, whose reports move the counters.
+    drop(ears);
+    case.sources = groups::sources();
     Ok(case)
 }
 

@@ -52,7 +52,8 @@ Usage: mcast doctor --from TARGET [OPTION..]
 Let the sender send while it looks. It reads the counters of this host, waits for half the time, joins the group, waits for the other
 half, and reads the counters again. If it heard nothing, it asks on, for up to half as long again: it sends one packet with TTL 0 to
 the group, which does not leave the host since it has joined, and it listens to other sources and on other interfaces. Programs of
-this host that have joined may receive that packet. Nothing else is sent, and nothing is changed.
+this host that have joined may receive that packet. Nothing else is sent, and nothing is changed. (To read the named sources, it
+joins a group of its own on lo for a moment.)
 
 Each check prints ok, warn, FAIL or unknown, what it saw (where, before, after), and a sentence of advice. The verdict names the first
 stage that loses packets. No privilege is needed; where it would show more, the check says which.
