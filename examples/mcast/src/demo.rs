@@ -12,6 +12,7 @@ use multicast::{
 
 use crate::options;
 use crate::output::{escape, print};
+use crate::sockets::bind_receiver;
 use crate::stop::Stop;
 
 pub(crate) const HELP: &str = "\
@@ -43,7 +44,7 @@ pub(crate) fn run(mut parser: Parser) -> Result<(), Stop> {
     match options::next(&mut parser)? {
         None => demonstrate().map_err(|stop| match stop {
             Stop::Refused(error) if error.kind() == ErrorKind::Unreachable && lo_is_down() => {
-                Stop::Failed(LO_IS_DOWN.to_owned())
+                Stop::failed(LO_IS_DOWN.to_owned())
             }
             stop => stop,
         }),
@@ -70,7 +71,7 @@ fn demonstrate() -> Result<(), Stop> {
     // The filter does not run in the kernel, which counts rejected packets as dropped: the counters must show both.
     let filter = Box::new(Prefix(b"sensor ")) as Box<dyn Filter>;
     let options = ListenOptions::new().filter(filter).kernel_filter(false);
-    let mut listener = options.bind_receiver(Bind::Port(0, Family::V4), MTU)?;
+    let mut listener = bind_receiver(options, Bind::Port(0, Family::V4), MTU)?;
     let [_, a, b, c] = std::process::id().to_be_bytes();
     let group = Group::new(Ipv4Addr::new(239, a, b, c), listener.local_addr()?.port())?;
     listener.join(&Membership::any(group).on(Interface::LOOPBACK))?;
@@ -97,7 +98,7 @@ fn demonstrate() -> Result<(), Stop> {
         let left = end.saturating_duration_since(Instant::now());
         if adds_up || left.is_zero() {
             print(&format!("demo: sent {sent}, received {received}, rejected {rejected}, lost {lost}\n"))?;
-            return if adds_up { Ok(()) } else { Err(Stop::Failed("after 3 seconds the figures do not add up".to_owned())) };
+            return if adds_up { Ok(()) } else { Err(Stop::failed("after 3 seconds the figures do not add up".to_owned())) };
         }
         for event in poller.poll(&mut events, left)? {
             match event.token() {

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `options`, `target`, `decimal` | the command line |
 //! | `places`, `receivers`, `senders` | sockets that follow their interfaces |
+//! | `sockets` | what creates sockets |
 //! | `figures`, `table` | what is printed of losses and times, and bounds for it |
 //! | `input`, `output`, `standard`, `progress` | standard streams, the terminal |
 //! | `host` | what the kernel tells about this host |
@@ -57,6 +58,7 @@ mod replay;
 #[cfg(feature = "send")]
 mod send;
 mod senders;
+mod sockets;
 mod standard;
 mod stop;
 #[cfg(any(feature = "test", feature = "watch"))]
@@ -184,13 +186,13 @@ fn chosen(parser: &mut Parser) -> Result<Option<&'static Command>, Stop> {
         },
         Some(Argument::Value(name)) => named(&name).map(Some),
         Some(option) => Err(options::unexpected(option)),
-        None => Err(Stop::Misused(format!("a command is missing: {}", names()))),
+        None => Err(Stop::misused(format!("a command is missing: {}", names()))),
     }
 }
 
 fn named(name: &std::ffi::OsStr) -> Result<&'static Command, Stop> {
     let command = COMMANDS.iter().find(|command| name == command.name);
-    command.ok_or_else(|| Stop::Misused(format!("no such command: {}; there are {}", name.display(), names())))
+    command.ok_or_else(|| Stop::misused(format!("no such command: {}; there are {}", name.display(), names())))
 }
 
 fn names() -> String {

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use multicast::filter::{Always, Filter};
+use multicast::filter::Filter;
 use multicast::{
     Bind, Change, Events, Interest, Links, ListenOptions, Membership, Memberships, Metadata, Packet, Poller, Received,
     Receiver, Token,
@@ -18,6 +18,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use crate::limits::Limits;
 use crate::outage::{Outages, watched};
 use crate::places::Place;
+use crate::sockets::{bind_receiver, everything};
 use crate::stop::{Stop, complain};
 
 const LINKS: Token = Token(255);
@@ -50,8 +51,15 @@ pub(crate) struct ReceiveOrder<'o> {
 impl ReceiveOrder<'_> {
     /// Listens to these places without a filter. The buffer is long enough for every packet.
     pub(crate) fn to(places: Vec<Place>, give_up: Option<Duration>) -> Self {
-        let filter = &|| Box::new(Always) as Box<dyn Filter>;
-        Self { places, mtu: 65_535, filter, metadata: false, receive_buffer: None, blocked: Vec::new(), give_up }
+        Self {
+            places,
+            mtu: 65_535,
+            filter: &everything,
+            metadata: false,
+            receive_buffer: None,
+            blocked: Vec::new(),
+            give_up,
+        }
     }
 }
 
@@ -155,7 +163,7 @@ impl<'l> Receivers<'l> {
     }
 
     fn add(&mut self, options: ListenOptions<Box<dyn Filter>>, place: Place, mtu: usize) -> Result<(), Stop> {
-        let receiver = options.bind_receiver(Bind::Later(place.group), mtu)?;
+        let receiver = bind_receiver(options, Bind::Later(place.group), mtu)?;
         self.outages.add(place.interface);
         let books = place.memberships().map(|_| Memberships::new()).collect();
         let mut socket = Socket { receiver, place, books, has_failed: false };
@@ -174,7 +182,11 @@ impl<'l> Receivers<'l> {
     /// A sender for each socket, to answer what comes there from its port.
     #[cfg(feature = "answer")]
     pub(crate) fn senders(&mut self, options: SendOptions) -> Result<Vec<Sender>, Stop> {
-        self.sockets.iter_mut().map(|socket| Ok(socket.receiver.sender(options)?)).collect()
+        let mut senders = Vec::new();
+        for socket in &mut self.sockets {
+            senders.push(socket.receiver.sender(options)?);
+        }
+        Ok(senders)
     }
 
     pub(crate) fn place(&self, number: usize) -> Option<&Place> {

@@ -3,20 +3,18 @@
 use std::time::{Duration, Instant};
 
 use multicast::{
-    Change, Destination, ErrorKind, Event, Events, Family, Group, Interest, Interface, Links, Listener, Outcome, Poller,
-    SendOptions, Sender, Token,
+    Change, Destination, ErrorKind, Event, Events, Family, Group, Interest, Interface, Links, Outcome, Poller, SendOptions,
+    Sender, Token,
 };
 
 use crate::limits::Limits;
 use crate::options::Common;
 use crate::outage::{Outages, watched};
+use crate::sockets::{Replies, open_with_replies};
 use crate::stop::Stop;
 
 const ROOM_TO_SEND: Token = Token(14);
 const LINKS: Token = Token(15);
-
-/// What is sent back to the port of a sender. As long as every packet.
-pub(crate) type Replies = Listener<65_535>;
 
 /// How many packets are sent, if nothing makes it wait, before it looks what has changed.
 const TURN: u32 = 64;
@@ -337,17 +335,10 @@ pub(crate) fn expanded(interfaces: Vec<Interface>) -> Result<Vec<Interface>, Sto
             }
         }
         if is_empty {
-            return Err(Stop::Failed("--interface all: no interface is up and supports multicast".to_owned()));
+            return Err(Stop::failed("--interface all: no interface is up and supports multicast".to_owned()));
         }
     }
     Ok(found)
-}
-
-/// A sender, and what receives the answers. One function for all commands: it is long.
-#[inline(never)]
-pub(crate) fn open_with_replies(options: SendOptions, family: Family) -> multicast::Result<(Sender, Box<Replies>)> {
-    let (sender, replies) = options.open_with_replies(family)?;
-    Ok((sender, Box::new(replies)))
 }
 
 /// Whether the reason may be gone later: a link that is down or deleted, or an address or a route that is missing.

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
-use multicast::filter::{Always, Filter};
+use multicast::filter::Filter;
 use multicast::{
     Events, Group, Interface, ListenOptions, Membership, Outcome, Poller, Received, Receiver, SendOptions, Token, Ttl,
 };
@@ -13,6 +13,7 @@ use multicast::{
 use super::evidence::Told;
 use crate::host::groups;
 use crate::limits::Limits;
+use crate::sockets::{bind_receiver, everything};
 use crate::stop::{Stop, failed};
 
 const MTU: usize = 65_535;
@@ -45,9 +46,8 @@ impl Ear {
         let interface = NonZeroU32::new(index).map_or(Interface::Default, Interface::Index);
         let membership = source.map_or_else(|| Membership::any(group), |source| Membership::source(group, source));
         // Long streams come in bursts; its own drops would look like somebody's fault.
-        // Of the type that all commands use, so that the code for it is linked once.
-        let options = ListenOptions::new().metadata().receive_buffer(4 << 20).filter(Box::new(Always) as Box<dyn Filter>);
-        let receiver = options.bind_receiver(membership.on(interface), MTU)?;
+        let options = ListenOptions::new().metadata().receive_buffer(4 << 20).filter(everything());
+        let receiver = bind_receiver(options, membership.on(interface).into(), MTU)?;
         Ok(Self { receiver, index, heard: Heard::default() })
     }
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use multicast::{Bind, Family, Group, Interface, ListenOptions, Membership};
 
 use super::text::{bytes, fields, hexadecimal, lines, name, number, table, table_of_ipv6, words};
+use crate::sockets::{bind_receiver, everything};
 
 /// How often a list is read that another program changes.
 const TRIES: u32 = 20;
@@ -89,7 +90,8 @@ fn complete(
     list: impl Fn() -> Result<Vec<Source>, String>,
 ) -> Result<Vec<Source>, String> {
     let failed = |error| format!("read the sources of groups: {error}");
-    let mut socket = ListenOptions::new().bind_receiver(Bind::Port(0, family), 1).map_err(failed)?;
+    let options = ListenOptions::new().filter(everything());
+    let mut socket = bind_receiver(options, Bind::Port(0, family), 1).map_err(failed)?;
     let port = socket.local_addr().map_err(failed)?.port();
     let mark = Membership::source(Group::new(group, port).map_err(failed)?, source).on(Interface::LOOPBACK);
     for _ in 0..TRIES {

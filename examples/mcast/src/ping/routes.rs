@@ -13,7 +13,8 @@ use crate::figures::random;
 use crate::options::Common;
 use crate::outage::watched;
 use crate::places::Place;
-use crate::senders::{Replies, expanded, may_pass, open_with_replies};
+use crate::senders::{expanded, may_pass};
+use crate::sockets::{Replies, open_with_replies};
 use crate::stop::Stop;
 
 /// How many answers are read before the command looks at something else.
@@ -75,7 +76,7 @@ impl<'l> Routes<'l> {
                     match known.iter().find(|route| route.group == group && route.interface == interface) {
                         None => {}
                         Some(same) if same.source == target.source => continue,
-                        Some(_) => return Err(Stop::Misused(format!("{group} is named with two sources: choose"))),
+                        Some(_) => return Err(Stop::misused(format!("{group} is named with two sources: choose"))),
                     }
                     let key = (interface, group.family());
                     let known = sockets.iter().position(|socket| *socket == key);

@@ -2,13 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use multicast::filter::Filter;
 use multicast::{Bind, Family, Interest, ListenOptions, Packet, Poller, Received, Receiver, Token};
 
+use crate::sockets::{bind_receiver, everything};
 use crate::stop::Stop;
 
 /// A socket for one address and port.
 pub(super) struct Unicast {
-    receiver: Receiver,
+    receiver: Receiver<Box<dyn Filter>>,
     address: SocketAddr,
 }
 
@@ -21,8 +23,8 @@ impl Unicast {
     pub(super) fn open(address: SocketAddr, poller: &Poller, token: Token) -> Result<Self, Stop> {
         let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
         // What the guard refuses would be counted as dropped, and there is nothing for it to refuse.
-        let options = ListenOptions::new().metadata().unicast().kernel_filter(false);
-        let receiver = options.bind_receiver(Bind::Port(address.port(), family), usize::from(u16::MAX))?;
+        let options = ListenOptions::new().metadata().unicast().filter(everything()).kernel_filter(false);
+        let receiver = bind_receiver(options, Bind::Port(address.port(), family), usize::from(u16::MAX))?;
         poller.register(&receiver, token, Interest::READABLE)?;
         Ok(Self { receiver, address })
     }

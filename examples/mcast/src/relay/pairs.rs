@@ -8,11 +8,11 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use multicast::{
-    AsFd, BorrowedFd, Destination, Events, Family, Interest, Listener, Outcome, Packet, Poller, Received, SendOptions,
-    Sender, Token,
+    AsFd, BorrowedFd, Destination, Events, Family, Interest, Outcome, Packet, Poller, Received, SendOptions, Sender, Token,
 };
 
 use super::outputs::{Sent, Way, families_of, set_hops};
+use crate::sockets::{Replies, open_with_replies};
 use crate::stop::{Stop, complain, failed};
 
 /// How many askers are known at a time. Each has a buffer of 64 KiB.
@@ -22,8 +22,6 @@ const QUIET: Duration = Duration::from_secs(30);
 const TRIES: u32 = 20;
 /// How many answers to one asker are passed on before others get their turn.
 const TURN: u32 = 64;
-/// The longest answer.
-const LENGTH: usize = 65_535;
 
 pub(super) struct Pairs {
     way: Way,
@@ -58,7 +56,7 @@ struct Asker {
     family: Family,
     hops: u8,
     port: u16,
-    replies: Box<Listener<LENGTH>>,
+    replies: Box<Replies>,
     last: Instant,
 }
 
@@ -130,9 +128,8 @@ impl Pairs {
             }
         }
         let family = if to.is_ipv4() { Family::V4 } else { Family::V6 };
-        let opened = self.options.interface(self.way.interface).open_with_replies::<LENGTH>(family);
-        let (sender, replies) = match opened {
-            Ok((sender, replies)) => (sender, Box::new(replies)),
+        let (sender, replies) = match open_with_replies(self.options.interface(self.way.interface), family) {
+            Ok(opened) => opened,
             Err(error) => {
                 self.lose(Some(error));
                 return Ok(None);
@@ -228,7 +225,7 @@ impl Pairs {
     /// Opens and closes a socket as one asker gets it, so that what is wrong is an error at the start.
     pub(super) fn try_out(&self, from: &[Family]) -> Result<(), Stop> {
         for family in families_of(self.way.to, from) {
-            self.options.interface(self.way.interface).open_with_replies::<LENGTH>(family)?;
+            open_with_replies(self.options.interface(self.way.interface), family)?;
         }
         Ok(())
     }

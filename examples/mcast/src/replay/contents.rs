@@ -145,7 +145,7 @@ pub(super) fn read(
 
 #[cold]
 fn faulty(name: &str, fault: &Fault) -> Stop {
-    Stop::Failed(match fault {
+    Stop::failed(match fault {
         Fault::NoCapture => format!("{name} is not a capture: neither pcapng nor pcap"),
         Fault::CutShort(at) => {
             format!("{name} is cut short: it ends within the block that begins at byte {at}; all before that was used")
@@ -176,7 +176,7 @@ pub(super) fn list(source: &mut Source, choice: &Choice, common: &Common, limits
     let (mut groups, mut left_out) = (BTreeMap::<Group, Listed>::new(), LeftOut::default());
     let ended = read(source, choice, &mut left_out, limits, &mut |packet| {
         if groups.len() >= MOST_LISTED && !groups.contains_key(&packet.group) {
-            return Err(Stop::Failed(format!("there are more than {MOST_LISTED} groups: choose some by --from")));
+            return Err(Stop::failed(format!("there are more than {MOST_LISTED} groups: choose some by --from")));
         }
         let listed = groups.entry(packet.group).or_default();
         listed.packets = listed.packets.saturating_add(1);
@@ -204,7 +204,7 @@ pub(super) fn list(source: &mut Source, choice: &Choice, common: &Common, limits
         complain(&format_args!("left out: {text}"));
     }
     match ended {
-        Ok(()) if groups.is_empty() => Err(Stop::Failed(format!("{} has no packet that can be sent", source.name()))),
+        Ok(()) if groups.is_empty() => Err(Stop::failed(format!("{} has no packet that can be sent", source.name()))),
         ended => ended,
     }
 }
