@@ -129,9 +129,17 @@ impl Output {
     /// Writes a value as one line of JSON. Each has the fields `version` and `kind`, and units in the names of its keys.
     #[cfg(feature = "json")]
     pub(crate) fn object(&mut self, value: &impl serde::Serialize, limits: &Limits) -> Result<(), Stop> {
+        self.line.clear();
+        let made = serde_json::to_writer(&mut self.line, value);
+        self.write_object(made, limits)
+    }
+
+    /// Writes the object, if it could be made. Apart from [`object`](Self::object), of which each kind of object has its own.
+    #[cfg(feature = "json")]
+    #[inline(never)]
+    fn write_object(&mut self, made: serde_json::Result<()>, limits: &Limits) -> Result<(), Stop> {
+        made.map_err(failed("write JSON"))?;
         let mut line = std::mem::take(&mut self.line);
-        line.clear();
-        serde_json::to_writer(&mut line, value).map_err(failed("write JSON"))?;
         line.push(b'\n');
         let written = self.write(&line, limits);
         self.line = line;

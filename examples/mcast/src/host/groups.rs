@@ -61,19 +61,19 @@ pub(crate) enum Mode {
 /// All groups that are joined on this host.
 pub(crate) fn joined() -> Result<Vec<Joined>, String> {
     let key = |joined: &Joined| (joined.index, joined.group, joined.users);
-    let mut joined = table("/proc/net/igmp", parse_igmp, key)?;
-    joined.extend(table_of_ipv6("/proc/net/igmp6", parse_igmp6, key)?);
+    let mut joined = table("/proc/net/igmp", &parse_igmp, key)?;
+    joined.extend(table_of_ipv6("/proc/net/igmp6", &parse_igmp6, key)?);
     Ok(joined)
 }
 
 /// All sources that were named or blocked on this host.
 pub(crate) fn sources() -> Result<Vec<Source>, String> {
-    let ipv4 = || table("/proc/net/mcfilter", parse_mcfilter, Source::clone);
-    let mut sources = complete(Family::V4, Ipv4Addr::new(232, 255, 66, 77).into(), Ipv4Addr::LOCALHOST.into(), ipv4)?;
+    let ipv4 = || table("/proc/net/mcfilter", &parse_mcfilter, Source::clone);
+    let mut sources = complete(Family::V4, Ipv4Addr::new(232, 255, 66, 77).into(), Ipv4Addr::LOCALHOST.into(), &ipv4)?;
     if std::fs::exists("/proc/net/mcfilter6").unwrap_or(true) {
-        let ipv6 = || table("/proc/net/mcfilter6", parse_mcfilter6, Source::clone);
+        let ipv6 = || table("/proc/net/mcfilter6", &parse_mcfilter6, Source::clone);
         let group = Ipv6Addr::new(0xff31, 0, 0, 0, 0, 0, 0x8066, 0x77);
-        sources.extend(complete(Family::V6, group.into(), Ipv6Addr::LOCALHOST.into(), ipv6)?);
+        sources.extend(complete(Family::V6, group.into(), Ipv6Addr::LOCALHOST.into(), &ipv6)?);
     }
     Ok(sources)
 }
@@ -87,7 +87,7 @@ fn complete(
     family: Family,
     group: IpAddr,
     source: IpAddr,
-    list: impl Fn() -> Result<Vec<Source>, String>,
+    list: &dyn Fn() -> Result<Vec<Source>, String>,
 ) -> Result<Vec<Source>, String> {
     let failed = |error| format!("read the sources of groups: {error}");
     let options = ListenOptions::new().filter(everything());
@@ -111,7 +111,7 @@ fn complete(
 
 /// The multicast filters of all devices.
 pub(crate) fn hardware_addresses() -> Result<Vec<HardwareAddress>, String> {
-    table("/proc/net/dev_mcast", parse_dev_mcast, HardwareAddress::clone)
+    table("/proc/net/dev_mcast", &parse_dev_mcast, HardwareAddress::clone)
 }
 
 impl Joined {
@@ -196,7 +196,7 @@ fn parse_mcfilter6(table: &[u8]) -> Vec<Source> {
 }
 
 /// The lines of both files. The interface's name is cut after six bytes there, so it is not read.
-fn parse_sources(table: &[u8], address: impl Fn(&[u8]) -> Option<IpAddr>) -> Vec<Source> {
+fn parse_sources(table: &[u8], address: fn(&[u8]) -> Option<IpAddr>) -> Vec<Source> {
     let parse = |line| {
         let mut fields = fields(line);
         let index = number(fields.next()?)?;

@@ -69,8 +69,8 @@ pub(crate) fn raw_sockets() -> Result<Vec<Socket>, String> {
 fn from_proc(kind: Kind, ipv4: &str, ipv6: &str) -> Result<Vec<Socket>, String> {
     // Not the drops and the queue, which change with each packet.
     let key = |socket: &Socket| (socket.local, socket.remote, socket.inode);
-    let mut sockets = table(ipv4, |table| parse_ipv4(kind, table), key)?;
-    sockets.extend(table_of_ipv6(ipv6, |table| parse_ipv6(kind, table), key)?);
+    let mut sockets = table(ipv4, &|table| parse_ipv4(kind, table), key)?;
+    sockets.extend(table_of_ipv6(ipv6, &|table| parse_ipv6(kind, table), key)?);
     Ok(sockets)
 }
 
@@ -106,7 +106,7 @@ fn parse_ipv6(kind: Kind, table: &[u8]) -> Vec<Socket> {
 }
 
 /// The lines of all these files: `sl: local remote st tx:rx tr:when retransmits uid timeout inode ref pointer drops`.
-fn parse(kind: Kind, table: &[u8], address: impl Fn(&[u8]) -> Option<IpAddr>) -> Vec<Socket> {
+fn parse(kind: Kind, table: &[u8], address: fn(&[u8]) -> Option<IpAddr>) -> Vec<Socket> {
     let pair = |field: &[u8]| {
         let colon = field.iter().position(|byte| *byte == b':')?;
         Some((field.get(..colon)?.to_owned(), hexadecimal(field.get(colon.checked_add(1)?..)?)?))

@@ -9,6 +9,7 @@ use multicast::Group;
 use super::capture::{Capture, Fault, Step};
 use super::packets::Content;
 use super::source::Source;
+use crate::decimal::fixed;
 use crate::limits::Limits;
 use crate::options::Common;
 use crate::output::Output;
@@ -192,8 +193,8 @@ pub(super) fn list(source: &mut Source, choice: &Choice, common: &Common, limits
             continue;
         }
         let Listed { packets, bytes, .. } = listed;
-        let seconds = listed.nanoseconds() as f64 / 1e9;
-        let line = format!("{group} {packets} packets, {bytes} bytes, {seconds:.3} s\n");
+        let seconds = fixed(listed.nanoseconds() as f64 / 1e9, 3);
+        let line = format!("{group} {packets} packets, {bytes} bytes, {seconds} s\n");
         output.write(line.as_bytes(), limits)?;
     }
     #[cfg(feature = "json")]

@@ -19,7 +19,7 @@ use contents::{Choice, LeftOut, Packet, Then};
 use source::Source;
 use timeline::Timeline;
 
-use crate::decimal;
+use crate::decimal::{self, fixed};
 use crate::limits::Limits;
 use crate::options::{self, Argument, Common, number_within, text, value};
 use crate::progress::Progress;
@@ -258,8 +258,8 @@ impl Replayer<'_> {
         let Sent { packets, bytes, latest, .. } = self.sent;
         if !common.quiet {
             complain(&format_args!(
-                "sent {packets} packets, {bytes} bytes; at most {:.3} ms late",
-                latest.as_secs_f64() * 1e3
+                "sent {packets} packets, {bytes} bytes; at most {} ms late",
+                fixed(latest.as_secs_f64() * 1e3, 3)
             ));
             if let Some(left_out) = self.left_out.text() {
                 complain(&format_args!("left out: {left_out}"));
