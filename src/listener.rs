@@ -15,6 +15,7 @@ mod offload;
 mod options;
 mod receiving;
 mod replies;
+mod reports;
 mod socket;
 
 pub use bind::Bind;

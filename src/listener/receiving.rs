@@ -2,15 +2,13 @@
 
 use core::num::{NonZeroU32, NonZeroU64};
 
-use rustix::fd::AsFd;
-
 use super::gatekeeper::{Gatekeeper, Wants};
 use crate::address::Address;
 use crate::error::{Errno, Error, Object, Operation, Result};
 use crate::filter::Filter;
 use crate::group::Family;
 use crate::packet::{Metadata, Packet, Received};
-use crate::socket::{Datagram, LOOPBACK, Socket, take_reports};
+use crate::socket::{Datagram, LOOPBACK, Socket};
 
 /// How many packets one call of `recv` refuses or rejects at most, before it returns [`Received::Paused`].
 pub(super) const BUDGET: u32 = 64;
@@ -208,10 +206,7 @@ impl<F: Filter> Inner<F> {
                     self.gatekeeper.queue_read();
                     return Ok(Received::Empty);
                 }
-                Err(errno) => match self.is_report(errno) {
-                    true => continue,
-                    false => return Err(receive_error(errno)),
-                },
+                Err(errno) => return Err(receive_error(errno)),
             };
             let hop_limit = self.last.hop_limit;
             if self.accepts(received_part(buffer, datagram.length), datagram.length, &datagram.source, hop_limit) {
@@ -258,12 +253,18 @@ impl<F: Filter> Inner<F> {
         }
     }
 
-    /// The next datagram, with the size of the packets in it; `None` if it was sent to something that this listener did not join.
+    /// The next datagram, with the size of the packets in it; `None` if it was sent to something that this listener did not join, or if the
+    /// network reported something instead.
     pub(super) fn next_checked(
         &mut self,
         buffer: &mut [u8],
     ) -> core::result::Result<Option<(Datagram, Option<u32>)>, Errno> {
-        let (datagram, arrival) = self.socket.recv_with_arrival(buffer)?;
+        let (datagram, arrival) = match self.socket.recv_with_arrival(buffer) {
+            Err(errno) if !matches!(errno, Errno::WOULD_BLOCK | Errno::INTERRUPTED) && self.is_report(errno) => {
+                return Ok(None);
+            }
+            received => received?,
+        };
         if self.gatekeeper.checks_here() {
             match self.admits(&arrival.metadata) {
                 Ok(true) => {}
@@ -319,16 +320,6 @@ impl<F: Filter> Inner<F> {
     fn has_joined_on(&self, interface: NonZeroU32) -> bool {
         let family = self.socket.family();
         interface == LOOPBACK || family.is_ok_and(|family| self.socket.has_joined_on(family, interface).unwrap_or(true))
-    }
-
-    /// Whether a receive failed because of what the network reported about a packet that was sent from this socket, perhaps by somebody
-    /// else who has a descriptor of it. Then all such reports are read, so that pollers no longer report an error, and counted.
-    #[cold]
-    pub(super) fn is_report(&mut self, errno: Errno) -> bool {
-        let reports = take_reports(self.socket.as_fd());
-        self.refused(reports.into());
-        // If the receive buffer is full, the kernel queues no report, but still returns its errno.
-        reports > 0 || errno.is_only_of_network()
     }
 
     /// The same listener with another filter.

@@ -37,7 +37,8 @@ impl Inner<Always> {
                 Ok(_) => self.refused(1),
                 Err(Errno::INTERRUPTED) => {}
                 Err(Errno::WOULD_BLOCK) => return Ok(Received::Empty),
-                Err(errno) if self.is_report(errno) => {}
+                // If the receive buffer is full, the kernel queues no report, but still returns its errno.
+                Err(errno) if self.take_reports() || errno.is_only_of_network() => {}
                 Err(errno) => return Err(receive_error(errno)),
             }
         }

@@ -1,6 +1,6 @@
 //! Senders whose socket does not say which way packets to groups leave, so that each packet says it.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::num::NonZeroU32;
 
 use crate::address::Address;
@@ -51,8 +51,14 @@ impl Named {
     // Inlined, so that nothing of it is linked for a sender whose socket says it.
     #[inline(always)]
     pub(super) fn way_to(self, to: &Address, way: Option<Way>, interface: Interface, index: u32) -> Option<Way> {
-        if self == Self::Nothing || !to.internet().ip().is_multicast() {
+        let to = to.internet();
+        if self == Self::Nothing || !to.ip().is_multicast() {
             return way;
+        }
+        match to {
+            // The address names another interface.
+            SocketAddr::V6(to) if ![0, index].contains(&to.scope_id()) => return way,
+            _ => {}
         }
         match way {
             None => Some(Way { interface: index, source: self.source(interface) }),

@@ -232,7 +232,7 @@ pub fn full_name(test: &str) -> String {
     let output = Command::new(std::env::current_exe().unwrap()).args(["--list", "--format", "terse"]).output().unwrap();
     let list = String::from_utf8(output.stdout).unwrap();
     let mut names = list.lines().filter_map(|line| line.strip_suffix(": test"));
-    let is_it = |name: &&str| name.rsplit("::").next() == Some(test);
+    let is_it = |name: &&str| name.rsplit("::").next() == test.rsplit("::").next();
     names.find(is_it).unwrap_or_else(|| panic!("no test is called {test}")).to_owned()
 }
 

@@ -364,3 +364,18 @@ fn a_sender_of_a_listener_that_becomes_a_descriptor_leaves_on_its_interface() {
         }
     }
 }
+
+#[test]
+fn a_group_with_a_scope_leaves_there_whatever_the_interface_of_the_listeners_sender() {
+    let (one, two) = (Pair::new(), Pair::new());
+    let group = unique_v6_group(2);
+    let mut listener = ListenOptions::new().bind::<64>(Bind::Port(group.port(), Family::V6)).unwrap();
+    let mut sender = listener.sender(SendOptions::new().interface(named(&one.a))).unwrap();
+    for (pair, said) in [(&two, b"two"), (&one, b"one")] {
+        let mut far = ListenOptions::new().bind::<64>(Membership::any(group).on(named(&pair.b))).unwrap();
+        let IpAddr::V6(address) = group.address() else { unreachable!() };
+        let scope = common::link::index_of(&pair.a).get();
+        common::send_one(&mut sender, said, SocketAddr::from(std::net::SocketAddrV6::new(address, group.port(), 0, scope)));
+        assert_eq!(expect_packet(&mut far), said);
+    }
+}

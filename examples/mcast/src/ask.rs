@@ -13,8 +13,7 @@ use crate::limits::Limits;
 use crate::options::{self, Argument, Common, number, number_within, seconds, value};
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::senders::Senders;
-use crate::sockets::Replies;
+use crate::senders::{Replies, Senders};
 use crate::stop::{Stop, complain};
 use crate::{hex, input};
 

@@ -12,7 +12,7 @@ use multicast::{
 
 use crate::options;
 use crate::output::{escape, print};
-use crate::sockets::bind_receiver;
+use crate::receivers::bind;
 use crate::stop::Stop;
 
 pub(crate) const HELP: &str = "\
@@ -71,7 +71,7 @@ fn demonstrate() -> Result<(), Stop> {
     // The filter does not run in the kernel, which counts rejected packets as dropped: the counters must show both.
     let filter = Box::new(Prefix(b"sensor ")) as Box<dyn Filter>;
     let options = ListenOptions::new().filter(filter).kernel_filter(false);
-    let mut listener = bind_receiver(options, Bind::Port(0, Family::V4), MTU)?;
+    let mut listener = bind(options, Bind::Port(0, Family::V4), MTU)?;
     let [_, a, b, c] = std::process::id().to_be_bytes();
     let group = Group::new(Ipv4Addr::new(239, a, b, c), listener.local_addr()?.port())?;
     listener.join(&Membership::any(group).on(Interface::LOOPBACK))?;

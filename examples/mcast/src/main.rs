@@ -7,14 +7,14 @@
 //! |---|---|
 //! | `options`, `target`, `decimal` | the command line |
 //! | `places`, `receivers`, `senders` | sockets that follow their interfaces |
-//! | `sockets` | what creates sockets |
 //! | `figures`, `table` | what is printed of losses and times, and bounds for it |
 //! | `input`, `output`, `standard`, `progress` | standard streams, the terminal |
 //! | `host` | what the kernel tells about this host |
 //! | `format`, `hex`, `interfaces` | how packets are printed and written; the names of interfaces |
 //! | `limits`, `outage`, `stop` | what ends a command: signals, times, links that are gone, errors |
 
-#![allow(dead_code)]
+// A part of the commands needs a part of what they share.
+#![cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 
 #[cfg(feature = "answer")]
 mod answer;
@@ -58,7 +58,6 @@ mod replay;
 #[cfg(feature = "send")]
 mod send;
 mod senders;
-mod sockets;
 mod standard;
 mod stop;
 #[cfg(any(feature = "test", feature = "watch"))]

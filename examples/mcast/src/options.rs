@@ -61,14 +61,6 @@ impl Common {
         self.check()
     }
 
-    /// As [`complete`](Self::complete), for a command that needs a target.
-    pub(crate) fn complete_with_target(&mut self, direction: &str) -> Result<(), Stop> {
-        if self.targets.is_empty() {
-            return Err(Stop::misused(format!("name a group: --{direction} GROUP:PORT")));
-        }
-        self.check()
-    }
-
     /// Checks that no interface is named twice.
     pub(crate) fn check(&self) -> Result<(), Stop> {
         let is_written = self.targets.iter().any(|target| target.interface.is_some());

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use multicast::filter::Filter;
+use multicast::filter::{Always, Filter};
 use multicast::{
     Bind, Change, Events, Interest, Links, ListenOptions, Membership, Memberships, Metadata, Packet, Poller, Received,
     Receiver, Token,
@@ -18,17 +18,27 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use crate::limits::Limits;
 use crate::outage::{Outages, watched};
 use crate::places::Place;
-use crate::sockets::{bind_receiver, everything};
 use crate::stop::{Stop, complain};
 
 const LINKS: Token = Token(255);
 /// The first token of a socket. The lower ones are for signals, links, and what a command waits for beside packets.
 const SOCKETS: u64 = 256;
 
+/// The type of all receivers, so that the code for it is linked once.
+pub(crate) type Filtered = Receiver<Box<dyn Filter>>;
+
+/// A receiver. One function for all commands: it is long, and the crate inlines it.
+#[inline(never)]
+pub(crate) fn bind(options: ListenOptions<Box<dyn Filter>>, place: Bind, mtu: usize) -> multicast::Result<Filtered> {
+    options.bind_receiver(place, mtu)
+}
+
 /// How many packets are received before signals, links and other sockets are looked at.
 const TURN: u32 = 64;
 /// How long to wait before what failed is tried again, if no change is reported.
 const RETRY: Duration = Duration::from_secs(1);
+/// In bytes, for commands that must not lose a burst. Without privilege the kernel grants less, and says nothing of it.
+pub(crate) const LARGE_BUFFER: usize = 8 << 20;
 /// `EMFILE`, `errno(3)`.
 const NO_DESCRIPTOR: i32 = 24;
 
@@ -51,15 +61,8 @@ pub(crate) struct ReceiveOrder<'o> {
 impl ReceiveOrder<'_> {
     /// Listens to these places without a filter. The buffer is long enough for every packet.
     pub(crate) fn to(places: Vec<Place>, give_up: Option<Duration>) -> Self {
-        Self {
-            places,
-            mtu: 65_535,
-            filter: &everything,
-            metadata: false,
-            receive_buffer: None,
-            blocked: Vec::new(),
-            give_up,
-        }
+        let filter = &|| Box::new(Always) as Box<dyn Filter>;
+        Self { places, mtu: 65_535, filter, metadata: false, receive_buffer: None, blocked: Vec::new(), give_up }
     }
 }
 
@@ -163,7 +166,7 @@ impl<'l> Receivers<'l> {
     }
 
     fn add(&mut self, options: ListenOptions<Box<dyn Filter>>, place: Place, mtu: usize) -> Result<(), Stop> {
-        let receiver = bind_receiver(options, Bind::Later(place.group), mtu)?;
+        let receiver = bind(options, Bind::Later(place.group), mtu)?;
         self.outages.add(place.interface);
         let books = place.memberships().map(|_| Memberships::new()).collect();
         let mut socket = Socket { receiver, place, books, has_failed: false };
@@ -182,15 +185,7 @@ impl<'l> Receivers<'l> {
     /// A sender for each socket, to answer what comes there from its port.
     #[cfg(feature = "answer")]
     pub(crate) fn senders(&mut self, options: SendOptions) -> Result<Vec<Sender>, Stop> {
-        let mut senders = Vec::new();
-        for socket in &mut self.sockets {
-            senders.push(socket.receiver.sender(options)?);
-        }
-        Ok(senders)
-    }
-
-    pub(crate) fn place(&self, number: usize) -> Option<&Place> {
-        self.sockets.get(number).map(|socket| &socket.place)
+        self.sockets.iter_mut().map(|socket| Ok(socket.receiver.sender(options)?)).collect()
     }
 
     pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
@@ -335,7 +330,7 @@ impl<'l> Receivers<'l> {
 
 /// A socket that stays joined when its interface is created again.
 struct Socket {
-    receiver: Receiver<Box<dyn Filter>>,
+    receiver: Filtered,
     place: Place,
     /// One for each source.
     books: Vec<Memberships<1>>,

@@ -3,18 +3,20 @@
 use std::time::{Duration, Instant};
 
 use multicast::{
-    Change, Destination, ErrorKind, Event, Events, Family, Group, Interest, Interface, Links, Outcome, Poller, SendOptions,
-    Sender, Token,
+    Change, Destination, ErrorKind, Event, Events, Family, Group, Interest, Interface, Links, Listener, Outcome, Poller,
+    SendOptions, Sender, Token,
 };
 
 use crate::limits::Limits;
 use crate::options::Common;
 use crate::outage::{Outages, watched};
-use crate::sockets::{Replies, open_with_replies};
 use crate::stop::Stop;
 
 const ROOM_TO_SEND: Token = Token(14);
 const LINKS: Token = Token(15);
+
+/// What is sent back to the port of a sender. As long as every packet.
+pub(crate) type Replies = Listener<65_535>;
 
 /// How many packets are sent, if nothing makes it wait, before it looks what has changed.
 const TURN: u32 = 64;
@@ -158,7 +160,7 @@ impl<'l> Senders<'l> {
                 all.push(replies);
                 sender
             }
-            None => options.open(family)?,
+            None => open(options, family)?,
         };
         self.senders.push(sender);
         self.routes.push(Route { interface, family, destinations: destination.into_iter().collect(), done: 0, missed: 0 });
@@ -251,7 +253,8 @@ impl<'l> Senders<'l> {
         to: Option<Group>,
         limits: &Limits,
     ) -> Result<Option<multicast::Error>, Stop> {
-        let has_others = self.routes.len() > 1;
+        let is_candidate = |route: &&Route| to.is_none_or(|group| group.family() == route.family);
+        let has_others = self.routes.iter().filter(is_candidate).count() > 1;
         loop {
             let (Some(sender), Some(route)) = (self.senders.get_mut(number), self.routes.get_mut(number)) else {
                 return Ok(None);
@@ -339,6 +342,19 @@ pub(crate) fn expanded(interfaces: Vec<Interface>) -> Result<Vec<Interface>, Sto
         }
     }
     Ok(found)
+}
+
+/// A sender. One function for all commands: it is long, and the crate inlines it.
+#[inline(never)]
+pub(crate) fn open(options: SendOptions, family: Family) -> multicast::Result<Sender> {
+    options.open(family)
+}
+
+/// A sender, and what receives the answers. One function for all commands: it is long.
+#[inline(never)]
+pub(crate) fn open_with_replies(options: SendOptions, family: Family) -> multicast::Result<(Sender, Box<Replies>)> {
+    let (sender, replies) = options.open_with_replies(family)?;
+    Ok((sender, Box::new(replies)))
 }
 
 /// Whether the reason may be gone later: a link that is down or deleted, or an address or a route that is missing.

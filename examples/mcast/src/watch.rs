@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `sequence`, `jitter`, `rtp`, `mpegts` | what packets tell: pure, without a clock |
 //! | `stream`, `feed` | a source; a group on an interface, with its sources and alarms: without a clock, too |
+//! | `drops` | what this machine dropped itself |
 //! | `watcher` | the receivers, the clock, and what is printed when |
 //! | `text`, `json`, `table` | how it is printed |
 //! | `exposition`, `metrics` | the counters for Prometheus, and the server for them |
 //! | `history`, `plot` | the plot: feature `plot` |
 
+mod drops;
 mod exposition;
 mod feed;
 #[cfg(feature = "plot")]
@@ -33,6 +35,7 @@ use std::time::Duration;
 use lexopt::{Parser, ValueExt};
 use multicast::Links;
 
+use drops::Dropped;
 use feed::{Feed, Rules};
 use metrics::Server;
 use watcher::Watcher;
@@ -54,7 +57,7 @@ Usage: mcast watch [--from TARGET].. [OPTION..]
   --interval SECONDS     the time between two reports, 0.1 or more (default: 1)
   --gone SECONDS         a source that is silent for this long is gone (default: 10)
   --alarm-silence SECONDS
-                         alarm if nothing comes to a group for this long
+                         alarm if nothing comes to a group for this long, on each interface that is named
   --alarm-loss[=PERCENT] alarm if packets of RTP are lost, or MPEG-TS has continuity errors: any, or more than PERCENT within a second
   --clock-rate HZ        the clock of RTP payload types that have no fixed one, for the jitter (for example 48000)
   --metrics ADDRESS:PORT serve the counters over HTTP at /metrics, in the format OpenMetrics, for Prometheus; PORT alone is on
@@ -64,7 +67,7 @@ Usage: mcast watch [--from TARGET].. [OPTION..]
   --timeout SECONDS      end after this time; status 3 if nothing was heard
   --interface, --json, --quiet, --give-up: see mcast --help
 
-On a terminal it shows a table, every second anew. Otherwise it prints a line for each group and source that is heard, and one for each
+On a terminal it shows a table, again every second. Otherwise it prints a line for each group and source that is heard, and one for each
 group that is silent. Counters are those since the start, rates those since the last report; bytes are those of UDP payloads.
 
 RTP: lost packets did not come within 64 later ones, nor within one to two seconds. Reordered ones came in time, late ones too late. After
@@ -76,7 +79,8 @@ A stream counts as RTP after four packets in sequence, and as MPEG-TS after five
 PIDs of a source are told apart; those beyond are only counted, until one that is silent makes room.
 
 An alarm is a line on standard error, and an object in --json; it is raised once, and it is said when it is over. If one was raised, the
-status is 4 at the end, also after SIGINT and SIGTERM. Packets that this machine dropped are told apart: they are no losses of the network.
+status is 4 at the end, also after SIGINT and SIGTERM. Packets that this machine dropped itself are counted beside that: from its receive
+buffers, and by the queues of its processors, which are those of all programs. If there are some, gaps may be its own.
 
 Example:
   mcast watch --from 239.1.2.3:5000 --interface lo --alarm-silence 5 --alarm-loss --timeout 1
@@ -168,7 +172,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
         watcher.plot(path)?;
     }
     if let Some(address) = order.metrics {
-        let server = Server::start(address, watcher.exposition(Some(0)))?;
+        let server = Server::start(address, watcher.exposition(Dropped::default()))?;
         if !order.common.quiet {
             complain(&format_args!("the counters are at http://{}/metrics", server.address));
         }

@@ -138,7 +138,8 @@ fn main() -> ExitCode {
 fn run_all(subject: &Subject<'_>, faults: &[Fault]) -> Tally {
     let tally = Mutex::new(Tally::default());
     let next = AtomicUsize::new(0);
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    // Most of the time, programs wait.
+    let workers = std::thread::available_parallelism().map_or(1, usize::from) * 2;
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {

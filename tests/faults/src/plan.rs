@@ -67,7 +67,7 @@ const FAULTS: &[(&[&str], &[&str])] = &[
     (&["openat", "open"], &["EMFILE", "ENFILE", "EACCES", "ENOENT", "EINTR"]),
     (&["prlimit64", "getrlimit", "setrlimit"], &["EPERM", "EINVAL"]),
     (&["clock_gettime", "clock_nanosleep", "nanosleep"], &["EINVAL", "EINTR"]),
-    (&["getrandom"], &["EAGAIN", "EINTR"]),
+    (&["getrandom"], &["EINTR"]),
     (&["pidfd_open", "pidfd_getfd"], &["EMFILE", "EPERM", "ESRCH"]),
 ];
 

@@ -29,8 +29,8 @@ use crate::receivers::{Next, ReceiveOrder, Receivers};
 use crate::stop::{Stop, complain};
 
 pub(crate) const HELP: &str = "\
-Answers what a group is asked: by unicast, from the group's port, on the interface that the question came in on. It prints each question
-that it answers.
+Answers what a group is asked: by unicast, from the group's port, on the interface that the question came in on. It prints each question;
+those that --rate leaves without an answer are only counted.
 
 Usage: mcast answer [--from TARGET].. [OPTION..] TEXT.. | --echo | --exec COMMAND
 

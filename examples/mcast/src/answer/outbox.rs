@@ -60,9 +60,9 @@ impl Outbox {
 
     /// Sends what can leave now.
     pub(super) fn send(&mut self) {
-        let mut left = self.waiting.len();
-        while let (1.., Some(mut waiting)) = (left, self.waiting.pop_front()) {
-            left = left.saturating_sub(1);
+        // Each once: those that go on waiting are put back at the end.
+        for _ in 0..self.waiting.len() {
+            let Some(mut waiting) = self.waiting.pop_front() else { return };
             let now = Instant::now();
             if waiting.due > now {
                 self.waiting.push_back(waiting);

@@ -55,10 +55,13 @@ pub(super) struct Case {
     pub(super) order: Order,
     pub(super) place: Place,
     pub(super) start: Snapshot,
-    /// When the doctor joined.
+    /// Before the doctor joined, and after. Packets that come between are of neither time.
     pub(super) join: Snapshot,
+    pub(super) listen: Snapshot,
     pub(super) end: Snapshot,
     pub(super) joined: multicast::Result<()>,
+    /// Why the doctor hears nothing, although it joined: a program holds the port and does not share it.
+    pub(super) deaf: Option<multicast::Error>,
     pub(super) heard: Heard,
     /// The sockets of the doctor itself, by inode.
     pub(super) own: Vec<u64>,
@@ -91,6 +94,11 @@ impl Case {
     }
 
     pub(super) fn listening(&self) -> Span<'_> {
+        Span { before: &self.listen, after: &self.end }
+    }
+
+    /// The time in which the reports of the doctor's membership leave: from before the join on.
+    pub(super) fn reporting(&self) -> Span<'_> {
         Span { before: &self.join, after: &self.end }
     }
 

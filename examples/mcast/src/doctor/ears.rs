@@ -5,15 +5,16 @@ use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
-use multicast::filter::Filter;
+use multicast::filter::{Always, Filter};
 use multicast::{
-    Events, Group, Interface, ListenOptions, Membership, Outcome, Poller, Received, Receiver, SendOptions, Token, Ttl,
+    Bind, Events, Group, Interface, ListenOptions, Membership, Outcome, Poller, Received, SendOptions, Token, Ttl,
 };
 
 use super::evidence::Told;
 use crate::host::groups;
 use crate::limits::Limits;
-use crate::sockets::{bind_receiver, everything};
+use crate::receivers::{self, Filtered};
+use crate::senders;
 use crate::stop::{Stop, failed};
 
 const MTU: usize = 65_535;
@@ -34,7 +35,7 @@ pub(super) struct Heard {
 
 /// A listener on an interface.
 pub(super) struct Ear {
-    receiver: Receiver<Box<dyn Filter>>,
+    receiver: Filtered,
     pub(super) index: u32,
     pub(super) heard: Heard,
 }
@@ -46,8 +47,19 @@ impl Ear {
         let interface = NonZeroU32::new(index).map_or(Interface::Default, Interface::Index);
         let membership = source.map_or_else(|| Membership::any(group), |source| Membership::source(group, source));
         // Long streams come in bursts; its own drops would look like somebody's fault.
-        let options = ListenOptions::new().metadata().receive_buffer(4 << 20).filter(everything());
-        let receiver = bind_receiver(options, membership.on(interface).into(), MTU)?;
+        let options = ListenOptions::new().metadata().receive_buffer(4 << 20).filter(Box::new(Always) as Box<dyn Filter>);
+        let receiver = receivers::bind(options, membership.on(interface).into(), MTU)?;
+        Ok(Self { receiver, index, heard: Heard::default() })
+    }
+
+    /// Joins the group, and listens on a port of its own: beside a program that does not share the group's port. The host is a member, so
+    /// the counters tell, but nothing is heard.
+    pub(super) fn beside(group: Group, index: u32) -> multicast::Result<Self> {
+        let options = ListenOptions::new().filter(Box::new(Always) as Box<dyn Filter>);
+        let mut receiver = receivers::bind(options, Bind::Port(0, group.family()), MTU)?;
+        let interface = NonZeroU32::new(index).map_or(Interface::Default, Interface::Index);
+        let group = Group::new(group.address(), receiver.local_addr()?.port())?;
+        receiver.join(&Membership::any(group).on(interface))?;
         Ok(Self { receiver, index, heard: Heard::default() })
     }
 
@@ -131,7 +143,7 @@ pub(super) fn send_looped(ears: &mut [Ear], group: Group, limits: &Limits) -> Re
     let interface = NonZeroU32::new(index).map_or(Interface::Default, Interface::Index);
     let payload = format!("mcast doctor {}: a packet that does not leave this host", std::process::id());
     let options = SendOptions::new().interface(interface).ttl(Ttl::HOST).give_up_after(LOOP);
-    let sent = options.open(group.family()).and_then(|mut sender| sender.send(payload.as_bytes(), group));
+    let sent = senders::open(options, group.family()).and_then(|mut sender| sender.send(payload.as_bytes(), group));
     match sent {
         Ok(Outcome::Sent) => {}
         Ok(Outcome::Blocked | Outcome::Wait(_)) => return Ok(Looped::NotTried("the queue is full".to_owned())),

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use multicast::{Group, Interface};
+use multicast::{ErrorKind, Interface};
 use rustix::io::Errno;
 
 use super::case::{Case, Direction, Order, Place, Ways};
@@ -39,7 +39,15 @@ pub(super) fn examine(order: Order, limits: &Limits) -> Result<Case, Stop> {
     let join = Snapshot::take(&mut netlink, &place.name, is_ipv6);
     let mut ears = Vec::new();
     let mut own = Vec::new();
-    let joined = open(group, order.source, place.index, &mut ears, &mut own);
+    let mut deaf = None;
+    let mut joined = Ear::open(group, order.source, place.index).map(|ear| keep(ear, &mut ears, &mut own));
+    if let Err(error) = &joined
+        && error.kind() == ErrorKind::AddressInUse
+    {
+        deaf = Some(error.clone());
+        joined = Ear::beside(group, place.index).map(|ear| keep(ear, &mut ears, &mut own));
+    }
+    let joined_then = Snapshot::take(&mut netlink, &place.name, is_ipv6);
     listen(&mut ears, limits, half, None)?;
     let end = Snapshot::take(&mut netlink, &place.name, is_ipv6);
     let heard = ears.first().map(|ear| ear.heard.clone()).unwrap_or_default();
@@ -53,8 +61,10 @@ pub(super) fn examine(order: Order, limits: &Limits) -> Result<Case, Stop> {
         place,
         start,
         join,
+        listen: joined_then,
         end,
         joined,
+        deaf,
         heard,
         own,
         looped: None,
@@ -77,11 +87,15 @@ pub(super) fn examine(order: Order, limits: &Limits) -> Result<Case, Stop> {
 fn ask_on(case: &mut Case, ears: &mut Vec<Ear>, netlink: &mut Told<Netlink>, limits: &Limits) -> Result<(), Stop> {
     let (group, index) = (case.order.group, case.place.index);
     let quarter = (case.order.time / 4).max(Duration::from_millis(300));
+    if case.deaf.is_some() && case.order.direction == Direction::From {
+        return Ok(());
+    }
     // The packet stays here only if the host takes the group from any source. The same membership hears whether others send.
     let mut everybody = Vec::new();
-    let from_any = case.order.source.is_some();
+    let from_any = case.order.source.is_some() && case.deaf.is_none();
     let ears = if from_any {
-        case.joined = case.joined.clone().and(open(group, None, index, &mut everybody, &mut case.own));
+        let opened = Ear::open(group, None, index).map(|ear| keep(ear, &mut everybody, &mut case.own));
+        case.joined = case.joined.clone().and(opened);
         &mut everybody
     } else {
         ears
@@ -103,7 +117,7 @@ fn ask_on(case: &mut Case, ears: &mut Vec<Ear>, netlink: &mut Told<Netlink>, lim
     let mut elsewhere = Vec::new();
     for index in busy_interfaces(case) {
         // An interface on which joining fails is not where the group comes in.
-        let _ = open(group, case.order.source, index, &mut elsewhere, &mut case.own);
+        let _ = Ear::open(group, case.order.source, index).map(|ear| keep(ear, &mut elsewhere, &mut case.own));
     }
     if !elsewhere.is_empty() {
         listen(&mut elsewhere, limits, quarter, None)?;
@@ -112,11 +126,10 @@ fn ask_on(case: &mut Case, ears: &mut Vec<Ear>, netlink: &mut Told<Netlink>, lim
     Ok(())
 }
 
-fn open(group: Group, source: Option<IpAddr>, index: u32, ears: &mut Vec<Ear>, own: &mut Vec<u64>) -> multicast::Result<()> {
-    let ear = Ear::open(group, source, index)?;
+/// Adds it to those that listen, and its socket to those of the doctor itself.
+fn keep(ear: Ear, ears: &mut Vec<Ear>, own: &mut Vec<u64>) {
     own.extend(std::fs::metadata(format!("/proc/self/fd/{}", ear.as_raw_fd())).map(|file| file.ino()));
     ears.push(ear);
-    Ok(())
 }
 
 /// The other interfaces on which packets have come in.

@@ -97,6 +97,7 @@ impl Case {
 
     fn join_sign(&self) -> JoinSign {
         match self.join_kind() {
+            None if self.deaf.is_some() => JoinSign::Deaf,
             None => JoinSign::Joined,
             Some(ErrorKind::LimitReached | ErrorKind::SourceLimitReached) => JoinSign::Limit,
             Some(ErrorKind::NoAddress) => JoinSign::NoAddress,
@@ -233,7 +234,7 @@ impl Case {
         if !is_new || is_loopback {
             return None;
         }
-        let (quiet, span) = (self.quiet(), self.listening());
+        let (quiet, span) = (self.quiet(), self.reporting());
         if self.is_ipv6() {
             let reports =
                 span.grown_here("Icmp6OutMLDv2Reports")?.saturating_add(span.grown_here("Icmp6OutGroupMembResponses")?);

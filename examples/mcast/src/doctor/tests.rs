@@ -98,8 +98,10 @@ fn case(group: &str, end: Snapshot) -> Case {
         place: Place { index: INDEX, name: NAME.to_owned() },
         start: snapshot(0, &[]),
         join: snapshot(0, &[]),
+        listen: snapshot(0, &[]),
         end,
         joined: Ok(()),
+        deaf: None,
         heard: Heard::default(),
         own: vec![1],
         looped: Some((
@@ -212,7 +214,7 @@ fn frames_that_ip_does_not_count_are_no_proof() {
     assert_eq!(stage(&v4(5, &[])), Stage::Undecided);
     let mut dropped = v4(5, &[]);
     let queue = |drops| Ok(vec![Queue { index: INDEX, kind: "clsact".to_owned(), drops: Some(drops) }]);
-    (dropped.join.queues, dropped.end.queues) = (queue(2), queue(7));
+    (dropped.listen.queues, dropped.end.queues) = (queue(2), queue(7));
     assert_eq!(stage(&dropped), Stage::BeforeIp);
     // A few packets for other groups are on every network.
     assert_eq!(stage(&v4(2, &[("Ip:InReceives", 2)])), Stage::Silence);
@@ -223,7 +225,8 @@ fn frames_that_ip_does_not_count_are_no_proof() {
 #[test]
 fn what_grew_before_the_join_is_not_due_to_the_group() {
     let mut case = v4(9, &[("Ip:InReceives", 9), ("Ip:InDelivers", 9), ("Udp:InCsumErrors", 8)]);
-    case.join = snapshot(5, &[("Ip:InReceives", 5), ("Ip:InDelivers", 5), ("Udp:InCsumErrors", 4)]);
+    let earlier = || snapshot(5, &[("Ip:InReceives", 5), ("Ip:InDelivers", 5), ("Udp:InCsumErrors", 4)]);
+    (case.join, case.listen) = (earlier(), earlier());
     assert_eq!(stage(&case), Stage::Silence);
     // Unless somebody had joined it before.
     let joined = Joined { index: INDEX, interface: NAME.to_owned(), group: case.address(), users: 1, version: Some(3) };
@@ -263,6 +266,23 @@ fn sources_and_interfaces() {
     assert_eq!(stage(&joined_elsewhere), Stage::Sound);
     joined_elsewhere.end.sockets = Ok(vec![socket(9, 0)]);
     assert_eq!(stage(&joined_elsewhere), Stage::Interface);
+}
+
+/// Beside a program that does not share the port the counters alone decide, and they never say that all is well.
+#[test]
+fn a_doctor_that_cannot_hear_judges_by_counters() {
+    let deaf = |figures: &[(&'static str, u64)]| {
+        let mut case = v4(5, figures);
+        case.deaf = Some(rustix::io::Errno::ADDRINUSE.into());
+        case.looped = None;
+        stage(&case)
+    };
+    let delivered = [FIREWALL, &[("Ip:InDelivers", 5)]].concat();
+    assert_eq!(deaf(&delivered), Stage::Undecided);
+    assert_eq!(deaf(FIREWALL), Stage::FirewallIn);
+    assert_eq!(deaf(WRONG_GROUP), Stage::Group);
+    assert_eq!(deaf(&[("Ip:InReceives", 5), ("TcpExt:IPReversePathFilter", 5)]), Stage::ReversePath);
+    assert_eq!(deaf(&[&delivered[..], &[("Udp:IgnoredMulti", 5)]].concat()), Stage::Port);
 }
 
 #[test]

@@ -48,12 +48,6 @@ pub(super) enum Stage {
     Queue,
 }
 
-impl Stage {
-    pub(super) const fn is_fault(self) -> bool {
-        !matches!(self, Self::Sound | Self::Silence | Self::Undecided)
-    }
-}
-
 /// What is known of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LinkSign {
@@ -78,6 +72,8 @@ pub(super) enum LoopSign {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JoinSign {
     Joined,
+    /// Joined, but a program that does not share the port keeps the doctor from hearing.
+    Deaf,
     /// A limit of the kernel was reached.
     Limit,
     /// The interface has no address of the family.
@@ -161,6 +157,8 @@ impl Signs {
             _ if many(self.rx) && many(self.lost) => self.not_delivered(),
             _ if self.bridge_blocks => Stage::Bridge,
             _ if self.reports_blocked => Stage::Reports,
+            // What comes in may be of the group, and be taken by the program that holds the port.
+            _ if self.join == JoinSign::Deaf && many(self.rx) => Stage::Undecided,
             // Frames that IP does not count may be of ARP or LLDP.
             _ if many(self.unseen) || self.rx.is_none() => Stage::Undecided,
             _ => Stage::Silence,
@@ -189,7 +187,7 @@ fn before_listening(link: LinkSign, ipv6_is_off: bool, join: JoinSign) -> Option
         (_, JoinSign::Limit) => Stage::GroupLimit,
         (_, JoinSign::NoAddress) => Stage::SourceAddress,
         (_, JoinSign::Failed) => Stage::Join,
-        (_, JoinSign::Joined) => return None,
+        (_, JoinSign::Joined | JoinSign::Deaf) => return None,
     })
 }
 

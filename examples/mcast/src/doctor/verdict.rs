@@ -76,6 +76,10 @@ fn silence(case: &Case) -> String {
 fn undecided(case: &Case) -> String {
     match &case.joined {
         Err(error) => format!("The doctor could not listen: {error}."),
+        Ok(()) if case.deaf.is_some() => format!(
+            "A program holds UDP port {} and does not share it, so the doctor cannot hear beside it; the counters show no fault.",
+            case.order.group.port()
+        ),
         Ok(()) if case.order.direction == Direction::To => "No packet could be sent, and no check tells why.".to_owned(),
         Ok(()) => format!(
             "Nothing of {} was heard, and what comes in on {} does not tell why: see the checks that say unknown.",

@@ -36,6 +36,7 @@ const OPTIONS: u16 = 22;
 const TAKES_ALL_GROUPS: u8 = if cfg!(target_endian = "big") { 1 << 1 } else { 1 << 6 };
 
 /// All UDP sockets of both families.
+#[inline(never)]
 pub(super) fn udp_sockets() -> Result<Vec<Socket>, Errno> {
     let mut netlink = Netlink::sockets()?;
     let mut sockets = Vec::new();

@@ -3,10 +3,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use multicast::filter::{Always, Filter};
 use multicast::{Bind, Family, Group, Interface, ListenOptions, Membership};
 
 use super::text::{bytes, fields, hexadecimal, lines, name, number, table, table_of_ipv6, words};
-use crate::sockets::{bind_receiver, everything};
+use crate::receivers;
 
 /// How often a list is read that another program changes.
 const TRIES: u32 = 20;
@@ -59,6 +60,7 @@ pub(crate) enum Mode {
 }
 
 /// All groups that are joined on this host.
+#[inline(never)]
 pub(crate) fn joined() -> Result<Vec<Joined>, String> {
     let key = |joined: &Joined| (joined.index, joined.group, joined.users);
     let mut joined = table("/proc/net/igmp", &parse_igmp, key)?;
@@ -67,6 +69,7 @@ pub(crate) fn joined() -> Result<Vec<Joined>, String> {
 }
 
 /// All sources that were named or blocked on this host.
+#[inline(never)]
 pub(crate) fn sources() -> Result<Vec<Source>, String> {
     let ipv4 = || table("/proc/net/mcfilter", &parse_mcfilter, Source::clone);
     let mut sources = complete(Family::V4, Ipv4Addr::new(232, 255, 66, 77).into(), Ipv4Addr::LOCALHOST.into(), &ipv4)?;
@@ -83,6 +86,7 @@ pub(crate) fn sources() -> Result<Vec<Source>, String> {
 /// Linux begins its list with the first interface whose latest group has sources, and leaves out all before: most often there is no such
 /// interface, and the list is empty. `lo` is the first interface of all. So this joins a group of its own there, from a source, for as long as
 /// it reads. On `lo` nobody else notices, and no report leaves.
+#[inline(never)]
 fn complete(
     family: Family,
     group: IpAddr,
@@ -90,8 +94,8 @@ fn complete(
     list: &dyn Fn() -> Result<Vec<Source>, String>,
 ) -> Result<Vec<Source>, String> {
     let failed = |error| format!("read the sources of groups: {error}");
-    let options = ListenOptions::new().filter(everything());
-    let mut socket = bind_receiver(options, Bind::Port(0, family), 1).map_err(failed)?;
+    let options = ListenOptions::new().filter(Box::new(Always) as Box<dyn Filter>);
+    let mut socket = receivers::bind(options, Bind::Port(0, family), 1).map_err(failed)?;
     let port = socket.local_addr().map_err(failed)?.port();
     let mark = Membership::source(Group::new(group, port).map_err(failed)?, source).on(Interface::LOOPBACK);
     for _ in 0..TRIES {
@@ -188,15 +192,15 @@ fn parse_mcfilter(table: &[u8]) -> Vec<Source> {
         let number = u32::try_from(hexadecimal(field.strip_prefix(b"0x")?)?).ok()?;
         Some(Ipv4Addr::from_bits(number).into())
     };
-    parse_sources(table, address)
+    parse_sources(table, &address)
 }
 
 fn parse_mcfilter6(table: &[u8]) -> Vec<Source> {
-    parse_sources(table, |field| Some(Ipv6Addr::from(bytes::<16>(field)?).into()))
+    parse_sources(table, &|field| Some(Ipv6Addr::from(bytes::<16>(field)?).into()))
 }
 
 /// The lines of both files. The interface's name is cut after six bytes there, so it is not read.
-fn parse_sources(table: &[u8], address: fn(&[u8]) -> Option<IpAddr>) -> Vec<Source> {
+fn parse_sources(table: &[u8], address: &dyn Fn(&[u8]) -> Option<IpAddr>) -> Vec<Source> {
     let parse = |line| {
         let mut fields = fields(line);
         let index = number(fields.next()?)?;

@@ -54,6 +54,7 @@ struct Counted {
 
 impl Census {
     /// Asks all sockets of this host about these memberships.
+    #[inline(never)]
     pub(crate) fn take(memberships: &[Joined]) -> Result<Self, String> {
         let mut found = sockets()?;
         found.extend(raw_sockets()?);
@@ -86,6 +87,7 @@ impl Census {
     }
 
     /// The holders of the membership at this place, the surest first.
+    #[inline(never)]
     pub(crate) fn holders(&self, place: usize, joined: &Joined) -> Vec<Holder<'_>> {
         let certainty = |socket: &Socket, answers: &[Option<bool>]| {
             let has_joined = answers.get(place).copied().flatten();
@@ -120,6 +122,7 @@ impl Census {
 
 /// Sockets that have joined without being bound, which the kernel does not list. They receive nothing: some programs use them to make a
 /// group come to this host.
+#[inline(never)]
 fn without_a_port(owners: &Owners, listed: &[Counted], memberships: &[Joined]) -> Vec<Counted> {
     let Ok(own_namespace) = std::fs::read_link("/proc/self/ns/net") else { return Vec::new() };
     let mut seen = listed.iter().map(|counted| counted.socket.inode).collect::<Vec<_>>();
@@ -178,6 +181,7 @@ fn may_join(socket: &Socket, group: IpAddr) -> bool {
 }
 
 /// A second descriptor of another process's socket. It is a file only by its type: nothing is read from it.
+#[inline(never)]
 fn second_descriptor(process: &Process, inode: u64) -> Option<File> {
     let pid = Pid::from_raw(process.pid.try_into().ok()?)?;
     let descriptor = process.descriptor.try_into().ok()?;

@@ -23,6 +23,7 @@ pub(crate) struct Owners {
 }
 
 impl Owners {
+    #[inline(never)]
     pub(crate) fn look() -> Result<Self, String> {
         let mut owners = Self { found: Vec::new(), is_complete: true };
         let processes = std::fs::read_dir("/proc").map_err(|error| format!("read /proc: {error}"))?;
@@ -50,6 +51,7 @@ impl Owners {
     }
 
     /// `None` if the process could not be read.
+    #[inline(never)]
     fn look_at(&mut self, pid: u32) -> Option<()> {
         let folder = format!("/proc/{pid}/fd");
         let descriptors = match std::fs::read_dir(&folder) {

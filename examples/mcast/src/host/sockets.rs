@@ -49,6 +49,7 @@ pub(crate) struct Details {
 }
 
 /// All UDP sockets.
+#[inline(never)]
 pub(crate) fn sockets() -> Result<Vec<Socket>, String> {
     if let Ok(sockets) = diag::udp_sockets() {
         return Ok(sockets);
@@ -57,6 +58,7 @@ pub(crate) fn sockets() -> Result<Vec<Socket>, String> {
 }
 
 /// All raw sockets. Their port is the number of their protocol there, and 0 here.
+#[inline(never)]
 pub(crate) fn raw_sockets() -> Result<Vec<Socket>, String> {
     let mut sockets = from_proc(Kind::Raw(0), "/proc/net/raw", "/proc/net/raw6")?;
     for socket in &mut sockets {
@@ -98,15 +100,15 @@ impl Socket {
 }
 
 fn parse_ipv4(kind: Kind, table: &[u8]) -> Vec<Socket> {
-    parse(kind, table, |field| Some(Ipv4Addr::from(words::<4>(field)?).into()))
+    parse(kind, table, &|field| Some(Ipv4Addr::from(words::<4>(field)?).into()))
 }
 
 fn parse_ipv6(kind: Kind, table: &[u8]) -> Vec<Socket> {
-    parse(kind, table, |field| Some(Ipv6Addr::from(words::<16>(field)?).into()))
+    parse(kind, table, &|field| Some(Ipv6Addr::from(words::<16>(field)?).into()))
 }
 
 /// The lines of all these files: `sl: local remote st tx:rx tr:when retransmits uid timeout inode ref pointer drops`.
-fn parse(kind: Kind, table: &[u8], address: fn(&[u8]) -> Option<IpAddr>) -> Vec<Socket> {
+fn parse(kind: Kind, table: &[u8], address: &dyn Fn(&[u8]) -> Option<IpAddr>) -> Vec<Socket> {
     let pair = |field: &[u8]| {
         let colon = field.iter().position(|byte| *byte == b':')?;
         Some((field.get(..colon)?.to_owned(), hexadecimal(field.get(colon.checked_add(1)?..)?)?))

@@ -15,6 +15,7 @@ use crate::options::{self, Common, value};
 use crate::output::Output;
 use crate::places::{Place, places};
 use crate::receivers::{Next, ReceiveOrder, Receivers};
+use crate::senders;
 use crate::stop::{Stop, complain};
 
 const OUTPUT: Token = Token(1);
@@ -73,7 +74,7 @@ impl Senders {
     fn open(options: SendOptions, places: &[Place]) -> Result<Self, Stop> {
         let open = |family| -> Result<_, Stop> {
             let is_needed = places.iter().any(|place| place.group.family() == family);
-            Ok(if is_needed { Some(options.open(family)?) } else { None })
+            Ok(if is_needed { Some(senders::open(options, family)?) } else { None })
         };
         Ok(Self { v4: open(Family::V4)?, v6: open(Family::V6)? })
     }

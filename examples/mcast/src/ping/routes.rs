@@ -13,8 +13,7 @@ use crate::figures::random;
 use crate::options::Common;
 use crate::outage::watched;
 use crate::places::Place;
-use crate::senders::{expanded, may_pass};
-use crate::sockets::{Replies, open_with_replies};
+use crate::senders::{Replies, expanded, may_pass, open_with_replies};
 use crate::stop::Stop;
 
 /// How many answers are read before the command looks at something else.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, IsTerminal};
+use std::ops::Range;
 use std::path::Path;
 
 use multicast::{Poller, Token};
@@ -22,7 +23,7 @@ pub(super) struct Recording {
     heads: Vec<u8>,
     packets: Vec<u8>,
     /// Where in `packets` each begins and ends, with its time.
-    times: Vec<(u64, std::ops::Range<usize>)>,
+    times: Vec<(u64, Range<usize>)>,
     pub(super) kept: Kept,
 }
 
@@ -99,7 +100,7 @@ impl Recording {
     pub(super) fn write(&mut self, limits: &Limits) -> Result<(), Stop> {
         let mut blocks = std::mem::take(&mut self.heads);
         let before = blocks.len();
-        self.times.sort_by_key(|(time, _)| *time);
+        sort(&mut self.times);
         for (_, range) in self.times.drain(..) {
             blocks.extend(self.packets.get(range).unwrap_or(&[]));
         }
@@ -147,6 +148,21 @@ impl Recording {
     }
 }
 
+/// Puts the packets into the order of their times. There are few, and those of one socket are in order already: the sort of the standard
+/// library would be more code, and not faster.
+fn sort(times: &mut [(u64, Range<usize>)]) {
+    for end in 1..times.len() {
+        let mut at = end;
+        while let Some([before, this]) = at.checked_sub(1).and_then(|before| times.get_mut(before..=at)) {
+            if before.0 <= this.0 {
+                break;
+            }
+            std::mem::swap(before, this);
+            at = at.saturating_sub(1);
+        }
+    }
+}
+
 fn create(path: &Path, overwrite: bool) -> Result<File, Stop> {
     let refused = |reason: &dyn std::fmt::Display| Stop::failed(format!("create {}: {reason}", path.display()));
     match OpenOptions::new().write(true).create_new(true).open(path) {
@@ -159,4 +175,18 @@ fn create(path: &Path, overwrite: bool) -> Result<File, Stop> {
         return Err(refused(&"it exists: give another name, or --overwrite"));
     }
     OpenOptions::new().write(true).truncate(true).open(path).map_err(|error| refused(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_of_one_time_keep_their_order() {
+        let mut times: Vec<_> = [5, 3, 4, 3, 9, 1, 5].into_iter().zip([0..1, 1..2, 2..3, 3..4, 4..5, 5..6, 6..7]).collect();
+        sort(&mut times);
+        let sorted: Vec<_> = times.iter().map(|(time, range)| (*time, range.start)).collect();
+        assert_eq!(sorted, [(1, 5), (3, 1), (3, 3), (4, 2), (5, 0), (5, 6), (9, 4)]);
+        sort(&mut []);
+    }
 }

@@ -22,11 +22,11 @@ use crate::limits::Limits;
 use crate::options::{self, Argument, Common};
 use crate::places::{Place, places};
 use crate::progress::Progress;
-use crate::receivers::{Next, ReceiveOrder, Receivers, Totals};
+use crate::receivers::{LARGE_BUFFER, Next, ReceiveOrder, Receivers, Totals};
 use crate::stop::{Stop, complain};
 
 pub(crate) const HELP: &str = "\
-Records the packets of groups in a file, for `mcast replay`, Wireshark, tshark, tcpdump and others. It needs no privilege.
+Records the packets of groups in a file, for `mcast replay`, Wireshark, tshark and others. It needs no privilege.
 
 Usage: mcast record [--from TARGET].. [OPTION..] FILE | -
 
@@ -34,6 +34,8 @@ FILE is a pcapng file; with - it goes to standard output, for example into `tsha
 kernel received it, in nanoseconds, and the name of the interface. Sockets do not see headers: they are built again, from the addresses,
 ports, TTL and traffic class of the packet, with right checksums. (Identification and flow label are 0; a datagram that came in fragments
 is one packet.)
+
+libpcap, and with it tcpdump, reads raw IP from one interface only; after `editcap -F nsecpcap FILE OTHER` it reads the packets of all.
 
 What was received is written at once, so the file can be read while it grows, and after every kind of end. A FILE that exists is not
 overwritten.
@@ -48,11 +50,11 @@ overwritten.
 At its end it prints how much it recorded, and how many packets the kernel dropped since its buffer was full: these are not in the file.
 
 Example:
-  mcast record --from 239.1.2.3:5000 --interface lo --timeout 1 recording.pcapng
+  mcast record --from 239.1.2.3:5000 --interface lo --limit 3 recording.pcapng &
+  sleep 1
+  mcast send --to 239.1.2.3:5000 --interface lo --count 3 hello
 ";
 
-/// For the socket's receive buffer. The kernel grants less without privilege, and says nothing of it.
-const BUFFER: usize = 8 << 20;
 const OUTPUT: Token = Token(1);
 
 struct Order {
@@ -86,7 +88,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     let places = places(&order.common)?;
     let to = ReceiveOrder {
         metadata: true,
-        receive_buffer: Some(BUFFER),
+        receive_buffer: Some(LARGE_BUFFER),
         ..ReceiveOrder::to(places.clone(), order.common.give_up)
     };
     // Before the join, so that no change after it is missed.

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use multicast::filter::Filter;
+use multicast::filter::{Always, Filter};
 use multicast::{Bind, Family, Interest, ListenOptions, Packet, Poller, Received, Receiver, Token};
 
-use crate::sockets::{bind_receiver, everything};
+use crate::receivers::{LARGE_BUFFER, bind};
 use crate::stop::Stop;
 
 /// A socket for one address and port.
@@ -23,8 +23,13 @@ impl Unicast {
     pub(super) fn open(address: SocketAddr, poller: &Poller, token: Token) -> Result<Self, Stop> {
         let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
         // What the guard refuses would be counted as dropped, and there is nothing for it to refuse.
-        let options = ListenOptions::new().metadata().unicast().filter(everything()).kernel_filter(false);
-        let receiver = bind_receiver(options, Bind::Port(address.port(), family), usize::from(u16::MAX))?;
+        let options = ListenOptions::new()
+            .filter(Box::new(Always) as Box<dyn Filter>)
+            .metadata()
+            .unicast()
+            .kernel_filter(false)
+            .receive_buffer(LARGE_BUFFER);
+        let receiver = bind(options, Bind::Port(address.port(), family), usize::from(u16::MAX))?;
         poller.register(&receiver, token, Interest::READABLE)?;
         Ok(Self { receiver, address })
     }

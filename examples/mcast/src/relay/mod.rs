@@ -25,7 +25,7 @@ use crate::options::Common;
 use crate::outage::watched;
 use crate::places::{Place, places};
 use crate::progress::Progress;
-use crate::receivers::{Next, ReceiveOrder, Receivers, Totals};
+use crate::receivers::{LARGE_BUFFER, Next, ReceiveOrder, Receivers, Totals};
 use crate::stop::{Stop, complain};
 
 pub(crate) const HELP: &str = "\
@@ -53,7 +53,9 @@ ring would pass the same packet on for ever. Senders use TTL 1 if nobody tells t
 A packet never goes back to its group on the interface that it came in on, and packets of the relay itself are not passed on again.
 
 Example:
-  mcast relay --from 239.1.2.3:5000%lo --to 239.1.2.4:5000%lo --timeout 1
+  mcast relay --from 239.1.2.3:5000%lo --to 239.1.2.4:5000%lo --limit 1 &
+  sleep 1
+  mcast send --to 239.1.2.3:5000 --interface lo --ttl 2 hello
 ";
 
 const LINKS: Token = Token(1);
@@ -66,7 +68,11 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     let order = parse(parser)?;
     let limits = Limits::new(order.common.timeout)?;
     let places = if order.common.targets.is_empty() { Vec::new() } else { places(&order.common)? };
-    let to = ReceiveOrder { metadata: true, ..ReceiveOrder::to(places.clone(), order.common.give_up) };
+    let to = ReceiveOrder {
+        metadata: true,
+        receive_buffer: Some(LARGE_BUFFER),
+        ..ReceiveOrder::to(places.clone(), order.common.give_up)
+    };
     // Before the sockets, so that no change after it is missed.
     let (mut links, mut own_links) = (Links::watch(), Links::watch());
     let mut receivers = Receivers::open(to, &limits, &mut links)?;

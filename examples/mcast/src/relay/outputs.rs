@@ -13,7 +13,7 @@ use rustix::net::sockopt;
 use super::own::Own;
 use crate::limits::Limits;
 use crate::outage::Outages;
-use crate::senders::may_pass;
+use crate::senders::{self, may_pass};
 use crate::stop::{Stop, complain};
 
 /// How long a packet is tried that the queue of an interface refuses. Longer, and packets are lost on the other side.
@@ -128,7 +128,7 @@ impl Outputs {
         };
         for way in ways {
             for family in families_of(way.to, families) {
-                outputs.senders.push(options.interface(way.interface).open(family)?);
+                outputs.senders.push(senders::open(options.interface(way.interface), family)?);
                 outputs.ways.push((*way, family, None, 0));
                 outputs.outages.add(way.interface);
             }

@@ -12,7 +12,7 @@ use multicast::{
 };
 
 use super::outputs::{Sent, Way, families_of, set_hops};
-use crate::sockets::{Replies, open_with_replies};
+use crate::senders::{Replies, open_with_replies};
 use crate::stop::{Stop, complain, failed};
 
 /// How many askers are known at a time. Each has a buffer of 64 KiB.

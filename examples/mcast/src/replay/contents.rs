@@ -1,6 +1,5 @@
 //! The packets of a capture that can be sent, and what is left out.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -156,8 +155,8 @@ fn faulty(name: &str, fault: &Fault) -> Stop {
 }
 
 /// A group of a capture.
-#[derive(Default)]
 struct Listed {
+    group: Group,
     packets: u64,
     bytes: u64,
     first: Option<i128>,
@@ -174,25 +173,34 @@ impl Listed {
 #[inline(never)]
 pub(super) fn list(source: &mut Source, choice: &Choice, common: &Common, limits: &Limits) -> Result<(), Stop> {
     let mut output = Output::new(limits)?;
-    let (mut groups, mut left_out) = (BTreeMap::<Group, Listed>::new(), LeftOut::default());
+    // In the order of the groups.
+    let (mut groups, mut left_out) = (Vec::<Listed>::new(), LeftOut::default());
     let ended = read(source, choice, &mut left_out, limits, &mut |packet| {
-        if groups.len() >= MOST_LISTED && !groups.contains_key(&packet.group) {
+        let found = groups.binary_search_by_key(&packet.group, |listed| listed.group);
+        if found.is_err() && groups.len() >= MOST_LISTED {
             return Err(Stop::failed(format!("there are more than {MOST_LISTED} groups: choose some by --from")));
         }
-        let listed = groups.entry(packet.group).or_default();
+        let place = found.unwrap_or_else(|place| {
+            groups.insert(place, Listed { group: packet.group, packets: 0, bytes: 0, first: None, last: None });
+            place
+        });
+        let Some(listed) = groups.get_mut(place) else { return Ok(Then::GoOn) };
         listed.packets = listed.packets.saturating_add(1);
         listed.bytes = listed.bytes.saturating_add(packet.payload.len() as u64);
         listed.first = listed.first.or(packet.time);
         listed.last = listed.last.max(packet.time);
         Ok(Then::GoOn)
     });
-    for (group, listed) in &groups {
+    for listed in &groups {
         #[cfg(feature = "json")]
         if common.json {
-            output.object(&super::json::Report::new(*group, listed.packets, listed.bytes, listed.nanoseconds()), limits)?;
+            output.object(
+                &super::json::Report::new(listed.group, listed.packets, listed.bytes, listed.nanoseconds()),
+                limits,
+            )?;
             continue;
         }
-        let Listed { packets, bytes, .. } = listed;
+        let Listed { group, packets, bytes, .. } = listed;
         let seconds = fixed(listed.nanoseconds() as f64 / 1e9, 3);
         let line = format!("{group} {packets} packets, {bytes} bytes, {seconds} s\n");
         output.write(line.as_bytes(), limits)?;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::drops::Dropped;
 use super::feed::Feed;
 use super::stream::Stream;
 
@@ -12,8 +13,7 @@ pub(super) struct Subject<'f> {
     /// Since the start.
     pub(super) now: Duration,
     pub(super) clock_rate: Option<u32>,
-    /// What this machine dropped; `None` if the kernel is too old to report it.
-    pub(super) dropped: Option<u64>,
+    pub(super) dropped: Dropped,
 }
 
 /// A counter of a group on an interface, or of a source: its name without `_total`, its help, and its value.
@@ -110,7 +110,11 @@ pub(super) fn text(subject: &Subject<'_>) -> String {
     }
     let (name, help) = ("mcast_dropped_packets", "Packets that this machine dropped: they are no losses of the network.");
     text.family(name, "counter", help);
-    text.sample(name, "_total", "", subject.dropped);
+    text.sample(name, "_total", "", subject.dropped.buffers);
+    let (name, help) =
+        ("mcast_backlog_dropped_packets", "Packets of all programs that the processors' queues of this machine dropped.");
+    text.family(name, "counter", help);
+    text.sample(name, "_total", "", subject.dropped.backlog);
     gauges(&mut text, subject);
     text.0.push_str("# EOF\n");
     text.0
@@ -238,7 +242,12 @@ mod tests {
     #[test]
     fn counters_gauges_and_units_are_as_openmetrics_has_them() {
         let feeds = [feed()];
-        let subject = Subject { feeds: &feeds, now: Duration::from_millis(3_500), clock_rate: None, dropped: Some(2) };
+        let subject = Subject {
+            feeds: &feeds,
+            now: Duration::from_millis(3_500),
+            clock_rate: None,
+            dropped: Dropped { buffers: Some(2), backlog: None },
+        };
         let text = text(&subject);
         let labels = r#"{group="239.1.2.3:5000",interface="a\"b\\""#;
         for line in [
@@ -263,7 +272,7 @@ mod tests {
     #[test]
     fn each_metric_is_one_block_and_has_a_type() {
         let feeds = [feed(), feed()];
-        let subject = Subject { feeds: &feeds, now: Duration::ZERO, clock_rate: None, dropped: None };
+        let subject = Subject { feeds: &feeds, now: Duration::ZERO, clock_rate: None, dropped: Dropped::default() };
         let text = text(&subject);
         let mut names = Vec::new();
         for line in text.lines() {

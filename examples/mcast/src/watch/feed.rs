@@ -43,13 +43,6 @@ pub(crate) enum Notice {
     Calm(Origin),
 }
 
-impl Notice {
-    /// Whether an alarm is raised by it.
-    pub(crate) fn is_alarm(&self) -> bool {
-        matches!(self, Self::Silent(_) | Self::Lost(..))
-    }
-}
-
 /// What the sources counted that had to make room for others.
 #[derive(Default)]
 pub(crate) struct Replaced {

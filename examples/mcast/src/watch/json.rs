@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use super::drops::Dropped;
 use super::feed::{Feed, Notice};
 use super::mpegts::{Pid, Transport};
 use super::rtp::Rtp;
@@ -324,12 +325,14 @@ pub(super) struct Total<'f> {
     /// Packets that this machine dropped, since the watcher was too slow: they are no losses of the network. Null if the kernel is too
     /// old to report it.
     dropped_packets: Option<u64>,
+    /// Packets of all programs that the processors' queues of this machine dropped: those that are missing can be among them.
+    backlog_dropped_packets: Option<u64>,
     alarms: u64,
     groups: Vec<Group<'f>>,
 }
 
 impl<'f> Total<'f> {
-    pub(super) fn new(feeds: &'f [Feed], dropped: Option<u64>, duration: Duration, clock_rate: Option<u32>) -> Self {
+    pub(super) fn new(feeds: &'f [Feed], dropped: Dropped, duration: Duration, clock_rate: Option<u32>) -> Self {
         let sum = |count: fn(&Feed) -> u64| feeds.iter().map(count).fold(0, u64::saturating_add);
         Self {
             version: 1,
@@ -337,7 +340,8 @@ impl<'f> Total<'f> {
             time_ns: time(),
             duration_ms: milliseconds(duration),
             packets: sum(|feed| feed.packets),
-            dropped_packets: dropped,
+            dropped_packets: dropped.buffers,
+            backlog_dropped_packets: dropped.backlog,
             alarms: sum(Feed::alarms),
             groups: feeds.iter().map(|feed| Group::new(feed, clock_rate)).collect(),
         }

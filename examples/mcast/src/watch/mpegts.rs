@@ -105,7 +105,7 @@ fn is_plausible(packet: &[u8; PACKET]) -> bool {
     packet.first() == Some(&SYNC) && Header::of(packet).is_some()
 }
 
-/// The PCR, which a repeated packet may have anew, is at 6 to 11.
+/// The PCR, which may be another one in a repeated packet, is at 6 to 11.
 fn digest(packet: &[u8; PACKET], has_pcr: bool) -> u64 {
     let (head, rest) = packet.split_at(12);
     let head = if has_pcr { head.get(..6).unwrap_or(head) } else { head };

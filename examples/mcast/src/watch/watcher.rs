@@ -1,10 +1,12 @@
 //! The command at work: packets go to their feeds, and what the feeds find is printed, served and drawn.
 
 use std::io::{IsTerminal, stdout};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use multicast::{Interface, Packet, Token};
 
+use super::drops::{Backlog, Dropped};
 use super::exposition::{self, Subject};
 use super::feed::{Feed, Notice, Rules};
 #[cfg(feature = "plot")]
@@ -50,6 +52,8 @@ pub(super) struct Watcher {
     /// Since the start, too.
     next_second: Duration,
     next_report: Duration,
+    /// When the first group would be silent for too long. Packets that come meanwhile only make it later.
+    next_alarm: Option<Duration>,
     output: Output,
     json: bool,
     quiet: bool,
@@ -62,6 +66,7 @@ pub(super) struct Watcher {
     server: Option<Server>,
     #[cfg(feature = "plot")]
     plot: Option<(std::path::PathBuf, History)>,
+    backlog: Backlog,
     has_dropped: bool,
 }
 
@@ -76,6 +81,7 @@ impl Watcher {
             interval,
             next_second: SECOND,
             next_report: interval,
+            next_alarm: None,
             output,
             json: common.json,
             quiet: common.quiet,
@@ -86,6 +92,7 @@ impl Watcher {
             server: None,
             #[cfg(feature = "plot")]
             plot: None,
+            backlog: Backlog::new(),
             has_dropped: false,
         }
     }
@@ -120,6 +127,7 @@ impl Watcher {
         let any: Vec<bool> = receivers.places().map(|place| place.interface == Interface::All).collect();
         // If there are not enough descriptors, only the first ones are watched.
         self.feeds.truncate(any.len());
+        self.plan_alarm();
         let mut buffer = vec![0; LONGEST];
         let mut left = limit.unwrap_or(u64::MAX);
         while left > 0 {
@@ -140,12 +148,14 @@ impl Watcher {
     /// When there is something to do even if no packet comes.
     fn wake_up_at(&self) -> Instant {
         let time = self.next_second.min(self.next_report);
-        let time = match self.rules.silence {
-            Some(_) => self.feeds.iter().filter_map(|feed| feed.deadline(&self.rules)).fold(time, Duration::min),
-            None => time,
-        };
+        let time = self.next_alarm.map_or(time, |alarm| time.min(alarm));
         // A time that an `Instant` cannot hold is never reached.
         self.clock.started.checked_add(time).unwrap_or_else(|| Instant::now() + SECOND)
+    }
+
+    /// There may be thousands of groups: so this is not done for each packet.
+    fn plan_alarm(&mut self) {
+        self.next_alarm = self.feeds.iter().filter_map(|feed| feed.deadline(&self.rules)).min();
     }
 
     fn packet(&mut self, number: usize, packet: &Packet<'_>, is_on_any: bool, limits: &Limits) -> Result<(), Stop> {
@@ -155,12 +165,18 @@ impl Watcher {
         let kernel = metadata.and_then(|metadata| metadata.received_at()).unwrap_or(now);
         let arrival = Arrival { now, kernel: u64::try_from(kernel.as_nanos()).unwrap_or(u64::MAX) };
         let interface = if is_on_any { metadata.and_then(|metadata| metadata.interface) } else { None };
-        let origin = Origin { source: packet.source(), interface };
+        // Without the index of the interface, which changes when that is created again.
+        let source = SocketAddr::new(packet.source().ip(), packet.source().port());
+        let origin = Origin { source, interface };
         let stream = feed.read(origin, packet.payload(), arrival, &self.rules, &mut self.notices);
         if let (Some(index), Some("")) = (interface, stream.map(|stream| stream.interface.as_str())) {
             feed.name(origin, self.names.of(index));
         }
-        if self.notices.is_empty() { Ok(()) } else { self.tell(number, limits) }
+        if self.notices.is_empty() {
+            return Ok(());
+        }
+        self.plan_alarm();
+        self.tell(number, limits)
     }
 
     /// What is to be done at a certain time.
@@ -177,13 +193,14 @@ impl Watcher {
             }
             self.tell(number, limits)?;
         }
+        self.plan_alarm();
         if now >= self.next_report {
             self.next_report = next(self.next_report, self.interval, now);
             self.report(now, limits)?;
         }
         if is_second {
             self.next_second = next(self.next_second, SECOND, now);
-            let dropped = receivers.totals().dropped;
+            let dropped = self.dropped(receivers);
             self.say_dropped(dropped);
             #[cfg(feature = "plot")]
             if let Some((_, history)) = &mut self.plot {
@@ -199,20 +216,28 @@ impl Watcher {
         Ok(())
     }
 
+    fn dropped(&mut self, receivers: &Receivers<'_>) -> Dropped {
+        Dropped { buffers: receivers.totals().dropped, backlog: self.backlog.dropped() }
+    }
+
     /// Says once that gaps can be our own.
-    fn say_dropped(&mut self, dropped: Option<u64>) {
-        if !self.has_dropped && dropped.is_some_and(|dropped| dropped > 0) {
+    fn say_dropped(&mut self, dropped: Dropped) {
+        if !self.has_dropped && !dropped.is_none() {
             self.has_dropped = true;
             if !self.quiet {
-                complain(
-                    &"this machine drops packets, since it is busy or its receive buffers are too small (net.core.rmem_max): gaps may be its own",
-                );
+                let (place, remedy) = match dropped.buffers {
+                    Some(1..) => ("the receive buffer", "net.core.rmem_max"),
+                    _ => ("the queue of a processor, for whatever program", "net.core.netdev_max_backlog"),
+                };
+                complain(&format_args!(
+                    "this machine drops packets from {place}, which is full ({remedy}): gaps may be its own"
+                ));
             }
         }
     }
 
     /// The counters for Prometheus.
-    pub(super) fn exposition(&self, dropped: Option<u64>) -> String {
+    pub(super) fn exposition(&self, dropped: Dropped) -> String {
         let (feeds, clock_rate) = (self.feeds.as_slice(), self.rules.clock_rate);
         exposition::text(&Subject { feeds, now: self.clock.now(), clock_rate, dropped })
     }
@@ -280,7 +305,7 @@ impl Watcher {
             }
             result = result.and(self.tell(number, limits));
         }
-        let dropped = receivers.totals().dropped;
+        let dropped = self.dropped(receivers);
         if let Some(table) = &self.table {
             table.draw(&rows(&self.feeds, &self.clock), true);
         }
@@ -292,16 +317,19 @@ impl Watcher {
             result = result.and(self.total(limits));
         }
         if !self.quiet {
-            let dropped = dropped.map_or_else(|| "unknown".to_owned(), |dropped| dropped.to_string());
+            let text = |dropped: Option<u64>| dropped.map_or_else(|| "unknown".to_owned(), |dropped| dropped.to_string());
+            let (buffers, backlog) = (text(dropped.buffers), text(dropped.backlog));
             let (packets, alarms) = (self.packets(), self.alarms());
             let sources = self.feeds.iter().map(|feed| feed.streams.len()).fold(0, usize::saturating_add);
-            complain(&format_args!("received {packets} from {sources} sources, dropped here {dropped}, alarms {alarms}"));
+            complain(&format_args!(
+                "received {packets} from {sources} sources, dropped here {buffers}, by this host's backlog {backlog}, alarms {alarms}"
+            ));
         }
         result
     }
 
     #[cfg(feature = "json")]
-    fn total_object(&mut self, now: Duration, dropped: Option<u64>, limits: &Limits) -> Result<(), Stop> {
+    fn total_object(&mut self, now: Duration, dropped: Dropped, limits: &Limits) -> Result<(), Stop> {
         self.output.object(&Total::new(&self.feeds, dropped, now, self.rules.clock_rate), limits)
     }
 

@@ -16,6 +16,7 @@ pub(super) struct Wanted {
 
 /// All memberships that were asked for, by interface and group. Without `sources`, which are not known then, also those that may not hear the
 /// source that was asked for.
+#[inline(never)]
 pub(super) fn wanted(common: &Common, sources: Option<&[Source]>) -> Result<Vec<Wanted>, Stop> {
     let mut choices = Vec::new();
     if common.targets.is_empty() {
@@ -49,6 +50,7 @@ struct Choice {
     interfaces: Option<Vec<u32>>,
 }
 
+#[inline(never)]
 fn choose(choices: &[Choice], joined: Joined, sources: Option<&[Source]>) -> Option<Wanted> {
     let mut ports = Vec::new();
     let mut is_any_port = false;

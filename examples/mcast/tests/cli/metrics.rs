@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::common::{Python, send_all, unique_group};
 use crate::mcast::mcast as command;
 use crate::programs::{Running, run};
-use crate::streams::{next_object, rtp, total, watch};
+use crate::streams::{next_object, rtp, total, wait_until_read, watch};
 
 /// Reads the address, and prints status, content type and text of each answer.
 const CLIENT: &str = "
@@ -81,6 +81,7 @@ fn clients_that_are_slow_or_hostile_do_not_stop_the_watching() {
         };
         clients.push(client);
         send_all(group, (0..10).map(|count| rtp(1, number * 10 + count)));
+        wait_until_read(group);
     }
     send_all(group, (0..100).map(|count| rtp(1, 400 + count)));
     let ended = watching.end().expect(0);

@@ -179,6 +179,20 @@ fn a_signal_ends_it_if_nobody_reads() {
 }
 
 #[test]
+fn a_file_needs_no_standard_output_and_no_file_needs_one() {
+    let group = unique_group();
+    let file = TemporaryFile::named("closed.pcapng");
+    let script = "exec \"$0\" record --interface lo --from \"$1\" --timeout 0.2 \"$2\" >&-";
+    run(&mut shell(script, &[&group.to_string(), file.text()])).expect(3).saying("recorded 0 packets");
+    assert!(file.path().exists());
+    run(&mut shell(script, &[&group.to_string(), "-"])).expect(1).saying("standard output is closed");
+    // A terminal would show control characters.
+    let script = "script -qec \"exec $0 record --interface lo --from $1 -\" /dev/null";
+    let ended = run(&mut shell(script, &[&group.to_string()])).expect(2);
+    assert!(ended.lines.concat().contains("a terminal cannot show a recording"), "{ended:?}");
+}
+
+#[test]
 fn a_file_that_exists_is_overwritten_only_if_the_user_says_so() {
     let group = unique_group();
     let file = TemporaryFile::with("precious.pcapng", b"precious");

@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use crate::common::{PATIENCE, QUIET, free_port, send_on_lo, send_with, unique_group, unique_v6_group};
-use crate::mcast::{listen, mcast as command};
+use crate::mcast::{example, listen, mcast as command, shell};
 use crate::programs::{Ended, Running, run, wait_for_member};
 use multicast::{Group, Ttl};
 
@@ -35,6 +35,11 @@ fn server() -> UdpSocket {
 fn end(relay: Running) -> Ended {
     relay.signal("TERM");
     relay.end().expect(143)
+}
+
+#[test]
+fn the_example_of_its_help_works() {
+    run(&mut shell(&example("relay"), &[])).expect(0).saying("relayed 1 of ");
 }
 
 #[test]
@@ -135,15 +140,16 @@ fn the_table_of_askers_is_bounded_and_the_last_ones_are_answered() {
     let server = server();
     let relay = relay(from, &["--to", &server.local_addr().unwrap().to_string(), "--pair"]);
     let mut buffer = [0; 100];
-    let (mut last, mut way) = (None, None);
+    // All stay open, so that none gets the port of another.
+    let (mut askers, mut way) = (Vec::new(), None);
     for _ in 0..140 {
         let (mut sender, replies) = send_on_lo().ttl(Ttl::new(9)).open_with_replies::<100>(from.family()).unwrap();
         assert_eq!(sender.send(b"?", from).unwrap(), multicast::Outcome::Sent);
         way = Some(server.recv_from(&mut buffer).unwrap().1);
-        last = Some(replies);
+        askers.push((sender, replies));
     }
     server.send_to(b"!", way.unwrap()).unwrap();
-    assert_eq!(crate::common::expect_packet(&mut last.unwrap()), b"!");
+    assert_eq!(crate::common::expect_packet(&mut askers.last_mut().unwrap().1), b"!");
     end(relay).saying("askers 140, forgotten 12, answers 1, refused 0");
 }
 

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{QUIET, assert_quiet, expect_packet, on_lo, unique_group, unique_v6_group};
-use crate::mcast::captures::{TemporaryFile, converted, of_packets};
-use crate::mcast::{listen, mcast as command, shell};
+use crate::mcast::captures::{TemporaryDirectory, TemporaryFile, converted, of_packets};
+use crate::mcast::{example, listen, mcast as command, shell};
 use crate::programs::{Running, payload_of, run, wait_for_member};
 use multicast::{Events, Group, Interest, ListenOptions, Listener, Poller, Received, Token};
 
@@ -53,6 +53,37 @@ fn gaps(arrived: &[(Vec<u8>, Duration)]) -> Vec<f64> {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
+}
+
+#[test]
+fn the_examples_of_record_and_replay_work_one_after_the_other() {
+    let directory = TemporaryDirectory::new();
+    let recorded = run(shell(&example("record"), &[]).current_dir(&directory.0)).expect(0);
+    assert!(recorded.errors.contains("recorded 3 packets"), "{recorded:?}");
+    let replayed = run(shell(&example("replay"), &[]).current_dir(&directory.0)).expect(0).saying("sent 3 packets");
+    assert!(replayed.lines[0].starts_with("239.1.2.3:5000 3 packets"), "{replayed:?}");
+}
+
+#[test]
+fn recording_relaying_and_replaying_need_no_privilege() {
+    let (from, to) = (unique_group(), unique_group());
+    let file = TemporaryFile::named("nobody.pcapng");
+    // A copy, since the folder of the program may be private. The file is opened by the shell, which may write there.
+    let script = r#"
+        copy=$(mktemp -d); trap 'rm -r "$copy"' EXIT; chmod 755 "$copy"; cp "$0" "$copy/mcast"
+        nobody() { setpriv --reuid 65534 --clear-groups --inh-caps=-all --bounding-set=-all -- "$copy/mcast" "$@"; }
+        nobody relay --from "$1%lo" --to "$2%lo" --limit 2 --timeout 20 & relay=$!
+        nobody record --from "$2%lo" --limit 2 --timeout 20 - >"$3" & record=$!
+        wait $relay && wait $record && nobody replay --to "$1%lo" - <"$3"
+    "#;
+    let running = Running::start(&mut shell(script, &[&from.to_string(), &to.to_string(), file.text()]));
+    wait_for_member(from);
+    wait_for_member(to);
+    crate::common::send_with(crate::common::send_on_lo().ttl(multicast::Ttl::new(3)), from, ["one", "two"]);
+    let ended = running.end().expect(0);
+    for words in ["relayed 2 of 2 packets", "recorded 2 packets", "sent 2 packets"] {
+        assert!(ended.errors.contains(words), "{words}: {ended:?}");
+    }
 }
 
 #[test]

@@ -40,6 +40,23 @@ impl TemporaryFile {
     }
 }
 
+/// A new directory for the files of a test, deleted when this is dropped.
+pub struct TemporaryDirectory(pub PathBuf);
+
+impl TemporaryDirectory {
+    pub fn new() -> Self {
+        let path = TemporaryFile::named("directory").path.clone();
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for TemporaryDirectory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 impl Drop for TemporaryFile {
     fn drop(&mut self) {
         // A test may not have made it.

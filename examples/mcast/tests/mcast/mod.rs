@@ -46,3 +46,11 @@ pub fn send(group: Group, arguments: &[&str]) -> Command {
     command.args(arguments);
     command
 }
+
+/// A shell script with the example of a command's help, after which all that runs in the background has ended.
+pub fn example(name: &str) -> String {
+    let help = crate::programs::run(&mut mcast([name, "--help"])).expect(0).quietly();
+    let example: Vec<_> = help.lines.iter().skip_while(|line| *line != "Example:").skip(1).map(String::as_str).collect();
+    assert!(!example.is_empty(), "{help:?}");
+    format!("mcast() {{ \"$0\" \"$@\"; }}\n{}\nstatus=$?; wait $! && exit $status", example.join("\n"))
+}

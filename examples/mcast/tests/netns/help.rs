@@ -17,11 +17,13 @@ const EXAMPLES: &[Example] = &[
     Example { command: "answer", around: ASKER, says: "peer heard HELLO", ends: &[0] },
     Example { command: "record", around: TALKER, says: " packets, ", ends: &[0] },
     Example { command: "replay", around: RECORDING, says: "239.1.2.3:5000", ends: &[0] },
-    Example { command: "relay", around: TALKER, says: "", ends: &[0] },
+    Example { command: "relay", around: "", says: "relayed 1 of 1 packets", ends: &[0] },
     Example { command: "watch", around: TALKER, says: "239.1.2.3:5000", ends: &[0] },
     Example { command: "ping", around: "", says: "asked 3, answered 3, lost 0 ", ends: &[0] },
     Example { command: "pong", around: "", says: "asked 3, answered 3, lost 0 ", ends: &[0] },
     Example { command: "test", around: "", says: "sent 100, received 100, lost 0 ", ends: &[0] },
+    Example { command: "who", around: HOLDER, says: "239.1.2.3", ends: &[0] },
+    Example { command: "doctor", around: "", says: "verdict: ", ends: &[0] },
     Example { command: "demo", around: "", says: "demo: sent 7, received 5, rejected 2, lost 0", ends: &[0] },
 ];
 
@@ -54,6 +56,18 @@ s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton("239.
 open("ready", "w").close()
 s.settimeout(10)
 print("peer heard", s.recv(100).decode())' & listener=$!
+cat ready
+"#;
+
+/// Has joined.
+const HOLDER: &str = r#"mkfifo ready
+python3 -u -c '
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("239.1.2.3", 5000))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton("239.1.2.3") + socket.inet_aton("127.0.0.1"))
+open("ready", "w").close()
+time.sleep(10)' & peer=$!
 cat ready
 "#;
 

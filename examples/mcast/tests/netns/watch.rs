@@ -10,7 +10,7 @@ use crate::common::link::{self, Pair};
 use crate::common::{require_private_network, send_with, unique_group, wait_until};
 use crate::mcast::mcast as command;
 use crate::programs::{Running, wait_for_member};
-use crate::streams::{Ffmpeg, Relay, next_object, only_source, pick, rtp, total, watch};
+use crate::streams::{Ffmpeg, Relay, next_object, only_source, pick, rtp, total, wait_until_read, watch};
 
 /// Sends packets of RTP with these numbers from the other end of a link.
 fn send(link: &Pair, group: Group, port: u16, numbers: impl IntoIterator<Item = u16>) {
@@ -40,6 +40,7 @@ fn a_stream_goes_on_after_its_link_was_created_again() {
     watching.wait_until_it_says("listening again");
     send(&link, group, port, 15..25);
     assert_eq!(pick(&next_object(&watching, "alarm"), ["alarm", "state"]), json!(["silence", "over"]));
+    wait_until_read(group);
     watching.signal("TERM");
     let ended = watching.end().expect(4);
     let source = only_source(&ended);
@@ -71,6 +72,7 @@ fn on_all_interfaces_a_source_is_one_for_each_of_them() {
     });
     send(&links[0], group, port, 10..15);
     assert_eq!(next_object(&watching, "source")["event"], "came");
+    wait_until_read(group);
     watching.signal("TERM");
     let total = total(&watching.end().expect(143));
     let of_group = &total["groups"][0];
@@ -140,6 +142,7 @@ fn packets_losses_and_jitter_are_those_that_tshark_finds_on_the_wire() {
     let mut relay = Relay::losing(group, 20, 5);
     Ffmpeg::sending(3, "rtp_mpegts", &format!("rtp://127.0.0.1:{}", relay.port)).end();
     let (sent, lost) = relay.end();
+    wait_until_read(group);
     watching.signal("TERM");
     let source = only_source(&watching.end().expect(143));
     let rtp = &source["rtp"];

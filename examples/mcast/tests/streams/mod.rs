@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use multicast::Group;
 use serde_json::Value;
 
-use crate::common::Python;
+use crate::common::{Python, wait_until};
 use crate::mcast::mcast;
 use crate::programs::{Ended, Running, wait_for_member};
 
@@ -52,6 +52,18 @@ pub fn next_object(running: &Running, kind: &str) -> Value {
             return object;
         }
     }
+}
+
+/// Waits until nothing is left in the receive buffer of the group's socket, according to the kernel's list. A signal ends the program
+/// also if packets wait there.
+pub fn wait_until_read(group: Group) {
+    let (list, local) =
+        (if group.address().is_ipv4() { "/proc/net/udp" } else { "/proc/net/udp6" }, format!(":{:04X}", group.port()));
+    wait_until("all packets are read", || {
+        let list = std::fs::read_to_string(list).unwrap();
+        let mut sockets = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        sockets.any(|words| words[1].ends_with(&local) && words[4].ends_with(":00000000"))
+    });
 }
 
 /// These fields of an object, as an array.

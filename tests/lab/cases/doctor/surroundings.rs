@@ -26,7 +26,9 @@ pub fn cases() -> Vec<Case> {
         case("doctor/a-bridge-hears", "the bridge is no bridge of the sender", a_bridge_hears),
         case("doctor/no-such-interface", none, no_such_interface),
         case("doctor/no-route-names-an-interface", none, no_route),
-        case("doctor/the-port-is-held-by-one-program", none, held_port),
+        case("doctor/the-port-is-held-by-one-program-ipv4", none, |trial| held_port(trial, V4)),
+        case("doctor/the-port-is-held-by-one-program-ipv6", none, |trial| held_port(trial, SiteLocal)),
+        case("doctor/a-fault-beside-a-program-that-holds-the-port", none, fault_beside_a_holder),
         case("doctor/two-programs-on-one-port", none, two_programs),
     ]
 }
@@ -151,14 +153,30 @@ fn no_route(trial: &Trial) {
     finding.says("FAIL", "join-without-route");
 }
 
-/// Beside a program that does not share the port nobody can listen: then the doctor does not say that all is well.
-fn held_port(trial: &Trial) {
-    let (host, other) = two_hosts();
-    let options = trial.pick("NONE", "SO_REUSEADDR");
-    let mut holder = crate::programs::stranger(&host, &["neighbour", "0.0.0.0", "5000", options]);
+/// Starts a program that has the port for itself, or shares it.
+fn holder(host: &Host, kind: Kind, options: &str) -> crate::programs::Program {
+    let any = if kind == V4 { "0.0.0.0" } else { "::" };
+    let mut holder = crate::programs::stranger(host, &["neighbour", any, "5000", options]);
     holder.says("begins");
-    let _sender = program(&other, "stream", V4);
-    doctor(&host, &from(V4)).blames("joined-here");
+    holder
+}
+
+/// Beside a program that does not share the port nobody can listen: then the doctor does not say that all is well.
+fn held_port(trial: &Trial, kind: Kind) {
+    let (host, other) = two_hosts();
+    let _holder = holder(&host, kind, trial.pick("NONE", "SO_REUSEADDR"));
+    let _sender = program(&other, "stream", kind);
+    let finding = doctor(&host, &from(kind));
+    finding.concludes("unknown", 6);
+    finding.mentions("does not share it");
+}
+
+/// The counters tell all the same.
+fn fault_beside_a_holder(trial: &Trial) {
+    let (host, other) = two_hosts();
+    let _holder = holder(&host, V4, "NONE");
+    let _sender = faulty(&other, &["stream", "239.1.0.1", trial.pick("5001", "5000"), "eth0"]);
+    doctor(&host, &from(V4)).blames("port");
 }
 
 fn two_programs(trial: &Trial) {

@@ -148,15 +148,15 @@ fn speaks(case: &Case, check: &mut Check) {
 }
 
 pub(super) fn reports(case: &Case, stage: Stage, check: &mut Check) {
-    let listening = case.listening();
+    let reporting = case.reporting();
     let blocked = blamed(stage == Stage::Reports);
     if case.is_ipv6() {
-        check.counts_here(listening, "Icmp6OutMLDv2Reports");
-        check.counts_here(listening, "Ip6OutDiscards");
+        check.counts_here(reporting, "Icmp6OutMLDv2Reports");
+        check.counts_here(reporting, "Ip6OutDiscards");
     } else {
-        check.counts(listening, "Ip:OutRequests");
-        check.counts(listening, "Ip:OutTransmits");
-        check.counts(listening, "IpExt:OutMcastPkts");
+        check.counts(reporting, "Ip:OutRequests");
+        check.counts(reporting, "Ip:OutTransmits");
+        check.counts(reporting, "IpExt:OutMcastPkts");
     }
     match case.reports_leave() {
         Some(true) => {

@@ -35,6 +35,10 @@ pub(super) fn port(case: &Case, stage: Stage, check: &mut Check) {
             "The group comes, and no socket takes it: its packets go to another port than {port}, or come from a blocked source.",
         ),
         Err(error) => check.is_of(Status::Unknown, "The sockets cannot be read: {}.", &error),
+        Ok(_) if case.deaf.is_some() => check.is(
+            Status::Warn,
+            "A program holds UDP port {port} and does not share it, so no other can listen: set SO_REUSEADDR there.",
+        ),
         Ok(takers) if takers.is_empty() => {
             check.is(Status::Warn, "No program is bound to UDP port {port}: start it, or compare the port.");
         }
