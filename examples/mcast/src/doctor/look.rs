@@ -149,8 +149,8 @@ fn busy_interfaces(case: &Case) -> Vec<u32> {
 /// Finds the interface. Index 0 if there is none: that is a finding, not an error.
 #[inline(never)]
 fn locate(order: &Order, netlink: &mut Told<Netlink>) -> Result<Place, Stop> {
-    let netlink = netlink.as_mut().map_err(|error| Stop::Failed(format!("the interfaces cannot be listed: {error}")))?;
-    let unreadable = |error: Errno| Stop::Failed(format!("the interfaces cannot be listed: {error}"));
+    let netlink = netlink.as_mut().map_err(|error| Stop::failed(format!("the interfaces cannot be listed: {error}")))?;
+    let unreadable = |error: Errno| Stop::failed(format!("the interfaces cannot be listed: {error}"));
     let links = links::links(netlink).map_err(unreadable)?;
     let by_index = |index: u32, unknown: String| {
         let found = links.iter().find(|link| link.index == index);
@@ -172,7 +172,7 @@ fn locate(order: &Order, netlink: &mut Told<Netlink>) -> Result<Place, Stop> {
             let found = addresses.iter().find(|known| known.address == address);
             by_index(found.map_or(0, |known| known.index), address.to_string())
         }
-        _ => return Err(Stop::Misused("the doctor examines one interface: name one, not all".to_owned())),
+        _ => return Err(Stop::misused("the doctor examines one interface: name one, not all".to_owned())),
     })
 }
 

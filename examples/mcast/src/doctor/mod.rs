@@ -86,19 +86,19 @@ fn parse(mut parser: Parser) -> Result<Arguments, Stop> {
         }
     }
     let [(direction, target)] = targets[..] else {
-        return Err(Stop::Misused("name one group: --from GROUP:PORT, or --to GROUP:PORT".to_owned()));
+        return Err(Stop::misused("name one group: --from GROUP:PORT, or --to GROUP:PORT".to_owned()));
     };
     let mut groups = target.groups();
     let (Some(group), None) = (groups.next(), groups.next()) else {
-        return Err(Stop::Misused("the doctor examines one group, not a range: name one of them".to_owned()));
+        return Err(Stop::misused("the doctor examines one group, not a range: name one of them".to_owned()));
     };
     if direction == Direction::To && target.source.is_some() {
-        return Err(Stop::Misused("--to takes no source: name the interface to send by".to_owned()));
+        return Err(Stop::misused("--to takes no source: name the interface to send by".to_owned()));
     }
     common.targets.push(target);
     common.complete()?;
     let [interface] = common.interfaces_of(&target)[..] else {
-        return Err(Stop::Misused("the doctor examines one interface: name one".to_owned()));
+        return Err(Stop::misused("the doctor examines one interface: name one".to_owned()));
     };
     let order = Order { direction, group, source: target.source, interface, time };
     Ok(Arguments { order, json: common.json, quiet: common.quiet })
@@ -106,7 +106,7 @@ fn parse(mut parser: Parser) -> Result<Arguments, Stop> {
 
 fn target(parser: &mut Parser, option: &str) -> Result<Target, Stop> {
     let text = options::text(parser, option)?;
-    Target::parse(&text).map_err(|reason| Stop::Misused(format!("{option}: {reason}")))
+    Target::parse(&text).map_err(|reason| Stop::misused(format!("{option}: {reason}")))
 }
 
 fn wait(parser: &mut Parser) -> Result<Duration, Stop> {
@@ -115,7 +115,7 @@ fn wait(parser: &mut Parser) -> Result<Duration, Stop> {
     let time = seconds(parser, "--seconds")?;
     let [least, most] = RANGE;
     if time < least || time > most {
-        return Err(Stop::Misused("--seconds: give 0.2 to 86400".to_owned()));
+        return Err(Stop::misused("--seconds: give 0.2 to 86400".to_owned()));
     }
     Ok(time)
 }
