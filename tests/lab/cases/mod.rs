@@ -12,6 +12,7 @@ mod routing;
 mod snooping;
 mod sources;
 mod strangers;
+mod tool;
 mod wire;
 
 use crate::trial::Case;
@@ -32,6 +33,7 @@ pub fn all() -> impl Iterator<Item = Case> {
         strangers::cases,
         doctor::cases,
         protocols::cases,
+        tool::cases,
     ];
     groups.into_iter().flat_map(|cases| cases())
 }

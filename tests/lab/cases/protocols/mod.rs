@@ -29,6 +29,6 @@ fn ours(trial: &Trial) -> &'static str {
 }
 
 /// Waits until a program on this host has joined the group.
-fn joined(host: &Host, group: &str) {
+pub(super) fn joined(host: &Host, group: &str) {
     wait_for_member(host, "eth0", group.parse::<Group>().unwrap());
 }
