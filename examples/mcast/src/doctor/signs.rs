@@ -34,6 +34,7 @@ impl Case {
             rx,
             unseen: self.unseen(rx),
             ingress: self.ingress_drops().is_some_and(|drops| drops >= FEW),
+            rx_dropped: span.traffic(index, |traffic| traffic.rx_dropped),
             lost: self.lost(),
             multicast: self.multicast_of_joined(),
             looped: self.loop_sign(),

@@ -314,6 +314,15 @@ fn links_come_first() {
     assert_eq!(with(|_| {}), Stage::Sound);
 }
 
+/// A processor without room drops reports on their way out as well: they are no proof then.
+#[test]
+fn a_device_that_drops_may_have_dropped_the_group() {
+    let mut case = v6(0, &[("Ip6OutDiscards", 2)]);
+    let traffic = Traffic { rx_dropped: 33, ..Traffic::default() };
+    case.end.links.iter_mut().flatten().for_each(|link| link.traffic = Some(traffic));
+    assert_eq!(stage(&case), Stage::Undecided);
+}
+
 #[test]
 fn reports_that_do_not_leave() {
     assert_eq!(stage(&v4(0, &[("Ip:OutRequests", 3)])), Stage::Reports);

@@ -110,6 +110,8 @@ pub(super) struct Signs {
     pub(super) unseen: Option<u64>,
     /// A queue for incoming packets has dropped some, or a program is attached there.
     pub(super) ingress: bool,
+    /// Frames that the device dropped: then what is missing may be among them.
+    pub(super) rx_dropped: Option<u64>,
     /// Packets that IP received and did not deliver.
     pub(super) lost: Option<u64>,
     /// Of IPv4: those of joined groups.
@@ -155,6 +157,7 @@ impl Signs {
             LoopSign::Lost => Stage::FirewallIn,
             _ if many(self.unseen) && self.ingress => Stage::BeforeIp,
             _ if many(self.rx) && many(self.lost) => self.not_delivered(),
+            _ if many(self.rx_dropped) => Stage::Undecided,
             _ if self.bridge_blocks => Stage::Bridge,
             _ if self.reports_blocked => Stage::Reports,
             // What comes in may be of the group, and be taken by the program that holds the port.
