@@ -33,7 +33,15 @@ impl Common {
     /// neither is an error.
     #[inline(never)]
     pub(crate) fn take(&mut self, argument: Argument, direction: &str, parser: &mut Parser) -> Result<(), Stop> {
-        let Argument::Option(name) = argument else { return Err(unexpected(argument)) };
+        let name = match argument {
+            Argument::Option(name) => name,
+            // Most often the option before it was forgotten.
+            Argument::Value(value) if value.to_str().is_some_and(|text| Target::parse(text).is_ok()) => {
+                let unexpected = format!("unexpected argument: {}", value.display());
+                return Err(misused(&unexpected, &format_args!("write --{direction} before it")));
+            }
+            argument => return Err(unexpected(argument)),
+        };
         match name.as_str() {
             "help" | "h" => return Err(Stop::Help),
             name if name == direction => {
@@ -47,6 +55,10 @@ impl Common {
             "timeout" => self.timeout = Some(seconds(parser, "--timeout")?),
             "limit" => self.limit = Some(number(parser, "--limit")?),
             "give-up" => self.give_up = Some(seconds(parser, "--give-up")?),
+            "from" | "to" | "group" | "port" => {
+                let unknown = format!("no such option here: --{name}");
+                return Err(misused(&unknown, &format_args!("write --{direction} GROUP:PORT")));
+            }
             _ => return Err(unexpected(Argument::Option(name))),
         }
         Ok(())
