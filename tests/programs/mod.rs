@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -142,7 +142,8 @@ impl Running {
     /// Starts it without reading what it prints.
     pub fn start_unread(command: &mut Command) -> (Self, ChildStdout) {
         let started = Instant::now();
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // In a group of its own, so that all that a script has started can be ended with it.
+        let mut child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = child.stdout.take().unwrap();
         let errors = BufReader::new(child.stderr.take().unwrap());
         let said = Arc::new(Mutex::new(String::new()));
@@ -239,7 +240,12 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        if matches!(self.child.try_wait(), Ok(Some(_))) && !thread::panicking() {
+            return;
+        }
+        // The group outlives its first process, as long as others are in it.
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("sh").args(["-c", "kill -s KILL -- \"$0\" 2>&-", &group]).status();
         let _ = self.child.wait();
     }
 }

@@ -103,9 +103,9 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
         order.format = Format::Json;
     }
     order.question = match texts.as_slice() {
-        [] => return Err(Stop::Misused("write the question, or - to read it from standard input".to_owned())),
+        [] => return Err(Stop::misused("write the question, or - to read it from standard input".to_owned())),
         [dash] if dash == b"-" => None,
-        texts => Some(decoded(texts.join(&b' '), order.hex).map_err(Stop::Misused)?),
+        texts => Some(decoded(texts.join(&b' '), order.hex).map_err(Stop::misused)?),
     };
     order.common.complete()?;
     Ok(order)
@@ -129,7 +129,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     }
     let question = match order.question {
         Some(question) => question,
-        None => decoded(input::all(&limits)?, order.hex).map_err(Stop::Failed)?,
+        None => decoded(input::all(&limits)?, order.hex).map_err(Stop::failed)?,
     };
     let mut run = Run {
         senders,
@@ -268,7 +268,7 @@ impl Run<'_> {
             Ok(()) | Err(Stop::TimedOut) if common.limit == Some(0) => Ok(()),
             Ok(()) | Err(Stop::TimedOut) => match answers {
                 0 => Err(Stop::Unanswered),
-                some if some < wanted => Err(Stop::Missed(format!("{some} of {wanted} answers came"))),
+                some if some < wanted => Err(Stop::missed(format!("{some} of {wanted} answers came"))),
                 _ => Ok(()),
             },
             ended => ended,

@@ -44,7 +44,7 @@ pub(crate) fn run(mut parser: Parser) -> Result<(), Stop> {
     match options::next(&mut parser)? {
         None => demonstrate().map_err(|stop| match stop {
             Stop::Refused(error) if error.kind() == ErrorKind::Unreachable && lo_is_down() => {
-                Stop::Failed(LO_IS_DOWN.to_owned())
+                Stop::failed(LO_IS_DOWN.to_owned())
             }
             stop => stop,
         }),
@@ -98,7 +98,7 @@ fn demonstrate() -> Result<(), Stop> {
         let left = end.saturating_duration_since(Instant::now());
         if adds_up || left.is_zero() {
             print(&format!("demo: sent {sent}, received {received}, rejected {rejected}, lost {lost}\n"))?;
-            return if adds_up { Ok(()) } else { Err(Stop::Failed("after 3 seconds the figures do not add up".to_owned())) };
+            return if adds_up { Ok(()) } else { Err(Stop::failed("after 3 seconds the figures do not add up".to_owned())) };
         }
         for event in poller.poll(&mut events, left)? {
             match event.token() {

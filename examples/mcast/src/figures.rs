@@ -29,7 +29,7 @@ impl Bound {
         let written = text(parser, option)?;
         match decimal::parse(&written).filter(|number| *number <= largest) {
             Some(most) => Ok(Self { most, written }),
-            None => Err(Stop::Misused(format!("{option} {written}: give {what}"))),
+            None => Err(Stop::misused(format!("{option} {written}: give {what}"))),
         }
     }
 

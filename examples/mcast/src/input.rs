@@ -44,7 +44,7 @@ pub(crate) enum Next {
 impl Lines {
     pub(crate) fn from_standard_input() -> Result<Self, Stop> {
         if standard::input_is_closed() {
-            return Err(Stop::Failed("standard input is closed: there is nothing to send".to_owned()));
+            return Err(Stop::failed("standard input is closed: there is nothing to send".to_owned()));
         }
         let file = io::stdin().as_fd().try_clone_to_owned().map_err(failed("open standard input"))?.into();
         let line = Line { number: 1, ..Line::default() };
@@ -80,7 +80,7 @@ impl Lines {
             Ok(length) => self.unread = 0..length,
             // Nothing to read: the next turn waits again.
             Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
-            Err(error) => return Err(Stop::Failed(format!("read standard input: {error}"))),
+            Err(error) => return Err(Stop::failed(format!("read standard input: {error}"))),
         }
         Ok(())
     }
@@ -111,7 +111,7 @@ pub(crate) fn all(limits: &Limits) -> Result<Vec<u8>, Stop> {
             return Ok(bytes);
         }
         if bytes.len() > KEPT {
-            return Err(Stop::Failed("standard input is too long for a packet: at most 65507 bytes".to_owned()));
+            return Err(Stop::failed("standard input is too long for a packet: at most 65507 bytes".to_owned()));
         }
         limits.check()?;
     }

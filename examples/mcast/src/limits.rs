@@ -84,7 +84,7 @@ impl Limits {
         match (heard, wanted) {
             (0, _) => Err(Stop::NothingHeard),
             (heard, Some(wanted)) if heard < wanted => {
-                Err(Stop::Missed(format!("the time is up: {heard} of {wanted} packets came")))
+                Err(Stop::missed(format!("the time is up: {heard} of {wanted} packets came")))
             }
             _ => Ok(()),
         }

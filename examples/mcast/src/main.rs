@@ -185,13 +185,13 @@ fn chosen(parser: &mut Parser) -> Result<Option<&'static Command>, Stop> {
         },
         Some(Argument::Value(name)) => named(&name).map(Some),
         Some(option) => Err(options::unexpected(option)),
-        None => Err(Stop::Misused(format!("a command is missing: {}", names()))),
+        None => Err(Stop::misused(format!("a command is missing: {}", names()))),
     }
 }
 
 fn named(name: &std::ffi::OsStr) -> Result<&'static Command, Stop> {
     let command = COMMANDS.iter().find(|command| name == command.name);
-    command.ok_or_else(|| Stop::Misused(format!("no such command: {}; there are {}", name.display(), names())))
+    command.ok_or_else(|| Stop::misused(format!("no such command: {}; there are {}", name.display(), names())))
 }
 
 fn names() -> String {

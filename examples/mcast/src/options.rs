@@ -77,7 +77,7 @@ impl Common {
     pub(crate) fn check(&self) -> Result<(), Stop> {
         let is_written = self.targets.iter().any(|target| target.interface.is_some());
         if is_written && !self.interfaces.is_empty() {
-            return Err(Stop::Misused("an interface is named twice: with % and by --interface".to_owned()));
+            return Err(Stop::misused("an interface is named twice: with % and by --interface".to_owned()));
         }
         Ok(())
     }
@@ -112,11 +112,11 @@ impl Argument {
 
 #[inline(never)]
 pub(crate) fn next(parser: &mut Parser) -> Result<Option<Argument>, Stop> {
-    Ok(match parser.next().map_err(|error| Stop::Misused(error.to_string()))? {
+    Ok(match parser.next().map_err(|error| Stop::misused(error.to_string()))? {
         Some(Arg::Long(name)) => Some(Argument::Option(name.to_owned())),
         Some(Arg::Short('h')) => Some(Argument::Option("help".to_owned())),
         Some(Arg::Value(value)) => Some(Argument::Value(value)),
-        Some(short) => return Err(Stop::Misused(short.unexpected().to_string())),
+        Some(short) => return Err(Stop::misused(short.unexpected().to_string())),
         None => None,
     })
 }
@@ -124,20 +124,20 @@ pub(crate) fn next(parser: &mut Parser) -> Result<Option<Argument>, Stop> {
 /// What to say of an argument that the command does not have.
 #[inline(never)]
 pub(crate) fn unexpected(argument: Argument) -> Stop {
-    Stop::Misused(match argument {
+    Stop::misused(match argument {
         Argument::Option(name) => format!("no such option here: --{name}"),
         Argument::Value(value) => format!("unexpected argument: {}", value.display()),
     })
 }
 
 fn misused(option: &str, reason: &dyn Display) -> Stop {
-    Stop::Misused(format!("{option}: {reason}"))
+    Stop::misused(format!("{option}: {reason}"))
 }
 
 /// The value of an option that must be text.
 #[inline(never)]
 pub(crate) fn text(parser: &mut Parser, option: &str) -> Result<String, Stop> {
-    let value = parser.value().map_err(|error| Stop::Misused(error.to_string()))?;
+    let value = parser.value().map_err(|error| Stop::misused(error.to_string()))?;
     value.string().map_err(|error| misused(option, &error))
 }
 
@@ -148,7 +148,7 @@ pub(crate) fn value<T: FromStr<Err: Display>>(parser: &mut Parser, option: &str)
 
 pub(crate) fn number(parser: &mut Parser, option: &str) -> Result<u64, Stop> {
     let text = text(parser, option)?;
-    text.parse().map_err(|_| Stop::Misused(format!("{option} {text}: give a whole number, 0 or more")))
+    text.parse().map_err(|_| Stop::misused(format!("{option} {text}: give a whole number, 0 or more")))
 }
 
 /// The value of an option that must lie between two numbers.
@@ -157,7 +157,7 @@ pub(crate) fn number_within(parser: &mut Parser, option: &str, least: u64, most:
     if (least..=most).contains(&number) {
         return Ok(number);
     }
-    Err(Stop::Misused(format!("{option} {number}: give {least} to {most}")))
+    Err(Stop::misused(format!("{option} {number}: give {least} to {most}")))
 }
 
 /// The time between two units of `what` at this rate, for example `packets`.
@@ -165,11 +165,11 @@ pub(crate) fn rate(parser: &mut Parser, option: &str, what: &str) -> Result<Dura
     let text = text(parser, option)?;
     let rate = decimal::parse(&text).filter(|rate| *rate > 0.0);
     let interval = rate.map(|rate| decimal::seconds(rate.recip()));
-    interval.ok_or_else(|| Stop::Misused(format!("{option} {text}: give {what} a second, more than 0")))
+    interval.ok_or_else(|| Stop::misused(format!("{option} {text}: give {what} a second, more than 0")))
 }
 
 pub(crate) fn seconds(parser: &mut Parser, option: &str) -> Result<Duration, Stop> {
     let text = text(parser, option)?;
     let time = decimal::parse(&text).map(decimal::seconds);
-    time.ok_or_else(|| Stop::Misused(format!("{option} {text}: give seconds, 0 or more")))
+    time.ok_or_else(|| Stop::misused(format!("{option} {text}: give seconds, 0 or more")))
 }

@@ -105,13 +105,13 @@ impl Output {
             None => bytes,
         };
         match self.file.write(piece) {
-            Ok(0) if !bytes.is_empty() => Err(Stop::Failed(format!("write to {}: it takes no more", self.name))),
+            Ok(0) if !bytes.is_empty() => Err(Stop::failed(format!("write to {}: it takes no more", self.name))),
             Ok(written) => Ok(written),
             Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {
                 limits.check().map(|()| 0)
             }
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Stop::OutputClosed),
-            Err(error) => Err(Stop::Failed(format!("write to {}: {error}", self.name))),
+            Err(error) => Err(Stop::failed(format!("write to {}: {error}", self.name))),
         }
     }
 
@@ -129,9 +129,17 @@ impl Output {
     /// Writes a value as one line of JSON. Each has the fields `version` and `kind`, and units in the names of its keys.
     #[cfg(feature = "json")]
     pub(crate) fn object(&mut self, value: &impl serde::Serialize, limits: &Limits) -> Result<(), Stop> {
+        self.line.clear();
+        let made = serde_json::to_writer(&mut self.line, value);
+        self.write_object(made, limits)
+    }
+
+    /// Writes the object, if it could be made. Apart from [`object`](Self::object), of which each kind of object has its own.
+    #[cfg(feature = "json")]
+    #[inline(never)]
+    fn write_object(&mut self, made: serde_json::Result<()>, limits: &Limits) -> Result<(), Stop> {
+        made.map_err(failed("write JSON"))?;
         let mut line = std::mem::take(&mut self.line);
-        line.clear();
-        serde_json::to_writer(&mut line, value).map_err(failed("write JSON"))?;
         line.push(b'\n');
         let written = self.write(&line, limits);
         self.line = line;
@@ -142,7 +150,7 @@ impl Output {
 /// Output that was not written is more than the end of the time.
 fn unread(stop: Stop, name: &str) -> Stop {
     match stop {
-        Stop::TimedOut => Stop::Failed(format!("the time is up, and nobody reads {name}: what is left is lost")),
+        Stop::TimedOut => Stop::failed(format!("the time is up, and nobody reads {name}: what is left is lost")),
         stop => stop,
     }
 }
@@ -167,7 +175,7 @@ pub(crate) fn print(text: &str) -> Result<(), Stop> {
 /// Standard output. Not by way of `io::stdout`, which takes a closed descriptor for one that swallows everything.
 fn open() -> Result<File, Stop> {
     if standard::output_is_closed() {
-        return Err(Stop::Failed("standard output is closed: nothing can be printed".to_owned()));
+        return Err(Stop::failed("standard output is closed: nothing can be printed".to_owned()));
     }
     Ok(io::stdout().as_fd().try_clone_to_owned().map_err(failed("open standard output"))?.into())
 }
@@ -175,7 +183,7 @@ fn open() -> Result<File, Stop> {
 fn unwritable(error: &io::Error) -> Stop {
     match error.kind() {
         ErrorKind::BrokenPipe => Stop::OutputClosed,
-        _ => Stop::Failed(format!("write to standard output: {error}")),
+        _ => Stop::failed(format!("write to standard output: {error}")),
     }
 }
 

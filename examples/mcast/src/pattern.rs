@@ -25,7 +25,7 @@ const DECIDED: Token = Token(1);
 
 pub(crate) fn parse(parser: &mut Parser) -> Result<Regex, Stop> {
     let pattern = text(parser, "--filter")?;
-    Regex::new(&pattern).map_err(|error| Stop::Misused(format!("--filter: {error}")))
+    Regex::new(&pattern).map_err(|error| Stop::misused(format!("--filter: {error}")))
 }
 
 /// The filter of all sockets.

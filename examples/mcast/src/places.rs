@@ -43,7 +43,7 @@ pub(crate) fn places(common: &Common) -> Result<Vec<Place>, Stop> {
                     }
                     (Some(place), None) if place.sources.is_empty() => {}
                     (Some(_), _) => {
-                        return Err(Stop::Misused(format!("{group} is named with a source and without one: choose")));
+                        return Err(Stop::misused(format!("{group} is named with a source and without one: choose")));
                     }
                 }
             }

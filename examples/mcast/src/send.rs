@@ -80,7 +80,7 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
             "count" => count = Some(number(&mut parser, "--count")?),
             "rate" => interval = Some(rate(&mut parser, "--rate", "packets")?),
             "bitrate" => bit_time = Some(rate(&mut parser, "--bitrate", "bits")?),
-            "file" => file = Some(parser.value().map_err(|error| Stop::Misused(error.to_string()))?),
+            "file" => file = Some(parser.value().map_err(|error| Stop::misused(error.to_string()))?),
             "size" => size = Some(number_within(&mut parser, "--size", 1, 65_507)? as usize),
             "hex" => hex = true,
             "source-port" => options = options.source_port(number_within(&mut parser, "--source-port", 1, 65_535)? as u16),
@@ -97,27 +97,27 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
     let payload = match (texts.as_slice(), count, file) {
         ([], None, Some(path)) => {
             let open = || format!("--file {}", path.display());
-            let file = File::open(&path).map_err(|error| Stop::Failed(format!("{}: {error}", open())))?;
+            let file = File::open(&path).map_err(|error| Stop::failed(format!("{}: {error}", open())))?;
             Payload::File { file, size: size.take().unwrap_or(1316) }
         }
-        (_, _, Some(_)) => return Err(Stop::Misused("--file does not go with TEXT or --count".to_owned())),
+        (_, _, Some(_)) => return Err(Stop::misused("--file does not go with TEXT or --count".to_owned())),
         ([], None, None) => Payload::Lines,
         ([dash], None, None) if dash == b"-" => Payload::Lines,
-        ([], Some(_), None) => return Err(Stop::Misused("--count repeats TEXT, and there is none".to_owned())),
+        ([], Some(_), None) => return Err(Stop::misused("--count repeats TEXT, and there is none".to_owned())),
         ([dash], Some(_), None) if dash == b"-" => {
-            return Err(Stop::Misused("--count repeats TEXT: it does not go with standard input".to_owned()));
+            return Err(Stop::misused("--count repeats TEXT: it does not go with standard input".to_owned()));
         }
         (texts, count, None) => {
             let text = texts.join(&b' ');
-            let packet = if hex { hex::decode(&text).map_err(Stop::Misused)? } else { text };
+            let packet = if hex { hex::decode(&text).map_err(Stop::misused)? } else { text };
             Payload::Text { packet, count: count.unwrap_or(1) }
         }
     };
     if size.is_some() {
-        return Err(Stop::Misused("--size is for --file".to_owned()));
+        return Err(Stop::misused("--size is for --file".to_owned()));
     }
     if hex && matches!(payload, Payload::File { .. }) {
-        return Err(Stop::Misused("--hex is for TEXT and lines, not for --file".to_owned()));
+        return Err(Stop::misused("--hex is for TEXT and lines, not for --file".to_owned()));
     }
     common.complete()?;
     Ok(Order { common, options, payload, interval, bit_time, hex })
@@ -334,8 +334,8 @@ impl Run<'_> {
         match (ended, self.left_out) {
             // To send until a time is what was asked for.
             (Ok(()) | Err(Stop::TimedOut), 0) => Ok(()),
-            (Ok(()) | Err(Stop::TimedOut), 1) => Err(Stop::Failed(format!("1 {} was not sent", self.unit))),
-            (Ok(()) | Err(Stop::TimedOut), several) => Err(Stop::Failed(format!("{several} {}s were not sent", self.unit))),
+            (Ok(()) | Err(Stop::TimedOut), 1) => Err(Stop::failed(format!("1 {} was not sent", self.unit))),
+            (Ok(()) | Err(Stop::TimedOut), several) => Err(Stop::failed(format!("{several} {}s were not sent", self.unit))),
             (ended, _) => ended,
         }
     }

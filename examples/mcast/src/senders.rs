@@ -338,7 +338,7 @@ pub(crate) fn expanded(interfaces: Vec<Interface>) -> Result<Vec<Interface>, Sto
             }
         }
         if is_empty {
-            return Err(Stop::Failed("--interface all: no interface is up and supports multicast".to_owned()));
+            return Err(Stop::failed("--interface all: no interface is up and supports multicast".to_owned()));
         }
     }
     Ok(found)

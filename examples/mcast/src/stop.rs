@@ -1,20 +1,21 @@
 //! Why the program ends before its work is done.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::progress::hide;
 
+/// As small as two numbers, with what it says in memory of its own: nearly every function returns one, and each `?` copies it.
 pub(crate) enum Stop {
     /// The help of the command was asked for.
     Help,
     /// The command line is wrong.
-    Misused(String),
+    Misused(Box<Reason>),
     /// The crate returned an error.
-    Refused(multicast::Error),
+    Refused(Box<multicast::Error>),
     /// Something else went wrong.
-    Failed(String),
+    Failed(Box<Reason>),
     /// `--timeout` is over.
     TimedOut,
     /// SIGINT or SIGTERM came.
@@ -26,25 +27,54 @@ pub(crate) enum Stop {
     /// No answer came.
     Unanswered,
     /// The same, of what is not a question of time.
-    Nothing(String),
+    Nothing(Box<Reason>),
     /// Less was heard than was asked for, or more was lost; or an alarm was raised.
-    Missed(String),
+    Missed(Box<Reason>),
     /// The doctor found a fault.
     Fault,
     /// The doctor cannot tell.
     Undecided,
 }
 
+/// What went wrong, in words.
+pub(crate) struct Reason(String);
+
+impl Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
 const SIGPIPE: u8 = 13;
 
 impl Stop {
+    #[inline(never)]
+    pub(crate) fn misused(reason: String) -> Self {
+        Self::Misused(Box::new(Reason(reason)))
+    }
+
+    #[inline(never)]
+    pub(crate) fn failed(reason: String) -> Self {
+        Self::Failed(Box::new(Reason(reason)))
+    }
+
+    #[inline(never)]
+    pub(crate) fn nothing(reason: String) -> Self {
+        Self::Nothing(Box::new(Reason(reason)))
+    }
+
+    #[inline(never)]
+    pub(crate) fn missed(reason: String) -> Self {
+        Self::Missed(Box::new(Reason(reason)))
+    }
+
     /// What went wrong, in words, if it should be printed. `command` is the one that was misused, or empty.
     pub(crate) fn reason(&self, command: &str) -> Option<String> {
         match self {
             Self::Misused(reason) if command.is_empty() => Some(format!("{reason}\nTry: mcast --help")),
             Self::Misused(reason) => Some(format!("{reason}\nTry: mcast {command} --help")),
             Self::Refused(error) => Some(error.to_string()),
-            Self::Failed(reason) | Self::Missed(reason) | Self::Nothing(reason) => Some(reason.clone()),
+            Self::Failed(reason) | Self::Missed(reason) | Self::Nothing(reason) => Some(reason.0.clone()),
             Self::TimedOut => Some("the time is up".to_owned()),
             Self::NothingHeard => Some("the time is up, and nothing was heard".to_owned()),
             Self::Unanswered => Some("nothing was answered".to_owned()),
@@ -69,14 +99,15 @@ impl Stop {
 }
 
 impl From<multicast::Error> for Stop {
+    #[inline(never)]
     fn from(error: multicast::Error) -> Self {
-        Self::Refused(error)
+        Self::Refused(Box::new(error))
     }
 }
 
 /// For `map_err`: adds what was tried.
 pub(crate) fn failed<E: Display>(tried: &str) -> impl Fn(E) -> Stop {
-    move |error| Stop::Failed(format!("{tried}: {error}"))
+    move |error| Stop::failed(format!("{tried}: {error}"))
 }
 
 /// Prints to standard error. Errors of this are ignored; `eprintln!` would panic.

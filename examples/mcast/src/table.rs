@@ -34,8 +34,13 @@ impl Table {
 
     /// Draws a table, unless the terminal takes nothing (Ctrl-S) or the program is in its background. The first row is its head. The
     /// last table stays.
-    #[inline(never)]
     pub(crate) fn draw<const COLUMNS: usize>(&self, rows: &[[String; COLUMNS]], is_last: bool) {
+        self.draw_cells(rows.as_flattened(), COLUMNS, is_last);
+    }
+
+    // One function for tables of all widths.
+    #[inline(never)]
+    fn draw_cells(&self, cells: &[String], columns: usize, is_last: bool) {
         let mut events = Events::<1>::new();
         let has_room = self.poller.poll(&mut events, Duration::ZERO).is_ok_and(|mut events| events.next().is_some());
         if !has_room || !is_in_foreground() {
@@ -46,7 +51,8 @@ impl Table {
             _ => USUAL,
         };
         // One line is empty, and the cursor needs one at the end.
-        let text = drawn(&aligned(rows), if is_last { usize::MAX } else { height.saturating_sub(2) }, width, is_last);
+        let text =
+            drawn(&aligned(cells, columns), if is_last { usize::MAX } else { height.saturating_sub(2) }, width, is_last);
         // As for other messages: an error of the terminal is no reason to end.
         let _ = io::stderr().write_all(text.as_bytes());
     }
@@ -70,19 +76,20 @@ fn drawn(lines: &[String], height: usize, width: usize, is_last: bool) -> String
     text
 }
 
-/// Each column as wide as its widest cell.
-fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
-    let mut widths = [0; COLUMNS];
-    for row in rows {
+/// The rows of so many cells each, with each column as wide as its widest cell.
+fn aligned(cells: &[String], columns: usize) -> Vec<String> {
+    let rows = || cells.chunks(columns.max(1));
+    let mut widths = vec![0; columns];
+    for row in rows() {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.len().max(*width);
         }
     }
-    let line = |row: &[String; COLUMNS]| {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+    let line = |row: &[String]| {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         cells.join("  ").trim_end().to_owned()
     };
-    rows.iter().map(line).collect()
+    rows().map(line).collect()
 }
 
 #[cfg(test)]
@@ -95,22 +102,22 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        let lines = aligned(&three_rows());
+        let lines = aligned(three_rows().as_flattened(), 12);
         assert!(lines[0].starts_with("GROUP           GROUP           GROUP"), "{}", lines[0]);
         assert!(lines[1].starts_with("239.1.2.3:5000  239.1.2.3:5000  "), "{}", lines[1]);
     }
 
     #[test]
     fn the_cursor_returns_to_the_empty_line_above() {
-        let text = drawn(&aligned(&three_rows()), 20, 14, false);
+        let text = drawn(&aligned(three_rows().as_flattened(), 12), 20, 14, false);
         assert_eq!(text, "\r\x1b[J\nGROUP         \n239.1.2.3:5000\n239.1.2.4:5000\r\x1b[3A");
-        let last = drawn(&aligned(&three_rows()), 20, 14, true);
+        let last = drawn(&aligned(three_rows().as_flattened(), 12), 20, 14, true);
         assert!(last.ends_with("\n239.1.2.4:5000\n"));
     }
 
     #[test]
     fn what_does_not_fit_is_counted() {
-        let text = drawn(&aligned(&three_rows()), 2, 30, false);
+        let text = drawn(&aligned(three_rows().as_flattened(), 12), 2, 30, false);
         assert!(text.contains("GROUP") && text.ends_with("\n.. and 2 more lines\r\x1b[2A"), "{text}");
     }
 }

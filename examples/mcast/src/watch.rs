@@ -121,14 +121,14 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
             }
             "metrics" => {
                 let address = metrics::address(&text(&mut parser, "--metrics")?);
-                order.metrics = Some(address.map_err(|reason| Stop::Misused(format!("--metrics: {reason}")))?);
+                order.metrics = Some(address.map_err(|reason| Stop::misused(format!("--metrics: {reason}")))?);
             }
             #[cfg(feature = "plot")]
-            "plot" => order.plot = Some(parser.value().map_err(|error| Stop::Misused(error.to_string()))?.into()),
+            "plot" => order.plot = Some(parser.value().map_err(|error| Stop::misused(error.to_string()))?.into()),
             #[cfg(not(feature = "plot"))]
             "plot" => {
                 let reason = "--plot: this mcast was built without the feature `plot`: cargo build -p mcast --features plot";
-                return Err(Stop::Misused(reason.to_owned()));
+                return Err(Stop::misused(reason.to_owned()));
             }
             _ => order.common.take(argument, "from", &mut parser)?,
         }
@@ -141,7 +141,7 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
 fn at_least(parser: &mut Parser, option: &str, milliseconds: u64) -> Result<Duration, Stop> {
     let (time, least) = (seconds(parser, option)?, Duration::from_millis(milliseconds));
     if time < least {
-        return Err(Stop::Misused(format!("{option}: give {} or more", decimal::fixed(least.as_secs_f64(), 2))));
+        return Err(Stop::misused(format!("{option}: give {} or more", decimal::fixed(least.as_secs_f64(), 2))));
     }
     Ok(time)
 }
@@ -151,7 +151,7 @@ fn percent(parser: &mut Parser) -> Result<f64, Stop> {
     let Some(value) = parser.optional_value() else { return Ok(0.0) };
     let text = value.string().unwrap_or_default();
     let percent = decimal::parse(&text).filter(|percent| (0.0..=100.0).contains(percent));
-    percent.ok_or_else(|| Stop::Misused(format!("--alarm-loss={text}: give a percentage, 0 to 100, or none for any loss")))
+    percent.ok_or_else(|| Stop::misused(format!("--alarm-loss={text}: give a percentage, 0 to 100, or none for any loss")))
 }
 
 #[inline(never)]
@@ -191,7 +191,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     let written = watcher.draw().and(written);
     let ended = match (ended, watcher.alarms()) {
         (Ok(()) | Err(Stop::Signal(_) | Stop::NothingHeard | Stop::Missed(_)), alarms @ 1..) => {
-            Err(Stop::Missed(format!("alarms that were raised: {alarms}")))
+            Err(Stop::missed(format!("alarms that were raised: {alarms}")))
         }
         (ended, _) => ended,
     };

@@ -98,7 +98,7 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
     while let Some(argument) = options::next(&mut parser)? {
         match argument.name() {
             "echo" => echo = true,
-            "exec" => exec = Some(parser.value().map_err(|error| Stop::Misused(error.to_string()))?),
+            "exec" => exec = Some(parser.value().map_err(|error| Stop::misused(error.to_string()))?),
             "exec-time" => order.exec_time = seconds(&mut parser, "--exec-time")?,
             "exec-max" => order.exec_max = number_within(&mut parser, "--exec-max", 1, children::MOST)?,
             #[cfg(feature = "filter")]
@@ -120,17 +120,17 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
         ([], false, Some(command)) => Answer::Exec(command),
         ([_, ..], false, None) => {
             let text = texts.join(&b' ');
-            let bytes = if is_hex { hex::decode(&text).map_err(Stop::Misused)? } else { text };
+            let bytes = if is_hex { hex::decode(&text).map_err(Stop::misused)? } else { text };
             if bytes.len() > outbox::LONGEST {
-                return Err(Stop::Misused(format!("TEXT is too long for UDP: at most {} bytes", outbox::LONGEST)));
+                return Err(Stop::misused(format!("TEXT is too long for UDP: at most {} bytes", outbox::LONGEST)));
             }
             Answer::Text(bytes.into())
         }
-        ([], false, None) => return Err(Stop::Misused("say what to answer: TEXT, --echo, or --exec COMMAND".to_owned())),
-        _ => return Err(Stop::Misused("give one of TEXT, --echo and --exec COMMAND".to_owned())),
+        ([], false, None) => return Err(Stop::misused("say what to answer: TEXT, --echo, or --exec COMMAND".to_owned())),
+        _ => return Err(Stop::misused("give one of TEXT, --echo and --exec COMMAND".to_owned())),
     };
     if is_hex && texts.is_empty() {
-        return Err(Stop::Misused("--hex is for TEXT".to_owned()));
+        return Err(Stop::misused("--hex is for TEXT".to_owned()));
     }
     #[cfg(feature = "json")]
     if order.common.json {
@@ -265,7 +265,7 @@ impl Run<'_> {
         let ended = match (ended, common.limit, *sent) {
             (Err(Stop::TimedOut), _, 0) => Err(Stop::Unanswered),
             (Err(Stop::TimedOut), Some(limit), sent) if sent < limit => {
-                Err(Stop::Missed(format!("the time is up: {sent} of {limit} answers left")))
+                Err(Stop::missed(format!("the time is up: {sent} of {limit} answers left")))
             }
             (Err(Stop::TimedOut), ..) => Ok(()),
             (ended, ..) => ended,

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::ears::{Heard, Looped};
 use super::evidence::{Snapshot, Span, Told};
+use crate::host::groups::Source;
 use crate::host::links::Link;
 use crate::host::owners::Owners;
 use crate::host::routes::Way;
@@ -71,6 +72,8 @@ pub(super) struct Case {
     pub(super) others: Option<Heard>,
     /// What came in on other interfaces, if that was tried.
     pub(super) elsewhere: Vec<(u32, Heard)>,
+    /// The sources that programs of this host have named or blocked.
+    pub(super) sources: Told<Vec<Source>>,
     pub(super) ways: Ways,
     pub(super) owners: Told<Owners>,
     /// The chains of nftables, which only an administrator can read.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::host::counters::Counters;
-use crate::host::groups::{self, HardwareAddress, Joined, Source};
+use crate::host::groups::{self, HardwareAddress, Joined};
 use crate::host::links::{self, Address, Forwarded, Link, Queue, Traffic};
 use crate::host::netlink::Netlink;
 use crate::host::sockets::{self, Socket};
@@ -19,7 +19,6 @@ pub(super) struct Snapshot {
     pub(super) queues: Told<Vec<Queue>>,
     pub(super) forwarded: Told<Vec<Forwarded>>,
     pub(super) joined: Told<Vec<Joined>>,
-    pub(super) sources: Told<Vec<Source>>,
     pub(super) hardware: Told<Vec<HardwareAddress>>,
     pub(super) sockets: Told<Vec<Socket>>,
     /// Of the tracker of connections: how many there are.
@@ -40,7 +39,6 @@ impl Snapshot {
             queues: ask(netlink, "RTM_GETQDISC", links::queues),
             forwarded: ask(netlink, "RTM_GETMDB", links::forwarded),
             joined: groups::joined(),
-            sources: groups::sources(),
             hardware: groups::hardware_addresses(),
             sockets: sockets::sockets(),
             routed: std::fs::read_to_string(if is_ipv6 { "/proc/net/ip6_mr_cache" } else { "/proc/net/ip_mr_cache" }).ok(),

@@ -13,6 +13,7 @@ use super::ears::{Ear, Heard, Looped, listen, send_looped, wait};
 use super::evidence::{Snapshot, Told};
 use super::tree::FEW;
 use crate::host::features;
+use crate::host::groups;
 use crate::host::links::{self, LOOPBACK, UP};
 use crate::host::netlink::Netlink;
 use crate::host::owners::Owners;
@@ -70,6 +71,7 @@ pub(super) fn examine(order: Order, limits: &Limits) -> Result<Case, Stop> {
         looped: None,
         others: None,
         elsewhere: Vec::new(),
+        sources: Ok(Vec::new()),
         ways,
         owners,
         chains: rules::chains(),
@@ -79,6 +81,9 @@ pub(super) fn examine(order: Order, limits: &Limits) -> Result<Case, Stop> {
     if is_to || case.heard.packets == 0 {
         ask_on(&mut case, &mut ears, &mut netlink, limits)?;
     }
+    // Without those of the doctor. Last, since reading them takes a group on `lo`, whose reports move the counters.
+    drop(ears);
+    case.sources = groups::sources();
     Ok(case)
 }
 
@@ -144,8 +149,8 @@ fn busy_interfaces(case: &Case) -> Vec<u32> {
 /// Finds the interface. Index 0 if there is none: that is a finding, not an error.
 #[inline(never)]
 fn locate(order: &Order, netlink: &mut Told<Netlink>) -> Result<Place, Stop> {
-    let netlink = netlink.as_mut().map_err(|error| Stop::Failed(format!("the interfaces cannot be listed: {error}")))?;
-    let unreadable = |error: Errno| Stop::Failed(format!("the interfaces cannot be listed: {error}"));
+    let netlink = netlink.as_mut().map_err(|error| Stop::failed(format!("the interfaces cannot be listed: {error}")))?;
+    let unreadable = |error: Errno| Stop::failed(format!("the interfaces cannot be listed: {error}"));
     let links = links::links(netlink).map_err(unreadable)?;
     let by_index = |index: u32, unknown: String| {
         let found = links.iter().find(|link| link.index == index);
@@ -167,7 +172,7 @@ fn locate(order: &Order, netlink: &mut Told<Netlink>) -> Result<Place, Stop> {
             let found = addresses.iter().find(|known| known.address == address);
             by_index(found.map_or(0, |known| known.index), address.to_string())
         }
-        _ => return Err(Stop::Misused("the doctor examines one interface: name one, not all".to_owned())),
+        _ => return Err(Stop::misused("the doctor examines one interface: name one, not all".to_owned())),
     })
 }
 

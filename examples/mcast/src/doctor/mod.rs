@@ -52,7 +52,8 @@ Usage: mcast doctor --from TARGET [OPTION..]
 Let the sender send while it looks. It reads the counters of this host, waits for half the time, joins the group, waits for the other
 half, and reads the counters again. If it heard nothing, it asks on, for up to half as long again: it sends one packet with TTL 0 to
 the group, which does not leave the host since it has joined, and it listens to other sources and on other interfaces. Programs of
-this host that have joined may receive that packet. Nothing else is sent, and nothing is changed.
+this host that have joined may receive that packet. Nothing else is sent, and nothing is changed. (To read the named sources, it
+joins a group of its own on lo for a moment.)
 
 Each check prints ok, warn, FAIL or unknown, what it saw (where, before, after), and a sentence of advice. The verdict names the first
 stage that loses packets. No privilege is needed; where it would show more, the check says which.
@@ -85,19 +86,19 @@ fn parse(mut parser: Parser) -> Result<Arguments, Stop> {
         }
     }
     let [(direction, target)] = targets[..] else {
-        return Err(Stop::Misused("name one group: --from GROUP:PORT, or --to GROUP:PORT".to_owned()));
+        return Err(Stop::misused("name one group: --from GROUP:PORT, or --to GROUP:PORT".to_owned()));
     };
     let mut groups = target.groups();
     let (Some(group), None) = (groups.next(), groups.next()) else {
-        return Err(Stop::Misused("the doctor examines one group, not a range: name one of them".to_owned()));
+        return Err(Stop::misused("the doctor examines one group, not a range: name one of them".to_owned()));
     };
     if direction == Direction::To && target.source.is_some() {
-        return Err(Stop::Misused("--to takes no source: name the interface to send by".to_owned()));
+        return Err(Stop::misused("--to takes no source: name the interface to send by".to_owned()));
     }
     common.targets.push(target);
     common.complete()?;
     let [interface] = common.interfaces_of(&target)[..] else {
-        return Err(Stop::Misused("the doctor examines one interface: name one".to_owned()));
+        return Err(Stop::misused("the doctor examines one interface: name one".to_owned()));
     };
     let order = Order { direction, group, source: target.source, interface, time };
     Ok(Arguments { order, json: common.json, quiet: common.quiet })
@@ -105,7 +106,7 @@ fn parse(mut parser: Parser) -> Result<Arguments, Stop> {
 
 fn target(parser: &mut Parser, option: &str) -> Result<Target, Stop> {
     let text = options::text(parser, option)?;
-    Target::parse(&text).map_err(|reason| Stop::Misused(format!("{option}: {reason}")))
+    Target::parse(&text).map_err(|reason| Stop::misused(format!("{option}: {reason}")))
 }
 
 fn wait(parser: &mut Parser) -> Result<Duration, Stop> {
@@ -114,7 +115,7 @@ fn wait(parser: &mut Parser) -> Result<Duration, Stop> {
     let time = seconds(parser, "--seconds")?;
     let [least, most] = RANGE;
     if time < least || time > most {
-        return Err(Stop::Misused("--seconds: give 0.2 to 86400".to_owned()));
+        return Err(Stop::misused("--seconds: give 0.2 to 86400".to_owned()));
     }
     Ok(time)
 }

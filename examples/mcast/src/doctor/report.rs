@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::case::Case;
+use super::case::{Case, Direction};
 use super::evidence::{Snapshot, Span};
 use crate::host::counters::file_of;
 use crate::host::links::Traffic;
@@ -106,9 +106,13 @@ impl Check {
     /// A counter of IPv4 of the whole namespace, or of IPv6 of the interface.
     #[inline(never)]
     pub(super) fn counts_of(&mut self, case: &Case, ipv4: &str, ipv6: &str) {
+        let span = match case.order.direction {
+            Direction::From => case.listening(),
+            Direction::To => case.whole(),
+        };
         match case.is_ipv6() {
-            true => self.counts_here(case.whole(), ipv6),
-            false => self.counts(case.whole(), ipv4),
+            true => self.counts_here(span, ipv6),
+            false => self.counts(span, ipv4),
         }
     }
 

@@ -119,7 +119,7 @@ impl Case {
     /// Whether programs of this host named sources, and none of them is a sender that was heard; `None` if they named none, or
     /// nothing was heard.
     pub(super) fn refused_by_others(&self) -> Option<bool> {
-        let (Ok(joined), Ok(sources)) = (&self.start.joined, &self.start.sources) else { return None };
+        let (Ok(joined), Ok(sources)) = (&self.start.joined, &self.sources) else { return None };
         let group = joined.iter().find(|joined| joined.group == self.address() && joined.index == self.place.index)?;
         let senders = &self.heard.senders;
         if group.mode(sources) != Mode::Include || senders.is_empty() {
@@ -197,12 +197,16 @@ impl Case {
         (self.was_joined() == Some(false) || others == 0 || grown < FEW).then_some(grown)
     }
 
+    /// Whether a processor dropped packets while the packet to itself was under way: a full queue drops those of everybody.
+    pub(super) fn is_overloaded(&self) -> bool {
+        self.loop_span().is_some_and(|span| span.grown("softnet:dropped") != Some(0))
+    }
+
     fn loop_sign(&self) -> LoopSign {
         match (self.looped(), self.loop_span()) {
             _ if self.heard.packets > 0 => LoopSign::Heard,
             (Some(Looped::Heard), _) => LoopSign::Heard,
-            // A processor whose queue is full drops packets of everybody.
-            (Some(Looped::Lost), Some(span)) if span.grown("softnet:dropped") != Some(0) => LoopSign::Unknown,
+            (Some(Looped::Lost), Some(_)) if self.is_overloaded() => LoopSign::Unknown,
             (Some(Looped::Lost), Some(span)) => {
                 let received = match self.is_ipv6() {
                     true => span.grown_here("Ip6InReceives"),

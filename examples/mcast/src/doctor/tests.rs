@@ -76,7 +76,6 @@ fn snapshot(rx: u64, counters: &[(&str, u64)]) -> Snapshot {
         queues: Ok(Vec::new()),
         forwarded: Ok(Vec::new()),
         joined: Ok(Vec::new()),
-        sources: Ok(Vec::new()),
         hardware: Ok(Vec::new()),
         sockets: Ok(Vec::new()),
         connections: Some(0),
@@ -111,6 +110,7 @@ fn case(group: &str, end: Snapshot) -> Case {
         )),
         others: None,
         elsewhere: Vec::new(),
+        sources: Ok(Vec::new()),
         ways: Ways::default(),
         owners: Err("not looked at".to_owned()),
         chains: Err(rustix::io::Errno::PERM),
@@ -256,9 +256,9 @@ fn sources_and_interfaces() {
         included: 1,
         excluded: 0,
     };
-    named.start.sources = Ok(vec![source("10.0.0.9")]);
+    named.sources = Ok(vec![source("10.0.0.9")]);
     assert_eq!(stage(&named), Stage::Source);
-    named.start.sources = Ok(vec![source("10.0.0.9"), source("10.0.0.2")]);
+    named.sources = Ok(vec![source("10.0.0.9"), source("10.0.0.2")]);
     assert_eq!(stage(&named), Stage::Sound);
 
     let mut joined_elsewhere = heard(v4(5, &[]), "10.0.0.2");

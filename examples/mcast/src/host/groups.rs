@@ -63,18 +63,18 @@ pub(crate) enum Mode {
 #[inline(never)]
 pub(crate) fn joined() -> Result<Vec<Joined>, String> {
     let key = |joined: &Joined| (joined.index, joined.group, joined.users);
-    let mut joined = table("/proc/net/igmp", parse_igmp, key)?;
-    joined.extend(table_of_ipv6("/proc/net/igmp6", parse_igmp6, key)?);
+    let mut joined = table("/proc/net/igmp", &parse_igmp, key)?;
+    joined.extend(table_of_ipv6("/proc/net/igmp6", &parse_igmp6, key)?);
     Ok(joined)
 }
 
 /// All sources that were named or blocked on this host.
 #[inline(never)]
 pub(crate) fn sources() -> Result<Vec<Source>, String> {
-    let ipv4 = || table("/proc/net/mcfilter", parse_mcfilter, Source::clone);
+    let ipv4 = || table("/proc/net/mcfilter", &parse_mcfilter, Source::clone);
     let mut sources = complete(Family::V4, Ipv4Addr::new(232, 255, 66, 77).into(), Ipv4Addr::LOCALHOST.into(), &ipv4)?;
     if std::fs::exists("/proc/net/mcfilter6").unwrap_or(true) {
-        let ipv6 = || table("/proc/net/mcfilter6", parse_mcfilter6, Source::clone);
+        let ipv6 = || table("/proc/net/mcfilter6", &parse_mcfilter6, Source::clone);
         let group = Ipv6Addr::new(0xff31, 0, 0, 0, 0, 0, 0x8066, 0x77);
         sources.extend(complete(Family::V6, group.into(), Ipv6Addr::LOCALHOST.into(), &ipv6)?);
     }
@@ -115,7 +115,7 @@ fn complete(
 
 /// The multicast filters of all devices.
 pub(crate) fn hardware_addresses() -> Result<Vec<HardwareAddress>, String> {
-    table("/proc/net/dev_mcast", parse_dev_mcast, HardwareAddress::clone)
+    table("/proc/net/dev_mcast", &parse_dev_mcast, HardwareAddress::clone)
 }
 
 impl Joined {

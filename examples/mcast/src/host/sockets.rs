@@ -71,8 +71,8 @@ pub(crate) fn raw_sockets() -> Result<Vec<Socket>, String> {
 fn from_proc(kind: Kind, ipv4: &str, ipv6: &str) -> Result<Vec<Socket>, String> {
     // Not the drops and the queue, which change with each packet.
     let key = |socket: &Socket| (socket.local, socket.remote, socket.inode);
-    let mut sockets = table(ipv4, |table| parse_ipv4(kind, table), key)?;
-    sockets.extend(table_of_ipv6(ipv6, |table| parse_ipv6(kind, table), key)?);
+    let mut sockets = table(ipv4, &|table| parse_ipv4(kind, table), key)?;
+    sockets.extend(table_of_ipv6(ipv6, &|table| parse_ipv6(kind, table), key)?);
     Ok(sockets)
 }
 

@@ -15,10 +15,12 @@ const PAGES: usize = 65_536;
 ///
 /// The kernel writes a long table page by page. Where a row goes in between, one of the others is skipped. So a table of more than a page
 /// counts only if the next reading shows the same rows; `key` tells what makes rows the same.
+// One for each kind of row, so that the files of both IP versions share it.
+#[inline(never)]
 pub(super) fn table<T, K: PartialEq>(
     path: &str,
-    parse: impl Fn(&[u8]) -> Vec<T>,
-    key: impl Fn(&T) -> K,
+    parse: &dyn Fn(&[u8]) -> Vec<T>,
+    key: fn(&T) -> K,
 ) -> Result<Vec<T>, String> {
     let (text, mut is_one_page) = read(path)?;
     let mut rows = parse(&text);
@@ -28,7 +30,7 @@ pub(super) fn table<T, K: PartialEq>(
         }
         let (text, is_short_now) = read(path)?;
         let again = parse(&text);
-        if again.iter().map(&key).eq(rows.iter().map(&key)) {
+        if again.iter().map(key).eq(rows.iter().map(key)) {
             return Ok(again);
         }
         (rows, is_one_page) = (again, is_short_now);
@@ -41,8 +43,8 @@ pub(super) fn table<T, K: PartialEq>(
 /// that is an error.
 pub(super) fn table_of_ipv6<T, K: PartialEq>(
     path: &str,
-    parse: impl Fn(&[u8]) -> Vec<T>,
-    key: impl Fn(&T) -> K,
+    parse: &dyn Fn(&[u8]) -> Vec<T>,
+    key: fn(&T) -> K,
 ) -> Result<Vec<T>, String> {
     match std::fs::exists(path) {
         Ok(false) => Ok(Vec::new()),

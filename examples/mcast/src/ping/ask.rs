@@ -46,13 +46,13 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
             "interval" => {
                 order.interval = seconds(&mut parser, "--interval")?;
                 if order.interval < LEAST {
-                    return Err(Stop::Misused("--interval: give 0.02 seconds or more".to_owned()));
+                    return Err(Stop::misused("--interval: give 0.02 seconds or more".to_owned()));
                 }
             }
             "wait" => {
                 order.wait = seconds(&mut parser, "--wait")?;
                 if order.wait.is_zero() || order.wait > LONGEST {
-                    return Err(Stop::Misused("--wait: give more than 0 seconds, and no more than 60".to_owned()));
+                    return Err(Stop::misused("--wait: give more than 0 seconds, and no more than 60".to_owned()));
                 }
             }
             "ttl" => order.options = order.options.ttl(value(&mut parser, "--ttl")?),
@@ -245,7 +245,7 @@ impl Ask<'_> {
                     if bound.is_exceeded(lost, asked) {
                         let (name, way) = (text::name((route.group, route.interface), responder), way.name());
                         let (percent, written) = (percent(lost, asked), &bound.written);
-                        return Err(Stop::Missed(format!(
+                        return Err(Stop::missed(format!(
                             "{name} {way}: lost {lost} of {asked} ({percent} %): --max-loss allows {written} %"
                         )));
                     }

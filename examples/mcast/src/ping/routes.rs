@@ -75,7 +75,7 @@ impl<'l> Routes<'l> {
                     match known.iter().find(|route| route.group == group && route.interface == interface) {
                         None => {}
                         Some(same) if same.source == target.source => continue,
-                        Some(_) => return Err(Stop::Misused(format!("{group} is named with two sources: choose"))),
+                        Some(_) => return Err(Stop::misused(format!("{group} is named with two sources: choose"))),
                     }
                     let key = (interface, group.family());
                     let known = sockets.iter().position(|socket| *socket == key);

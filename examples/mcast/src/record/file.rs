@@ -43,7 +43,7 @@ impl Recording {
         // Standard output may be closed, if nothing goes there.
         let (output, file, name) = if path == Path::new("-") {
             if std::io::stdout().is_terminal() {
-                return Err(Stop::Misused(
+                return Err(Stop::misused(
                     "a terminal cannot show a recording: give a FILE, or redirect the output".to_owned(),
                 ));
             }
@@ -141,7 +141,7 @@ impl Recording {
         match stop {
             Stop::Failed(reason) => {
                 let Kept { packets, bytes } = self.kept;
-                Stop::Failed(format!("{reason}; {packets} packets ({bytes} bytes) are kept in it"))
+                Stop::failed(format!("{reason}; {packets} packets ({bytes} bytes) are kept in it"))
             }
             stop => stop,
         }
@@ -164,7 +164,7 @@ fn sort(times: &mut [(u64, Range<usize>)]) {
 }
 
 fn create(path: &Path, overwrite: bool) -> Result<File, Stop> {
-    let refused = |reason: &dyn std::fmt::Display| Stop::Failed(format!("create {}: {reason}", path.display()));
+    let refused = |reason: &dyn std::fmt::Display| Stop::failed(format!("create {}: {reason}", path.display()));
     match OpenOptions::new().write(true).create_new(true).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         created => return created.map_err(|error| refused(&error)),

@@ -73,9 +73,9 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
             argument => common.take(argument, "from", &mut parser)?,
         }
     }
-    let path = path.ok_or_else(|| Stop::Misused("name a FILE to record into, or - for standard output".to_owned()))?;
+    let path = path.ok_or_else(|| Stop::misused("name a FILE to record into, or - for standard output".to_owned()))?;
     if common.json && path == *"-" {
-        return Err(Stop::Misused("--json needs a FILE: with -, the recording is on standard output".to_owned()));
+        return Err(Stop::misused("--json needs a FILE: with -, the recording is on standard output".to_owned()));
     }
     common.complete()?;
     Ok(Order { common, path, overwrite })

@@ -50,7 +50,7 @@ pub(super) fn parse(mut parser: Parser) -> Result<Order, Stop> {
             "ttl" => {
                 let ttl: Ttl = value(&mut parser, "--ttl")?;
                 if ttl == Ttl::HOST {
-                    return Err(Stop::Misused("--ttl 0: nothing would leave; give 1 or more".to_owned()));
+                    return Err(Stop::misused("--ttl 0: nothing would leave; give 1 or more".to_owned()));
                 }
                 order.hops = Some(ttl.get());
             }
@@ -82,7 +82,7 @@ impl Order {
     }
 
     fn check(&self) -> Result<(), Stop> {
-        let misused = |reason: &str| Err(Stop::Misused(reason.to_owned()));
+        let misused = |reason: &str| Err(Stop::misused(reason.to_owned()));
         if self.common.targets.is_empty() && self.unicast.is_empty() {
             return misused("name what to pass on: --from GROUP:PORT");
         }
@@ -128,5 +128,5 @@ fn way(text: &str) -> Result<Way, String> {
 }
 
 fn in_option(option: &str) -> impl Fn(String) -> Stop {
-    move |reason| Stop::Misused(format!("{option}: {reason}"))
+    move |reason| Stop::misused(format!("{option}: {reason}"))
 }

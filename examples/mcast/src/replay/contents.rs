@@ -8,6 +8,7 @@ use multicast::Group;
 use super::capture::{Capture, Fault, Step};
 use super::packets::Content;
 use super::source::Source;
+use crate::decimal::fixed;
 use crate::limits::Limits;
 use crate::options::Common;
 use crate::output::Output;
@@ -144,7 +145,7 @@ pub(super) fn read(
 
 #[cold]
 fn faulty(name: &str, fault: &Fault) -> Stop {
-    Stop::Failed(match fault {
+    Stop::failed(match fault {
         Fault::NoCapture => format!("{name} is not a capture: neither pcapng nor pcap"),
         Fault::CutShort(at) => {
             format!("{name} is cut short: it ends within the block that begins at byte {at}; all before that was used")
@@ -177,7 +178,7 @@ pub(super) fn list(source: &mut Source, choice: &Choice, common: &Common, limits
     let ended = read(source, choice, &mut left_out, limits, &mut |packet| {
         let found = groups.binary_search_by_key(&packet.group, |listed| listed.group);
         if found.is_err() && groups.len() >= MOST_LISTED {
-            return Err(Stop::Failed(format!("there are more than {MOST_LISTED} groups: choose some by --from")));
+            return Err(Stop::failed(format!("there are more than {MOST_LISTED} groups: choose some by --from")));
         }
         let place = found.unwrap_or_else(|place| {
             groups.insert(place, Listed { group: packet.group, packets: 0, bytes: 0, first: None, last: None });
@@ -200,8 +201,8 @@ pub(super) fn list(source: &mut Source, choice: &Choice, common: &Common, limits
             continue;
         }
         let Listed { group, packets, bytes, .. } = listed;
-        let seconds = listed.nanoseconds() as f64 / 1e9;
-        let line = format!("{group} {packets} packets, {bytes} bytes, {seconds:.3} s\n");
+        let seconds = fixed(listed.nanoseconds() as f64 / 1e9, 3);
+        let line = format!("{group} {packets} packets, {bytes} bytes, {seconds} s\n");
         output.write(line.as_bytes(), limits)?;
     }
     #[cfg(feature = "json")]
@@ -212,7 +213,7 @@ pub(super) fn list(source: &mut Source, choice: &Choice, common: &Common, limits
         complain(&format_args!("left out: {text}"));
     }
     match ended {
-        Ok(()) if groups.is_empty() => Err(Stop::Failed(format!("{} has no packet that can be sent", source.name()))),
+        Ok(()) if groups.is_empty() => Err(Stop::failed(format!("{} has no packet that can be sent", source.name()))),
         ended => ended,
     }
 }

@@ -19,7 +19,7 @@ use contents::{Choice, LeftOut, Packet, Then};
 use source::Source;
 use timeline::Timeline;
 
-use crate::decimal;
+use crate::decimal::{self, fixed};
 use crate::limits::Limits;
 use crate::options::{self, Argument, Common, number_within, text, value};
 use crate::progress::Progress;
@@ -79,7 +79,7 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
         match argument.name() {
             "from" => {
                 let target = Target::parse(&text(&mut parser, "--from")?);
-                choice.push(target.map_err(|reason| Stop::Misused(format!("--from: {reason}")))?);
+                choice.push(target.map_err(|reason| Stop::misused(format!("--from: {reason}")))?);
             }
             "speed" => speed = self::speed(&mut parser)?,
             "loop" => rounds = self::rounds(&mut parser)?,
@@ -98,9 +98,9 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
             _ => common.take(argument, "to", &mut parser)?,
         }
     }
-    let path = path.ok_or_else(|| Stop::Misused("name a FILE to replay, or - for standard input".to_owned()))?;
+    let path = path.ok_or_else(|| Stop::misused("name a FILE to replay, or - for standard input".to_owned()))?;
     if common.targets.is_empty() && common.interfaces.is_empty() && !list {
-        return Err(Stop::Misused(format!(
+        return Err(Stop::misused(format!(
             "say on which interface to send to the groups of the capture: --interface IF; or where else: --to GROUP:PORT \
              (mcast replay --list {} prints its groups)",
             path.display()
@@ -113,7 +113,7 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
 fn speed(parser: &mut Parser) -> Result<f64, Stop> {
     let text = text(parser, "--speed")?;
     let speed = decimal::parse(&text).filter(|speed| *speed > 0.0 && speed.is_finite());
-    speed.ok_or_else(|| Stop::Misused(format!("--speed {text}: give a number, more than 0")))
+    speed.ok_or_else(|| Stop::misused(format!("--speed {text}: give a number, more than 0")))
 }
 
 fn rounds(parser: &mut Parser) -> Result<Option<NonZeroU64>, Stop> {
@@ -121,7 +121,7 @@ fn rounds(parser: &mut Parser) -> Result<Option<NonZeroU64>, Stop> {
     match text.parse::<NonZeroU64>() {
         _ if text == "forever" => Ok(None),
         Ok(rounds) => Ok(Some(rounds)),
-        Err(_) => Err(Stop::Misused(format!("--loop {text}: give a whole number, 1 or more, or forever"))),
+        Err(_) => Err(Stop::misused(format!("--loop {text}: give a whole number, 1 or more, or forever"))),
     }
 }
 
@@ -258,8 +258,8 @@ impl Replayer<'_> {
         let Sent { packets, bytes, latest, .. } = self.sent;
         if !common.quiet {
             complain(&format_args!(
-                "sent {packets} packets, {bytes} bytes; at most {:.3} ms late",
-                latest.as_secs_f64() * 1e3
+                "sent {packets} packets, {bytes} bytes; at most {} ms late",
+                fixed(latest.as_secs_f64() * 1e3, 3)
             ));
             if let Some(left_out) = self.left_out.text() {
                 complain(&format_args!("left out: {left_out}"));
@@ -272,7 +272,7 @@ impl Replayer<'_> {
             // To send until a time is what was asked for.
             Err(Stop::TimedOut) => Ok(()),
             Ok(()) if packets == 0 && self.limit != Some(0) => {
-                Err(Stop::Failed(format!("{} has no packet that can be sent", source.name())))
+                Err(Stop::failed(format!("{} has no packet that can be sent", source.name())))
             }
             ended => ended,
         };

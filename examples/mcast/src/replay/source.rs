@@ -25,7 +25,7 @@ impl Source {
     pub(super) fn open(path: &Path, limits: &Limits) -> Result<Self, Stop> {
         let (file, name) = if path == Path::new("-") {
             if standard::input_is_closed() {
-                return Err(Stop::Failed("standard input is closed: there is nothing to replay".to_owned()));
+                return Err(Stop::failed("standard input is closed: there is nothing to replay".to_owned()));
             }
             let input = io::stdin().as_fd().try_clone_to_owned().map_err(failed("open standard input"))?;
             (input.into(), "standard input".to_owned())

@@ -66,7 +66,7 @@ impl<'l> Casters<'l> {
                 (Some(source), [Interface::Default]) => vec![Interface::Address(source)],
                 (Some(_), _) => {
                     let reason = "name the address to send from or the interface, not both";
-                    return Err(Stop::Misused(reason.to_owned()));
+                    return Err(Stop::misused(reason.to_owned()));
                 }
                 (None, named) => named.to_vec(),
             };

@@ -69,6 +69,6 @@ pub(crate) fn run(mut parser: Parser) -> Result<(), Stop> {
         Some(Argument::Value(what)) if what == "send" => send::run(parser),
         Some(Argument::Value(what)) if what == "receive" => receive::run(parser),
         Some(argument) => Err(options::unexpected(argument)),
-        None => Err(Stop::Misused("write send or receive after test".to_owned())),
+        None => Err(Stop::misused("write send or receive after test".to_owned())),
     }
 }

@@ -49,7 +49,7 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
             "interval" => {
                 order.interval = options::seconds(&mut parser, "--interval")?;
                 if order.interval.is_zero() {
-                    return Err(Stop::Misused("--interval 0: give seconds, more than 0".to_owned()));
+                    return Err(Stop::misused("--interval 0: give seconds, more than 0".to_owned()));
                 }
             }
             "once" => order.once = true,
@@ -247,19 +247,19 @@ impl Watch {
             {
                 let (percent, written) = (percent(lost, expected), &bound.written);
                 let reason = format!("{name}: lost {lost} of {expected} ({percent} %): --max-loss allows {written} %");
-                return Err(Stop::Missed(reason));
+                return Err(Stop::missed(reason));
             }
             let Some(Bound { most, written }) = &self.order.max_latency else { continue };
             match latency {
                 Summary::Known { max, .. } if max as f64 > most * 1e6 => {
                     let max = milliseconds(max);
                     let reason = format!("{name}: a latency of {max} ms: --max-latency allows {written} ms");
-                    return Err(Stop::Missed(reason));
+                    return Err(Stop::missed(reason));
                 }
                 Summary::Known { .. } | Summary::Nothing => {}
                 Summary::ClocksDisagree => {
                     let reason = "--max-latency cannot be judged, since the clocks do not agree: synchronise them";
-                    unknown = Err(Stop::Failed(format!("{name}: {reason}")));
+                    unknown = Err(Stop::failed(format!("{name}: {reason}")));
                 }
             }
         }

@@ -63,7 +63,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     let sources = sources().map_err(|reason| complain(&format_args!("{reason}: filter modes are unknown"))).ok();
     let memberships = wanted(&common, sources.as_deref())?;
     let asked: Vec<_> = memberships.iter().map(|wanted| wanted.joined.clone()).collect();
-    let census = Census::take(&asked).map_err(Stop::Failed)?;
+    let census = Census::take(&asked).map_err(Stop::failed)?;
     let mut total = Total { memberships: memberships.len(), sockets: 0, candidates: 0, strangers: 0 };
     let mut lines = Vec::new();
     for (place, Wanted { joined, ports }) in memberships.iter().enumerate() {
@@ -93,7 +93,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
         total.explain();
     }
     if memberships.is_empty() && !common.targets.is_empty() {
-        return Err(Stop::Nothing("nobody on this host has joined".to_owned()));
+        return Err(Stop::nothing("nobody on this host has joined".to_owned()));
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ pub(super) fn wanted(common: &Common, sources: Option<&[Source]>) -> Result<Vec<
         let interfaces = indexes(if written.is_empty() { &common.interfaces } else { written })?;
         choices.push(Choice { target: Some(*target), interfaces });
     }
-    let mut memberships = joined().map_err(Stop::Failed)?;
+    let mut memberships = joined().map_err(Stop::failed)?;
     memberships.sort_by_key(|joined| (joined.index, joined.group));
     // If the kernel's table changes while it is read, a line may come twice.
     memberships.dedup_by_key(|joined| (joined.index, joined.group));

@@ -102,11 +102,12 @@ fn by_default_no_other_relay_passes_a_packet_on_again() {
 fn a_ring_of_two_relays_ends_with_the_ttl() {
     let (one, other) = (Pair::new(), Pair::new());
     let group = unique_group();
-    let mut listeners = [&one.b, &other.b].map(|interface| listener(group, interface));
     // What leaves on `a` of a link comes to its `b`, where the other relay takes it.
     let most = ["--ttl", "255"];
     let there = relay(&[(group, &one.b)], &[&["--to-interface", &other.a][..], &most].concat());
     let back = relay(&[(group, &other.b)], &[&["--to-interface", &one.a][..], &most].concat());
+    // After the relays: these memberships look like theirs.
+    let mut listeners = [&one.b, &other.b].map(|interface| listener(group, interface));
     send(group, &one.a, 6, "round");
     let [on_one, on_other] = &mut listeners;
     for hops in [6, 4, 2] {
@@ -124,9 +125,10 @@ fn a_ring_of_two_relays_ends_with_the_ttl() {
 fn a_ring_of_two_relays_with_the_usual_ttl_does_not_turn_at_all() {
     let (one, other) = (Pair::new(), Pair::new());
     let group = unique_group();
-    let mut on_one = listener(group, &one.b);
     let there = relay(&[(group, &one.b)], &["--to-interface", &other.a]);
     let back = relay(&[(group, &other.b)], &["--to-interface", &one.a]);
+    // After the relays: this membership looks like theirs.
+    let mut on_one = listener(group, &one.b);
     send(group, &one.a, 64, "once");
     expect(&mut on_one, "once", 64);
     assert_quiet(&mut on_one);

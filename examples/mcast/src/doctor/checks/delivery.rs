@@ -18,9 +18,9 @@ fn frames(case: &Case, check: &mut Check) {
 
 pub(super) fn before_ip(case: &Case, stage: Stage, check: &mut Check) {
     frames(case, check);
-    check.counts(case.whole(), "Ip:InReceives");
+    check.counts(case.listening(), "Ip:InReceives");
     if case.is_ipv6() {
-        check.counts_here(case.whole(), "Ip6InReceives");
+        check.counts_here(case.listening(), "Ip6InReceives");
     }
     let queues = case.end.queues.as_ref().map_or(&[][..], Vec::as_slice);
     let has_queue = queues.iter().any(|queue| queue.index == case.place.index && is_ingress(queue));

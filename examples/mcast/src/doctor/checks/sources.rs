@@ -2,16 +2,15 @@
 
 use super::super::case::Case;
 use super::super::ears::Heard;
-use super::super::evidence::Snapshot;
 use super::super::report::{Check, Status, listed};
 use super::super::tree::Stage;
 use super::blamed;
 use crate::host::groups::Source;
 
 /// Those of the group on the interface.
-fn named(case: &Case, snapshot: &Snapshot) -> Option<Vec<Source>> {
+fn named(case: &Case) -> Option<Vec<Source>> {
     let is_ours = |source: &&Source| source.group == case.address() && source.index == case.place.index;
-    Some(snapshot.sources.as_ref().ok()?.iter().filter(is_ours).cloned().collect())
+    Some(case.sources.as_ref().ok()?.iter().filter(is_ours).cloned().collect())
 }
 
 fn senders(heard: &Heard) -> String {
@@ -20,7 +19,7 @@ fn senders(heard: &Heard) -> String {
 
 pub(super) fn source_lists(case: &Case, stage: Stage, check: &mut Check) {
     let file = case.counter("/proc/net/mcfilter {if} ", "/proc/net/mcfilter6 {if} ");
-    let Some(sources) = named(case, &case.start) else {
+    let Some(sources) = named(case) else {
         return check.is(Status::Unknown, "The sources that programs name cannot be read.");
     };
     for source in &sources {
