@@ -116,9 +116,21 @@ pub(crate) fn next(parser: &mut Parser) -> Result<Option<Argument>, Stop> {
         Some(Arg::Long(name)) => Some(Argument::Option(name.to_owned())),
         Some(Arg::Short('h')) => Some(Argument::Option("help".to_owned())),
         Some(Arg::Value(value)) => Some(Argument::Value(value)),
-        Some(short) => return Err(Stop::misused(short.unexpected().to_string())),
+        Some(Arg::Short(letter)) => return Err(Stop::misused(format!("no such option here: -{letter}"))),
         None => None,
     })
+}
+
+/// Refuses a TEXT that begins with a group if `--to` is nowhere: the text would go to the usual group, and nobody would see why.
+pub(crate) fn expect_no_group(text: Option<&Vec<u8>>, common: &Common) -> Result<(), Stop> {
+    let text = text.and_then(|text| std::str::from_utf8(text).ok());
+    match text.filter(|text| common.targets.is_empty() && Target::parse(text).is_ok()) {
+        Some(group) => Err(misused(
+            &format!("TEXT begins with {group}"),
+            &"write --to before it; to send it as text, name the group by --to",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// What to say of an argument that the command does not have.
