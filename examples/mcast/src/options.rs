@@ -77,7 +77,9 @@ impl Common {
     pub(crate) fn check(&self) -> Result<(), Stop> {
         let is_written = self.targets.iter().any(|target| target.interface.is_some());
         if is_written && !self.interfaces.is_empty() {
-            return Err(Stop::misused("an interface is named twice, with % and by --interface: write one of them".to_owned()));
+            return Err(Stop::misused(
+                "an interface is named twice, with % and by --interface: write one of them".to_owned(),
+            ));
         }
         Ok(())
     }
