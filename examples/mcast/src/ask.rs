@@ -102,6 +102,7 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
     if order.common.json {
         order.format = Format::Json;
     }
+    options::expect_no_group(texts.first(), &order.common)?;
     order.question = match texts.as_slice() {
         [] => return Err(Stop::misused("write the question, or - to read it from standard input".to_owned())),
         [dash] if dash == b"-" => None,

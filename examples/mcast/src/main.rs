@@ -130,7 +130,7 @@ Targets (--from, --to): [SOURCE@]GROUP[/LEN|+COUNT][:PORT][%IF]
   10.0.0.1@232.1.2.3:5000     only from this source (source-specific multicast)
   [ff02::77]:5000%eth0        on this interface; as --interface eth0
 
-Options of all commands:
+Options of most commands (mcast help COMMAND says which it takes):
   --interface IF       by name, index or address, or all; repeatable (default: the one that the routing table names)
   --json               one JSON object a line, the last one with the totals
   --quiet              print nothing to standard error but errors

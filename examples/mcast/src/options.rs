@@ -33,7 +33,15 @@ impl Common {
     /// neither is an error.
     #[inline(never)]
     pub(crate) fn take(&mut self, argument: Argument, direction: &str, parser: &mut Parser) -> Result<(), Stop> {
-        let Argument::Option(name) = argument else { return Err(unexpected(argument)) };
+        let name = match argument {
+            Argument::Option(name) => name,
+            // Most often the option before it was forgotten.
+            Argument::Value(value) if value.to_str().is_some_and(|text| Target::parse(text).is_ok()) => {
+                let unexpected = format!("unexpected argument: {}", value.display());
+                return Err(misused(&unexpected, &format_args!("write --{direction} before it")));
+            }
+            argument => return Err(unexpected(argument)),
+        };
         match name.as_str() {
             "help" | "h" => return Err(Stop::Help),
             name if name == direction => {
@@ -47,6 +55,10 @@ impl Common {
             "timeout" => self.timeout = Some(seconds(parser, "--timeout")?),
             "limit" => self.limit = Some(number(parser, "--limit")?),
             "give-up" => self.give_up = Some(seconds(parser, "--give-up")?),
+            "from" | "to" | "group" | "port" => {
+                let unknown = format!("no such option here: --{name}");
+                return Err(misused(&unknown, &format_args!("write --{direction} GROUP:PORT")));
+            }
             _ => return Err(unexpected(Argument::Option(name))),
         }
         Ok(())
@@ -65,7 +77,9 @@ impl Common {
     pub(crate) fn check(&self) -> Result<(), Stop> {
         let is_written = self.targets.iter().any(|target| target.interface.is_some());
         if is_written && !self.interfaces.is_empty() {
-            return Err(Stop::misused("an interface is named twice: with % and by --interface".to_owned()));
+            return Err(Stop::misused(
+                "an interface is named twice, with % and by --interface: write one of them".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -104,9 +118,21 @@ pub(crate) fn next(parser: &mut Parser) -> Result<Option<Argument>, Stop> {
         Some(Arg::Long(name)) => Some(Argument::Option(name.to_owned())),
         Some(Arg::Short('h')) => Some(Argument::Option("help".to_owned())),
         Some(Arg::Value(value)) => Some(Argument::Value(value)),
-        Some(short) => return Err(Stop::misused(short.unexpected().to_string())),
+        Some(Arg::Short(letter)) => return Err(Stop::misused(format!("no such option here: -{letter}"))),
         None => None,
     })
+}
+
+/// Refuses a TEXT that begins with a group if `--to` is nowhere: the text would go to the usual group, and nobody would see why.
+pub(crate) fn expect_no_group(text: Option<&Vec<u8>>, common: &Common) -> Result<(), Stop> {
+    let text = text.and_then(|text| std::str::from_utf8(text).ok());
+    match text.filter(|text| common.targets.is_empty() && Target::parse(text).is_ok()) {
+        Some(group) => Err(misused(
+            &format!("TEXT begins with {group}"),
+            &"write --to before it; to send it as text, name the group by --to",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// What to say of an argument that the command does not have.

@@ -83,7 +83,7 @@ impl Outages {
         }
         let lasted = way.since.get_or_insert_with(Instant::now).elapsed();
         match self.give_up {
-            Some(give_up) if lasted >= give_up => Err(Stop::failed(reason.to_string())),
+            Some(give_up) if lasted >= give_up => Err(Stop::failed(format!("{reason}: not back in the time of --give-up"))),
             _ => Ok(()),
         }
     }

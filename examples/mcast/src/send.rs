@@ -94,6 +94,7 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
             _ => common.take(argument, "to", &mut parser)?,
         }
     }
+    options::expect_no_group(texts.first(), &common)?;
     let payload = match (texts.as_slice(), count, file) {
         ([], None, Some(path)) => {
             let open = || format!("--file {}", path.display());

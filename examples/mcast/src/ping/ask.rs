@@ -231,7 +231,8 @@ impl Ask<'_> {
     /// What the end means.
     fn verdict(&self, ended: Result<(), Stop>, limits: &Limits) -> Result<(), Stop> {
         match ended {
-            Ok(()) => limits.verdict(self.answers, None)?,
+            Ok(()) if self.answers == 0 => return Err(Stop::Unanswered),
+            Ok(()) => {}
             Err(Stop::TimedOut) => limits.verdict(self.answers, self.order.common.limit)?,
             Err(stop) => return Err(stop),
         }

@@ -306,7 +306,7 @@ impl<'r> Relay<'r> {
         let lost = self.outputs.lost;
         let mut text = format!("relayed {relayed} of {received} packets; dropped {dropped}");
         for (packets, what) in [
-            (stayed, "with TTL 1"),
+            (stayed, "stayed (TTL 1)"),
             (own, "of the relay itself"),
             (back, "from where they would go"),
             (over_rate, "over --rate"),

@@ -21,8 +21,8 @@ pub(super) struct Sent {
     #[serde(skip_serializing_if = "Option::is_none")]
     interface: Option<String>,
     sent_packets: u64,
-    time_ms: u64,
-    packets_per_s: u64,
+    duration_ms: u64,
+    packets_per_second: u64,
 }
 
 impl Sent {
@@ -38,8 +38,8 @@ impl Sent {
             group: None,
             interface: None,
             sent_packets: sent,
-            time_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
-            packets_per_s: per_second(sent, time),
+            duration_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+            packets_per_second: per_second(sent, time),
         }
     }
 }
@@ -53,7 +53,7 @@ pub(super) struct Report<'r> {
     interface: &'r str,
     source: &'r str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    packets_per_s: Option<u64>,
+    packets_per_second: Option<u64>,
     #[serde(flatten)]
     counts: Packets,
     restarts: u64,
@@ -104,7 +104,7 @@ impl<'r> Report<'r> {
             group: line.group,
             interface: line.interface,
             source: line.source,
-            packets_per_s: line.rate,
+            packets_per_second: line.rate,
             counts: Packets::from(&line.counts),
             restarts: line.restarts,
             jitter_ns: line.jitter,

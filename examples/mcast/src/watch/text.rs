@@ -24,7 +24,7 @@ pub(super) fn origin_name(feed: &Feed, origin: Origin) -> String {
 pub(super) fn line(feed: &Feed, stream: &Stream, rate: Option<Rate>, clock_rate: Option<u32>) -> String {
     let (packets, bytes) = (stream.packets, stream.bytes);
     let origin = origin_name(feed, stream.origin);
-    let mut line = format!("{} {} {origin} {} packets {packets} bytes {bytes}", feed.group, feed.interface, stream.format());
+    let mut line = format!("{}%{} {origin} {} packets {packets} bytes {bytes}", feed.group, feed.interface, stream.format());
     // Writing into a string does not fail.
     if let Some(rate) = rate {
         let _ = write!(line, " {} packets/s {} kbit/s", fixed(rate.packets, 1), fixed(rate.bits / 1_000.0, 1));
@@ -59,7 +59,7 @@ pub(super) fn line(feed: &Feed, stream: &Stream, rate: Option<Rate>, clock_rate:
 
 /// A line about a feed of which nothing is heard.
 pub(super) fn silent_line(feed: &Feed, now: Duration) -> String {
-    format!("{} {} silent {} s", feed.group, feed.interface, seconds(feed.silence(now)))
+    format!("{}%{} silent {} s", feed.group, feed.interface, seconds(feed.silence(now)))
 }
 
 /// What happened.

@@ -178,6 +178,16 @@ fn a_question_that_cannot_be_asked_is_an_error_message() {
     ] {
         run(&mut ask(group, arguments)).expect(2).saying(reason).saying("mcast ask --help");
     }
+    for (arguments, reason) in [
+        (["ask", "239.1.2.3:5000", "who"], "TEXT begins with 239.1.2.3:5000: write --to before it"),
+        #[cfg(feature = "send")]
+        (["send", "239.1.2.3", "who"], "TEXT begins with 239.1.2.3: write --to before it"),
+        (["ask", "-i", "lo"], "no such option here: -i"),
+    ] {
+        run(&mut command(arguments)).expect(2).saying(reason);
+    }
+    #[cfg(feature = "send")]
+    run(&mut command(["send", "--interface", "lo", "--to", &group.to_string(), "239.1.2.3"])).expect(0);
     run(&mut ask(group, &[&"x".repeat(65_508)])).expect(1).saying("too long for UDP");
     run(&mut shell("head -c 70000 /dev/zero | \"$0\" ask --interface lo -", &[])).expect(1).saying("too long");
     run(&mut shell("exec \"$0\" ask --interface lo - <&-", &[])).expect(1).saying("standard input is closed");

@@ -237,6 +237,7 @@ fn nobody_who_answers_or_asks_has_a_status_of_its_own() {
     // Also one that is named twice.
     let ended = ping(group, &["--to", &group.to_string(), "--count", "2", "--interval", "0.1", "--wait", "0.2"]).expect(3);
     assert!(ended.lines.is_empty(), "{ended:?}");
+    ended.saying("nothing was answered");
     run(&mut command(arguments("pong", group, &["--timeout", "0.2"]))).expect(3).saying("nothing was heard");
     let pong = pong(group, &["--limit", "3", "--timeout", "20"]);
     ping(group, &["--limit", "4", "--interval", "0.1", "--timeout", "20"]).expect(0);
@@ -263,8 +264,9 @@ fn wrong_usage_is_explained() {
         (&["ping", "--interval", "0.01"][..], "--interval: give 0.02 seconds or more"),
         (&["ping", "--wait", "0"], "--wait: give more than 0 seconds, and no more than 60"),
         (&["ping", "--max-loss", "many"], "--max-loss many: give percent, 0 to 100"),
-        (&["ping", "--from", "239.1.2.3"], "no such option here: --from"),
-        (&["pong", "--to", "239.1.2.3"], "no such option here: --to"),
+        (&["ping", "--from", "239.1.2.3"], "no such option here: --from: write --to GROUP:PORT"),
+        (&["pong", "--to", "239.1.2.3"], "no such option here: --to: write --from GROUP:PORT"),
+        (&["pong", "239.1.2.3:5000"], "unexpected argument: 239.1.2.3:5000: write --from before it"),
         (&["ping", "--to", "10.0.0.1@239.1.2.3", "--to", "10.0.0.2@239.1.2.3"], "is named with two sources: choose"),
         (&["ping", "--to", "10.0.0.1:5000"], "10.0.0.1 is not a multicast address"),
     ] {

@@ -61,7 +61,7 @@ fn what_comes_with_ttl_1_stays_and_the_relay_says_so_once() {
     let relay = relay(from, &["--to", &on_lo(to)]);
     send_with(send_on_lo(), from, ["one", "two"]);
     assert_eq!(listener.line_within(QUIET), None);
-    let ended = end(relay).saying("relayed 0 of 2 packets; dropped 0, with TTL 1 2");
+    let ended = end(relay).saying("relayed 0 of 2 packets; dropped 0, stayed (TTL 1) 2");
     assert_eq!(ended.errors.matches("its sender must use a higher one (mcast send --ttl 2)").count(), 1, "{ended:?}");
 }
 

@@ -81,7 +81,7 @@ fn an_interface_can_be_written_with_the_group_and_not_twice() {
             let words = command.split(' ').chain([with]);
             run(&mut self::command(words.clone())).expect(1).saying("on nosuch0: no such interface");
             let twice: Vec<_> = words.chain(["--interface", "lo"]).collect();
-            expect_usage_error(&twice, "an interface is named twice: with % and by --interface");
+            expect_usage_error(&twice, "an interface is named twice, with % and by --interface: write one");
         }
     }
     expect_usage_error(&["listen", "--from", "239.1.2.3:5000%"], "parse interface an empty text");

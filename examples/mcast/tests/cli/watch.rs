@@ -298,7 +298,7 @@ fn a_total_that_is_longer_than_a_pipe_is_complete_also_after_a_signal() {
 fn a_report_is_a_line_with_rates_and_what_the_stream_is() {
     let group = unique_group();
     let watching = watch(group, &["--interval", "0.2"]);
-    assert!(watching.line().starts_with(&format!("{group} lo silent 0.")), "a silent group is reported, too");
+    assert!(watching.line().starts_with(&format!("{group}%lo silent 0.")), "a silent group is reported, too");
     let mut sends = source(group);
     send(&mut sends, (0..10).map(|number| cells(0x100, number * 7)));
     let line = loop {
@@ -307,7 +307,7 @@ fn a_report_is_a_line_with_rates_and_what_the_stream_is() {
             break line;
         }
     };
-    assert!(line.starts_with(&format!("{group} lo 127.0.0.1:")), "{line}");
+    assert!(line.starts_with(&format!("{group}%lo 127.0.0.1:")), "{line}");
     assert!(
         line.contains(" mpegts packets ") && line.contains(" kbit/s") && line.ends_with(" pids 1 continuity 0"),
         "{line}"
@@ -316,7 +316,7 @@ fn a_report_is_a_line_with_rates_and_what_the_stream_is() {
     watching.signal("TERM");
     let ended = watching.end().expect(143);
     let last = ended.lines.last().unwrap();
-    assert!(last.starts_with(&format!("total {group} lo ")) && last.contains(" packets 10 bytes 13160 "), "{last}");
+    assert!(last.starts_with(&format!("total {group}%lo ")) && last.contains(" packets 10 bytes 13160 "), "{last}");
 }
 
 #[test]

@@ -115,7 +115,10 @@ fn a_listener_gives_up_when_it_was_told_to() {
         said.len() == 3 && said[0].ends_with(": waiting for it") && said[1].starts_with("mcast: received 0"),
         "{said:?}"
     );
-    assert_eq!(said[2], format!("mcast: join {} on {}: no such interface", group.address(), link.a));
+    assert_eq!(
+        said[2],
+        format!("mcast: join {} on {}: no such interface: not back in the time of --give-up", group.address(), link.a)
+    );
 }
 
 #[test]

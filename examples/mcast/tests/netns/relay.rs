@@ -84,7 +84,7 @@ fn packets_go_on_to_the_same_group_on_another_interface_with_a_lower_ttl() {
         send(group, &left.b, 1, "stays");
         assert_quiet(&mut beyond);
         relay.wait_until_it_says("a packet came with TTL 1, which stays");
-        end(relay, "relayed 3 of 4 packets; dropped 0, with TTL 1 1");
+        end(relay, "relayed 3 of 4 packets; dropped 0, stayed (TTL 1) 1");
     }
 }
 
@@ -118,7 +118,7 @@ fn a_ring_of_two_relays_ends_with_the_ttl() {
     }
     listeners.iter_mut().for_each(assert_quiet);
     end(there, "relayed 3 of 3 packets");
-    end(back, "relayed 2 of 3 packets; dropped 0, with TTL 1 1");
+    end(back, "relayed 2 of 3 packets; dropped 0, stayed (TTL 1) 1");
 }
 
 #[test]

@@ -81,7 +81,10 @@ pub(super) fn group(case: &Case, stage: Stage, check: &mut Check) {
             &shown(case.lost()),
         ),
         _ if case.heard.packets > 0 => check.is(Status::Ok, "Packets for {group} come in."),
-        _ => check.is(Status::Unknown, "No packet for {group} was seen: compare it with the sender's."),
+        Stage::Silence | Stage::Undecided => {
+            check.is(Status::Unknown, "No packet for {group} was seen: compare it with the sender's.")
+        }
+        _ => check.is(Status::Unknown, "No packet for {group} got as far as the doctor: see the verdict."),
     }
 }
 

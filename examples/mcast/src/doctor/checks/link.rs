@@ -179,7 +179,7 @@ pub(super) fn device_drops(case: &Case, _: Stage, check: &mut Check) {
             check.is(Status::Warn, "A processor drops packets of some interface: raise net.core.netdev_max_backlog.")
         }
         (false, None) => check.is(Status::Unknown, "The queues of the processors cannot be read."),
-        (false, Some(0)) => check.is(Status::Ok, "Neither {if} nor a processor dropped anything."),
+        (false, Some(0)) => check.is(Status::Ok, "Neither {if} nor a processor dropped anything meanwhile."),
     }
 }
 
