@@ -17,7 +17,7 @@ pub(crate) enum Stop {
     Failed(String),
     /// `--timeout` is over.
     TimedOut,
-    /// SIGINT or SIGTERM came.
+    /// SIGINT, SIGTERM or SIGHUP came.
     Signal(u8),
     /// Standard output was closed.
     OutputClosed,
