@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use multicast::{Events, Interest, Poller, Token};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
 use crate::stop::{Stop, failed};
@@ -20,20 +20,20 @@ pub(crate) struct Limits {
     signal: Arc<AtomicUsize>,
     /// Readable from the first signal on. It is never read, so that each poll sees the signal.
     signalled: UnixStream,
-    /// Its other end. If all copies were closed, as when both signals are ignored, `signalled` would be readable.
+    /// Its other end. If all copies were closed, as when all signals are ignored, `signalled` would be readable.
     _raise: UnixStream,
     started: Instant,
     timeout: Option<Duration>,
 }
 
 impl Limits {
-    /// Starts to catch SIGINT and SIGTERM, and starts the timeout. A signal that was ignored at the start stays ignored, as for every
-    /// program: so `nohup` works, and the background jobs of a script outlive the SIGINT of a terminal.
+    /// Starts to catch SIGINT, SIGTERM and SIGHUP (the terminal is gone), and starts the timeout. A signal that was ignored at the start
+    /// stays ignored, as for every program: so `nohup` works, and the background jobs of a script outlive the SIGINT of a terminal.
     pub(crate) fn new(timeout: Option<Duration>) -> Result<Self, Stop> {
         let signal = Arc::new(AtomicUsize::new(0));
         let (signalled, raise) = UnixStream::pair().map_err(failed("open a pair of sockets for signals"))?;
         let ignored = ignored_signals();
-        for number in [SIGINT, SIGTERM] {
+        for number in [SIGHUP, SIGINT, SIGTERM] {
             if ignored >> (number - 1) & 1 == 1 {
                 continue;
             }

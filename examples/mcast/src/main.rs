@@ -139,8 +139,8 @@ Options of most commands (mcast help COMMAND says which it takes):
   --give-up SECONDS    end with status 1 this long after an interface went, if it is not back (default: never)
 
 Exit status: 0 done; 1 failure; 2 wrong usage; 3 nothing at all heard or answered; 4 less than asked for, more lost than allowed,
-or an alarm; 5 the doctor found a fault; 6 the doctor could not tell; 130 or 143 ended by SIGINT or SIGTERM (which stay ignored if
-they were when mcast was started); 141 the reader of standard output is gone.
+or an alarm; 5 the doctor found a fault; 6 the doctor could not tell; 129, 130 or 143 ended by SIGHUP, SIGINT or SIGTERM (which stay
+ignored if they were when mcast was started); 141 the reader of standard output is gone.
 ",
 ];
 

@@ -7,7 +7,7 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use multicast::{Events, Interest, Poller, Token};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -22,8 +22,6 @@ pub(crate) struct Progress {
 struct Shown {
     /// What is counted, for example `recorded`.
     verb: &'static str,
-    /// Says whether the terminal takes the line at once.
-    poller: Poller,
     at: Instant,
     packets: u64,
     bytes: u64,
@@ -33,12 +31,8 @@ impl Progress {
     /// For a command that prints nothing to standard output while it works.
     #[inline(never)]
     pub(crate) fn new(verb: &'static str, quiet: bool) -> Self {
-        let shown = || {
-            let poller = Poller::new().ok()?;
-            poller.register(&stderr(), Token(0), Interest::WRITABLE).ok()?;
-            Some(Shown { verb, poller, at: Instant::now(), packets: 0, bytes: 0 })
-        };
-        Self { shown: if !quiet && stderr().is_terminal() { shown() } else { None } }
+        let is_shown = !quiet && stderr().is_terminal();
+        Self { shown: is_shown.then(|| Shown { verb, at: Instant::now(), packets: 0, bytes: 0 }) }
     }
 
     /// For a command that prints lines to standard output: on a terminal, these show what it does.
@@ -80,7 +74,7 @@ impl Shown {
         };
         let rates = (a_second(packets, self.packets), a_second(bytes, self.bytes));
         (self.at, self.packets, self.bytes) = (Instant::now(), packets, bytes);
-        if !is_in_foreground() || !self.has_room() {
+        if !is_in_foreground() || !has_room(Duration::ZERO) {
             return;
         }
         let Self { verb, .. } = self;
@@ -88,11 +82,6 @@ impl Shown {
         let before = COLUMNS.swap(line.len(), Ordering::Relaxed);
         // Blanks over the rest of the last one. Errors of this are ignored, as those of all messages.
         let _ = write!(stderr(), "\r{line:before$}");
-    }
-
-    fn has_room(&self) -> bool {
-        let mut events = Events::<1>::new();
-        self.poller.poll(&mut events, Duration::ZERO).is_ok_and(|mut events| events.next().is_some())
     }
 }
 
@@ -102,9 +91,21 @@ impl Drop for Progress {
     }
 }
 
+/// So much fits into a pipe that has room: PIPE_BUF, see `pipe(7)`.
+pub(crate) const PIECE: usize = 4096;
+
+/// Whether standard error takes something within this time. Also true if writing fails: then it does not wait.
+pub(crate) fn has_room(within: Duration) -> bool {
+    let Ok(time) = Timespec::try_from(within) else { return false };
+    let stream = stderr();
+    poll(&mut [PollFd::new(&stream, PollFlags::OUT)], Some(&time)).is_ok_and(|ready| ready > 0)
+}
+
 /// Clears the line, so that something else can be written.
 pub(crate) fn hide() {
-    if let columns @ 1.. = COLUMNS.swap(0, Ordering::Relaxed) {
+    if let columns @ 1.. = COLUMNS.swap(0, Ordering::Relaxed)
+        && has_room(Duration::ZERO)
+    {
         let _ = write!(stderr(), "\r{:columns$}\r", "");
     }
 }

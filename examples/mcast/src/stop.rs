@@ -3,8 +3,10 @@
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::progress::hide;
+use crate::progress::{PIECE, has_room, hide};
 
 /// As small as two numbers, with what it says in memory of its own: nearly every function returns one, and each `?` copies it.
 pub(crate) enum Stop {
@@ -18,7 +20,7 @@ pub(crate) enum Stop {
     Failed(Box<Reason>),
     /// `--timeout` is over.
     TimedOut,
-    /// SIGINT or SIGTERM came.
+    /// SIGINT, SIGTERM or SIGHUP came.
     Signal(u8),
     /// Standard output was closed.
     OutputClosed,
@@ -110,8 +112,28 @@ pub(crate) fn failed<E: Display>(tried: &str) -> impl Fn(E) -> Stop {
     move |error| Stop::failed(format!("{tried}: {error}"))
 }
 
-/// Prints to standard error. Errors of this are ignored; `eprintln!` would panic.
+/// How long a message waits for room in standard error, for example in a pipe that nobody reads.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many messages had no room since the last one that had.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Prints to standard error. Errors of this are ignored; `eprintln!` would panic. If nobody reads it, the command goes on, and can be
+/// ended: the next message that has room says how many are lost.
 pub(crate) fn complain(reason: &dyn Display) {
+    let lost = LOST.load(Ordering::Relaxed);
+    // One wait is enough until somebody reads again.
+    if !has_room(if lost == 0 { PATIENCE } else { Duration::ZERO }) {
+        LOST.store(lost.saturating_add(1), Ordering::Relaxed);
+        return;
+    }
+    LOST.store(0, Ordering::Relaxed);
     hide();
-    let _ = writeln!(io::stderr(), "mcast: {reason}");
+    let before = if lost == 0 { String::new() } else { format!("mcast: {lost} messages are lost: nobody read them\n") };
+    let text = format!("{before}mcast: {reason}\n");
+    for piece in text.as_bytes().chunks(PIECE) {
+        if !has_room(PATIENCE) || io::stderr().write_all(piece).is_err() {
+            return;
+        }
+    }
 }

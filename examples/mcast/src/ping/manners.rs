@@ -30,7 +30,9 @@ pub(crate) enum Declined {
 
 /// One who asks.
 struct Ping {
+    /// Everybody in the group sees it, so a stranger may use it, too.
     id: u64,
+    source: IpAddr,
     heard: u64,
     highest: u64,
     /// Which of the last 64 numbers were heard, the highest one lowest.
@@ -48,7 +50,11 @@ impl Manners {
         if !self.may_ask(source, now) || !self.all.take(now) {
             return Err(Declined::TooMany);
         }
-        let found = recall(&mut self.pings, |ping| ping.id == question.ping, || Ping::new(question));
+        let found = recall(
+            &mut self.pings,
+            |ping| ping.id == question.ping && ping.source == source,
+            || Ping::new(question, source),
+        );
         let ping = found.ok_or(Declined::TooMany)?;
         if ping.hear(question.number) { Ok(ping.heard) } else { Err(Declined::Doubled) }
     }
@@ -72,8 +78,8 @@ fn recall<T>(list: &mut Vec<T>, is_it: impl FnMut(&T) -> bool, new: impl FnOnce(
 
 impl Ping {
     /// Nothing was heard of it yet.
-    fn new(question: Question) -> Self {
-        Self { id: question.ping, heard: 0, highest: question.number, seen: 0 }
+    fn new(question: Question, source: IpAddr) -> Self {
+        Self { id: question.ping, source, heard: 0, highest: question.number, seen: 0 }
     }
 
     /// Whether the number is heard for the first time. One far below the highest is taken for a double.
@@ -168,5 +174,14 @@ mod tests {
         // After it, everybody gets answers again.
         let later = start + Duration::from_millis(1_100);
         assert_eq!(manners.consider(Question { ping: u64::MAX, number: 7 }, source(7_000_000), later), Ok(1));
+    }
+
+    #[test]
+    fn a_stranger_with_the_number_of_a_ping_does_not_silence_it() {
+        let now = Instant::now();
+        let (mut manners, [asks, stranger]) = (Manners::new(now), [[10, 0, 0, 1], [10, 0, 0, 2]].map(IpAddr::from));
+        assert_eq!(manners.consider(Question { ping: 7, number: 0 }, asks, now), Ok(1));
+        assert_eq!(manners.consider(Question { ping: 7, number: u64::MAX }, stranger, now), Ok(1));
+        assert_eq!(manners.consider(Question { ping: 7, number: 1 }, asks, now), Ok(2));
     }
 }

@@ -329,3 +329,22 @@ fn without_descriptors_it_goes_on() {
     }
     assert!(refused > 0);
 }
+
+#[test]
+fn when_the_terminal_is_gone_it_ends_its_commands_and_says_what_it_did() {
+    let group = unique_group();
+    let answer = answering(group, &["--exec", "exec sleep 1000 2>&-", "--exec-time", "1000"]);
+    let begin = Instant::now();
+    let mut asker = Asker::new(group);
+    asker.ask(b"question");
+    let command = loop {
+        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", answer.id())).unwrap();
+        if !children.is_empty() {
+            break children.trim().to_owned();
+        }
+        assert!(begin.elapsed() < PATIENCE);
+    };
+    answer.signal("HUP");
+    answer.end().expect(129).saying("asked 1, answered 0");
+    assert!(!std::path::Path::new(&format!("/proc/{command}")).exists());
+}

@@ -274,3 +274,27 @@ fn standard_input_may_be_a_socket_or_a_device() {
     Running::start_reading(send(group, &["-"]).stdin(null)).end().expect(0).quietly();
     assert_quiet(&mut listener);
 }
+
+/// Runs the program that is its arguments with a full pipe for standard error, ends it by SIGTERM, and prints how it ended.
+const UNREAD_ERRORS: &str = "
+import os, signal, subprocess, sys, time
+reader, writer = os.pipe()
+os.set_blocking(writer, False)
+try:
+    while True: os.write(writer, bytes(4096))
+except BlockingIOError: pass
+os.set_blocking(writer, True)
+program = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writer)
+time.sleep(0.5)
+program.send_signal(signal.SIGTERM)
+try: print(program.wait(10))
+except subprocess.TimeoutExpired: print('it does not end')
+program.kill()
+";
+
+#[test]
+fn a_standard_error_that_nobody_reads_does_not_keep_it_from_ending() {
+    let group = unique_group().to_string();
+    let arguments = [env!("CARGO_BIN_EXE_mcast"), "listen", "--interface", "lo", "--from", &group];
+    assert_eq!(Python::start(UNREAD_ERRORS, &arguments).line(), "143");
+}
