@@ -186,6 +186,12 @@ impl Pairs {
                 back.insert(SendOptions::new().later().open(family)?)
             }
         };
+        // Somebody asked as if from one of our own sockets: what we send there must not go round for ever.
+        let is_ours = answer.source().ip() == asker.address.ip()
+            && sender.local_addr().is_ok_and(|own| own.port() == answer.source().port());
+        if is_ours {
+            return Ok(true);
+        }
         match send(sender, answer.payload(), asker.back) {
             Ok(true) => self.counts.answers = self.counts.answers.saturating_add(1),
             Ok(false) => _ = self.lose(None),
