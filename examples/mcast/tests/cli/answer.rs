@@ -309,7 +309,7 @@ fn without_descriptors_it_goes_on() {
     let group = unique_group();
     let mut asker = Asker::new(group);
     let mut refused = 0;
-    for limit in 16..22 {
+    for limit in 17..24 {
         let script = format!("ulimit -n {limit}; exec \"$0\" answer --interface lo --from {group} --exec cat");
         let exec = Running::start(&mut shell(&script, &[]));
         wait_for_member(group);

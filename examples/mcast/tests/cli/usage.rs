@@ -142,7 +142,7 @@ fn a_low_limit_of_descriptors_is_an_error_message() {
     for arguments in [listen.as_str(), &send, "demo"] {
         let mut worked = 0;
         // With a limit below 4 no program with shared libraries starts.
-        for limit in 4..16 {
+        for limit in 4..20 {
             let ended = run(&mut shell(&format!("ulimit -n {limit}; exec \"$0\" {arguments}"), &[]));
             if ended.status.success() {
                 worked += 1;
