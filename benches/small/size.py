@@ -241,7 +241,7 @@ def measure():
         tiny_ask,
         tiny_mcast_listen,
         two_listeners,
-        Program("mcast", [static / "mcast", *listen, "--filter", "NOTIFY "], 786_432, 512),
+        Program("mcast", [static / "mcast", *listen, "--filter", "NOTIFY "], 786_432, 1024),
         mcast_small,
     ]
     peers = [Program(name, [BUILT / name]) for name in ("c-musl", "c-glibc", "small-mio", "small-tokio")]
