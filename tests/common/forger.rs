@@ -1,4 +1,4 @@
-//! Forged reports of the network.
+//! Forged reports of the network, and forged packets.
 
 // Each test file compiles its own copy and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
@@ -8,6 +8,41 @@ use std::fmt::Display;
 use multicast::Family;
 
 use super::Python;
+
+/// Writes UDP packets with any source to the wire of the interface that is its argument: for each line of its input
+/// `SOURCE PORT GROUP PORT PAYLOAD`.
+pub const WIRE_FORGER: &str = r#"
+import socket, struct, sys
+name = sys.argv[1]
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind((name, 0))
+own = s.getsockname()[4]
+def checksum(data):
+    data += bytes(len(data) % 2)
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+print("ready")
+for line in sys.stdin:
+    source, port, to, to_port, payload = line.split()
+    payload = payload.encode()
+    v6 = ":" in to
+    family = socket.AF_INET6 if v6 else socket.AF_INET
+    source, to = socket.inet_pton(family, source), socket.inet_pton(family, to)
+    length = 8 + len(payload)
+    udp = struct.pack("!HHHH", int(port), int(to_port), length, 0) + payload
+    pseudo = source + to + (struct.pack("!II", length, 17) if v6 else struct.pack("!HH", 17, length))
+    udp = udp[:6] + struct.pack("!H", checksum(pseudo + udp) or 0xffff) + udp[8:]
+    if v6:
+        packet = struct.pack("!IHBB", 6 << 28, length, 17, 255) + source + to + udp
+        mac, kind = b"\x33\x33" + to[12:], 0x86dd
+    else:
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 1, 0, 255, 17, 0) + source + to
+        packet = head[:10] + struct.pack("!H", checksum(head)) + head[12:] + udp
+        mac, kind = b"\x01\x00\x5e" + bytes([to[1] & 127]) + to[2:], 0x0800
+    s.send(mac + own + struct.pack("!H", kind) + packet)
+    print("sent")
+"#;
 
 /// Sends forged ICMP messages on `lo`: for each line of its input, one of this type and code, about a UDP packet from this address
 /// and port, this many times.

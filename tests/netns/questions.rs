@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use crate::common::forger::WIRE_FORGER;
 use crate::common::link::{Pair, index_of, is_alone, named, run};
 use crate::common::{
     OnePacket, PATIENCE, Python, on_lo, require_private_network, send_on_lo, unique_group, unique_v6_group,
@@ -10,40 +11,6 @@ use multicast::{
     ErrorKind, Events, Family, Group, Interest, ListenOptions, Listener, Membership, Outcome, Packet, Poller, SendOptions,
     Sender, Token,
 };
-
-/// Writes frames to the wire, with any source: for each line of its input, a UDP packet.
-const FORGER: &str = r#"
-import socket, struct, sys
-name = sys.argv[1]
-s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-s.bind((name, 0))
-own = s.getsockname()[4]
-def checksum(data):
-    data += bytes(len(data) % 2)
-    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
-    while total >> 16: total = (total & 0xffff) + (total >> 16)
-    return ~total & 0xffff
-print("ready")
-for line in sys.stdin:
-    source, port, to, to_port, payload = line.split()
-    payload = payload.encode()
-    v6 = ":" in to
-    family = socket.AF_INET6 if v6 else socket.AF_INET
-    source, to = socket.inet_pton(family, source), socket.inet_pton(family, to)
-    length = 8 + len(payload)
-    udp = struct.pack("!HHHH", int(port), int(to_port), length, 0) + payload
-    pseudo = source + to + (struct.pack("!II", length, 17) if v6 else struct.pack("!HH", 17, length))
-    udp = udp[:6] + struct.pack("!H", checksum(pseudo + udp) or 0xffff) + udp[8:]
-    if v6:
-        packet = struct.pack("!IHBB", 6 << 28, length, 17, 255) + source + to + udp
-        mac, kind = b"\x33\x33" + to[12:], 0x86dd
-    else:
-        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 1, 0, 255, 17, 0) + source + to
-        packet = head[:10] + struct.pack("!H", checksum(head)) + head[12:] + udp
-        mac, kind = b"\x01\x00\x5e" + bytes([to[1] & 127]) + to[2:], 0x0800
-    s.send(mac + own + struct.pack("!H", kind) + packet)
-    print("sent")
-"#;
 
 /// Prints the source of each IPv6 packet on the wire that goes to UDP port 99.
 const WATCHER: &str = r#"
@@ -60,7 +27,7 @@ struct Forger(Python);
 
 impl Forger {
     fn on(interface: &str) -> Self {
-        let mut python = Python::start(FORGER, &[interface]);
+        let mut python = Python::start(WIRE_FORGER, &[interface]);
         assert_eq!(python.line(), "ready");
         Self(python)
     }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use lexopt::Parser;
+#[cfg(not(feature = "filter"))]
 use multicast::filter::{Always, Filter};
 use multicast::{Links, Token};
 
@@ -105,10 +106,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     #[cfg(feature = "filter")]
     let pattern = order.pattern.map(|regex| pattern::Pattern::new(regex, Rc::clone(&limits)));
     #[cfg(feature = "filter")]
-    let filter = || match &pattern {
-        Some(pattern) => Box::new(pattern.clone()) as Box<dyn Filter>,
-        None => Box::new(Always),
-    };
+    let filter = || pattern::Pattern::filter(pattern.as_ref());
     #[cfg(not(feature = "filter"))]
     let filter = || Box::new(Always) as Box<dyn Filter>;
     let places = places(&order.common)?;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use lexopt::Parser;
-use multicast::filter::{Filter, Regex};
+use multicast::filter::{Always, Filter, Regex};
 use multicast::{Events, Interest, Poller, Token};
 
 use crate::limits::Limits;
@@ -45,6 +45,14 @@ impl Pattern {
     pub(crate) fn new(regex: Regex, limits: Rc<Limits>) -> Self {
         let (regex, helper) = (RefCell::new(regex), RefCell::new(None));
         Self(Rc::new(Shared { limits, regex, helper, mtu: Cell::new(0), undecided: Cell::new(0) }))
+    }
+
+    /// The filter of a socket: the pattern, or none.
+    pub(crate) fn filter(pattern: Option<&Self>) -> Box<dyn Filter> {
+        match pattern {
+            Some(pattern) => Box::new(pattern.clone()),
+            None => Box::new(Always),
+        }
     }
 
     /// How many packets it rejected only because the program had to end.

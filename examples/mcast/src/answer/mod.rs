@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use lexopt::Parser;
+#[cfg(not(feature = "filter"))]
 use multicast::filter::{Always, Filter};
 use multicast::{Destination, Links, SendOptions, Token};
 
@@ -148,10 +149,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     #[cfg(feature = "filter")]
     let pattern = order.pattern.map(|regex| pattern::Pattern::new(regex, Rc::clone(&limits)));
     #[cfg(feature = "filter")]
-    let filter = || match &pattern {
-        Some(pattern) => Box::new(pattern.clone()) as Box<dyn Filter>,
-        None => Box::new(Always),
-    };
+    let filter = || pattern::Pattern::filter(pattern.as_ref());
     #[cfg(not(feature = "filter"))]
     let filter = || Box::new(Always) as Box<dyn Filter>;
     let places = places(&order.common)?;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::common::forger::WIRE_FORGER;
 use crate::common::hosts::{Arrival, Host};
 use crate::common::link::{Pair, run as run_command};
 use crate::common::{unique_group, unique_v6_group, wait_until};
@@ -11,39 +12,6 @@ use crate::mcast::json::parsed;
 use crate::mcast::mcast as command;
 use crate::programs::{Running, run, wait_for_member};
 use multicast::Group;
-
-/// Writes UDP packets to the wire with any source, and Ethernet's broadcast address as its destination: for each line of its input
-/// `SOURCE PORT GROUP PORT PAYLOAD`.
-const FORGER: &str = r#"
-import socket, struct, sys
-s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-s.bind((sys.argv[1], 0))
-def checksum(data):
-    data += bytes(len(data) % 2)
-    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
-    while total >> 16: total = (total & 0xffff) + (total >> 16)
-    return ~total & 0xffff
-print("ready")
-for line in sys.stdin:
-    source, port, to, to_port, payload = line.split()
-    payload = payload.encode()
-    v6 = ":" in to
-    family = socket.AF_INET6 if v6 else socket.AF_INET
-    source, to = socket.inet_pton(family, source), socket.inet_pton(family, to)
-    length = 8 + len(payload)
-    udp = struct.pack("!HHHH", int(port), int(to_port), length, 0) + payload
-    pseudo = source + to + (struct.pack("!II", length, 17) if v6 else struct.pack("!HH", 17, length))
-    udp = udp[:6] + struct.pack("!H", checksum(pseudo + udp) or 0xffff) + udp[8:]
-    if v6:
-        packet = struct.pack("!IHBB", 6 << 28, length, 17, 255) + source + to + udp
-        mac, kind = b"\x33\x33" + to[12:], 0x86dd
-    else:
-        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 1, 0, 255, 17, 0) + source + to
-        packet = head[:10] + struct.pack("!H", checksum(head)) + head[12:] + udp
-        mac, kind = b"\x01\x00\x5e" + bytes([to[1] & 127]) + to[2:], 0x0800
-    s.send(mac + s.getsockname()[4] + struct.pack("!H", kind) + packet)
-    print("sent")
-"#;
 
 fn groups() -> [Group; 3] {
     [unique_group(), unique_v6_group(2), unique_v6_group(5)]
@@ -154,7 +122,7 @@ fn strangers_with_forged_sources_do_not_end_it_and_are_counted() {
             .flat_map(|source| [0, 9].map(|port| format!("{source} {port} {} {} forged\n", group.address(), group.port())))
             .collect();
         let mut nsenter = Command::new("nsenter");
-        nsenter.args(["-t", &process, "-n", "python3", "-c", FORGER, &other]);
+        nsenter.args(["-t", &process, "-n", "python3", "-c", WIRE_FORGER, &other]);
         let mut forging = Running::start(&mut nsenter);
         forging.say(lines.as_bytes());
         drop(forging.input.take());
