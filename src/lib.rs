@@ -40,7 +40,7 @@
 //! | [`Poller`], [`Events`], [`Interest`], [`Token`], [`Waker`] | waiting for any file descriptors at once |
 //! | [`Links`], [`Memberships`] | interfaces that come and go, and listeners that stay joined |
 //! | [`Error`] | what was tried, on what, and why it failed |
-//! | [`guide`] | page by page: first program, interfaces, nothing arrives, conversations, filters, the ledger, streams, threats |
+//! | [`guide`] | page by page: first program, interfaces, nothing arrives, conversations, filters, the ledger, streams, small programs, kernels, coming from elsewhere, threats |
 //! | `compat` | the handle-based API, with callbacks and a default poller |
 //!
 //! ```text
@@ -137,6 +137,7 @@
 //! | 4.18 | `UDP_SEGMENT` | [`SendOptions::batches`] sends singly |
 //! | 4.20 | `IPV6_MULTICAST_ALL` | packets of foreign IPv6 groups wake the process, and the listener refuses them |
 //! | 5.0 | `UDP_GRO` | [`ListenOptions::bind_coalescing`] is refused |
+//! | 5.7 | `SO_BINDTOIFINDEX` without privilege | [`Bind::Interface`] needs `CAP_NET_RAW` |
 //!
 //! The types of file descriptors come from `rustix`, and with the feature `std` are those of `std`.
 #![no_std]
