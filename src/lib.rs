@@ -29,11 +29,11 @@
 //! | item | what it is for |
 //! |---|---|
 //! | [`Group`], [`Interface`], [`Ttl`], [`Membership`] | plain values: where packets go to and come from |
-//! | [`ListenOptions`], [`Bind`] | the front door to receiving: how and where to listen |
+//! | [`ListenOptions`], [`Bind`] | options for receiving: how and where to listen |
 //! | [`Listener`], [`Receiver`], [`CoalescingListener`] | receiving: into a buffer of its own, into yours, many packets in one call. All are a [`ListeningSocket`] |
 //! | [`Received`], [`Packet`], [`Head`], [`Metadata`], [`Counters`] | what a listener returns, and what it counts |
 //! | [`filter`] | which packets it returns |
-//! | [`SendOptions`] | the front door to sending |
+//! | [`SendOptions`] | options for sending |
 //! | [`Sender`], [`Destination`], [`Outcome`] | sending packets one at a time, to groups and unicast addresses, and answering |
 //! | [`Multicaster`], [`Progress`] | sending what an iterator gives: a state machine that pulls packets |
 //! | [`Outbox`] | a queue as that iterator: for packets that come up while the program runs |
