@@ -178,7 +178,7 @@ impl From<rustix::io::Errno> for Error {
 /// # use multicast::{Error, Group, Interface, Listener, Membership};
 /// # let group: Group = "239.1.2.3:5000".parse()?;
 /// let nowhere = Membership::any(group).on("nosuch0".parse()?);
-/// let error = io::Error::from(<Listener>::bind(nowhere).unwrap_err());
+/// let error = io::Error::from(Listener::bind(nowhere).unwrap_err());
 /// assert_eq!(error.to_string(), "join 239.1.2.3 on nosuch0: no such interface");
 /// assert_eq!(error.kind(), io::ErrorKind::NotFound);
 /// let inside: Option<&Error> = error.get_ref().and_then(|inside| inside.downcast_ref());

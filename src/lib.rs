@@ -29,18 +29,18 @@
 //! | item | what it is for |
 //! |---|---|
 //! | [`Group`], [`Interface`], [`Ttl`], [`Membership`] | plain values: where packets go to and come from |
-//! | [`ListenOptions`], [`Bind`] | the front door to receiving: how and where to listen |
+//! | [`ListenOptions`], [`Bind`] | options for receiving: how and where to listen |
 //! | [`Listener`], [`Receiver`], [`CoalescingListener`] | receiving: into a buffer of its own, into yours, many packets in one call. All are a [`ListeningSocket`] |
 //! | [`Received`], [`Packet`], [`Head`], [`Metadata`], [`Counters`] | what a listener returns, and what it counts |
 //! | [`filter`] | which packets it returns |
-//! | [`SendOptions`] | the front door to sending |
+//! | [`SendOptions`] | options for sending |
 //! | [`Sender`], [`Destination`], [`Outcome`] | sending packets one at a time, to groups and unicast addresses, and answering |
 //! | [`Multicaster`], [`Progress`] | sending what an iterator gives: a state machine that pulls packets |
 //! | [`Outbox`] | a queue as that iterator: for packets that come up while the program runs |
 //! | [`Poller`], [`Events`], [`Interest`], [`Token`], [`Waker`] | waiting for any file descriptors at once |
 //! | [`Links`], [`Memberships`] | interfaces that come and go, and listeners that stay joined |
 //! | [`Error`] | what was tried, on what, and why it failed |
-//! | [`guide`] | page by page: first program, interfaces, nothing arrives, conversations, filters, the ledger, streams, threats |
+//! | [`guide`] | page by page: first program, interfaces, nothing arrives, conversations, filters, the ledger, streams, small programs, kernels, coming from elsewhere, threats |
 //! | `compat` | the handle-based API, with callbacks and a default poller |
 //!
 //! ```text
@@ -137,6 +137,7 @@
 //! | 4.18 | `UDP_SEGMENT` | [`SendOptions::batches`] sends singly |
 //! | 4.20 | `IPV6_MULTICAST_ALL` | packets of foreign IPv6 groups wake the process, and the listener refuses them |
 //! | 5.0 | `UDP_GRO` | [`ListenOptions::bind_coalescing`] is refused |
+//! | 5.7 | `SO_BINDTOIFINDEX` without privilege | [`Bind::Interface`] needs `CAP_NET_RAW` |
 //!
 //! The types of file descriptors come from `rustix`, and with the feature `std` are those of `std`.
 #![no_std]

@@ -171,7 +171,8 @@ impl<F: Filter> ListenOptions<F> {
         self
     }
 
-    /// Creates a listener with its own buffer of `MTU` bytes. Longer packets are cut.
+    /// Creates a listener with its own buffer of `MTU` bytes. Longer packets are cut. Name the number, as in `bind::<1500>(membership)`,
+    /// or name the listener's type.
     ///
     /// # Errors
     /// As [`ListeningSocket::join`] if it joins; [`ErrorKind::AddressInUse`] if another socket

@@ -153,7 +153,8 @@ impl SendOptions {
     }
 
     /// Limits the rate: at most `packets_per_second` on average, and at most `burst` packets at once after a pause; both at
-    /// least 1. When the limit is reached, [`Progress::Wait`](crate::Progress::Wait) says how long to wait. Default: no limit.
+    /// least 1. When the limit is reached, nothing is sent, and [`Progress::Wait`](crate::Progress::Wait) or
+    /// [`Outcome::Wait`](crate::Outcome::Wait) says how long to wait. Default: no limit.
     pub const fn rate(mut self, packets_per_second: u32, burst: u32) -> Self {
         self.rate = Some((packets_per_second, burst));
         self
