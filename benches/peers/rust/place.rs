@@ -44,6 +44,11 @@ impl Place {
         vec![0; self.size].leak()
     }
 
+    /// As many payloads side by side.
+    pub(crate) fn buffer(&self, packets: usize) -> &'static [u8] {
+        vec![0; packets * self.size].leak()
+    }
+
     /// The measured crate's listener.
     pub(crate) fn listener(&self, port: u16) -> Outcome<Listener<BUFFER>> {
         Ok(self.listen_options().bind(self.membership(port)?)?)
