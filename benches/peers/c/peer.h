@@ -29,7 +29,7 @@
 /* The longest payload of a UDP packet over IPv4. */
 #define LONGEST 65507
 /* How long a peer waits for a packet that should come, in milliseconds. */
-#define PATIENCE 1000
+#define PATIENCE 5000
 /* After this time without a packet, in milliseconds, the missing ones are lost. */
 #define SILENCE 300
 

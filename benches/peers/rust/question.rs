@@ -49,17 +49,20 @@ impl Peer for Ask {
     }
 }
 
-/// The measured crate, which answers.
-pub(crate) struct Answer {
+/// The measured crate, which answers: to the packet's source, as the routing table says; or by `reply`, which asks the kernel for the way
+/// back each time.
+pub(crate) struct Answer<const REPLIES: bool> {
     poller: Poller,
     listener: Listener<BUFFER>,
     sender: Sender,
     payload: &'static [u8],
 }
 
-impl Answer {
+impl<const REPLIES: bool> Answer<REPLIES> {
     pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
-        let mut listener = place.listen_options().answers().bind(place.membership(place.port)?)?;
+        let options = place.listen_options();
+        let options = if REPLIES { options.answers() } else { options };
+        let mut listener = options.bind(place.membership(place.port)?)?;
         let sender = listener.sender(SendOptions::new())?;
         let poller = Poller::new()?;
         poller.register(&listener, Token(0), Interest::READABLE)?;
@@ -67,14 +70,17 @@ impl Answer {
     }
 }
 
-impl Peer for Answer {
+impl<const REPLIES: bool> Peer for Answer<REPLIES> {
     fn work(&mut self, count: u64) -> Outcome<Tally> {
         let mut tally = Tally::default();
         while tally.packets < count {
             wait(&self.poller)?;
             if let Received::Packet(packet) = self.listener.recv()? {
                 tally.see(packet.payload(), packet.source());
-                is_sent(self.sender.reply(&packet, self.payload)?)?;
+                is_sent(match REPLIES {
+                    true => self.sender.reply(&packet, self.payload)?,
+                    false => self.sender.send(self.payload, packet.source())?,
+                })?;
             }
         }
         Ok(tally)

@@ -61,7 +61,9 @@ pub(crate) const ALL: &[Way] = &[
     way("link", "ours", link::Ours::plain),
     way("link", "ours-coalesced", link::Ours::coalescing),
     way("ask", "ours", question::Ask::open),
-    way("answer", "ours", question::Answer::open),
+    way("ask", "ours-reply", question::Ask::open),
+    way("answer", "ours", question::Answer::<false>::open),
+    way("answer", "ours-reply", question::Answer::<true>::open),
 ];
 
 /// The peer of this name, set up for this task.

@@ -1,5 +1,8 @@
 //! Questions and answers between two processors, with the same kind of peer at both ends: a question to the group, and the answer to
 //! the port that asked. Wall-clock time, the median of many.
+//!
+//! The answer is sent to the packet's source, as in C. `ours-reply` answers by `Sender::reply`, which keeps to the link and the address of the
+//! question, and asks the kernel for that.
 
 use super::{Bench, SMALL, c, rust};
 use crate::Outcome;
@@ -8,7 +11,7 @@ use crate::worker::{Job, Worker};
 use crate::workshop::Program;
 
 pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
-    let peers = [rust(Program::Release, "ours"), c("c-epoll", "epoll")];
+    let peers = [rust(Program::Release, "ours"), rust(Program::Release, "ours-reply"), c("c-epoll", "epoll")];
     let questions = bench.plan.round_trips;
     let columns = interleave(
         &bench.precise(),
