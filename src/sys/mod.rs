@@ -37,8 +37,6 @@ use parts::Parts;
 pub(crate) const SK_MEMINFO_VARS: usize = 9;
 /// The index of the word that counts the datagrams that the socket dropped. From `linux/sock_diag.h`.
 pub(crate) const SK_MEMINFO_DROPS: usize = 8;
-/// The most segments of one datagram that every kernel with `UDP_SEGMENT` allows. From `linux/udp.h`.
-pub(crate) const SEGMENTS: usize = 64;
 /// The control message, and the option, for the size of segments. Missing in the generated bindings; from `linux/udp.h`.
 pub(crate) const UDP_SEGMENT: u32 = 103;
 const UDP: u32 = linux_raw_sys::net::IPPROTO_UDP as u32;

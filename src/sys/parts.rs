@@ -5,7 +5,8 @@ use core::ptr::null_mut;
 
 use linux_raw_sys::general::iovec;
 
-use super::SEGMENTS;
+/// The most segments of one datagram that every kernel with `UDP_SEGMENT` allows. From `linux/udp.h`.
+const SEGMENTS: usize = 64;
 
 /// Up to [`SEGMENTS`] parts. What lies side by side in memory is one part: the kernel needs about 20 ns for each.
 ///
