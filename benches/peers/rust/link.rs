@@ -7,7 +7,7 @@ use multicast::{
 };
 
 use crate::Peer;
-use crate::place::{BUFFER, Outcome, PATIENCE, Place, SILENCE, Tally};
+use crate::place::{BUFFER, LONG_PATIENCE, Outcome, Place, SILENCE, Tally};
 
 /// The measured crate: a plain listener, and one that coalesces.
 pub(crate) struct Ours<L> {
@@ -63,7 +63,7 @@ impl<L: Receive> Peer for Ours<L> {
         let mut tally = Tally::default();
         let mut events = Events::<1>::new();
         while tally.packets < count {
-            let patience = if tally.packets == 0 { PATIENCE } else { SILENCE };
+            let patience = if tally.packets == 0 { LONG_PATIENCE } else { SILENCE };
             if self.poller.poll(&mut events, patience)?.next().is_none() {
                 break;
             }

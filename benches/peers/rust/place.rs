@@ -17,7 +17,9 @@ pub(crate) const BUFFER: usize = 2048;
 /// The receive buffer that every socket asks the kernel for.
 pub(crate) const RECEIVE_BUFFER: usize = 4 << 20;
 /// How long a peer waits for a packet that should come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+/// The same where a packet that does not come ends the case: on a busy machine the kernel delivers some more than a second late.
+pub(crate) const LONG_PATIENCE: Duration = Duration::from_secs(5);
 /// After this time without a packet, the missing ones are lost.
 pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 /// The index of `lo` in every network.

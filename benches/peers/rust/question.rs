@@ -6,7 +6,7 @@ use std::time::Instant;
 use multicast::{Events, Family, Group, Interest, Listener, Outcome as Sent, Poller, Received, SendOptions, Sender, Token};
 
 use crate::Peer;
-use crate::place::{BUFFER, Outcome, PATIENCE, Place, Tally};
+use crate::place::{BUFFER, LONG_PATIENCE, Outcome, Place, Tally};
 
 /// The measured crate, which asks.
 pub(crate) struct Ask {
@@ -88,7 +88,7 @@ impl<const REPLIES: bool> Peer for Answer<REPLIES> {
 }
 
 fn wait(poller: &Poller) -> Outcome<()> {
-    match poller.poll(&mut Events::<1>::new(), PATIENCE)?.next() {
+    match poller.poll(&mut Events::<1>::new(), LONG_PATIENCE)?.next() {
         Some(_) => Ok(()),
         None => Err("a packet is lost".into()),
     }
