@@ -23,7 +23,7 @@
 //! | file | what it contains |
 //! |---|---|
 //! | `workshop` | builds the peers: `peers/rust` with two profiles, `peers/c` |
-//! | `network` | the network namespace |
+//! | `network`, `link` | the network namespace, and links to another one |
 //! | `machine` | the description of the machine |
 //! | `worker` | a peer's process, and the protocol with it |
 //! | `measure` | the turns of peers; figures and ratios |
@@ -33,6 +33,7 @@
 
 mod cases;
 mod goals;
+mod link;
 mod machine;
 mod measure;
 mod network;

@@ -83,6 +83,10 @@ impl Series {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
+    /// The interval that contains the true median with a probability of at least 95 percent, whatever the distribution is; all
+    /// values if there are too few for that.
+    pub(crate) low: f64,
+    pub(crate) high: f64,
     pub(crate) min: f64,
     pub(crate) max: f64,
 }
@@ -94,7 +98,23 @@ impl Spread {
         let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
         let middle = values.len() / 2;
         let median = if values.len() % 2 == 1 { at(middle) } else { (at(middle.wrapping_sub(1)) + at(middle)) / 2.0 };
-        Self { median, min: at(0), max: at(values.len().wrapping_sub(1)) }
+        let last = values.len().wrapping_sub(1);
+        let outside = outside(values.len());
+        Self { median, low: at(outside), high: at(last.wrapping_sub(outside)), min: at(0), max: at(last) }
+    }
+}
+
+/// How many of this many sorted values to leave out at each end, so that the others enclose the true median with a probability of at
+/// least 95 percent: each value is below it with a probability of one half, so their number has a binomial distribution.
+fn outside(count: usize) -> usize {
+    let (mut outside, mut chance, mut sum) = (0, 0.5_f64.powi(count as i32), 0.0);
+    loop {
+        sum += chance;
+        if sum > 0.025 || outside >= count {
+            return outside.saturating_sub(1);
+        }
+        outside += 1;
+        chance *= (count + 1 - outside) as f64 / outside as f64;
     }
 }
 
@@ -135,5 +155,20 @@ fn middle(turns: &[Sample]) -> Sample {
         allocations: median(|turn| turn.allocations),
         arrived: median(|turn| turn.arrived),
         cpu_share: turns.first().and_then(|turn| turn.cpu_share).map(|_| median(|turn| turn.cpu_share.unwrap_or(f64::NAN))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_the_median_leaves_out_as_many_values_as_the_binomial_distribution_allows() {
+        // From tables of the sign test: 5 of 21 values are below the interval, and 5 above it.
+        for (count, left_out) in [(1, 0), (5, 0), (6, 0), (9, 1), (11, 1), (13, 2), (21, 5)] {
+            let spread = Spread::of((0..count).map(f64::from));
+            assert_eq!(spread.low, f64::from(left_out), "{count}");
+            assert_eq!(spread.high, f64::from(count - 1 - left_out), "{count}");
+        }
     }
 }

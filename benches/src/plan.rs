@@ -8,7 +8,7 @@ usage: bench [--quick | --test] [CASES...]
   --quick    smaller pieces of work: under two minutes
   --test     runs every case once and checks that it works; its figures mean nothing
   CASES      only these groups of cases: drain, coalesced, burst, send, round-trip, registered, compat, rate,
-             filters, flood
+             filters, flood, floor, adjacent, live, question, link
 ";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::Outcome;
-use crate::goals::{ALLOCATIONS, GOALS, Goal, NANOSECONDS, goal};
+use crate::goals::{self, ALLOCATIONS, Aim, NANOSECONDS, goal};
 use crate::machine::Machine;
 use crate::measure::{Series, Spread};
 use crate::plan::Mode;
@@ -24,20 +24,20 @@ pub(crate) fn folder(mode: Mode) -> Outcome<PathBuf> {
 pub(crate) fn print(series: &Series) {
     let case = &series.case;
     for column in &series.columns {
-        let Spread { median, min, max } = column.nanoseconds();
+        let Spread { median, min, max, .. } = column.nanoseconds();
         let unit = series.unit.replace(' ', "-");
         println!("FIGURE {case} {} {median:.1} {min:.1} {max:.1} {unit}", column.peer);
     }
     for (peer, ratio) in ratios(series) {
         let goal = goal(case, peer).map_or_else(|| "goal<=-".to_owned(), |goal| goal.to_string());
-        let Spread { median, min, max } = ratio;
-        println!("RATIO {case} {peer} {median:.3} {min:.3} {max:.3} {goal}");
+        let Spread { median, low, high, min, max } = ratio;
+        println!("RATIO {case} {peer} {median:.3} {min:.3} {max:.3} {goal} interval={low:.3}-{high:.3}");
     }
 }
 
 /// Prints the goals that were not measured, and how many of the others are met.
 pub(crate) fn print_goals(all: &[Series]) {
-    for (case, peer, goal) in GOALS {
+    for (case, peer, goal) in goals::all() {
         if measured(all, case, peer).is_none() {
             println!("OPEN {case} {peer} {goal} (not measured)");
         }
@@ -53,10 +53,10 @@ pub(crate) fn write(folder: &Path, machine: &Machine, all: &[Series]) -> Outcome
     for (what, value) in machine.lines() {
         writeln!(text, "- {what}: {value}")?;
     }
-    text.push_str("\n## Goals\n\n| case | peer | ours / peer | min - max | goal | met |\n|---|---|---|---|---|---|\n");
-    for Verdict { case, peer, goal, ratio: Spread { median, min, max }, is_met } in verdicts(all) {
+    text.push_str("\n## Goals\n\n| case | peer | ours / peer | 95 % interval | min - max | goal | met |\n|---|---|---|---|---|---|---|\n");
+    for Verdict { case, peer, goal, ratio: Spread { median, low, high, min, max }, is_met } in verdicts(all) {
         let met = if is_met { "yes" } else { "no" };
-        writeln!(text, "| {case} | {peer} | {median:.3} | {min:.3} - {max:.3} | {goal} | {met} |")?;
+        writeln!(text, "| {case} | {peer} | {median:.3} | {low:.3} - {high:.3} | {min:.3} - {max:.3} | {goal} | {met} |")?;
     }
     for series in all {
         write_series(&mut text, series)?;
@@ -71,10 +71,10 @@ fn write_series(text: &mut String, series: &Series) -> Outcome<()> {
     writeln!(text, "| peer | {unit} | min - max | {subject} / peer | min - max | allocations a packet | arrived | CPU |")?;
     text.push_str("|---|---|---|---|---|---|---|---|\n");
     for column in &series.columns {
-        let Spread { median, min, max } = column.nanoseconds();
+        let Spread { median, min, max, .. } = column.nanoseconds();
         write!(text, "| {} | {median:.0} | {min:.0} - {max:.0} |", column.peer)?;
         match series.ratio(column) {
-            Some(Spread { median, min, max }) => write!(text, " {median:.3} | {min:.3} - {max:.3} |")?,
+            Some(Spread { median, min, max, .. }) => write!(text, " {median:.3} | {min:.3} - {max:.3} |")?,
             None => text.push_str(" | |"),
         }
         // Python and C do not count allocations.
@@ -90,17 +90,17 @@ fn write_series(text: &mut String, series: &Series) -> Outcome<()> {
 struct Verdict {
     case: &'static str,
     peer: &'static str,
-    goal: Goal,
+    goal: Aim,
     ratio: Spread,
     is_met: bool,
 }
 
 fn verdicts(all: &[Series]) -> Vec<Verdict> {
-    let verdict = |&(case, peer, goal): &(&'static str, &'static str, Goal)| {
+    let verdict = |(case, peer, goal): (&'static str, &'static str, Aim)| {
         let ratio = measured(all, case, peer)?;
         Some(Verdict { case, peer, goal, ratio, is_met: goal.is_met(ratio) })
     };
-    GOALS.iter().filter_map(verdict).collect()
+    goals::all().filter_map(verdict).collect()
 }
 
 fn measured(all: &[Series], case: &str, peer: &str) -> Option<Spread> {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -53,10 +54,28 @@ pub(crate) struct Worker {
     output: BufReader<ChildStdout>,
 }
 
+/// The network of another process, to start a worker in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inside {
+    pub(crate) pid: u32,
+}
+
+impl Inside {
+    /// The first words of a command in that network.
+    pub(crate) fn words(&self) -> [String; 4] {
+        ["nsenter".to_owned(), "-n".to_owned(), "-t".to_owned(), self.pid.to_string()]
+    }
+}
+
 impl Worker {
     /// Starts a peer, and waits until its sockets are open.
     pub(crate) fn start(peer: &Peer, job: &Job) -> Outcome<Self> {
-        let mut words = peer.program.command()?.into_iter();
+        Self::start_after(Vec::new(), peer, job)
+    }
+
+    /// The same, with other words before its command.
+    fn start_after(words: Vec<PathBuf>, peer: &Peer, job: &Job) -> Outcome<Self> {
+        let mut words = words.into_iter().chain(peer.program.command()?);
         let mut command = Command::new(words.next().ok_or("no program")?);
         command.args(words).args([job.task, peer.way]).args([
             job.cpu.to_string(),
@@ -139,9 +158,18 @@ pub(crate) struct Filler(Worker);
 
 impl Filler {
     pub(crate) fn start(cpu: usize) -> Outcome<Self> {
+        Self::start_after(Vec::new(), cpu, 0)
+    }
+
+    /// The same in another network, on the interface with this index.
+    pub(crate) fn start_inside(inside: &Inside, cpu: usize, index: usize) -> Outcome<Self> {
+        Self::start_after(inside.words().map(PathBuf::from).into(), cpu, index)
+    }
+
+    fn start_after(words: Vec<PathBuf>, cpu: usize, index: usize) -> Outcome<Self> {
         let peer = Peer { name: "the filling sender", program: Program::C, way: "sendmsg" };
-        let job = Job { task: "fill", cpu, group: Ipv4Addr::new(239, 77, 0, 0), size: 1, number: 0 };
-        Worker::start(&peer, &job).map(Self)
+        let job = Job { task: "fill", cpu, group: Ipv4Addr::new(239, 77, 0, 0), size: 1, number: index };
+        Worker::start_after(words, &peer, &job).map(Self)
     }
 
     /// Sends packets to the first port of a group: one per call, or as many per call as possible.

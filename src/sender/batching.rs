@@ -5,7 +5,7 @@ use core::ops::ControlFlow;
 use rustix::fd::AsFd;
 
 use super::multicaster::{Multicaster, Progress};
-use super::segments::{COPIED, Run};
+use super::segments::{COPIED, Run, are_side_by_side};
 use super::socket::TRIES;
 use crate::error::{Errno, Result};
 
@@ -87,10 +87,10 @@ where
         }
     }
 
-    /// Sends the packets of this run in one call.
+    /// Sends the packets of this run in one call. Those side by side in memory leave as one part, without a copy.
     fn send_together(&self, run: Run) -> core::result::Result<(), Errno> {
         let parts = || self.staging.left(self.sent).iter().take(run.count).map(AsRef::as_ref);
-        if run.is_copied() {
+        if run.is_copied() && !are_side_by_side(parts()) {
             let mut together = heapless::Vec::<u8, COPIED>::new();
             if parts().all(|part| together.extend_from_slice(part).is_ok()) {
                 return self.sender.socket.send_segments(core::iter::once(together.as_slice()), run.size, &self.to);

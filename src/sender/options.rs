@@ -206,6 +206,9 @@ impl SendOptions {
     /// of one size leave in one call (`UDP_SEGMENT`, `udp(7)`, Linux 4.18), which is many times cheaper; on the wire they look
     /// the same. If the kernel or the device does not support it, they leave one by one.
     ///
+    /// Items that lie side by side in memory, such as `buffer.chunks(1316)`, leave as one part and without a copy: this is the cheapest
+    /// way to send. Others are gathered from their places, or copied to one place if they are few and short.
+    ///
     /// Do not use it on a link with a traffic shaper whose bucket is smaller than a batch (`tc-tbf(8)`): the shaper cuts batches
     /// itself, drops the packets that its queue has no room for, and reports success. It refuses packets that are sent one by one
     /// with an error, so they are not lost.

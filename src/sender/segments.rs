@@ -24,10 +24,18 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Whether to copy the packets to one place of [`COPIED`] bytes before they are sent.
+    /// Whether to copy the packets to one place of [`COPIED`] bytes before they are sent, unless they lie side by side.
     pub(crate) fn is_copied(self) -> bool {
         self.count.saturating_mul(self.size.into()) <= COPIED
     }
+}
+
+/// Whether each of these slices begins in memory where the one before it ends. Then the kernel reads them as one.
+pub(crate) fn are_side_by_side<'p>(slices: impl Iterator<Item = &'p [u8]>) -> bool {
+    let mut slices = slices.map(<[u8]>::as_ptr_range);
+    let Some(first) = slices.next() else { return true };
+    let mut end = first.end;
+    slices.all(|slice| slice.start == core::mem::replace(&mut end, slice.end))
 }
 
 impl Segments {
@@ -116,6 +124,17 @@ mod tests {
         for (count, size, is_copied) in [(2, 1, true), (64, 64, true), (2, 2048, true), (65, 64, false), (2, 2049, false)] {
             assert_eq!(Run { count, size }.is_copied(), is_copied, "{count} of {size}");
         }
+    }
+
+    #[test]
+    fn slices_are_side_by_side_if_each_begins_where_the_one_before_ends() {
+        let memory = [0; 30];
+        assert!(are_side_by_side(memory.chunks(7)));
+        assert!(are_side_by_side(core::iter::empty()));
+        assert!(!are_side_by_side(memory.rchunks(10)), "reversed");
+        assert!(!are_side_by_side([&memory[..10], &memory[10..20], &memory[21..]].into_iter()), "a byte lies between");
+        assert!(!are_side_by_side([&memory[..10], &memory[9..19]].into_iter()), "they overlap");
+        assert!(!are_side_by_side([&memory[..10]; 2].into_iter()), "twice the same");
     }
 
     #[test]

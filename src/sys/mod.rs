@@ -9,9 +9,9 @@
 mod call;
 mod fd;
 mod interface;
+mod parts;
 
 use core::ffi::{CStr, c_int, c_uint, c_void};
-use core::ptr::null_mut;
 use core::time::Duration;
 
 use linux_raw_sys::general::{
@@ -31,13 +31,12 @@ use crate::address::Address;
 use crate::error::Errno;
 use crate::filter::kernel::Instruction;
 use call::call;
+use parts::Parts;
 
 /// How many words of 32 bits `SO_MEMINFO` writes. Missing in the generated bindings; from `linux/sock_diag.h`.
 pub(crate) const SK_MEMINFO_VARS: usize = 9;
 /// The index of the word that counts the datagrams that the socket dropped. From `linux/sock_diag.h`.
 pub(crate) const SK_MEMINFO_DROPS: usize = 8;
-/// The most segments of one datagram that every kernel with `UDP_SEGMENT` allows. From `linux/udp.h`.
-pub(crate) const SEGMENTS: usize = 64;
 /// The control message, and the option, for the size of segments. Missing in the generated bindings; from `linux/udp.h`.
 pub(crate) const UDP_SEGMENT: u32 = 103;
 const UDP: u32 = linux_raw_sys::net::IPPROTO_UDP as u32;
@@ -307,17 +306,10 @@ pub(crate) fn send_segments<'p>(
     segment: u16,
     to: &Address,
 ) -> Result<(), Errno> {
-    let mut gathered = [const { iovec { iov_base: null_mut(), iov_len: 0 } }; SEGMENTS];
-    let mut count = 0_usize;
-    for (place, part) in gathered.iter_mut().zip(parts) {
-        // As in `sendmsg`.
-        *place = iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() as _ };
-        count = count.saturating_add(1);
-    }
+    let mut parts = Parts::of(parts);
     let control = SegmentSize::new(segment);
-    let parts = gathered.get_mut(..count).unwrap_or(&mut []);
-    // SAFETY: each part holds pointer and length of a slice that outlives the call; the control message comes with its size.
-    unsafe { sendmsg_of(fd, parts, &raw const control as usize, size_of::<SegmentSize>(), to) }
+    // SAFETY: each part holds pointer and length of slices side by side that outlive the call; the control message comes with its size.
+    unsafe { sendmsg_of(fd, parts.as_mut_slice(), &raw const control as usize, size_of::<SegmentSize>(), to) }
 }
 
 /// `sendmsg(2)`, never blocking.

@@ -7,6 +7,7 @@ mod common;
 #[path = "../programs/mod.rs"]
 mod programs;
 
+mod adjacent;
 mod batches;
 #[cfg(feature = "std")]
 mod both_families;

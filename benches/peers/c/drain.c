@@ -84,29 +84,33 @@ static struct tally by_epoll(const char *line)
 }
 
 /* One read returns many packets of one sender; the control message has their size. */
+ssize_t receive_coalesced(int socket, char *into, unsigned long length, struct tally *tally)
+{
+    struct sockaddr_in source;
+    char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
+    struct iovec part = {into, length};
+    struct msghdr message = {.msg_name = &source, .msg_namelen = sizeof source, .msg_iov = &part, .msg_iovlen = 1,
+                             .msg_control = control, .msg_controllen = sizeof control};
+    ssize_t got = recvmsg(socket, &message, 0);
+    int size = got;
+    if (got < 0)
+        return got;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
+        if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
+            memcpy(&size, CMSG_DATA(c), sizeof size);
+    if (got == 0)
+        see(tally, into, 0, &source);
+    for (ssize_t at = 0; at < got; at += size)
+        see(tally, into + at, got - at < size ? got - at : size, &source);
+    return got;
+}
+
 static struct tally by_gro(const char *line)
 {
     struct tally tally = {0};
     (void)line;
-    for (;;) {
-        struct sockaddr_in source;
-        char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
-        struct iovec part = {whole, sizeof whole};
-        struct msghdr message = {.msg_name = &source, .msg_namelen = sizeof source, .msg_iov = &part, .msg_iovlen = 1,
-                                 .msg_control = control, .msg_controllen = sizeof control};
-        ssize_t got = recvmsg(fd, &message, 0);
-        int size;
-        if (got < 0)
-            break;
-        size = got;
-        for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
-            if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
-                memcpy(&size, CMSG_DATA(c), sizeof size);
-        if (got == 0)
-            see(&tally, whole, 0, &source);
-        for (ssize_t at = 0; at < got; at += size)
-            see(&tally, whole + at, got - at < size ? got - at : size, &source);
-    }
+    while (receive_coalesced(fd, whole, sizeof whole, &tally) >= 0)
+        ;
     done();
     return tally;
 }

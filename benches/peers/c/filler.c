@@ -8,7 +8,8 @@ static int fd;
 
 static void open_fill(void)
 {
-    fd = open_sender();
+    /* On lo, or on the interface with this index. */
+    fd = place.number ? open_sender_on(place.number) : open_sender();
 }
 
 /* A line is `GROUP PORT SIZE COUNT SEGMENTS RATE`: segments of 1 for plain packets, a rate of 0 for as fast as possible. */

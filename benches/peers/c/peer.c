@@ -41,10 +41,10 @@ static void set(int fd, int level, int option, int value)
         fail("setsockopt");
 }
 
-int open_receiver(int port)
+int open_receiver_on(int port, int index)
 {
     struct sockaddr_in group = address_of(place.group, port);
-    struct ip_mreqn membership = {.imr_multiaddr = group.sin_addr, .imr_ifindex = if_nametoindex("lo")};
+    struct ip_mreqn membership = {.imr_multiaddr = group.sin_addr, .imr_ifindex = index};
     int wanted = 4 << 20;
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -61,15 +61,34 @@ int open_receiver(int port)
     return fd;
 }
 
-int open_sender(void)
+static int open_sender_from(int index, in_addr_t source)
 {
-    struct ip_mreqn interface = {.imr_ifindex = if_nametoindex("lo")};
+    struct ip_mreqn interface = {.imr_ifindex = index, .imr_address.s_addr = source};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         fail("socket");
-    interface.imr_address.s_addr = htonl(INADDR_LOOPBACK);
     if (setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &interface, sizeof interface) < 0)
         fail("IP_MULTICAST_IF");
+    return fd;
+}
+
+int open_receiver(int port)
+{
+    return open_receiver_on(port, if_nametoindex("lo"));
+}
+
+int open_sender(void)
+{
+    return open_sender_from(if_nametoindex("lo"), htonl(INADDR_LOOPBACK));
+}
+
+int open_sender_on(int index)
+{
+    /* The kernel takes the interface's address, which it does not on lo. */
+    int fd = open_sender_from(index, htonl(INADDR_ANY)), wanted = 4 << 20;
+    /* A device that gathers packets keeps them for a while. */
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &wanted, sizeof wanted) < 0)
+        set(fd, SOL_SOCKET, SO_SNDBUF, wanted);
     return fd;
 }
 
@@ -90,7 +109,8 @@ void watch(int epoll, int fd, int index)
 
 static const struct way *find(const char *task, const char *name)
 {
-    const struct way *tables[] = {drain_ways, wait_ways, send_ways, trip_ways, filler_ways};
+    const struct way *tables[] = {drain_ways, wait_ways, send_ways, trip_ways, filler_ways,
+                                  more_send_ways, live_ways, link_ways, question_ways};
     for (unsigned i = 0; i < sizeof tables / sizeof *tables; i++)
         for (const struct way *way = tables[i]; way->task; way++)
             if (!strcmp(way->task, task) && !strcmp(way->name, name))

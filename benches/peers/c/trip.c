@@ -52,6 +52,12 @@ static int ascending(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
+unsigned long median_of(unsigned long *times, unsigned long count)
+{
+    qsort(times, count, sizeof *times, ascending);
+    return times[count / 2];
+}
+
 /* The result is the median times the number of trips: one trip that the machine delayed must not count. */
 static struct tally ping(const char *line)
 {
@@ -63,8 +69,7 @@ static struct tally ping(const char *line)
         hear(&tally);
         times[i] = clock_now(CLOCK_MONOTONIC) - start;
     }
-    qsort(times, count, sizeof *times, ascending);
-    tally.nanoseconds = times[count / 2] * count;
+    tally.nanoseconds = median_of(times, count) * count;
     free(times);
     return tally;
 }

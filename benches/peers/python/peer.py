@@ -20,7 +20,7 @@ RECEIVE_BUFFER = 4 << 20
 IP_MULTICAST_ALL = 49
 SO_RCVBUFFORCE = 33
 # How long a peer waits for a packet that should come, and after which time without a packet the missing ones are lost: in seconds.
-PATIENCE, SILENCE = 1.0, 0.3
+PATIENCE, SILENCE = 5.0, 0.3
 
 task, way, cpu, group, port, size, number = sys.argv[1:]
 port, size, number = int(port), int(size), int(number)

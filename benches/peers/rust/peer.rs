@@ -10,12 +10,16 @@
 //! `PACKETS BYTES NANOSECONDS ALLOCATIONS`: the CPU time of this thread, and the number of allocations. It ends when its input
 //! is closed. All sockets stay on `lo`.
 
+mod adjacent;
 mod allocations;
 mod drain;
 mod filters;
 mod flood;
+mod link;
+mod live;
 mod place;
 mod poll;
+mod question;
 mod rate;
 mod send;
 mod trip;

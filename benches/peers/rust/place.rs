@@ -18,6 +18,8 @@ pub(crate) const BUFFER: usize = 2048;
 pub(crate) const RECEIVE_BUFFER: usize = 4 << 20;
 /// How long a peer waits for a packet that should come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+/// The same where a packet that does not come ends the case: on a busy machine the kernel delivers some more than a second late.
+pub(crate) const LONG_PATIENCE: Duration = Duration::from_secs(5);
 /// After this time without a packet, the missing ones are lost.
 pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 /// The index of `lo` in every network.
@@ -42,6 +44,11 @@ impl Place {
     /// The payload of packets to send, for as long as the process lives.
     pub(crate) fn payload(&self) -> &'static [u8] {
         vec![0; self.size].leak()
+    }
+
+    /// As many payloads side by side.
+    pub(crate) fn buffer(&self, packets: usize) -> &'static [u8] {
+        vec![0; packets * self.size].leak()
     }
 
     /// The measured crate's listener.

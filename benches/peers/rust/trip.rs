@@ -9,7 +9,7 @@ use std::time::Instant;
 use multicast::{Events, Group, Interest, Listener, Multicaster, Poller, Progress, Received, Token};
 
 use crate::Peer;
-use crate::place::{BUFFER, Outcome, PATIENCE, Place, Tally};
+use crate::place::{BUFFER, LONG_PATIENCE, Outcome, Place, Tally};
 
 /// Sends one packet and receives one packet, with any kind of peer.
 pub(crate) trait Talk {
@@ -94,7 +94,7 @@ impl Talk for Ours {
 
     fn hear(&mut self, tally: &mut Tally) -> Outcome<()> {
         let mut events = Events::<1>::new();
-        if self.poller.poll(&mut events, PATIENCE)?.next().is_none() {
+        if self.poller.poll(&mut events, LONG_PATIENCE)?.next().is_none() {
             return Err("a packet is lost".into());
         }
         if let Received::Packet(packet) = self.listener.recv()? {
@@ -141,7 +141,7 @@ impl Talk for Mio {
     fn hear(&mut self, tally: &mut Tally) -> Outcome<()> {
         // Each packet is an edge, so there is an event for each one.
         loop {
-            self.poll.poll(&mut self.events, Some(PATIENCE))?;
+            self.poll.poll(&mut self.events, Some(LONG_PATIENCE))?;
             if self.events.is_empty() {
                 return Err("a packet is lost".into());
             }
@@ -188,7 +188,7 @@ impl Talk for Tokio {
 
     fn hear(&mut self, tally: &mut Tally) -> Outcome<()> {
         let Self { runtime, receiver, buffer, .. } = self;
-        let heard = runtime.block_on(async { tokio::time::timeout(PATIENCE, receiver.recv_from(buffer)).await });
+        let heard = runtime.block_on(async { tokio::time::timeout(LONG_PATIENCE, receiver.recv_from(buffer)).await });
         let (length, source) = heard.map_err(|_| "a packet is lost")??;
         tally.see(&buffer[..length], source);
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::place::{Outcome, Place};
 use crate::trip::{self, Open};
-use crate::{Peer, drain, filters, flood, poll, rate, send};
+use crate::{Peer, adjacent, drain, filters, flood, link, live, poll, question, rate, send};
 
 pub(crate) struct Way {
     pub(crate) task: &'static str,
@@ -56,6 +56,14 @@ pub(crate) const ALL: &[Way] = &[
     way("pong", "ours", trip::Ours::pong),
     way("pong", "mio", trip::Mio::pong),
     way("pong", "tokio", trip::Tokio::pong),
+    way("send", "ours-adjacent", adjacent::Ours::open),
+    way("live", "ours", live::Ours::open),
+    way("link", "ours", link::Ours::plain),
+    way("link", "ours-coalesced", link::Ours::coalescing),
+    way("ask", "ours", question::Ask::open),
+    way("ask", "ours-reply", question::Ask::open),
+    way("answer", "ours", question::Answer::<false>::open),
+    way("answer", "ours-reply", question::Answer::<true>::open),
 ];
 
 /// The peer of this name, set up for this task.

@@ -6,20 +6,21 @@
 use super::{Bench, PYTHON, SMALL, c, rust};
 use crate::Outcome;
 use crate::measure::{Series, interleave};
+use crate::plan::Plan;
 use crate::workshop::Program;
 
 const LISTENERS: usize = 64;
 const BURSTS: [u64; 3] = [1, 4, 32];
 
 pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
-    BURSTS.into_iter().map(|burst| through_the_poller(bench, burst)).collect()
+    BURSTS.into_iter().map(|burst| through_the_poller(bench, &bench.plan, "burst", burst)).collect()
 }
 
-fn through_the_poller(bench: &Bench, burst: u64) -> Outcome<Series> {
+pub(super) fn through_the_poller(bench: &Bench, plan: &Plan, name: &str, burst: u64) -> Outcome<Series> {
     let peers = [rust(Program::Release, "ours"), rust(Program::Release, "mio"), c("c-epoll", "epoll"), PYTHON];
     let expected = burst * LISTENERS as u64;
     let columns = interleave(
-        &bench.plan,
+        plan,
         &peers,
         |peer| bench.receiver("burst", peer, SMALL, LISTENERS),
         |_, (worker, group)| {
@@ -28,5 +29,5 @@ fn through_the_poller(bench: &Bench, burst: u64) -> Outcome<Series> {
             bench.sample(worker, &answer, expected, SMALL)
         },
     )?;
-    Ok(Series { case: format!("burst-{burst}/{SMALL}"), unit: "ns a packet", subject: "ours", columns })
+    Ok(Series { case: format!("{name}-{burst}/{SMALL}"), unit: "ns a packet", subject: "ours", columns })
 }

@@ -27,7 +27,7 @@ pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
         ];
         let case = format!("drain-coalesced/{size}");
         let fill = Fill { size, packets: bench.many_packets(size), coalesced_for: &["ours-coalesced", "c-gro"] };
-        all.push(drain(bench, case, "ours-coalesced", &peers, fill)?);
+        all.push(drain(bench, &bench.plan, case, "ours-coalesced", &peers, fill)?);
     }
     for audience in [Audience::Nobody, Audience::OneThatDrains] {
         for size in SIZES {
@@ -42,7 +42,7 @@ pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
                 PYTHON,
             ];
             let case = format!("send-coalesced{}/{size}", audience.suffix());
-            all.push(send(bench, case, "ours-coalesced", &peers, size, audience)?);
+            all.push(send(bench, &bench.plan, case, "ours-coalesced", &peers, size, audience)?);
         }
     }
     Ok(all)

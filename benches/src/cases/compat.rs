@@ -11,7 +11,7 @@ pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
     let peers = [rust(Program::Release, "compat"), rust(Program::Release, "ours")];
     let fill = Fill { size: SMALL, packets: bench.packets(SMALL), coalesced_for: &[] };
     Ok(vec![
-        drain(bench, format!("compat-drain/{SMALL}"), "compat", &peers, fill)?,
-        send(bench, format!("compat-send/{SMALL}"), "compat", &peers, SMALL, Audience::Nobody)?,
+        drain(bench, &bench.plan, format!("compat-drain/{SMALL}"), "compat", &peers, fill)?,
+        send(bench, &bench.plan, format!("compat-send/{SMALL}"), "compat", &peers, SMALL, Audience::Nobody)?,
     ])
 }

@@ -3,6 +3,7 @@
 use super::{Bench, PYTHON, SIZES, c, rust, suffix};
 use crate::Outcome;
 use crate::measure::{Series, interleave};
+use crate::plan::Plan;
 use crate::worker::Peer;
 use crate::workshop::Program;
 
@@ -24,7 +25,7 @@ pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
             ];
             let case = format!("drain{}/{size}", suffix(program));
             let fill = Fill { size, packets: bench.packets(size), coalesced_for: &[] };
-            all.push(drain(bench, case, "ours", &peers, fill)?);
+            all.push(drain(bench, &bench.plan, case, "ours", &peers, fill)?);
         }
     }
     Ok(all)
@@ -42,13 +43,14 @@ pub(super) struct Fill {
 /// Fills the queue of each peer in turn, and lets the peer drain it.
 pub(super) fn drain(
     bench: &Bench,
+    plan: &Plan,
     case: String,
     subject: &'static str,
     peers: &[Peer],
     Fill { size, packets, coalesced_for }: Fill,
 ) -> Outcome<Series> {
     let columns = interleave(
-        &bench.plan,
+        plan,
         &bench.present("drain", peers),
         |peer| bench.receiver("drain", peer, size, 1),
         |peer, (worker, group)| {

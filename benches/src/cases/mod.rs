@@ -1,11 +1,16 @@
 //! The cases, one file for each group.
 
+mod adjacent;
 mod burst;
 mod coalesced;
 mod compat;
 mod drain;
 mod filters;
 mod flood;
+mod floor;
+mod link;
+mod live;
+mod question;
 mod rate;
 mod registered;
 mod round_trip;
@@ -48,6 +53,11 @@ pub(crate) const GROUPS: &[Group] = &[
     Group { name: "rate", run: rate::run },
     Group { name: "filters", run: filters::run },
     Group { name: "flood", run: flood::run },
+    Group { name: "floor", run: floor::run },
+    Group { name: "adjacent", run: adjacent::run },
+    Group { name: "live", run: live::run },
+    Group { name: "question", run: question::run },
+    Group { name: "link", run: link::run },
 ];
 
 /// Shared by all cases.
@@ -94,6 +104,11 @@ impl Bench {
 
     fn fill(&self, group: Ipv4Addr, size: usize, packets: u64, coalesced: bool) -> Outcome<()> {
         self.filler.borrow_mut().fill(group, size, packets, coalesced)
+    }
+
+    /// The plan of cases whose goals are within the noise of the others: nearly twice as many repetitions.
+    const fn precise(&self) -> Plan {
+        Plan { repetitions: 2 * self.plan.repetitions - 1, ..self.plan }
     }
 
     /// How many packets of this size a turn has: at most as many as the receive buffer holds.

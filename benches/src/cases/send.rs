@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use super::{Bench, PYTHON, SIZES, c, rust, suffix};
 use crate::Outcome;
 use crate::measure::{Series, interleave};
+use crate::plan::Plan;
 use crate::worker::{Job, Peer, Worker};
 use crate::workshop::Program;
 
@@ -43,7 +44,7 @@ pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
                 PYTHON,
             ];
             let case = format!("send{}{}/{size}", suffix(program), audience.suffix());
-            all.push(send(bench, case, "ours", &peers, size, audience)?);
+            all.push(send(bench, &bench.plan, case, "ours", &peers, size, audience)?);
         }
     }
     Ok(all)
@@ -51,6 +52,7 @@ pub(super) fn run(bench: &Bench) -> Outcome<Vec<Series>> {
 
 pub(super) fn send(
     bench: &Bench,
+    plan: &Plan,
     case: String,
     subject: &'static str,
     peers: &[Peer],
@@ -64,7 +66,7 @@ pub(super) fn send(
         Audience::OneThatDrains => Some(sink(bench, group, size)?),
     };
     let columns = interleave(
-        &bench.plan,
+        plan,
         &bench.present("send", peers),
         |peer| Worker::start(peer, &Job { task: "send", cpu: bench.sender_cpu, group, size, number: 1 }),
         |_, worker| {
@@ -84,7 +86,7 @@ pub(super) fn send(
 }
 
 /// The receiver that drains. It measures nothing.
-fn sink(bench: &Bench, group: Ipv4Addr, size: usize) -> Outcome<Worker> {
+pub(super) fn sink(bench: &Bench, group: Ipv4Addr, size: usize) -> Outcome<Worker> {
     let job = Job { task: "sink", cpu: bench.receiver_cpu, group, size, number: 1 };
     Worker::start(&c("the draining receiver", "poll"), &job)
 }
