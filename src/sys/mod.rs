@@ -89,14 +89,24 @@ pub(crate) fn epoll_wait(fd: &Fd, events: &mut [epoll_event], milliseconds: i32)
 /// with their age.
 pub(crate) fn wait_readable(fd: &Fd, time: Duration) -> Result<bool, Errno> {
     let mut descriptor = pollfd { fd: fd.raw(), events: POLLIN as _, revents: 0 };
-    let mut left = __kernel_old_timespec {
-        tv_sec: time.as_secs().try_into().unwrap_or(isize::MAX as _),
-        tv_nsec: time.subsec_nanos() as _,
-    };
+    let mut left = timespec(time);
     let arguments = [&raw mut descriptor as usize, 1, &raw mut left as usize, 0, 0, 0];
     // SAFETY: `fds` points to one structure that may be written, `tmo_p` to a `timespec` of the words that this call has, in
     // which the kernel may write the remaining time; `sigmask` is null. Both outlive the call.
     unsafe { call(number::__NR_ppoll, arguments).map(|ready| ready > 0) }
+}
+
+/// `ppoll(2)` of no descriptor: sleeps for this time. A signal ends it with [`Errno::INTERRUPTED`].
+pub(crate) fn sleep(time: Duration) -> Result<(), Errno> {
+    let mut left = timespec(time);
+    // SAFETY: `nfds` is 0, so `fds` is not read; `tmo_p` points to a `timespec` as in `wait_readable`; `sigmask` is null.
+    unsafe { call(number::__NR_ppoll, [0, 0, &raw mut left as usize, 0, 0, 0]).map(drop) }
+}
+
+/// The time as `ppoll` takes it. One that the kernel's word cannot hold is as good as endless.
+#[inline(always)]
+fn timespec(time: Duration) -> __kernel_old_timespec {
+    __kernel_old_timespec { tv_sec: time.as_secs().try_into().unwrap_or(isize::MAX as _), tv_nsec: time.subsec_nanos() as _ }
 }
 
 /// `eventfd(2)` with a count of 0, close-on-exec and non-blocking.
