@@ -8,7 +8,7 @@
 //! | [`conversations`] | how do I ask a group and collect answers, or answer? |
 //! | [`filters`] | how do I get only the packets that I want, and what does the kernel do of it? |
 //! | [`ledger`] | what do the counters mean, and on which do I raise an alarm? |
-//! | [`streams`] | how do I keep up with many packets a second? |
+//! | [`streams`] | how do I keep up with many packets a second, or get each one sooner? |
 //! | [`small`] | how do I build a program of 3 kB without a C library? |
 //! | [`kernels`] | which Linux do I need, and what does an older one lack? |
 //! | [`from_elsewhere`] | how do I write what I wrote in Python, with socket2, or with mcjoin? |

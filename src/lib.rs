@@ -188,7 +188,7 @@ pub use listener::{
     Bind, COALESCING_BUFFER, CoalescingListener, Counters, ListenOptions, Listener, ListeningSocket, Receiver,
 };
 pub use packet::{Head, Metadata, Packet, Received};
-pub use poller::{Event, Events, Interest, Iter, Poller, Token, Waker};
+pub use poller::{Event, Events, Gathering, Interest, Iter, Poller, Spinning, Token, Waker};
 pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 pub use sender::{Destination, Multicaster, Outbox, Outcome, Progress, SendOptions, Sender};
 

@@ -1,6 +1,9 @@
 //! Waiting: a [`Poller`] on epoll without callbacks. It returns events; the caller routes them by [`Token`].
 
 mod event;
+mod gathering;
+mod spinning;
+mod time;
 mod waker;
 
 use core::time::Duration;
@@ -9,6 +12,8 @@ use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub use event::{Event, Events, Interest, Iter, Token};
+pub use gathering::Gathering;
+pub use spinning::Spinning;
 pub use waker::Waker;
 
 use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
@@ -38,6 +43,8 @@ use crate::sys::{self, Fd, raw_fd};
 /// }
 /// # Ok::<(), multicast::Error>(())
 /// ```
+///
+/// [`spin`](Self::spin) and [`gather`](Self::gather) wait in other ways: for less delay, or with less CPU time.
 ///
 /// A poller is a file descriptor itself, readable while something that it waits for is ready. So it can be registered with
 /// another poller, or with any runtime.
@@ -119,10 +126,8 @@ impl Poller {
         timeout: impl Into<Option<Duration>>,
     ) -> Result<Iter<'e>> {
         events.clear();
-        match self.wait(events, timeout.into()) {
-            Ok(()) | Err(Errno::INTERRUPTED) => Ok(events.iter()),
-            Err(errno) => Err(Error::system(Operation::Poll, Object::Nothing, errno)),
-        }
+        let waited = self.wait(events, timeout.into());
+        reported(events, waited)
     }
 
     fn wait<const N: usize>(&self, events: &mut Events<N>, timeout: Option<Duration>) -> core::result::Result<(), Errno> {
@@ -166,6 +171,15 @@ impl From<Poller> for OwnedFd {
 }
 
 raw_fd!(Poller);
+
+/// The events of a poll. One that a signal interrupted has none.
+#[inline(always)]
+fn reported<const N: usize>(events: &Events<N>, waited: core::result::Result<(), Errno>) -> Result<Iter<'_>> {
+    match waited {
+        Ok(()) | Err(Errno::INTERRUPTED) => Ok(events.iter()),
+        Err(errno) => Err(Error::system(Operation::Poll, Object::Nothing, errno)),
+    }
+}
 
 fn data(token: Token, operation: Operation) -> Result<epoll::EventData> {
     if token.0 == event::WAKER {

@@ -142,6 +142,11 @@ impl<const N: usize> Events<N> {
         self.woken
     }
 
+    /// Whether the last poll reported anything, a wake included.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     pub(super) const fn clear(&mut self) {
         self.count = 0;
         self.woken = false;

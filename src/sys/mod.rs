@@ -10,13 +10,13 @@ mod call;
 mod fd;
 mod interface;
 mod parts;
+mod waiting;
 
 use core::ffi::{CStr, c_int, c_uint, c_void};
-use core::time::Duration;
 
 use linux_raw_sys::general::{
     self as number, __kernel_old_timespec, AT_FDCWD, CLOCK_MONOTONIC, EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CLOEXEC,
-    F_DUPFD_CLOEXEC, O_CLOEXEC, O_NONBLOCK, O_RDONLY, POLLIN, epoll_event, iovec, pollfd,
+    F_DUPFD_CLOEXEC, O_CLOEXEC, O_NONBLOCK, O_RDONLY, iovec,
 };
 use linux_raw_sys::ioctl::TIOCOUTQ;
 use linux_raw_sys::net::{
@@ -26,6 +26,7 @@ use linux_raw_sys::net::{
 pub(crate) use fd::{Fd, raw_fd};
 pub(crate) use interface::{interface_address, interface_index, interface_name, is_interface_up};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
+pub(crate) use waiting::{epoll_wait, sleep, wait_readable};
 
 use crate::address::Address;
 use crate::error::Errno;
@@ -68,34 +69,6 @@ pub(crate) fn socket(domain: u32, kind: u32, protocol: u32) -> Result<Fd, Errno>
 pub(crate) fn epoll_create() -> Result<Fd, Errno> {
     // SAFETY: no pointer is passed, and a descriptor returned.
     unsafe { call_for_fd(number::__NR_epoll_create1, [EPOLL_CLOEXEC as usize, 0, 0, 0, 0, 0]) }
-}
-
-/// `epoll_wait(2)`: returns how many events were written to the beginning of `events`. -1 milliseconds waits without a limit.
-///
-/// Not with rustix's event type: it may hold a pointer, so it is neither `Send` nor `Sync`.
-pub(crate) fn epoll_wait(fd: &Fd, events: &mut [epoll_event], milliseconds: i32) -> Result<usize, Errno> {
-    let room = i32::try_from(events.len()).unwrap_or(i32::MAX);
-    let arguments = [fd.word(), events.as_mut_ptr() as usize, room as usize, milliseconds as usize, 0, 0];
-    // SAFETY: `events` points to at least `maxevents` structures that may be written, and any bytes are valid for one; the
-    // kernel keeps no pointer. `sigmask` is null, so the signal mask does not change: the call is then the same as epoll_wait,
-    // which newer processors lack.
-    unsafe { call(number::__NR_epoll_pwait, arguments) }
-}
-
-/// `ppoll(2)`: waits until a descriptor can be read, for at most this time; returns whether it can. The time has nanoseconds.
-///
-/// It is the kernel's first call of this name, with two words for the time: which one libraries use on 32-bit processors differs
-/// with their age.
-pub(crate) fn wait_readable(fd: &Fd, time: Duration) -> Result<bool, Errno> {
-    let mut descriptor = pollfd { fd: fd.raw(), events: POLLIN as _, revents: 0 };
-    let mut left = __kernel_old_timespec {
-        tv_sec: time.as_secs().try_into().unwrap_or(isize::MAX as _),
-        tv_nsec: time.subsec_nanos() as _,
-    };
-    let arguments = [&raw mut descriptor as usize, 1, &raw mut left as usize, 0, 0, 0];
-    // SAFETY: `fds` points to one structure that may be written, `tmo_p` to a `timespec` of the words that this call has, in
-    // which the kernel may write the remaining time; `sigmask` is null. Both outlive the call.
-    unsafe { call(number::__NR_ppoll, arguments).map(|ready| ready > 0) }
 }
 
 /// `eventfd(2)` with a count of 0, close-on-exec and non-blocking.

@@ -45,3 +45,5 @@ mod refusals;
 mod sender_adoption;
 #[cfg(feature = "std")]
 mod sender_sharing;
+#[cfg(feature = "std")]
+mod waiting;

@@ -1,12 +1,17 @@
-/* Round trips: `ping` sends and waits for the answer, `pong` answers. Both wait with epoll. Ping receives on the given
- * port and sends to the next one, pong does the opposite. */
+/* Round trips: `ping` sends and waits for the answer, `pong` answers. Both wait with epoll; the way `spin` asks it without
+ * sleeping for some time first. Ping receives on the given port and sends to the next one, pong does the opposite. */
 #include "peer.h"
 
 #include <time.h>
 
+/* The budget of those that spin, in nanoseconds. */
+#define SPIN 200000ul
+
 static int receiver, sender, epoll;
 static struct sockaddr_in to;
 static char buffer[BUFFER];
+/* How long to ask before it sleeps, in nanoseconds. */
+static unsigned long budget;
 
 static void open_ping(void)
 {
@@ -26,13 +31,36 @@ static void open_pong(void)
     watch(epoll, receiver, 0);
 }
 
+static void open_spinning_ping(void)
+{
+    budget = SPIN;
+    open_ping();
+}
+
+static void open_spinning_pong(void)
+{
+    budget = SPIN;
+    open_pong();
+}
+
+/* Whether something came within the budget. */
+static int spin(struct epoll_event *event)
+{
+    unsigned long end = clock_now(CLOCK_MONOTONIC) + budget;
+    do {
+        if (epoll_wait(epoll, event, 1, 0) == 1)
+            return 1;
+    } while (clock_now(CLOCK_MONOTONIC) < end);
+    return 0;
+}
+
 static void hear(struct tally *tally)
 {
     struct epoll_event event;
     struct sockaddr_in source;
     socklen_t length = sizeof source;
     ssize_t got;
-    if (epoll_wait(epoll, &event, 1, PATIENCE) != 1)
+    if (!(budget && spin(&event)) && epoll_wait(epoll, &event, 1, PATIENCE) != 1)
         fail("a packet is lost");
     got = recvfrom(receiver, buffer, sizeof buffer, 0, (struct sockaddr *)&source, &length);
     if (got < 0)
@@ -88,5 +116,7 @@ static struct tally pong(const char *line)
 const struct way trip_ways[] = {
     {"ping", "epoll", open_ping, ping},
     {"pong", "epoll", open_pong, pong},
+    {"ping", "spin", open_spinning_ping, ping},
+    {"pong", "spin", open_spinning_pong, pong},
     {0},
 };

@@ -2,6 +2,7 @@
 #include "peer.h"
 
 #include <sys/resource.h>
+#include <time.h>
 
 static int epoll, *fds;
 static char buffer[BUFFER];
@@ -82,9 +83,41 @@ static struct tally at_a_rate(const char *line)
     return tally;
 }
 
+/* Sleeps before it asks again, so that packets gather: it wakes up at most once in `interval` nanoseconds. */
+static struct tally gather(const char *line, unsigned long interval)
+{
+    struct tally tally = {0};
+    struct epoll_event events[16];
+    unsigned long count = strtoul(line, NULL, 10), due = 0, now;
+    int ready;
+    while (tally.packets < count) {
+        if ((now = clock_now(CLOCK_MONOTONIC)) < due)
+            nanosleep(&(struct timespec){.tv_nsec = due - now}, NULL);
+        if ((ready = epoll_wait(epoll, events, 16, tally.packets ? SILENCE : PATIENCE)) <= 0)
+            break;
+        due = clock_now(CLOCK_MONOTONIC) + interval;
+        for (int i = 0; i < ready; i++)
+            while (receive_one(events[i].data.u32, &tally) >= 0)
+                ;
+    }
+    return tally;
+}
+
+static struct tally gather_1ms(const char *line)
+{
+    return gather(line, 1000000);
+}
+
+static struct tally gather_5ms(const char *line)
+{
+    return gather(line, 5000000);
+}
+
 const struct way wait_ways[] = {
     {"burst", "epoll", open_same, bursts},
     {"registered", "epoll", open_idle, one_an_event},
     {"rate", "epoll", open_one, at_a_rate},
+    {"rate", "gather-1ms", open_one, gather_1ms},
+    {"rate", "gather-5ms", open_one, gather_5ms},
     {0},
 };

@@ -125,6 +125,47 @@ impl Peer for OurOneOfMany {
     }
 }
 
+/// Opens `number` listeners and registers them; the result is the memory that they take, in bytes.
+pub(crate) struct Memory {
+    place: Place,
+    taken: fn() -> Outcome<u64>,
+}
+
+impl Memory {
+    /// The memory of the process, with the listeners' buffers.
+    pub(crate) fn of_process(place: &Place) -> Outcome<Box<dyn Peer>> {
+        Self::open(place, || bytes_of("/proc/self/status", "VmRSS:"))
+    }
+
+    /// The objects of the kernel, of all processes together: others change them, too.
+    pub(crate) fn of_kernel(place: &Place) -> Outcome<Box<dyn Peer>> {
+        Self::open(place, || bytes_of("/proc/meminfo", "Slab:"))
+    }
+
+    fn open(place: &Place, taken: fn() -> Outcome<u64>) -> Outcome<Box<dyn Peer>> {
+        allow_descriptors(place.number as u64 + SPARE_DESCRIPTORS)?;
+        let &Place { group, port, size, number } = place;
+        Ok(Box::new(Self { place: Place { group, port, size, number }, taken }))
+    }
+}
+
+/// The value of a line in one of the kernel's files.
+fn bytes_of(path: &str, key: &str) -> Outcome<u64> {
+    let text = std::fs::read_to_string(path)?;
+    let value = text.lines().find_map(|line| line.strip_prefix(key)).ok_or_else(|| format!("{path} has no {key}"))?;
+    Ok(value.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+}
+
+impl Peer for Memory {
+    fn work(&mut self, _count: u64) -> Outcome<Tally> {
+        let poller = Poller::new()?;
+        let before = (self.taken)()?;
+        let listeners = listeners(&poller, &self.place, Interest::READABLE, |index| index as u16)?;
+        let taken = (self.taken)()?.saturating_sub(before);
+        Ok(Tally { nanoseconds: Some(taken), ..Tally::sent(listeners.len() as u64, self.place.size) })
+    }
+}
+
 /// `number` registered listeners; `offset` returns the distance of each port from the first.
 fn listeners(
     poller: &Poller,
@@ -144,7 +185,8 @@ fn listeners(
 fn allow_descriptors(needed: u64) -> Outcome<()> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < needed) {
-        setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum })?;
+        let maximum = limit.maximum.map(|maximum| maximum.max(needed));
+        setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum })?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Waits for packets that come at a steady rate, until the last one.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use multicast::{Events, Interest, Listener, Poller, Received, Token};
 
@@ -15,10 +16,14 @@ pub(crate) struct Ours {
 
 impl Ours {
     pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
+        Ok(Box::new(Self::new(place)?))
+    }
+
+    fn new(place: &Place) -> Outcome<Self> {
         let poller = Poller::new()?;
         let listener = place.listener(place.port)?;
         poller.register(&listener, Token(0), Interest::READABLE)?;
-        Ok(Box::new(Self { poller, listener }))
+        Ok(Self { poller, listener })
     }
 }
 
@@ -32,6 +37,34 @@ impl Peer for Ours {
                 break;
             }
             while let Received::Packet(packet) = self.listener.recv()? {
+                tally.see(packet.payload(), packet.source());
+            }
+        }
+        Ok(tally)
+    }
+}
+
+/// The measured crate, which wakes up at most once in so many milliseconds.
+pub(crate) struct OursGathering<const MILLISECONDS: u64>(Ours);
+
+impl<const MILLISECONDS: u64> OursGathering<MILLISECONDS> {
+    pub(crate) fn open(place: &Place) -> Outcome<Box<dyn Peer>> {
+        Ok(Box::new(Self(Ours::new(place)?)))
+    }
+}
+
+impl<const MILLISECONDS: u64> Peer for OursGathering<MILLISECONDS> {
+    fn work(&mut self, count: u64) -> Outcome<Tally> {
+        let Ours { poller, listener } = &mut self.0;
+        let mut gathering = poller.gather(Duration::from_millis(MILLISECONDS));
+        let mut tally = Tally::default();
+        let mut events = Events::<16>::new();
+        while tally.packets < count {
+            let patience = if tally.packets == 0 { PATIENCE } else { SILENCE };
+            if gathering.poll(&mut events, patience)?.next().is_none() {
+                break;
+            }
+            while let Received::Packet(packet) = listener.recv()? {
                 tally.see(packet.payload(), packet.source());
             }
         }

@@ -374,6 +374,8 @@ fn poll(unknown: &mut Unknown) {
         show(&[&event.token().0.to_ne_bytes(), &bits.map(u8::from)]);
     }
     or_exit(poller.poll(&mut events, None));
+    show(&[&or_exit(poller.spin(time).poll(&mut events, None)).count().to_ne_bytes()]);
+    show(&[&or_exit(poller.gather(time).poll(&mut events, time)).count().to_ne_bytes()]);
     show(&[&[u8::from(events.woken())], &events.iter().count().to_ne_bytes()]);
     or_exit(poller.unregister(&listener));
 }
