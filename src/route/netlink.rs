@@ -55,6 +55,8 @@ const TAKE_ALL: [&[u8]; 4] = [b"bridge", b"bond", b"team", b"openvswitch"];
 pub(crate) struct Question {
     bytes: [u8; QUESTION],
     length: usize,
+    /// Whether the kernel is to take each field of it into account.
+    pub(super) is_strict: bool,
 }
 
 impl Question {
@@ -83,6 +85,13 @@ impl Question {
         Self::new(GET_ADDRESS, NLM_F_DUMP, if of_ipv4 { AF_INET } else { AF_INET6 }, size_of::<ifaddrmsg>())
     }
 
+    /// Which addresses are there on this interface? On a socket that is strict about questions (`NETLINK_GET_STRICT_CHK`, Linux 4.20); any
+    /// other gets the addresses of all interfaces.
+    pub(crate) fn addresses_on(interface: NonZeroU32, of_ipv4: bool) -> Self {
+        // Family, prefix length, flags, scope, index.
+        Self { is_strict: true, ..Self::addresses(of_ipv4).patched(4, &interface.get().to_ne_bytes()) }
+    }
+
     /// Which way would a packet to this address take, on this interface or on any?
     pub(crate) fn route(to: IpAddr, interface: Option<NonZeroU32>) -> Self {
         let question = match to {
@@ -109,7 +118,7 @@ impl Question {
 
     /// A header, and a body of zeros that begins with the address family.
     fn new(kind: u16, flags: u32, family: u32, body: usize) -> Self {
-        let mut question = Self { bytes: [0; QUESTION], length: HEADER.saturating_add(body) };
+        let mut question = Self { bytes: [0; QUESTION], length: HEADER.saturating_add(body), is_strict: false };
         put(&mut question.bytes, 4, &kind.to_ne_bytes());
         put(&mut question.bytes, 6, &((NLM_F_REQUEST | flags) as u16).to_ne_bytes());
         question.patched(0, &[family as u8]).measured()
@@ -201,7 +210,8 @@ impl<'a> Message<'a> {
         Some((Self { kind: u16::from_ne_bytes(*kind), is_interrupted, body }, rest))
     }
 
-    /// Parses the message. Callers that need only one kind use the methods below, so that the other parsers are not linked.
+    /// Parses the message, as a report of a change or of a list. Callers that need only one kind use the methods below, so that the other
+    /// parsers are not linked.
     pub(crate) fn answer(self) -> Answer {
         let found = self.last().or_else(|| self.link()).or_else(|| self.address()).or_else(|| self.route());
         found.or_else(|| self.counters()).unwrap_or(Answer::Other)

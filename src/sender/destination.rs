@@ -5,7 +5,7 @@ use core::num::NonZeroU32;
 
 use crate::address::{Address, is_link_local};
 use crate::cmsg::Way;
-use crate::error::{Error, ErrorKind, Object, Operation, Result};
+use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Group, Interface};
 use crate::packet::Packet;
 use crate::route;
@@ -119,15 +119,33 @@ impl Destination {
         }
         let from = if metadata.is_to_us { Some(sent_to) } else { None };
         let way = match neighbour(interface, source.ip())? {
-            // In IPv6, a packet with a source need not leave on its interface: the route may name another one. Without a source it must,
-            // and the kernel chooses a source of this interface, of the longest common prefix (RFC 6724).
             Neighbour::InNetworkOf(own) if own.is_ipv4() => Way { interface: interface.get(), source: from.or(Some(own)) },
-            Neighbour::InNetworkOf(_) => Way { interface: interface.get(), source: from },
+            // In IPv6, a packet that names its source need not leave on its interface: the route may name another one. If it names none it
+            // must, and the kernel chooses a source of this interface, of the longest common prefix (RFC 6724).
+            Neighbour::InNetworkOf(_) => {
+                Way { interface: interface.get(), source: not_chosen(from, interface, source.ip())? }
+            }
             Neighbour::LinkLocal => Way { interface: interface.get(), source: from },
             Neighbour::No => Way { interface: 0, source: from },
         };
         Ok(Self { to: Address::to(&source), way: Some(way) })
     }
+}
+
+/// This source, if the kernel would choose another one for a packet to this address on this interface.
+fn not_chosen(from: Option<IpAddr>, interface: NonZeroU32, to: IpAddr) -> Result<Option<IpAddr>> {
+    if from.is_none() {
+        return Ok(None);
+    }
+    match route::source_without_name(interface, to) {
+        Ok(chosen) => Ok(from.filter(|_| chosen != from)),
+        Err(errno) => Err(not_asked(interface, errno)),
+    }
+}
+
+#[cold]
+const fn not_asked(interface: NonZeroU32, errno: Errno) -> Error {
+    Error::system(Operation::Send, Object::On(Interface::Index(interface)), errno)
 }
 
 enum Neighbour {
@@ -151,7 +169,7 @@ fn neighbour(interface: NonZeroU32, address: IpAddr) -> Result<Neighbour> {
             IpAddr::V4(address) if address.is_link_local() => Neighbour::LinkLocal,
             _ => Neighbour::No,
         }),
-        Err(errno) => Err(Error::system(Operation::Send, Object::On(Interface::Index(interface)), errno)),
+        Err(errno) => Err(not_asked(interface, errno)),
     }
 }
 
