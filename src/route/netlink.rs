@@ -6,7 +6,7 @@ use core::num::NonZeroU32;
 use linux_raw_sys::net::{AF_INET, AF_INET6};
 use linux_raw_sys::netlink::{
     self, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, RTEXT_FILTER_SKIP_STATS, RTM_F_FIB_MATCH,
-    if_stats_msg, ifaddrmsg, ifinfomsg, nlmsghdr, rtmsg,
+    RTPROT_KERNEL, if_stats_msg, ifaddrmsg, ifinfomsg, nlmsghdr, rtmsg,
 };
 
 use crate::address::put;
@@ -213,7 +213,8 @@ impl<'a> Message<'a> {
     /// Parses the message, as a report of a change or of a list. Callers that need only one kind use the methods below, so that the other
     /// parsers are not linked.
     pub(crate) fn answer(self) -> Answer {
-        let found = self.last().or_else(|| self.link()).or_else(|| self.address()).or_else(|| self.route());
+        let route = || if self.leads_to_no_group() { None } else { self.route() };
+        let found = self.last().or_else(|| self.link()).or_else(|| self.address()).or_else(route);
         found.or_else(|| self.counters()).unwrap_or(Answer::Other)
     }
 
@@ -298,6 +299,25 @@ impl<'a> Message<'a> {
             }
             _ => None,
         }
+    }
+
+    /// Whether it is about a route that packets to groups never take: to a unicast network, and written by an administrator or a routing
+    /// daemon. (The kernel's own routes come and go with addresses. When the last one of an interface goes, other routes go, too, without a
+    /// message.)
+    fn leads_to_no_group(self) -> bool {
+        let Self { kind: NEW_ROUTE | DELETED_ROUTE, body, .. } = self else { return false };
+        // Family, the length of the destination's prefix, that of the source's, type of service, table, protocol.
+        let Some([family, prefix, _, _, _, protocol]) = body.first_chunk() else { return false };
+        let attributes = body.get(size_of::<rtmsg>()..).unwrap_or(&[]);
+        let Some([first, ..]) = attribute(attributes, ROUTE_TO) else { return false };
+        // 224.0.0.0/4 and ff00::/8.
+        let (groups, bits) = match u32::from(*family) {
+            AF_INET => (0xe0, 4),
+            AF_INET6 => (0xff, 8),
+            _ => return false,
+        };
+        let shared = (first ^ groups).leading_zeros();
+        u32::from(*protocol) != RTPROT_KERNEL && shared < bits.min((*prefix).into())
     }
 
     pub(crate) fn counters(self) -> Option<Answer> {

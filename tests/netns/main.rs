@@ -62,6 +62,8 @@ mod receive_buffer;
 mod refusals;
 mod reports;
 #[cfg(feature = "std")]
+mod route_changes;
+#[cfg(feature = "std")]
 mod sources;
 #[cfg(feature = "std")]
 mod strange_links;
