@@ -2,6 +2,7 @@
 
 use crate::common::changes::{all, is_link, name, until};
 use crate::common::link::{Pair, index_of, is_alone, run};
+use crate::common::{QUIET, wait_until_mut};
 use multicast::{Change, Link, Links};
 
 #[test]
@@ -55,7 +56,12 @@ fn of_routes_only_those_that_packets_to_groups_can_take_are_reported() {
     }
     let pair = Pair::new();
     let mut links = Links::watch().unwrap();
-    all(&mut links);
+    let mut routes = || all(&mut links).into_iter().filter(|change| *change == Change::Route).count();
+    // The kernel adds routes of its own to links that are new.
+    wait_until_mut("the kernel adds no more routes", || {
+        std::thread::sleep(QUIET);
+        routes() == 0
+    });
     for (ip, to_groups, to_others) in [
         ("ip", ["239.77.0.0/16", "192.0.0.0/2", "default"], ["198.51.100.0/24", "192.0.0.0/3"]),
         ("ip -6", ["ff3e:77::/32", "fe00::/7", "default"], ["2001:db8::/32", "fe00::/8"]),
@@ -63,17 +69,17 @@ fn of_routes_only_those_that_packets_to_groups_can_take_are_reported() {
         for verb in ["add", "delete"] {
             for to in to_others {
                 run(&format!("{ip} route {verb} {to} dev {} proto static", pair.a));
-                assert_eq!(all(&mut links), [], "{verb} {to}");
+                assert_eq!(routes(), 0, "{verb} {to}");
             }
             for to in to_groups {
                 run(&format!("{ip} route {verb} {to} dev {} proto static", pair.a));
-                assert_eq!(all(&mut links), [Change::Route], "{verb} {to}");
+                assert_eq!(routes(), 1, "{verb} {to}");
             }
         }
     }
     // The kernel's own are reported: with the last address of an interface, other routes go without a message.
     run(&format!("ip addr flush dev {}", pair.a));
-    assert!(all(&mut links).contains(&Change::Route));
+    assert!(routes() > 0);
 }
 
 #[test]
