@@ -91,16 +91,19 @@ impl Destination {
 
     /// The way back to the sender of this packet: to its source; from the address that it was sent to, if that is one of this
     /// machine's own; and on the interface that it came in on, if the source is link-local or in a network of that interface. A source
-    /// farther away is reached as the routing table says, and so is every source that is not link-local if an IPv6 packet was sent to an
-    /// address of this machine: the kernel then keeps to the address, not to the interface. [`Sender::reply`](crate::Sender::reply) does this at once; with the
-    /// destination you can answer later.
+    /// farther away is reached as the routing table says. [`Sender::reply`](crate::Sender::reply) does this at once; with the destination you
+    /// can answer later.
+    ///
+    /// One case is left to the routing table: an IPv6 packet that was sent to one of several addresses of an interface, but not to the one
+    /// that the kernel itself takes as the source there for packets to the asker (RFC 6724). The kernel then keeps to the address, not to
+    /// the interface.
     ///
     /// If the interface is gone, or has lost its addresses, the routing table decides as well.
     ///
-    /// It asks the kernel for the machine's addresses (`rtnetlink(7)`), unless the source is link-local in IPv6. So a reply takes 4 times as
-    /// long as a [`send`](crate::Sender::send), and 20 times on a machine with 200 addresses. To send several packets to one source, keep
-    /// the destination: then each takes 1.2 times as long as a `send`. But an interface or an address may change, so make it again for the
-    /// next question.
+    /// It asks the kernel for the addresses of the interface (`rtnetlink(7)`), unless the source is link-local in IPv6. So a reply takes 4
+    /// times as long as a [`send`](crate::Sender::send), and 20 times if the interface has 200 addresses (before Linux 4.20, if the machine
+    /// has). To send several packets to one source, keep the destination: then each takes 1.2 times as long as a `send`. But an interface
+    /// or an address may change, so make it again for the next question.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if the listener does not ask the kernel for destination and interface: create it with

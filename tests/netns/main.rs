@@ -54,6 +54,7 @@ mod outbox;
 mod own_address;
 mod path_mtu;
 mod peers;
+mod pinned_neighbours;
 mod questions;
 mod queue;
 #[cfg(feature = "std")]

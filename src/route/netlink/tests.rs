@@ -74,7 +74,7 @@ fn route_to(first: &[u8], prefix: u8, protocol: u32) -> Vec<u8> {
 #[test]
 fn a_change_of_a_route_counts_only_if_packets_to_groups_can_take_it() {
     const DAEMON: u32 = 186;
-    let v6 = |first: u16| std::net::Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0).octets();
+    let v6 = |first: u16| Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0).octets();
     for (counts, first, prefix) in [
         (true, &[0; 4][..], 0),
         (true, &[128, 0, 0, 0], 1),
