@@ -185,15 +185,29 @@ pub(crate) fn address_in_network_of(
     neighbour: IpAddr,
 ) -> core::result::Result<Option<IpAddr>, Errno> {
     let mut found = None;
-    ask::<PIECE>(&Question::addresses(neighbour.is_ipv4()), &mut |message| {
+    let asked = ask::<PIECE>(&Question::addresses_on(interface, neighbour.is_ipv4()), &mut |message| {
         if let Some(Answer::Address { interface: its, address, network: Some(network), prefix, .. }) = message.address() {
             if its == interface.get() && shares_prefix(network, neighbour, prefix) {
                 found = address;
             }
         }
         found.is_some()
-    })?;
-    Ok(found)
+    });
+    match asked {
+        // It is gone.
+        Err(Errno::NO_DEVICE) => Ok(None),
+        asked => asked.map(|()| found),
+    }
+}
+
+/// The source of an IPv6 packet to this address that leaves on this interface and names none; `None` if there is no route. It is not
+/// the source of one that leaves by another route.
+pub(crate) fn source_without_name(interface: NonZeroU32, to: IpAddr) -> core::result::Result<Option<IpAddr>, Errno> {
+    match ask_for_route(&Question::route(to, Some(interface))) {
+        Ok(Route { interface: its, source }) => Ok(source.filter(|_| its == interface.get())),
+        Err(errno) if errno.is_no_route() || errno == Errno::NO_DEVICE => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Whether the first bits of two addresses are the same.

@@ -3,6 +3,7 @@
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::boxed::Box;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     links: RefCell<Option<Box<Links>>>,
     /// The last poll has not read all changes. Those that `Links` has in its buffer cause no event.
     has_changes: Cell<bool>,
+    /// How often a change was given to all that follow.
+    dispatched: Cell<usize>,
     /// How reading changes failed. What `Links` could not ask causes no event either.
     watching: Cell<Retry>,
     pub(super) stop: Arc<Stop>,
@@ -41,6 +44,7 @@ impl Shared {
             registry: Registry::new()?,
             links: RefCell::default(),
             has_changes: Cell::default(),
+            dispatched: Cell::default(),
             watching: Cell::default(),
             stop: Arc::default(),
             polls: Cell::default(),
@@ -203,12 +207,20 @@ impl Shared {
     /// Lets all handlers follow a change, and returns how many they are. Adds the first error to the result.
     fn follow(&self, change: Change, result: &mut Result<()>) -> usize {
         let (mut count, mut token) = (0_usize, LINKS);
+        let (mut known, dispatched) = (BTreeMap::new(), self.dispatched.get().wrapping_add(1));
+        self.dispatched.set(dispatched);
         loop {
             let next = self.registry.table.borrow().follower_after(token);
             let Some(entry) = next else { return count };
             token = entry.state().token;
             count = count.saturating_add(1);
-            let followed = self.registry.follow(&*entry, change);
+            // A handler has polled, and others have followed later changes.
+            if self.dispatched.get() != dispatched {
+                known.clear();
+            }
+            let followed = self.registry.follow(&*entry, change, &mut |group| {
+                *known.entry(group.address()).or_insert_with(|| change.for_group(group))
+            });
             if result.is_ok() {
                 *result = followed;
             }

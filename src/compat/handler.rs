@@ -4,7 +4,7 @@ use core::fmt;
 use core::ops::{BitOr, BitOrAssign, ControlFlow};
 use std::time::Instant;
 
-use crate::{AsFd, Change, Error, ErrorKind, Interest, Result};
+use crate::{AsFd, Change, Error, ErrorKind, Group, Interest, Result};
 
 /// An object with a file descriptor that a [`Poller`](super::Poller) calls when something happens on it.
 ///
@@ -112,6 +112,12 @@ pub trait Handler: AsFd + 'static {
     /// Whether it wants to know what changes about interfaces, addresses and routes. The poller asks when it is registered.
     fn follows(&self) -> bool {
         false
+    }
+
+    /// The group whose route it follows, if any. In place of [`Change::Route`] it then gets [`Change::RouteTo`], for which the poller asks
+    /// the kernel once for all handlers of the group, unless the kernel cannot tell.
+    fn route_to(&self) -> Option<Group> {
+        None
     }
 
     /// Called with each change from then on, if it [`follows`](Self::follows), and perhaps with what exists already. If more than one

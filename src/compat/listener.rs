@@ -12,7 +12,7 @@ use super::options::ListenOptions;
 use super::receiver::OwnedReceiver;
 use super::turn::{self, Turns};
 use crate::filter::{Always, Filter};
-use crate::{AsFd, BorrowedFd, Change, Error, ErrorKind, Outcome, Packet, Received, Receiver, Result, Sender};
+use crate::{AsFd, BorrowedFd, Change, Error, ErrorKind, Group, Outcome, Packet, Received, Receiver, Result, Sender};
 
 /// Handles each packet of a [`MulticastListener`]. Closures implement it, too; they must name the type of their first argument,
 /// as in `|packet: &[u8], source| ..`.
@@ -231,6 +231,10 @@ impl<H: PacketHandler + 'static, F: Filter + 'static> Handler for MulticastListe
 
     fn follows(&self) -> bool {
         true
+    }
+
+    fn route_to(&self) -> Option<Group> {
+        self.owned.route_to()
     }
 
     fn follow(&mut self, change: &Change) -> Result<()> {

@@ -8,7 +8,7 @@ use super::handler::{Flags, Handler};
 use super::options::ListenOptions;
 use super::poller::Poller;
 use crate::filter::Filter;
-use crate::{AsFd, Bind, BorrowedFd, Change, Interface, Membership, Memberships, Received, Receiver, Result};
+use crate::{AsFd, Bind, BorrowedFd, Change, Group, Interface, Membership, Memberships, Received, Receiver, Result};
 
 /// The core's receiver, its book, and how many packets it may still return.
 ///
@@ -77,6 +77,11 @@ impl<F: Filter + 'static> Handler for OwnedReceiver<F> {
 
     fn follows(&self) -> bool {
         true
+    }
+
+    fn route_to(&self) -> Option<Group> {
+        let membership = self.book.iter().next()?;
+        (membership.interface() == Interface::Default).then(|| membership.group())
     }
 
     fn follow(&mut self, change: &Change) -> Result<()> {

@@ -20,7 +20,7 @@ use super::retry::Retry;
 use super::slot::{Entry, Slot, State};
 use super::table::Table;
 use super::turn::Turns;
-use crate::{Change, Error, ErrorKind, Poller, Result};
+use crate::{Change, Error, ErrorKind, Group, Poller, Result};
 
 /// The handlers of a poller, and the core's poller that waits for them.
 pub(super) struct Registry {
@@ -125,11 +125,20 @@ impl Registry {
         }
     }
 
-    /// Lets a handler follow a change. After an error it follows the same change again later, and the error is returned once.
-    pub(super) fn follow(&self, entry: &dyn Entry, change: Change) -> Result<()> {
+    /// Lets a handler follow a change. `for_group` says what it means for a group whose route the handler follows. After an error it
+    /// follows the same change again later, and the error is returned once.
+    pub(super) fn follow(
+        &self,
+        entry: &dyn Entry,
+        change: Change,
+        for_group: &mut dyn FnMut(Group) -> Change,
+    ) -> Result<()> {
         let state = entry.state();
         let mut call = Call { registry: self, entry, is_new: false, is_finished: false };
-        let followed = entry.lend().map(|mut handler| handler.follow(&change));
+        let followed = entry.lend().map(|mut handler| {
+            let group = if change == Change::Route { handler.route_to() } else { None };
+            handler.follow(&group.map_or(change, &mut *for_group))
+        });
         // It has not panicked.
         call.is_finished = true;
         let Some(followed) = followed else {
@@ -154,7 +163,7 @@ impl Registry {
         let state = entry.state();
         self.table.borrow_mut().set(&state.follows_at, None);
         let Some(change) = state.missed.take() else { return Ok(()) };
-        self.follow(entry, change)?;
+        self.follow(entry, change, &mut |group| change.for_group(group))?;
         if state.missed.get().is_none() {
             state.following.set(Retry::default());
         }

@@ -5,8 +5,9 @@ use core::num::NonZeroU32;
 
 use linux_raw_sys::net::net_device_flags;
 
-use crate::group::Name;
-use crate::route::netlink::Answer;
+use crate::error::Operation;
+use crate::group::{Group, Interface, Name};
+use crate::route::{self, netlink::Answer};
 
 /// A change of an interface, an address or a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +36,17 @@ pub enum Change {
         /// The address that it had.
         address: IpAddr,
     },
-    /// A route, a policy rule (`ip rule`) or a next hop (`ip nexthop`) was added or removed:
-    /// [`Interface::Default`](crate::Interface::Default) may now mean another interface.
+    /// A route that packets to groups can take, a policy rule (`ip rule`) or a next hop (`ip nexthop`) was added or removed:
+    /// [`Interface::Default`](crate::Interface::Default) may now mean another interface. A route to a unicast network is not reported,
+    /// unless the kernel itself made it, for an address: so followers ask nothing while a routing daemon writes thousands of them.
     Route,
+    /// What [`Route`](Self::Route) means for one group: the answer of [`for_group`](Self::for_group).
+    RouteTo {
+        /// The address of the group.
+        group: IpAddr,
+        /// The index of the interface that the routing table names; `None` if it names none.
+        interface: Option<NonZeroU32>,
+    },
     /// Changes came faster than they were read, and some are lost. All existing links and addresses are reported again; those
     /// that are not reported no longer exist.
     Overrun,
@@ -68,6 +77,35 @@ pub struct Link {
 }
 
 impl Change {
+    /// If this is [`Route`](Self::Route), asks the kernel what it means for this group, so that not each of many listeners of the group on
+    /// [`Interface::Default`](crate::Interface::Default) asks: [apply](Self::apply) the result to all of them, at once, since the next
+    /// change makes it wrong. Any other change is returned as it is. So is this one if the kernel cannot tell: then each asks.
+    ///
+    /// ```no_run
+    /// # use multicast::{Change, Group, Links, Listener, Memberships};
+    /// # fn all(group: Group, links: &mut Links, books: &mut [(Memberships<1>, Listener)]) -> multicast::Result<()> {
+    /// while let Some(change) = links.next()? {
+    ///     let change = change.for_group(group);
+    ///     for (book, listener) in &mut *books {
+    ///         book.apply(&change, listener)?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn for_group(self, group: Group) -> Self {
+        if self != Self::Route {
+            return self;
+        }
+        let group = group.address();
+        match route::index_of_any(None, group, Interface::Default, Operation::Join) {
+            Ok(index) => Self::RouteTo { group, interface: Some(index) },
+            Err(error) if route::may_come(error.kind()) => Self::RouteTo { group, interface: None },
+            Err(_) => self,
+        }
+    }
+
     /// The change that an answer of the kernel reports, if any.
     pub(super) fn of(answer: Answer) -> Option<Self> {
         match answer {

@@ -154,7 +154,10 @@ impl<const N: usize> Memberships<N> {
                 _ => {}
             }
             if entry.is_concerned_by(change, listener) {
-                result = result.and(entry.reconcile(listener, applied));
+                result = result.and(match change {
+                    Change::RouteTo { interface, .. } => entry.move_to(*interface, listener, applied),
+                    _ => entry.reconcile(listener, applied),
+                });
             }
         }
         if applied.left > left_before { result.and(self.check_all(listener, applied)) } else { result }
@@ -209,6 +212,7 @@ impl Entry {
         match (self.membership.interface(), change) {
             (_, Change::Gone { .. } | Change::Overrun) | (Interface::All, Change::Link(_)) => true,
             (Interface::Default, Change::Link(_) | Change::Route) => true,
+            (Interface::Default, Change::RouteTo { group, .. }) => self.membership.group().address() == *group,
             (Interface::Index(index), Change::Link(link)) => link.index == index,
             (Interface::Name(name), Change::Link(link)) => {
                 let has_name = link.name == Some(name) || self.joined.contains(&link.index);
@@ -231,19 +235,32 @@ impl Entry {
             return self.reconcile_all(listener, applied);
         }
         match listener.index_of(&self.membership) {
-            Ok(wanted) => {
+            Ok(wanted) => self.move_to(Some(wanted), listener, applied),
+            Err(error) if may_come(error.kind()) => self.move_to(None, listener, applied),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Joins and leaves until the entry is joined only on this interface: the one that the membership names now, if there is one.
+    fn move_to<F: Filter>(
+        &mut self,
+        wanted: Option<NonZeroU32>,
+        listener: &mut Inner<F>,
+        applied: &mut Applied,
+    ) -> Result<()> {
+        match wanted {
+            Some(wanted) => {
                 // The interface was created again or renamed, or the route has changed.
                 self.forget_where(listener, applied, |_, index| index != wanted);
                 self.join(wanted, listener, applied)
             }
-            Err(error) if may_come(error.kind()) => {
+            None => {
                 // A missing name means that the interface is gone. If an address or a route is missing, it may come back to an interface
                 // that still exists.
                 let is_by_name = matches!(self.membership.interface(), Interface::Name(_));
                 self.forget_where(listener, applied, |listener, index| is_by_name || listener.is_gone(index));
                 Ok(())
             }
-            Err(error) => Err(error),
         }
     }
 

@@ -193,10 +193,14 @@ impl<F: Filter> Inner<F> {
     /// listener checks each packet from now on.
     pub(super) fn end_pin(&mut self) -> Result<()> {
         let family = self.socket.family().map_err(not_unpinned)?;
-        if family == Family::V6 {
-            self.check_each(family)?;
+        match family {
+            Family::V4 => self.socket.unpin_and_stay_alone(),
+            Family::V6 => {
+                self.check_each(family)?;
+                self.socket.unpin()
+            }
         }
-        self.socket.unpin_and_stay_alone().map_err(not_unpinned)?;
+        .map_err(not_unpinned)?;
         self.state.admits = Admits::Joined;
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use core::num::NonZeroU32;
 
-use linux_raw_sys::net::{AF_NETLINK, SOCK_DGRAM};
-use linux_raw_sys::netlink::NETLINK_ROUTE;
+use linux_raw_sys::net::{AF_NETLINK, SOCK_DGRAM, SOL_NETLINK};
+use linux_raw_sys::netlink::{NETLINK_GET_STRICT_CHK, NETLINK_ROUTE};
 use rustix::net::SendFlags;
 
 use super::netlink::{Answer, Message, Question};
@@ -32,6 +32,10 @@ pub(super) fn ask<const ROOM: usize>(
     let mut buffer = [0; ROOM];
     again_if_interrupted(&mut || {
         let socket = open()?;
+        if question.is_strict {
+            // A kernel that does not know it answers more.
+            let _ = sys::setsockopt_int(&socket, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
+        }
         // An unconnected netlink socket sends to port 0: the kernel, which answers before the call returns.
         rustix::net::send(&socket, question.as_bytes(), SendFlags::empty())?;
         read_answer(&socket, &mut buffer, is_enough)

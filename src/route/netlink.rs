@@ -6,7 +6,7 @@ use core::num::NonZeroU32;
 use linux_raw_sys::net::{AF_INET, AF_INET6};
 use linux_raw_sys::netlink::{
     self, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, RTEXT_FILTER_SKIP_STATS, RTM_F_FIB_MATCH,
-    if_stats_msg, ifaddrmsg, ifinfomsg, nlmsghdr, rtmsg,
+    RTPROT_KERNEL, if_stats_msg, ifaddrmsg, ifinfomsg, nlmsghdr, rtmsg,
 };
 
 use crate::address::put;
@@ -55,6 +55,8 @@ const TAKE_ALL: [&[u8]; 4] = [b"bridge", b"bond", b"team", b"openvswitch"];
 pub(crate) struct Question {
     bytes: [u8; QUESTION],
     length: usize,
+    /// Whether the kernel is to take each field of it into account.
+    pub(super) is_strict: bool,
 }
 
 impl Question {
@@ -83,6 +85,13 @@ impl Question {
         Self::new(GET_ADDRESS, NLM_F_DUMP, if of_ipv4 { AF_INET } else { AF_INET6 }, size_of::<ifaddrmsg>())
     }
 
+    /// Which addresses are there on this interface? On a socket that is strict about questions (`NETLINK_GET_STRICT_CHK`, Linux 4.20); any
+    /// other gets the addresses of all interfaces.
+    pub(crate) fn addresses_on(interface: NonZeroU32, of_ipv4: bool) -> Self {
+        // Family, prefix length, flags, scope, index.
+        Self { is_strict: true, ..Self::addresses(of_ipv4).patched(4, &interface.get().to_ne_bytes()) }
+    }
+
     /// Which way would a packet to this address take, on this interface or on any?
     pub(crate) fn route(to: IpAddr, interface: Option<NonZeroU32>) -> Self {
         let question = match to {
@@ -109,7 +118,7 @@ impl Question {
 
     /// A header, and a body of zeros that begins with the address family.
     fn new(kind: u16, flags: u32, family: u32, body: usize) -> Self {
-        let mut question = Self { bytes: [0; QUESTION], length: HEADER.saturating_add(body) };
+        let mut question = Self { bytes: [0; QUESTION], length: HEADER.saturating_add(body), is_strict: false };
         put(&mut question.bytes, 4, &kind.to_ne_bytes());
         put(&mut question.bytes, 6, &((NLM_F_REQUEST | flags) as u16).to_ne_bytes());
         question.patched(0, &[family as u8]).measured()
@@ -201,9 +210,11 @@ impl<'a> Message<'a> {
         Some((Self { kind: u16::from_ne_bytes(*kind), is_interrupted, body }, rest))
     }
 
-    /// Parses the message. Callers that need only one kind use the methods below, so that the other parsers are not linked.
+    /// Parses the message, as a report of a change or of a list. Callers that need only one kind use the methods below, so that the other
+    /// parsers are not linked.
     pub(crate) fn answer(self) -> Answer {
-        let found = self.last().or_else(|| self.link()).or_else(|| self.address()).or_else(|| self.route());
+        let route = || if self.leads_to_no_group() { None } else { self.route() };
+        let found = self.last().or_else(|| self.link()).or_else(|| self.address()).or_else(route);
         found.or_else(|| self.counters()).unwrap_or(Answer::Other)
     }
 
@@ -288,6 +299,25 @@ impl<'a> Message<'a> {
             }
             _ => None,
         }
+    }
+
+    /// Whether it is about a route that packets to groups never take: to a unicast network, and written by an administrator or a routing
+    /// daemon. (The kernel's own routes come and go with addresses. When the last one of an interface goes, other routes go, too, without a
+    /// message.)
+    fn leads_to_no_group(self) -> bool {
+        let Self { kind: NEW_ROUTE | DELETED_ROUTE, body, .. } = self else { return false };
+        // Family, the length of the destination's prefix, that of the source's, type of service, table, protocol.
+        let Some([family, prefix, _, _, _, protocol]) = body.first_chunk() else { return false };
+        let attributes = body.get(size_of::<rtmsg>()..).unwrap_or(&[]);
+        let Some([first, ..]) = attribute(attributes, ROUTE_TO) else { return false };
+        // 224.0.0.0/4 and ff00::/8.
+        let (groups, bits) = match u32::from(*family) {
+            AF_INET => (0xe0, 4),
+            AF_INET6 => (0xff, 8),
+            _ => return false,
+        };
+        let shared = (first ^ groups).leading_zeros();
+        u32::from(*protocol) != RTPROT_KERNEL && shared < bits.min((*prefix).into())
     }
 
     pub(crate) fn counters(self) -> Option<Answer> {

@@ -5,7 +5,7 @@ use core::num::NonZeroU32;
 
 use crate::address::{Address, is_link_local};
 use crate::cmsg::Way;
-use crate::error::{Error, ErrorKind, Object, Operation, Result};
+use crate::error::{Errno, Error, ErrorKind, Object, Operation, Result};
 use crate::group::{Group, Interface};
 use crate::packet::Packet;
 use crate::route;
@@ -91,16 +91,19 @@ impl Destination {
 
     /// The way back to the sender of this packet: to its source; from the address that it was sent to, if that is one of this
     /// machine's own; and on the interface that it came in on, if the source is link-local or in a network of that interface. A source
-    /// farther away is reached as the routing table says, and so is every source that is not link-local if an IPv6 packet was sent to an
-    /// address of this machine: the kernel then keeps to the address, not to the interface. [`Sender::reply`](crate::Sender::reply) does this at once; with the
-    /// destination you can answer later.
+    /// farther away is reached as the routing table says. [`Sender::reply`](crate::Sender::reply) does this at once; with the destination you
+    /// can answer later.
+    ///
+    /// One case is left to the routing table: an IPv6 packet that was sent to one of several addresses of an interface, but not to the one
+    /// that the kernel itself takes as the source there for packets to the asker (RFC 6724). The kernel then keeps to the address, not to
+    /// the interface.
     ///
     /// If the interface is gone, or has lost its addresses, the routing table decides as well.
     ///
-    /// It asks the kernel for the machine's addresses (`rtnetlink(7)`), unless the source is link-local in IPv6. So a reply takes 4 times as
-    /// long as a [`send`](crate::Sender::send), and 20 times on a machine with 200 addresses. To send several packets to one source, keep
-    /// the destination: then each takes 1.2 times as long as a `send`. But an interface or an address may change, so make it again for the
-    /// next question.
+    /// It asks the kernel for the addresses of the interface (`rtnetlink(7)`), unless the source is link-local in IPv6. So a reply takes 4
+    /// times as long as a [`send`](crate::Sender::send), and 20 times if the interface has 200 addresses (before Linux 4.20, if the machine
+    /// has). To send several packets to one source, keep the destination: then each takes 1.2 times as long as a `send`. But an interface
+    /// or an address may change, so make it again for the next question.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if the listener does not ask the kernel for destination and interface: create it with
@@ -119,15 +122,33 @@ impl Destination {
         }
         let from = if metadata.is_to_us { Some(sent_to) } else { None };
         let way = match neighbour(interface, source.ip())? {
-            // In IPv6, a packet with a source need not leave on its interface: the route may name another one. Without a source it must,
-            // and the kernel chooses a source of this interface, of the longest common prefix (RFC 6724).
             Neighbour::InNetworkOf(own) if own.is_ipv4() => Way { interface: interface.get(), source: from.or(Some(own)) },
-            Neighbour::InNetworkOf(_) => Way { interface: interface.get(), source: from },
+            // In IPv6, a packet that names its source need not leave on its interface: the route may name another one. If it names none it
+            // must, and the kernel chooses a source of this interface, of the longest common prefix (RFC 6724).
+            Neighbour::InNetworkOf(_) => {
+                Way { interface: interface.get(), source: not_chosen(from, interface, source.ip())? }
+            }
             Neighbour::LinkLocal => Way { interface: interface.get(), source: from },
             Neighbour::No => Way { interface: 0, source: from },
         };
         Ok(Self { to: Address::to(&source), way: Some(way) })
     }
+}
+
+/// This source, if the kernel would choose another one for a packet to this address on this interface.
+fn not_chosen(from: Option<IpAddr>, interface: NonZeroU32, to: IpAddr) -> Result<Option<IpAddr>> {
+    if from.is_none() {
+        return Ok(None);
+    }
+    match route::source_without_name(interface, to) {
+        Ok(chosen) => Ok(from.filter(|_| chosen != from)),
+        Err(errno) => Err(not_asked(interface, errno)),
+    }
+}
+
+#[cold]
+const fn not_asked(interface: NonZeroU32, errno: Errno) -> Error {
+    Error::system(Operation::Send, Object::On(Interface::Index(interface)), errno)
 }
 
 enum Neighbour {
@@ -151,7 +172,7 @@ fn neighbour(interface: NonZeroU32, address: IpAddr) -> Result<Neighbour> {
             IpAddr::V4(address) if address.is_link_local() => Neighbour::LinkLocal,
             _ => Neighbour::No,
         }),
-        Err(errno) => Err(Error::system(Operation::Send, Object::On(Interface::Index(interface)), errno)),
+        Err(errno) => Err(not_asked(interface, errno)),
     }
 }
 

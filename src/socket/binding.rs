@@ -9,7 +9,8 @@
 //! packets (`SO_REUSEPORT`, `socket(7)`). Since Linux 6.6 it also distributes some IPv4 multicast packets: those that arrive over a
 //! real link and match only one socket. Another socket of the group may then receive a packet that it did not join, and the socket
 //! that joined does not. A socket that is pinned to an interface after the bind leaves its group, and enters none of sockets that are
-//! not pinned. So `SO_REUSEPORT` is on while a socket is pinned, and off while it is not.
+//! not pinned. So `SO_REUSEPORT` is on while a socket is pinned, and off while it is not. It stays on for a socket on an IPv6 group, which
+//! receives no unicast, and whose packets the kernel gives to all.
 
 use core::num::NonZeroU32;
 
@@ -149,18 +150,17 @@ impl Socket {
         self.share_with_reuse_port(1)?;
         self.bind(address)?;
         if can_move {
-            // A group with others on `lo` is left when it is pinned once more. (Since Linux 5.6 a socket on the wildcard address leaves it
-            // when it is unpinned.)
             self.unpin()?;
-            self.pin(pinned.unwrap_or(LOOPBACK))?;
-            if pinned.is_none() {
-                self.unpin()?;
+            // A group with others on `lo` is left when it is pinned once more, also there. A socket that will not be pinned need not leave
+            // it: on the wildcard address it has left when it was unpinned, and of groups only those of IPv4 are distributed.
+            if let Some(index) = pinned {
+                self.pin(index)?;
             }
         }
         Ok(())
     }
 
-    /// Unpins. From then on, sockets that have `SO_REUSEPORT` and not `SO_REUSEADDR` cannot be bound beside it.
+    /// Unpins a socket of IPv4. From then on, sockets that have `SO_REUSEPORT` and not `SO_REUSEADDR` cannot be bound beside it.
     pub(crate) fn unpin_and_stay_alone(&self) -> Bound {
         self.share_with_reuse_port(0)?;
         self.unpin()

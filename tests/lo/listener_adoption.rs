@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
 
 use crate::common;
-use crate::common::{OnePacket, assert_quiet, expect_packet, full_name, lo_is_in, on_lo, send_all, unique_group};
+use crate::common::{
+    OnePacket, assert_quiet, expect_packet, full_name, lo_is_in, on_lo, send_all, unique_group, unique_v6_group,
+};
 use multicast::{AsFd, Bind, ErrorKind, Family, Group, ListenOptions, Listener, OwnedFd, Received, Receiver};
 
 /// A socket of the standard library: bound to the wildcard address, blocking, and a member of the group on `lo`.
@@ -108,6 +110,16 @@ fn options_of_the_previous_owner_neither_hide_nor_coalesce_packets() {
     assert_eq!(lines.next().unwrap(), "got one");
     assert_eq!(lines.next().unwrap(), "got two");
     assert!(child.wait().unwrap().success());
+}
+
+/// The listener would refuse packets of other groups all the same, after the kernel has woken it.
+#[test]
+fn the_kernel_gives_an_adopted_ipv6_socket_no_group_that_only_others_joined() {
+    let socket = UdpSocket::bind(SocketAddr::from(unique_v6_group(5))).unwrap();
+    // IPV6_MULTICAST_ALL
+    assert_eq!(option_of(&socket, 41, 29), "1");
+    let listener = Listener::<64>::try_from(OwnedFd::from(socket)).unwrap();
+    assert_eq!(option_of(&listener, 41, 29), "0");
 }
 
 /// The value of a socket option, as Python reads it.

@@ -86,6 +86,33 @@ fn a_reply_to_a_neighbour_leaves_on_the_link_of_the_question_where_the_routes_na
     }
 }
 
+/// The address alone does not say where an IPv6 packet leaves.
+#[test]
+fn a_question_by_unicast_is_answered_on_its_link_from_the_asked_address_where_the_routes_name_another_link() {
+    let mut host = Host::new();
+    for group in groups() {
+        let family = group.family();
+        let mut device = ListenOptions::new().unicast().bind::<64>(Bind::Port(group.port(), family)).unwrap();
+        for link in &host.links {
+            device.join(&Membership::any(group).on(named(&link.a))).unwrap();
+        }
+        let mut sender = device.sender(SendOptions::new().interface(named(&host.links[0].a))).unwrap();
+        for (link, other) in [(0, 1), (1, 0)] {
+            let [ours, theirs] = ends(&host, link, family);
+            for is_routed_elsewhere in [false, true] {
+                if is_routed_elsewhere {
+                    route(&host, theirs, other);
+                }
+                let asker = host.tell(theirs, link, SocketAddr::new(ours, group.port()), "question");
+                reply((&mut device, &mut sender), asker);
+                let said = format!("{family:?}, link {link}, routed elsewhere: {is_routed_elsewhere}");
+                assert_eq!(host.answer(), arrival("answer", &host, link, ours, group.port()), "{said}");
+            }
+            run(&format!("ip route del {theirs}"));
+        }
+    }
+}
+
 #[test]
 fn a_reply_to_a_source_behind_a_router_leaves_as_the_routes_say() {
     let mut host = Host::new();

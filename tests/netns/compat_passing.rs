@@ -449,7 +449,7 @@ fn a_poll_ends_while_changes_go_on() {
     let writing = std::thread::spawn(move || {
         for number in 0..60_000 {
             let (high, low) = (number / 250, number % 250 + 1);
-            writeln!(lines, "route add 10.250.{high}.{low}/32 dev {device}").unwrap();
+            writeln!(lines, "route add 238.250.{high}.{low}/32 dev {device}").unwrap();
         }
     });
     let mut longest = Duration::ZERO;

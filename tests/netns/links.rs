@@ -1,7 +1,8 @@
 //! What `Links` reports when interfaces are created, deleted and changed. In a private network: see `make test`.
 
 use crate::common::changes::{all, is_link, name, until};
-use crate::common::link::{Pair, index_of, run};
+use crate::common::link::{Pair, index_of, is_alone, run};
+use crate::common::{QUIET, wait_until_mut};
 use multicast::{Change, Link, Links};
 
 #[test]
@@ -47,16 +48,51 @@ fn every_change_of_an_interface_is_reported_until_it_is_deleted() {
     assert_eq!(gone, Change::Gone { index, name: name("renamed0") });
 }
 
+/// A router may learn thousands of them in a second, and whoever follows a route to a group asks the kernel for it at each change.
+#[test]
+fn of_routes_only_those_that_packets_to_groups_can_take_are_reported() {
+    if !is_alone("of_routes_only_those_that_packets_to_groups_can_take_are_reported") {
+        return;
+    }
+    let pair = Pair::new();
+    let mut links = Links::watch().unwrap();
+    let mut routes = || all(&mut links).into_iter().filter(|change| *change == Change::Route).count();
+    // The kernel adds routes of its own to links that are new.
+    wait_until_mut("the kernel adds no more routes", || {
+        std::thread::sleep(QUIET);
+        routes() == 0
+    });
+    for (ip, to_groups, to_others) in [
+        ("ip", ["239.77.0.0/16", "192.0.0.0/2", "default"], ["198.51.100.0/24", "192.0.0.0/3"]),
+        ("ip -6", ["ff3e:77::/32", "fe00::/7", "default"], ["2001:db8::/32", "fe00::/8"]),
+    ] {
+        for verb in ["add", "delete"] {
+            for to in to_others {
+                run(&format!("{ip} route {verb} {to} dev {} proto static", pair.a));
+                assert_eq!(routes(), 0, "{verb} {to}");
+            }
+            for to in to_groups {
+                run(&format!("{ip} route {verb} {to} dev {} proto static", pair.a));
+                assert_eq!(routes(), 1, "{verb} {to}");
+            }
+        }
+    }
+    // The kernel's own are reported: with the last address of an interface, other routes go without a message.
+    run(&format!("ip addr flush dev {}", pair.a));
+    assert!(routes() > 0);
+}
+
 #[test]
 fn routes_are_reported_and_a_port_that_leaves_a_bridge_is_not_gone() {
     let pair = Pair::new();
     let index = index_of(&pair.a);
     let mut links = Links::watch().unwrap();
     all(&mut links);
-    run(&format!("ip route add 198.51.100.0/24 dev {}", pair.a));
-    until(&mut links, |change| *change == Change::Route);
-    run(&format!("ip route delete 198.51.100.0/24 dev {}", pair.a));
-    until(&mut links, |change| *change == Change::Route);
+    for verb in ["add", "delete"] {
+        // No test has a group in this network.
+        run(&format!("ip route {verb} 238.77.0.0/16 dev {}", pair.a));
+        until(&mut links, |change| *change == Change::Route);
+    }
 
     let bridge = format!("br{}", std::process::id());
     run(&format!("ip link add {bridge} type bridge"));

@@ -54,6 +54,7 @@ mod outbox;
 mod own_address;
 mod path_mtu;
 mod peers;
+mod pinned_neighbours;
 mod questions;
 mod queue;
 #[cfg(feature = "std")]
@@ -61,6 +62,8 @@ mod queue_shared;
 mod receive_buffer;
 mod refusals;
 mod reports;
+#[cfg(feature = "std")]
+mod route_changes;
 #[cfg(feature = "std")]
 mod sources;
 #[cfg(feature = "std")]

@@ -59,6 +59,59 @@ fn a_route_names_interface_and_source() {
     assert_eq!(all(&route_message(4, [10, 0, 0, 1])), [expected]);
 }
 
+/// A route to these first bits of an address, and who wrote it.
+fn route_to(first: &[u8], prefix: u8, protocol: u32) -> Vec<u8> {
+    let is_ipv4 = first.len() == 4;
+    let mut body = [0; size_of::<rtmsg>()].to_vec();
+    body[0] = if is_ipv4 { AF_INET as u8 } else { AF_INET6 as u8 };
+    (body[1], body[5]) = (prefix, protocol as u8);
+    if prefix > 0 {
+        body.extend(attribute_bytes(ROUTE_TO, first));
+    }
+    body
+}
+
+#[test]
+fn a_change_of_a_route_counts_only_if_packets_to_groups_can_take_it() {
+    const DAEMON: u32 = 186;
+    let v6 = |first: u16| Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0).octets();
+    for (counts, first, prefix) in [
+        (true, &[0; 4][..], 0),
+        (true, &[128, 0, 0, 0], 1),
+        (true, &[192, 0, 0, 0], 2),
+        (true, &[224, 0, 0, 0], 3),
+        (true, &[224, 0, 0, 0], 4),
+        (true, &[239, 1, 2, 3], 32),
+        (false, &[0, 0, 0, 0], 1),
+        (false, &[128, 0, 0, 0], 2),
+        (false, &[192, 0, 0, 0], 3),
+        (false, &[240, 0, 0, 0], 4),
+        (false, &[10, 0, 0, 0], 8),
+        (false, &[223, 255, 255, 255], 32),
+        (true, &v6(0), 0),
+        (true, &v6(0x8000), 1),
+        (true, &v6(0xfe00), 7),
+        (true, &v6(0xff00), 8),
+        (true, &v6(0xff05), 128),
+        (false, &v6(0xfe00), 8),
+        (false, &v6(0xfe80), 10),
+        (false, &v6(0x2000), 3),
+    ] {
+        let expected = if counts { Answer::Route { interface: None, source: None } } else { Answer::Other };
+        assert_eq!(all(&message(DELETED_ROUTE, &route_to(first, prefix, DAEMON))), [expected], "{first:?}/{prefix}");
+        let made = all(&message(NEW_ROUTE, &route_to(first, prefix, DAEMON)));
+        assert_eq!(made, [expected], "{first:?}/{prefix}");
+        // The kernel's own come and go with addresses.
+        let of_kernel = all(&message(DELETED_ROUTE, &route_to(first, prefix, RTPROT_KERNEL)));
+        assert_eq!(of_kernel, [Answer::Route { interface: None, source: None }]);
+        // An answer to a question about a unicast address is read all the same.
+        let asked = message(NEW_ROUTE, &route_to(first, prefix, 0));
+        assert!(messages(&asked).all(|answer| answer.route().is_some()));
+    }
+    // What has no destination, or is cut off, may be anything.
+    assert_eq!(all(&message(DELETED_ROUTE, &[])), [Answer::Route { interface: None, source: None }]);
+}
+
 #[test]
 fn an_address_is_the_local_one_where_there_is_a_peer() {
     let mut body = [2, 24, 0, 0].to_vec();

@@ -187,6 +187,7 @@ fn rejoin(unknown: &mut Unknown) {
         if let Change::Link(link) = change {
             show(&[link.name.as_ref().map_or("", Name::as_str).as_bytes()]);
         }
+        let change = change.for_group(group(unknown));
         show(&[&or_exit(book.apply(&change, &mut listener)).joined.to_ne_bytes()]);
     }
     let mut sender = or_exit(options(unknown).later().open(group(unknown).family()));
