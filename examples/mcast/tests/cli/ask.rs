@@ -175,6 +175,7 @@ fn a_question_that_cannot_be_asked_is_an_error_message() {
         (&["--repeat", "0", "who"], "--repeat 0: give 1 to"),
         (&["--wait", "soon", "who"], "--wait soon: give seconds"),
         (&["--count", "2", "who"], "no such option here: --count"),
+        (&["--min", "3", "--limit", "2", "who"], "--limit 2 ends before --min 3 is reached: give at least 3"),
     ] {
         run(&mut ask(group, arguments)).expect(2).saying(reason).saying("mcast ask --help");
     }
