@@ -13,7 +13,7 @@ use super::tree::Stage;
 use super::verdict;
 use crate::host::counters::Counters;
 use crate::host::groups::{Joined, Source};
-use crate::host::links::{Address, Link, MULTICAST, Queue, Traffic, UP};
+use crate::host::links::{Address, Hardware, Link, MULTICAST, Queue, Traffic, UP};
 use crate::host::sockets::{Kind, Socket};
 
 const INDEX: u32 = 4;
@@ -61,6 +61,7 @@ fn snapshot(rx: u64, counters: &[(&str, u64)]) -> Snapshot {
     let link = Link {
         index: INDEX,
         name: NAME.to_owned(),
+        hardware: Hardware::Ethernet,
         flags: UP | MULTICAST,
         mtu: Some(1500),
         carrier: Some(true),

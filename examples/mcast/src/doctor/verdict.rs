@@ -3,7 +3,7 @@
 use super::case::{Case, Direction};
 use super::checks;
 use super::report::{Check, Status, Verdict};
-use super::tree::Stage;
+use super::tree::{FEW, Stage};
 
 /// All checks, and what they mean together.
 #[inline(never)]
@@ -81,6 +81,10 @@ fn undecided(case: &Case) -> String {
             case.order.group.port()
         ),
         Ok(()) if case.order.direction == Direction::To => "No packet could be sent, and no check tells why.".to_owned(),
+        Ok(()) if case.for_others() >= Some(FEW) => format!(
+            "Nothing of {} was heard; frames come in on {} that are for another VLAN or another host: compare the VLANs.",
+            case.order.group, case.place.name
+        ),
         Ok(()) => format!(
             "Nothing of {} was heard, and what comes in on {} does not tell why: see the checks that say unknown.",
             case.order.group, case.place.name

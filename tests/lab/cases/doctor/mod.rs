@@ -1,9 +1,9 @@
 //! The house of the doctor: one fault in each case, and `mcast doctor` must name it, without privilege.
 
-
+mod devices;
 mod faults;
 mod harmless;
-
+mod routers;
 mod surroundings;
 
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::programs::{Program, faulty};
 use crate::trial::Case;
 
 pub fn cases() -> Vec<Case> {
-    [faults::cases, surroundings::cases, harmless::cases]
+    [faults::cases, surroundings::cases, devices::cases, routers::cases, harmless::cases]
         .into_iter()
         .flat_map(|cases| cases())
         .collect()
