@@ -11,6 +11,7 @@
 //! | `input`, `output`, `standard`, `progress` | standard streams, the terminal |
 //! | `host` | what the kernel tells about this host |
 //! | `format`, `hex`, `interfaces` | how packets are printed and written; the names of interfaces |
+//! | `json` | what all JSON objects have in common |
 //! | `limits`, `outage`, `stop` | what ends a command: signals, times, links that are gone, errors |
 
 // A part of the commands needs a part of what they share.
@@ -36,6 +37,8 @@ mod host;
 #[cfg(any(feature = "ask", feature = "send"))]
 mod input;
 mod interfaces;
+#[cfg(feature = "json")]
+mod json;
 mod limits;
 #[cfg(feature = "listen")]
 mod listen;
