@@ -17,7 +17,7 @@ use multicast::{ErrorKind, Links, SendOptions};
 
 use contents::{Choice, LeftOut, Packet, Then};
 use source::Source;
-use timeline::Timeline;
+use timeline::{Early, Timeline};
 
 use crate::decimal::{self, fixed};
 use crate::limits::Limits;
@@ -53,7 +53,8 @@ the local network (--ttl 1) unless it is said how far they may go, whatever TTL 
   --limit N            end after N packets
   --json, --quiet, --timeout, --give-up: see mcast --help
 
-Gaps are kept by the time since the first packet, so delays do not add up.
+Gaps are kept by the time since the first packet, so delays do not add up. mcast wakes up before a packet is due, by as much as this
+machine wakes it up late, 0.2 ms at most; so on a machine with a free processor, packets leave within 0.2 ms of their time.
 
 Example:
   mcast replay --list recording.pcapng
@@ -149,6 +150,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
         choice: &order.choice,
         is_redirected: names_groups,
         timeline: Timeline::new(order.speed),
+        early: Early::default(),
         limit: order.common.limit,
         sent: Sent::default(),
         left_out: LeftOut::default(),
@@ -176,6 +178,7 @@ struct Replayer<'r> {
     /// Whether all packets go to other groups than the capture names.
     is_redirected: bool,
     timeline: Timeline,
+    early: Early,
     limit: Option<u64>,
     sent: Sent,
     left_out: LeftOut,
@@ -222,7 +225,17 @@ impl Replayer<'_> {
             }
             // Shown while there is time, and not before a packet that is due.
             self.progress.show(self.sent.packets, self.sent.bytes);
-            self.senders.wait(self.limits, Some(left))?;
+            let early = self.early.time().min(left);
+            let sleep = left.saturating_sub(early);
+            // Also if there is nothing to sleep: changes of the links are read here.
+            self.senders.wait(self.limits, Some(sleep))?;
+            let Some(due) = due else { continue };
+            self.early.learn(due.checked_sub(early), Instant::now());
+            if due.saturating_duration_since(Instant::now()) <= early {
+                while Instant::now() < due {
+                    std::hint::spin_loop();
+                }
+            }
         }
         let late = due.map_or(Duration::ZERO, |due| due.elapsed());
         let ended = if self.is_redirected {

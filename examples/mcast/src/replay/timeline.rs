@@ -67,9 +67,49 @@ impl Timeline {
     }
 }
 
+/// How long before a packet is due the program wakes up, and then looks at the clock until it is: as long as the machine has lately been
+/// late to wake it up. A sleep alone ends late by 50 us and more, also on an idle machine; and to look at the clock all the time takes a
+/// whole processor.
+#[derive(Default)]
+pub(super) struct Early(Duration);
+
+impl Early {
+    /// A machine that is later than this has no free processor, and to take more of one would not help.
+    const MOST: Duration = Duration::from_micros(200);
+
+    pub(super) const fn time(&self) -> Duration {
+        self.0
+    }
+
+    /// The program woke up `now`; it wanted to at another time. A sleep that something else ended tells nothing.
+    pub(super) fn learn(&mut self, wanted: Option<Instant>, now: Instant) {
+        if let Some(late) = wanted.and_then(|wanted| now.checked_duration_since(wanted)) {
+            // What is usual falls slowly to what is seen, and rises at once.
+            let forgotten = self.0.saturating_sub(self.0 / 32);
+            self.0 = forgotten.max(late).min(Self::MOST);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_to_wake_up_early_is_as_long_as_the_machine_is_late_and_bounded() {
+        let (mut early, now) = (Early::default(), Instant::now());
+        let mut learn = |late: i64| {
+            let wanted =
+                if late < 0 { now + Duration::from_micros(-late as u64) } else { now - Duration::from_micros(late as u64) };
+            early.learn(Some(wanted), now);
+            early.time().as_micros()
+        };
+        assert_eq!((learn(60), learn(80)), (60, 80));
+        // A little less each time; not by a sleep that ended early.
+        assert_eq!((learn(0), learn(-500)), (77, 77));
+        assert_eq!(learn(5_000), 200);
+        assert!((0..500).map(|_| learn(10)).last().unwrap() <= 10);
+    }
 
     const SECOND: i128 = 1_000_000_000;
 
