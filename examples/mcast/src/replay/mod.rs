@@ -41,9 +41,10 @@ said at the end.
 A capture may name groups that carry live traffic here. So without --to, it must be said on which interface to send, and packets stay on
 the local network (--ttl 1) unless it is said how far they may go, whatever TTL they had.
 
+  --list               print which groups, how many packets and how much time the capture has, and send nothing
   --to TARGET          [SOURCE@]GROUP[/LEN|+COUNT][:PORT][%IF], repeatable: all packets go there, whatever group they were for
   --from TARGET        only packets to this group, or range; without :PORT to each port of it; repeatable
-  --interface IF       repeatable: each packet leaves on all of them
+  --interface IF       by name, index or address, or all; repeatable: each packet leaves on all of them
   --speed X            2 is twice as fast, 0.5 half as fast (default: 1)
   --loop N|forever     send it N times; between two rounds is the average gap
   --ttl TTL            how far, as of mcast send (default: subnet)

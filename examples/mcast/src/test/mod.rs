@@ -38,6 +38,7 @@ Options of test send, which tells the total at its end, so that the loss of the 
   --size N             the payload of each packet: 32 to 65507 bytes (default: 64)
   --ttl TTL, --no-loopback: as of mcast send
   --timeout SECONDS    end after this time, with status 0
+  --interface, --json, --quiet, --give-up: see mcast --help
 
 Options of test receive, which prints a line a second for each group and source, or a table on a terminal:
   --from TARGET        as above
