@@ -224,6 +224,16 @@ fn frames_that_ip_does_not_count_are_no_proof() {
 }
 
 #[test]
+fn an_xdp_program_is_blamed_for_nearly_all_of_many_frames() {
+    let with = |rx, ip| {
+        let mut case = v4(rx, &[("Ip:InReceives", ip), ("Ip:InDelivers", ip)]);
+        case.end.links.iter_mut().flatten().for_each(|link| link.has_xdp = true);
+        stage(&case)
+    };
+    assert_eq!([with(20, 1), with(5, 0), with(20, 10)], [Stage::BeforeIp, Stage::Undecided, Stage::Undecided]);
+}
+
+#[test]
 fn what_grew_before_the_join_is_not_due_to_the_group() {
     let mut case = v4(9, &[("Ip:InReceives", 9), ("Ip:InDelivers", 9), ("Udp:InCsumErrors", 8)]);
     let earlier = || snapshot(5, &[("Ip:InReceives", 5), ("Ip:InDelivers", 5), ("Udp:InCsumErrors", 4)]);
