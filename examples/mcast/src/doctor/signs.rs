@@ -64,8 +64,15 @@ impl Case {
             wanted,
             passed,
             multicast: if self.is_ipv6() { whole.grown_here("Ip6OutMcastPkts") } else { whole.grown("IpExt:OutMcastPkts") },
-            tx: whole.traffic(self.place.index, |traffic| traffic.tx_packets),
+            tx: if self.is_ipv6() { self.sent_by(|index| index == self.place.index) } else { self.sent_by(|_| true) },
         }
+    }
+
+    /// How many packets these interfaces sent over the whole time.
+    pub(super) fn sent_by(&self, is_one: impl Fn(u32) -> bool) -> Option<u64> {
+        let links = self.end.links.as_ref().ok()?.iter().filter(|link| is_one(link.index));
+        let sent = |index| self.whole().traffic(index, |traffic| traffic.tx_packets);
+        links.filter_map(|link| sent(link.index)).reduce(u64::saturating_add)
     }
 
     /// The name of a counter in the family of the case.

@@ -218,7 +218,8 @@ pub(super) struct SendSigns {
     /// Packets that this host wanted to send, and those of them that passed the output chains; IPv4 counts both.
     pub(super) wanted: Option<u64>,
     pub(super) passed: Option<u64>,
-    /// Packets to groups that IP sent, and packets that the device sent.
+    /// Packets to groups that IP sent, and packets of all kinds that devices sent: of IPv6 by this one, of IPv4 by all, since IPv4 counts no
+    /// other way.
     pub(super) multicast: Option<u64>,
     pub(super) tx: Option<u64>,
 }
@@ -238,10 +239,16 @@ impl SendSigns {
         let none = Some(0);
         match self.sent {
             _ if self.wanted.is_some_and(|wanted| wanted >= FEW) && self.passed == none => Stage::FirewallOut,
-            _ if self.multicast.is_some_and(|multicast| multicast >= FEW) && self.tx == none => Stage::Queue,
+            _ if self.is_stuck() => Stage::Queue,
             SentSign::Sent => Stage::Sound,
             _ if self.join == JoinSign::NoAddress => Stage::SourceAddress,
             _ => Stage::Undecided,
         }
+    }
+
+    /// Less than half of what IP sent left: the figures of IP and of the devices are not read at the same moment.
+    fn is_stuck(&self) -> bool {
+        let (Some(multicast), Some(tx)) = (self.multicast, self.tx) else { return false };
+        multicast >= FEW && tx.saturating_mul(2) < multicast
     }
 }

@@ -59,6 +59,16 @@ pub(super) fn containers(case: &Case, stage: Stage, check: &mut Check) {
             "{if} is a port of {}, which takes all its packets: join on {}.",
             &case.interface_of(link.master.unwrap_or(0)),
         ),
+        _ if link.port_of == "vrf" => check.is_of(
+            Status::Warn,
+            "{if} belongs to the routing domain {}: a program hears it only if it is bound to one of them, or by net.ipv4.udp_l3mdev_accept=1.",
+            &case.interface_of(link.master.unwrap_or(0)),
+        ),
+        _ if !link.port_of.is_empty() => check.is_of(
+            Status::Unknown,
+            "{if} is a port of a device of kind {}, and whether that takes its packets is not known here.",
+            &link.port_of,
+        ),
         Some(above) => check.is_of(
             Status::Warn,
             "{if} and the container's interface {} on it do not hear each other: give the host one of its own, or use a bridge.",
