@@ -55,7 +55,7 @@ the local network (--ttl 1) unless it is said how far they may go, whatever TTL 
   --json, --quiet, --timeout, --give-up: see mcast --help
 
 Gaps are kept by the time since the first packet, so delays do not add up. mcast wakes up before a packet is due, by as much as this
-machine wakes it up late, 0.2 ms at most; so on a machine with a free processor, packets leave within 0.2 ms of their time.
+machine mostly wakes it up late, 0.2 ms at most. So on a machine with a free processor, most packets leave within 0.1 ms of their time.
 
 Example:
   mcast replay --list recording.pcapng
