@@ -178,7 +178,7 @@ impl Case {
 
     /// Whether an XDP program takes what comes in: so many frames that they are not of ARP or LLDP alone, and IP sees nearly none.
     fn xdp_takes(&self, rx: Option<u64>) -> bool {
-        const PER_SECOND: u64 = 10;
+        const PER_SECOND: u64 = 5;
         let (Some(rx), Some(unseen)) = (rx, self.unseen(rx)) else { return false };
         let unseen = unseen.saturating_sub(self.for_others().unwrap_or(0));
         let milliseconds = u64::try_from((self.order.time / 2).as_millis()).unwrap_or(u64::MAX);

@@ -230,7 +230,7 @@ fn an_xdp_program_is_blamed_for_nearly_all_of_many_frames() {
         case.end.links.iter_mut().flatten().for_each(|link| link.has_xdp = true);
         stage(&case)
     };
-    assert_eq!([with(20, 1), with(5, 0), with(20, 10)], [Stage::BeforeIp, Stage::Undecided, Stage::Undecided]);
+    assert_eq!([with(20, 1), with(4, 0), with(20, 10)], [Stage::BeforeIp, Stage::Undecided, Stage::Undecided]);
 }
 
 #[test]

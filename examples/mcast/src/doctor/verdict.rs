@@ -66,6 +66,11 @@ fn sound(case: &Case) -> String {
 
 fn silence(case: &Case) -> String {
     let (group, name) = (case.order.group, &case.place.name);
+    if let Some(dropped @ 1..) = case.listening().grown("softnet:dropped") {
+        return format!(
+            "Nothing of {group} comes in on {name}, and the processors of this host dropped {dropped} packets, which may be of it: look again when there is less load."
+        );
+    }
     let tested = match case.looped() {
         Some(super::ears::Looped::Heard) => " A packet of this host to itself was heard, so look outside:",
         _ => " Look outside:",
