@@ -1,6 +1,6 @@
 # `make` prints the list of targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bare lab runtimes lint faults fuzz bench size static release devices features coverage
+.PHONY: help demo test bare lab runtimes lint faults soak mutants fuzz bench size static release devices features coverage
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,7 @@ lint: ## check format, words, spelling, lints, documentation, imports, dependenc
 	cargo fmt --manifest-path examples/runtimes/Cargo.toml --check
 	cargo fmt --manifest-path tests/devices/Cargo.toml --check
 	cargo fmt --manifest-path tests/faults/Cargo.toml --check
+	cargo fmt --manifest-path tests/soak/Cargo.toml --check
 	.ci/words --self-test
 	.ci/words
 	.ci/spelling
@@ -76,6 +77,18 @@ faults: ## make every system call of the library and of mcast fail, and check wh
 	@sh tests/in-namespace.sh tests/faults/target/release/faults tests/faults/target/release/driver \
 	    target/static/x86_64-unknown-linux-musl/mcast \
 	    $(if $(PART),--part $(PART)) $(ONLY)
+
+# HOURS may be a fraction. The result is in target/soak/result.txt, too.
+HOURS ?= 1
+soak: ## send through every kind of listener and sender for HOURS (1) while links and routes change, and account for each packet
+	@.ci/install all
+	@cargo build --quiet --release --locked --manifest-path tests/soak/Cargo.toml
+	@sh tests/in-namespace.sh tests/soak/target/release/soak --hours $(HOURS) --to target/soak
+
+# ROOM is one of tests/mutants/rooms, or several of them; default: all, which takes hours.
+mutants: ## change the code in small ways, one at a time: a test must notice each change (for example ROOM=guard)
+	@.ci/install all
+	@.ci/mutants $(ROOM)
 
 # FUZZ_SECONDS is the time per target. 2 GB and 10 seconds are far more than any input should need.
 FUZZ_SECONDS ?= 30

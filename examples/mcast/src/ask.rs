@@ -61,7 +61,7 @@ struct Order {
     question: Option<Vec<u8>>,
     hex: bool,
     wait: Duration,
-    min: u64,
+    min: Option<u64>,
     repeat: u64,
     every: Duration,
     format: Format,
@@ -75,7 +75,7 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
         question: None,
         hex: false,
         wait: Duration::from_secs(1),
-        min: 1,
+        min: None,
         repeat: 1,
         every: Duration::from_secs(1),
         format: Format::Text,
@@ -84,7 +84,7 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
     while let Some(argument) = options::next(&mut parser)? {
         match argument.name() {
             "wait" => order.wait = seconds(&mut parser, "--wait")?,
-            "min" => order.min = number(&mut parser, "--min")?,
+            "min" => order.min = Some(number(&mut parser, "--min")?),
             "repeat" => order.repeat = number_within(&mut parser, "--repeat", 1, u64::MAX)?,
             "every" => order.every = seconds(&mut parser, "--every")?,
             "ttl" => order.options = order.options.ttl(value(&mut parser, "--ttl")?),
@@ -108,6 +108,11 @@ fn parse(mut parser: Parser) -> Result<Order, Stop> {
         [dash] if dash == b"-" => None,
         texts => Some(decoded(texts.join(&b' '), order.hex).map_err(Stop::misused)?),
     };
+    if let (Some(limit), Some(min)) = (order.common.limit, order.min)
+        && limit < min
+    {
+        return Err(Stop::misused(format!("--limit {limit} ends before --min {min} is reached: give at least {min}")));
+    }
     order.common.complete()?;
     Ok(order)
 }
@@ -154,7 +159,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
             break;
         }
     }
-    run.end(ended, &order.common, order.min)
+    run.end(ended, &order.common, order.min.unwrap_or(1))
 }
 
 struct Run<'l> {
@@ -277,7 +282,7 @@ impl Run<'_> {
         #[cfg(feature = "json")]
         let ended = ended.and(self.printer.total(
             &Total {
-                version: 1,
+                version: crate::json::VERSION,
                 kind: "total",
                 questions,
                 answers,

@@ -11,6 +11,7 @@
 //! | `input`, `output`, `standard`, `progress` | standard streams, the terminal |
 //! | `host` | what the kernel tells about this host |
 //! | `format`, `hex`, `interfaces` | how packets are printed and written; the names of interfaces |
+//! | `json` | what all JSON objects have in common |
 //! | `limits`, `outage`, `stop` | what ends a command: signals, times, links that are gone, errors |
 
 // A part of the commands needs a part of what they share.
@@ -36,6 +37,8 @@ mod host;
 #[cfg(any(feature = "ask", feature = "send"))]
 mod input;
 mod interfaces;
+#[cfg(feature = "json")]
+mod json;
 mod limits;
 #[cfg(feature = "listen")]
 mod listen;
@@ -120,6 +123,7 @@ const USAGE: [&str; 2] = [
 Multicast UDP from the command line.
 
 Usage: mcast COMMAND [OPTION..]
+       mcast --version
        mcast help COMMAND
 
 ",
@@ -134,13 +138,25 @@ Options of most commands (mcast help COMMAND says which it takes):
   --interface IF       by name, index or address, or all; repeatable (default: the one that the routing table names)
   --json               one JSON object a line, the last one with the totals
   --quiet              print nothing to standard error but errors
-  --timeout SECONDS    end after this time
+  --timeout SECONDS    end after this time; here and elsewhere, SECONDS can have a fraction: 0.5
   --limit N            end after N packets
   --give-up SECONDS    end with status 1 this long after an interface went, if it is not back (default: never)
 
-Exit status: 0 done; 1 failure; 2 wrong usage; 3 nothing at all heard or answered; 4 less than asked for, more lost than allowed,
-or an alarm; 5 the doctor found a fault; 6 the doctor could not tell; 129, 130 or 143 ended by SIGHUP, SIGINT or SIGTERM (which stay
-ignored if they were when mcast was started); 141 the reader of standard output is gone.
+Exit status:
+  0                    done
+  1                    failure
+  2                    wrong usage
+  3                    nothing at all heard or answered
+  4                    less than asked for, more lost than allowed, or an alarm
+  5                    the doctor found a fault
+  6                    the doctor could not tell
+  129, 130, 143        ended by SIGHUP, SIGINT or SIGTERM (which stay ignored if they were when mcast was started)
+  141                  the reader of standard output is gone
+
+Examples:
+  mcast listen --from 239.1.2.3:5000 --interface eth0
+  mcast send --to 239.1.2.3:5000 --interface eth0 hello
+  mcast doctor --from 239.1.2.3:5000 --interface eth0
 ",
 ];
 

@@ -324,7 +324,7 @@ impl Run<'_> {
         #[cfg(feature = "json")]
         if common.json {
             let total = Total {
-                version: 1,
+                version: crate::json::VERSION,
                 kind: "total",
                 sent_packets: self.sent,
                 sent_bytes: self.sent_bytes,

@@ -70,7 +70,7 @@ Usage: mcast watch [--from TARGET].. [OPTION..]
 On a terminal it shows a table, again every second. Otherwise it prints a line for each group and source that is heard, and one for each
 group that is silent. Counters are those since the start, rates those since the last report; bytes are those of UDP payloads.
 
-RTP: lost packets did not come within 64 later ones, nor within one to two seconds. Reordered ones came in time, late ones too late. After
+RTP: lost packets did not come within 64 later ones, nor within one to two seconds. Reordered ones came in time, late ones after that. After
 a jump the sequence goes on 3000 numbers away or more, so nobody knows how much was lost. Jitter is that of RFC 3550, of the last SSRC.
 MPEG-TS: a continuity error is a place where packets of a PID are missing, in the order of arrival. Those that losses and reordering of
 RTP explain are told apart (explained_errors) and raise no alarm themselves.

@@ -40,16 +40,16 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// A sender, a router that forwards the lab's groups, and a receiver. The router's daemon runs until this is dropped.
-struct Row {
+pub(super) struct Row {
     _daemon: Process,
-    sender: Host,
-    _router: Host,
-    receiver: Host,
+    pub(super) sender: Host,
+    pub(super) router: Host,
+    pub(super) receiver: Host,
 }
 
 impl Row {
     /// The router forwards IPv4 packets whose TTL is above the threshold when they come in; this is the kernel's rule.
-    fn new(threshold: u8) -> Self {
+    pub(super) fn new(threshold: u8) -> Self {
         let (sender, router, receiver) = (Host::new("sender"), Host::new("router"), Host::new("receiver"));
         cable(0, (&sender, "eth0"), (&router, "eth0"));
         cable(1, (&receiver, "eth0"), (&router, "eth1"));
@@ -74,7 +74,7 @@ impl Row {
             assert!(!ended, "smcrouted: {}", complaints(&mut daemon));
             has_routes("-4", 1) && has_routes("-6", 2)
         });
-        Self { _daemon: daemon, sender, _router: router, receiver }
+        Self { _daemon: daemon, sender, router, receiver }
     }
 
     fn send(&self, kind: Kind, ttl: Ttl, payload: &str) {

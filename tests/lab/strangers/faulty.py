@@ -4,11 +4,22 @@ faulty.py stream GROUP PORT INTERFACE [SOURCE]  sends a packet to the group ever
 faulty.py checksum GROUP PORT INTERFACE         the same, with a wrong UDP checksum
 faulty.py fragments GROUP PORT INTERFACE        the same, but only the first fragment of each packet
 faulty.py fast GROUP PORT INTERFACE             the same as stream, 400 packets a second of 1000 bytes
+faulty.py flood GROUP PORT INTERFACE            the same as stream, tens of thousands a second, for ten seconds
+faulty.py near GROUP PORT INTERFACE             the same as stream, with a TTL of 1 instead of 5
+faulty.py tagged GROUP PORT INTERFACE           the same as stream, in frames of VLAN 5
+faulty.py tunnel GROUP PORT INTERFACE           creates this tun device, out of which the packets come to this host
+faulty.py lldp INTERFACE                        sends a frame of LLDP every 50 ms
+faulty.py gro INTERFACE                         switches GRO on, and ends
+faulty.py xdp INTERFACE drop|pass native|generic  attaches an XDP program, until it is ended
 faulty.py wire PORT                             prints the payload of each UDP packet to the port that comes in on eth0
 faulty.py hoard GROUP PORT INTERFACE [SOURCE]   joins, with a small receive buffer, and never reads
 """
+import ctypes
+import fcntl
+import os
 import socket
 import struct
+import subprocess
 import sys
 import time
 
@@ -48,6 +59,94 @@ def stream(group, port, interface, source=None):
 def fast(group, port, interface):
     sock = udp(group, interface)
     repeat(lambda: sock.sendto(bytes(1000), (group, int(port))), 0.0025)
+
+
+def flood(group, port, interface):
+    sock = udp(group, interface)
+    print("begins", flush=True)
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        for _ in range(128):
+            sock.sendto(bytes(100), (group, int(port)))
+        time.sleep(0.002)
+
+
+def near(group, port, interface):
+    sock = udp(group, interface)
+    if ":" in group:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)
+    repeat(lambda: sock.sendto(b"a packet", (group, int(port))))
+
+
+def packet(source, group, port, payload):
+    """A whole IP packet."""
+    family = socket.AF_INET6 if ":" in group else socket.AF_INET
+    source, to = socket.inet_pton(family, source), socket.inet_pton(family, group)
+    datagram = struct.pack("!HHHH", 4000, port, 8 + len(payload), 0) + payload
+    check = summed(source + to + struct.pack("!II", len(datagram), 17) + datagram) or 0xFFFF
+    datagram = datagram[:6] + struct.pack("!H", check) + datagram[8:]
+    if family == socket.AF_INET6:
+        return struct.pack("!IHBB", 0x60000000, len(datagram), 17, 5) + source + to + datagram
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 1, 0, 5, 17, 0) + source + to
+    return head[:10] + struct.pack("!H", summed(head)) + head[12:] + datagram
+
+
+def tagged(group, port, interface):
+    is_v6, to = ":" in group, socket.inet_pton(socket.AF_INET6 if ":" in group else socket.AF_INET, group)
+    hardware = b"\x33\x33" + to[12:] if is_v6 else b"\x01\x00\x5e" + bytes([to[1] & 0x7F]) + to[2:]
+    tag = struct.pack("!HHH", 0x8100, 5, 0x86DD if is_v6 else 0x0800)
+    frame = hardware + b"\x02\0\0\0\0\x02" + tag + packet("fd00::2" if is_v6 else "10.0.0.2", group, int(port), b"a packet")
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    sock.bind((interface, 0))
+    repeat(lambda: sock.send(frame))
+
+
+def lldp(interface):
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    sock.bind((interface, 0))
+    repeat(lambda: sock.send(b"\x01\x80\xc2\0\0\x0e" + b"\x02\0\0\0\0\x02" + b"\x88\xcc" + bytes(50)))
+
+
+def tunnel(group, port, interface):
+    TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000
+    device = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", interface.encode(), IFF_TUN | IFF_NO_PI))
+    subprocess.run(["ip", "addr", "add", "10.0.9.1/24", "dev", interface], check=True)
+    subprocess.run(["ip", "link", "set", interface, "up", "multicast", "on"], check=True)
+    data = packet("10.0.9.2", group, int(port), b"a packet")
+    repeat(lambda: os.write(device, data))
+
+
+def gro(interface):
+    SIOCETHTOOL, ETHTOOL_SGRO = 0x8946, 0x2C
+    value = ctypes.create_string_buffer(struct.pack("=II", ETHTOOL_SGRO, 1))
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    fcntl.ioctl(sock, SIOCETHTOOL, struct.pack("16sP16x", interface.encode(), ctypes.addressof(value)))
+    print("begins", flush=True)
+
+
+def xdp(interface, verdict, mode):
+    BPF, BPF_PROG_LOAD, BPF_LINK_CREATE, TYPE_XDP, ATTACH_XDP = {"x86_64": 321, "aarch64": 280}[os.uname().machine], 5, 28, 6, 37
+    flags = {"native": 4, "generic": 2}[mode]
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def bpf(command, attributes):
+        descriptor = libc.syscall(BPF, command, ctypes.create_string_buffer(attributes, 128), 128)
+        if descriptor < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return descriptor
+
+    # Two instructions: r0 = 1 (XDP_DROP) or 2 (XDP_PASS); exit.
+    code = struct.pack("=BBhi", 0xB7, 0, 0, {"drop": 1, "pass": 2}[verdict]) + struct.pack("=BBhi", 0x95, 0, 0, 0)
+    code, licence = ctypes.create_string_buffer(code), ctypes.create_string_buffer(b"GPL")
+    addresses = [ctypes.addressof(code), ctypes.addressof(licence)]
+    program = bpf(BPF_PROG_LOAD, struct.pack("=IIQQ", TYPE_XDP, 2, *addresses))
+    bpf(BPF_LINK_CREATE, struct.pack("=IIII", program, socket.if_nametoindex(interface), ATTACH_XDP, flags))
+    print("begins", flush=True)
+    while True:
+        time.sleep(60)
 
 
 def summed(data):
@@ -143,5 +242,5 @@ def wire(port):
             print("saw", datagram[8:].decode(errors="replace"), flush=True)
 
 
-PROGRAMS = {"wire": wire, "stream": stream, "fast": fast, "checksum": checksum, "fragments": fragments, "hoard": hoard}
-PROGRAMS[sys.argv[1]](*sys.argv[2:])
+PROGRAMS = [wire, stream, fast, flood, near, tagged, tunnel, lldp, gro, xdp, checksum, fragments, hoard]
+{program.__name__: program for program in PROGRAMS}[sys.argv[1]](*sys.argv[2:])

@@ -271,7 +271,7 @@ impl Run<'_> {
         #[cfg(feature = "json")]
         let ended = ended.and(self.printer.total(
             &Total {
-                version: 1,
+                version: crate::json::VERSION,
                 kind: "total",
                 questions: *asked,
                 answers: *sent,

@@ -46,7 +46,8 @@ Usage: mcast doctor --from TARGET [OPTION..]
   --to TARGET          GROUP[:PORT][%IF]: why does nothing leave?
   --seconds SECONDS    how long to look (default: 5)
   --interface IF       by name, index or address (default: the one that the routing table names)
-  --json               one JSON object a check, with `check`, `status`, `evidence`, `advice`; the last one has `verdict`
+  --verbose            print the checks that are ok, too
+  --json               one JSON object for each check, with `check`, `status`, `evidence`, `advice`; the last one has `verdict`
   --quiet              print the verdict alone
 
 Let the sender send while it looks. It reads the counters of this host, waits for half the time, joins the group, waits for the other
@@ -55,8 +56,9 @@ the group, which does not leave the host since it has joined, and it listens to 
 this host that have joined may receive that packet. Nothing else is sent, and nothing is changed. (To read the named sources, it
 joins a group of its own on lo for a moment.)
 
-Each check prints ok, warn, FAIL or unknown, what it saw (where, before, after), and a sentence of advice. The verdict names the first
-stage that loses packets. No privilege is needed; where it would show more, the check says which.
+A check is ok, warn, FAIL or unknown. It prints a sentence of advice, and below it what it saw (where, before -> after); those that are
+ok are counted. The last line is the verdict: it names the first stage that loses packets. No privilege is needed; where it would show
+more, the check says which.
 
 Status: 0 packets were heard (--to: could be sent), and nothing is wrong; 5 a fault was found; 6 it cannot be told, as when nothing
 comes to this host at all.
@@ -68,7 +70,16 @@ Example:
 struct Arguments {
     order: Order,
     json: bool,
-    quiet: bool,
+    print: Print,
+}
+
+/// What is printed beside the verdict.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Print {
+    Nothing,
+    /// All but what is ok.
+    Findings,
+    Everything,
 }
 
 #[inline(never)]
@@ -76,11 +87,13 @@ fn parse(mut parser: Parser) -> Result<Arguments, Stop> {
     let mut common = Common::default();
     let mut targets = Vec::new();
     let mut time = Duration::from_secs(5);
+    let mut is_verbose = false;
     while let Some(argument) = options::next(&mut parser)? {
         match argument.name() {
             "from" => targets.push((Direction::From, target(&mut parser, "--from")?)),
             "to" => targets.push((Direction::To, target(&mut parser, "--to")?)),
             "seconds" => time = wait(&mut parser)?,
+            "verbose" => is_verbose = true,
             "limit" | "timeout" | "give-up" => return Err(options::unexpected(argument)),
             _ => common.take(argument, "from", &mut parser)?,
         }
@@ -101,7 +114,13 @@ fn parse(mut parser: Parser) -> Result<Arguments, Stop> {
         return Err(Stop::misused("the doctor examines one interface: name one".to_owned()));
     };
     let order = Order { direction, group, source: target.source, interface, time };
-    Ok(Arguments { order, json: common.json, quiet: common.quiet })
+    let print = match (common.quiet, is_verbose) {
+        (true, true) => return Err(Stop::misused("--quiet prints less, --verbose more: give one of them".to_owned())),
+        (true, false) => Print::Nothing,
+        (false, false) => Print::Findings,
+        (false, true) => Print::Everything,
+    };
+    Ok(Arguments { order, json: common.json, print })
 }
 
 fn target(parser: &mut Parser, option: &str) -> Result<Target, Stop> {
@@ -121,12 +140,23 @@ fn wait(parser: &mut Parser) -> Result<Duration, Stop> {
 }
 
 pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
-    let Arguments { order, json, quiet } = parse(parser)?;
+    let Arguments { order, json, print } = parse(parser)?;
     let limits = Limits::new(None)?;
     let mut output = Output::new(&limits)?;
     let case = look::examine(order, &limits)?;
     let (checks, verdict) = verdict::of(&case);
-    print(&mut output, &limits, &case, &checks, &verdict, json, quiet)?;
+    #[cfg(feature = "json")]
+    if json {
+        let checks = if print == Print::Nothing { &[] } else { &checks[..] };
+        objects(&mut output, &limits, &case, checks, &verdict)?;
+        return ended(&verdict);
+    }
+    let _ = json;
+    output.write(lines(&checks, &verdict, print).as_bytes(), &limits)?;
+    ended(&verdict)
+}
+
+fn ended(verdict: &Verdict) -> Result<(), Stop> {
     match verdict.status {
         Status::Ok | Status::Warn => Ok(()),
         Status::Fail => Err(Stop::Fault),
@@ -134,30 +164,32 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     }
 }
 
+/// Each check as an object, then the verdict.
+#[cfg(feature = "json")]
 #[inline(never)]
-#[allow(clippy::too_many_arguments)]
-fn print(
-    output: &mut Output,
-    limits: &Limits,
-    case: &Case,
-    checks: &[Check],
-    verdict: &Verdict,
-    json: bool,
-    quiet: bool,
-) -> Result<(), Stop> {
-    let checks = if quiet { &[] } else { checks };
-    #[cfg(feature = "json")]
-    if json {
-        for check in checks {
-            output.object(&report::CheckObject::new(check), limits)?;
-        }
-        return output.object(&report::VerdictObject::new(verdict, case), limits);
-    }
-    let _ = (case, json);
-    let mut text = String::new();
+fn objects(output: &mut Output, limits: &Limits, case: &Case, checks: &[Check], verdict: &Verdict) -> Result<(), Stop> {
     for check in checks {
+        output.object(&report::CheckObject::new(check), limits)?;
+    }
+    output.object(&report::VerdictObject::new(verdict, case), limits)
+}
+
+/// The checks and the verdict for a reader. The verdict is last: that is what a terminal shows when the rest has scrolled away.
+#[inline(never)]
+fn lines(checks: &[Check], verdict: &Verdict, print: Print) -> String {
+    let mut text = String::new();
+    let is_printed = |check: &&Check| match print {
+        Print::Nothing => false,
+        Print::Findings => check.status != Status::Ok,
+        Print::Everything => true,
+    };
+    for check in checks.iter().filter(is_printed) {
         check.write(&mut text);
     }
+    if print == Print::Findings {
+        let ok = checks.iter().filter(|check| check.status == Status::Ok).count();
+        text.push_str(&format!("ok      {ok} of {} checks: --verbose prints them\n", checks.len()));
+    }
     verdict.write(&mut text);
-    output.write(text.as_bytes(), limits)
+    text
 }

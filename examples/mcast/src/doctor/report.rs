@@ -194,6 +194,7 @@ mod json {
 
     use super::{Check, Evidence, Verdict};
     use crate::doctor::case::Case;
+    use crate::json::VERSION;
 
     #[derive(Serialize)]
     pub(in crate::doctor) struct CheckObject<'c> {
@@ -208,7 +209,7 @@ mod json {
     impl<'c> CheckObject<'c> {
         pub(in crate::doctor) fn new(check: &'c Check) -> Self {
             let Check { name, status, evidence, advice } = check;
-            Self { version: 1, kind: "check", check: name, status: status.name(), evidence, advice }
+            Self { version: VERSION, kind: "check", check: name, status: status.name(), evidence, advice }
         }
     }
 
@@ -221,20 +222,20 @@ mod json {
         status: &'static str,
         group: String,
         interface: &'v str,
-        heard_packets: u64,
+        received_packets: u64,
     }
 
     impl<'v> VerdictObject<'v> {
         pub(in crate::doctor) fn new(verdict: &Verdict, case: &'v Case) -> Self {
             Self {
-                version: 1,
+                version: VERSION,
                 kind: "total",
                 verdict: format!("{}: {}", verdict.stage, verdict.reason),
                 stage: verdict.stage,
                 status: verdict.status.name(),
                 group: case.order.group.to_string(),
                 interface: &case.place.name,
-                heard_packets: case.heard.packets,
+                received_packets: case.heard.packets,
             }
         }
     }

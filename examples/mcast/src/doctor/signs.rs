@@ -5,7 +5,7 @@ use multicast::ErrorKind;
 use super::case::Case;
 use super::checks::takes_all;
 use super::ears::Looped;
-use super::evidence::setting_of;
+use super::evidence::{Snapshot, setting_of};
 use super::tree::{FEW, JoinSign, LinkSign, LoopSign, SendSigns, SentSign, Signs};
 use crate::host::groups::Mode;
 use crate::host::links::{DORMANT, LOOPBACK, UP};
@@ -34,6 +34,7 @@ impl Case {
             rx,
             unseen: self.unseen(rx),
             ingress: self.ingress_drops().is_some_and(|drops| drops >= FEW),
+            xdp_takes: self.xdp_takes(rx),
             rx_dropped: span.traffic(index, |traffic| traffic.rx_dropped),
             lost: self.lost(),
             multicast: self.multicast_of_joined(),
@@ -63,8 +64,15 @@ impl Case {
             wanted,
             passed,
             multicast: if self.is_ipv6() { whole.grown_here("Ip6OutMcastPkts") } else { whole.grown("IpExt:OutMcastPkts") },
-            tx: whole.traffic(self.place.index, |traffic| traffic.tx_packets),
+            tx: if self.is_ipv6() { self.sent_by(|index| index == self.place.index) } else { self.sent_by(|_| true) },
         }
+    }
+
+    /// How many packets these interfaces sent over the whole time.
+    pub(super) fn sent_by(&self, is_one: impl Fn(u32) -> bool) -> Option<u64> {
+        let links = self.end.links.as_ref().ok()?.iter().filter(|link| is_one(link.index));
+        let sent = |index| self.whole().traffic(index, |traffic| traffic.tx_packets);
+        links.filter_map(|link| sent(link.index)).reduce(u64::saturating_add)
     }
 
     /// The name of a counter in the family of the case.
@@ -160,6 +168,23 @@ impl Case {
         // Without IPv6 there is no such counter, and there are no such packets.
         let ipv6 = span.grown_here("Ip6InReceives").unwrap_or(0);
         Some(rx?.saturating_sub(span.grown("Ip:InReceives")?).saturating_sub(ipv6))
+    }
+
+    /// Frames that came in while the doctor listened, and that are for another VLAN or another host.
+    pub(super) fn for_others(&self) -> Option<u64> {
+        let of = |snapshot: &Snapshot| snapshot.traffic(self.place.index)?.rx_other_host;
+        Some(of(&self.end)?.saturating_sub(of(&self.listen)?))
+    }
+
+    /// Whether an XDP program takes what comes in: so many frames that they are not of ARP or LLDP alone, and IP sees nearly none.
+    fn xdp_takes(&self, rx: Option<u64>) -> bool {
+        const PER_SECOND: u64 = 5;
+        let (Some(rx), Some(unseen)) = (rx, self.unseen(rx)) else { return false };
+        let unseen = unseen.saturating_sub(self.for_others().unwrap_or(0));
+        let milliseconds = u64::try_from((self.order.time / 2).as_millis()).unwrap_or(u64::MAX);
+        let is_much = unseen.saturating_mul(1_000) >= PER_SECOND.saturating_mul(milliseconds);
+        let is_nearly_all = unseen.saturating_mul(10) >= rx.saturating_mul(9);
+        self.link().is_some_and(|link| link.has_xdp) && is_much && is_nearly_all
     }
 
     pub(super) fn ingress_drops(&self) -> Option<u64> {

@@ -13,7 +13,7 @@ use super::tree::Stage;
 use super::verdict;
 use crate::host::counters::Counters;
 use crate::host::groups::{Joined, Source};
-use crate::host::links::{Address, Link, MULTICAST, Queue, Traffic, UP};
+use crate::host::links::{Address, Hardware, Link, MULTICAST, Queue, Traffic, UP};
 use crate::host::sockets::{Kind, Socket};
 
 const INDEX: u32 = 4;
@@ -61,6 +61,7 @@ fn snapshot(rx: u64, counters: &[(&str, u64)]) -> Snapshot {
     let link = Link {
         index: INDEX,
         name: NAME.to_owned(),
+        hardware: Hardware::Ethernet,
         flags: UP | MULTICAST,
         mtu: Some(1500),
         carrier: Some(true),
@@ -220,6 +221,16 @@ fn frames_that_ip_does_not_count_are_no_proof() {
     assert_eq!(stage(&v4(2, &[("Ip:InReceives", 2)])), Stage::Silence);
     // Packets that were delivered are not lost.
     assert_eq!(stage(&v4(50, &[("Ip:InReceives", 50), ("Ip:InDelivers", 50)])), Stage::Silence);
+}
+
+#[test]
+fn an_xdp_program_is_blamed_for_nearly_all_of_many_frames() {
+    let with = |rx, ip| {
+        let mut case = v4(rx, &[("Ip:InReceives", ip), ("Ip:InDelivers", ip)]);
+        case.end.links.iter_mut().flatten().for_each(|link| link.has_xdp = true);
+        stage(&case)
+    };
+    assert_eq!([with(20, 1), with(4, 0), with(20, 10)], [Stage::BeforeIp, Stage::Undecided, Stage::Undecided]);
 }
 
 #[test]

@@ -108,8 +108,10 @@ pub(super) struct Signs {
     pub(super) rx: Option<u64>,
     /// Those of them that IP did not see.
     pub(super) unseen: Option<u64>,
-    /// A queue for incoming packets has dropped some, or a program is attached there.
+    /// A queue for incoming packets has dropped some.
     pub(super) ingress: bool,
+    /// An XDP program is attached, and nearly nothing of what the device receives gets to IP.
+    pub(super) xdp_takes: bool,
     /// Frames that the device dropped: then what is missing may be among them.
     pub(super) rx_dropped: Option<u64>,
     /// Packets that IP received and did not deliver.
@@ -155,14 +157,14 @@ impl Signs {
             LoopSign::LostBeforeIp => Stage::BeforeIp,
             LoopSign::Lost if many(self.unseen) && !many(self.lost) => Stage::BeforeIp,
             LoopSign::Lost => Stage::FirewallIn,
-            _ if many(self.unseen) && self.ingress => Stage::BeforeIp,
+            _ if many(self.unseen) && (self.ingress || self.xdp_takes) => Stage::BeforeIp,
             _ if many(self.rx) && many(self.lost) => self.not_delivered(),
             _ if many(self.rx_dropped) => Stage::Undecided,
             _ if self.bridge_blocks => Stage::Bridge,
             _ if self.reports_blocked => Stage::Reports,
             // What comes in may be of the group, and be taken by the program that holds the port.
             _ if self.join == JoinSign::Deaf && many(self.rx) => Stage::Undecided,
-            // Frames that IP does not count may be of ARP or LLDP.
+            // Frames that IP does not count may be of ARP, LLDP or another VLAN.
             _ if many(self.unseen) || self.rx.is_none() => Stage::Undecided,
             _ => Stage::Silence,
         }
@@ -216,7 +218,8 @@ pub(super) struct SendSigns {
     /// Packets that this host wanted to send, and those of them that passed the output chains; IPv4 counts both.
     pub(super) wanted: Option<u64>,
     pub(super) passed: Option<u64>,
-    /// Packets to groups that IP sent, and packets that the device sent.
+    /// Packets to groups that IP sent, and packets of all kinds that devices sent: of IPv6 by this one, of IPv4 by all, since IPv4 counts no
+    /// other way.
     pub(super) multicast: Option<u64>,
     pub(super) tx: Option<u64>,
 }
@@ -236,10 +239,16 @@ impl SendSigns {
         let none = Some(0);
         match self.sent {
             _ if self.wanted.is_some_and(|wanted| wanted >= FEW) && self.passed == none => Stage::FirewallOut,
-            _ if self.multicast.is_some_and(|multicast| multicast >= FEW) && self.tx == none => Stage::Queue,
+            _ if self.is_stuck() => Stage::Queue,
             SentSign::Sent => Stage::Sound,
             _ if self.join == JoinSign::NoAddress => Stage::SourceAddress,
             _ => Stage::Undecided,
         }
+    }
+
+    /// Less than half of what IP sent left: the figures of IP and of the devices are not read at the same moment.
+    fn is_stuck(&self) -> bool {
+        let (Some(multicast), Some(tx)) = (self.multicast, self.tx) else { return false };
+        multicast >= FEW && tx.saturating_mul(2) < multicast
     }
 }

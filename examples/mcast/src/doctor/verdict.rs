@@ -3,7 +3,7 @@
 use super::case::{Case, Direction};
 use super::checks;
 use super::report::{Check, Status, Verdict};
-use super::tree::Stage;
+use super::tree::{FEW, Stage};
 
 /// All checks, and what they mean together.
 #[inline(never)]
@@ -66,6 +66,11 @@ fn sound(case: &Case) -> String {
 
 fn silence(case: &Case) -> String {
     let (group, name) = (case.order.group, &case.place.name);
+    if let Some(dropped @ 1..) = case.listening().grown("softnet:dropped") {
+        return format!(
+            "Nothing of {group} comes in on {name}, and the processors of this host dropped {dropped} packets, which may be of it: look again when there is less load."
+        );
+    }
     let tested = match case.looped() {
         Some(super::ears::Looped::Heard) => " A packet of this host to itself was heard, so look outside:",
         _ => " Look outside:",
@@ -81,6 +86,10 @@ fn undecided(case: &Case) -> String {
             case.order.group.port()
         ),
         Ok(()) if case.order.direction == Direction::To => "No packet could be sent, and no check tells why.".to_owned(),
+        Ok(()) if case.for_others() >= Some(FEW) => format!(
+            "Nothing of {} was heard; frames come in on {} that are for another VLAN or another host: compare the VLANs.",
+            case.order.group, case.place.name
+        ),
         Ok(()) => format!(
             "Nothing of {} was heard, and what comes in on {} does not tell why: see the checks that say unknown.",
             case.order.group, case.place.name

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Printed, hex};
 use crate::interfaces::Names;
+use crate::json::{VERSION, whole_microseconds};
 
 #[derive(Serialize)]
 pub(crate) struct PacketObject<'p> {
@@ -34,14 +35,14 @@ impl<'p> PacketObject<'p> {
         let mut digits = Vec::with_capacity(payload.len().saturating_mul(2));
         hex(payload, &mut digits);
         Self {
-            version: 1,
+            version: VERSION,
             kind,
             time_ns: known.received_at().and_then(|time| u64::try_from(time.as_nanos()).ok()),
             interface: known.interface.map(|index| names.of(index).to_owned()),
             group: place.map(|place| place.group.to_string()),
             source: packet.source().to_string(),
             ttl: known.hop_limit,
-            after_us: after.and_then(|after| u64::try_from(after.as_micros()).ok()),
+            after_us: after.map(whole_microseconds),
             size_bytes: packet.wire_length(),
             missing_bytes: packet.wire_length().saturating_sub(payload.len()),
             payload_hex: String::from_utf8_lossy(&digits).into_owned(),

@@ -12,6 +12,8 @@ const FAMILY_NAME: u16 = 2;
 /// `ETHTOOL_MSG_FEATURES_GET`, and its attributes.
 const GET_FEATURES: u8 = 11;
 const HEADER: u16 = 1;
+/// `NLA_F_NESTED`: the kernel wants it of attributes that contain others.
+const NESTED: u16 = 0x8000;
 const DEVICE_INDEX: u16 = 1;
 const ACTIVE: u16 = 4;
 /// Of a set of bits (`ETHTOOL_A_BITSET_*`): those that are set, each with its name.
@@ -32,7 +34,7 @@ pub(crate) fn coalesces(index: u32) -> Result<bool, Errno> {
     let mut device = Vec::new();
     push_attribute(&mut device, DEVICE_INDEX, &index.to_ne_bytes());
     let mut question = vec![GET_FEATURES, 1, 0, 0];
-    push_attribute(&mut question, HEADER, &device);
+    push_attribute(&mut question, HEADER | NESTED, &device);
     let answer = netlink.ask(family, Ask::One, &question)?;
     let active = answer.first().and_then(|answer| answer.attributes(FIXED).inside(ACTIVE)).ok_or(Errno::NODATA)?;
     let bits = active.inside(BITS).ok_or(Errno::NODATA)?;
@@ -60,7 +62,9 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_not_there_is_an_error() {
-        assert!(coalesces(2_000_000_000).is_err());
+    fn the_kernel_tells_it_of_lo_and_nothing_of_a_device_that_is_not_there() {
+        let lo = std::fs::read_to_string("/sys/class/net/lo/ifindex").unwrap();
+        assert!(coalesces(lo.trim().parse().unwrap()).is_ok());
+        assert_eq!(coalesces(2_000_000_000), Err(Errno::NODEV));
     }
 }

@@ -24,6 +24,8 @@ pub(crate) const DUPLICATE: u32 = 0x08;
 pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) name: String,
+    /// What kind of hardware it is, or acts like.
+    pub(crate) hardware: Hardware,
     /// `IFF_UP` and others.
     pub(crate) flags: u32,
     pub(crate) mtu: Option<u32>,
@@ -43,6 +45,29 @@ pub(crate) struct Link {
     pub(crate) has_xdp: bool,
     pub(crate) bridge: Option<Bridge>,
     pub(crate) traffic: Option<Traffic>,
+}
+
+/// `ARPHRD_*`, as far as it matters for the addresses of groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Hardware {
+    /// Ethernet, and what has the same addresses.
+    Ethernet,
+    /// It has no addresses, so nothing can be filtered by them: tun, PPP, tunnels.
+    NoAddresses,
+    #[default]
+    Other,
+}
+
+impl Hardware {
+    fn of(number: u16) -> Self {
+        match number {
+            // Ethernet, IEEE 802, loopback, FDDI.
+            1 | 6 | 772 | 774 => Self::Ethernet,
+            // PPP, raw IP, tunnels (IPIP, IPv6, SIT), none (tun, WireGuard).
+            512 | 519 | 768 | 769 | 776 | 0xfffe => Self::NoAddresses,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// What a bridge does with multicast.
@@ -67,6 +92,8 @@ pub(crate) struct Traffic {
     pub(crate) multicast: u64,
     pub(crate) rx_fifo: u64,
     pub(crate) rx_missed: u64,
+    /// Frames for another VLAN or another host's address, which IP does not take. Older kernels do not count them.
+    pub(crate) rx_other_host: Option<u64>,
 }
 
 /// An address of an interface.
@@ -112,6 +139,7 @@ fn link(fixed: &[u8], attributes: Attributes<'_>) -> Option<Link> {
     Some(Link {
         index,
         name: attributes.text(raw::IFLA_IFNAME as u16)?,
+        hardware: Hardware::of(u16_at(fixed, 2)?),
         flags,
         mtu: attributes.number(raw::IFLA_MTU as u16),
         carrier: byte(raw::IFLA_CARRIER as u16).map(|carrier| carrier != 0),
@@ -156,6 +184,7 @@ fn traffic(stats: &[u8]) -> Option<Traffic> {
         multicast: number(8)?,
         rx_fifo: number(14)?,
         rx_missed: number(15)?,
+        rx_other_host: number(24),
     })
 }
 
@@ -284,6 +313,7 @@ mod tests {
         let mut netlink = Netlink::route().unwrap();
         let links = links(&mut netlink).unwrap();
         let lo = links.iter().find(|link| link.name == "lo").unwrap();
+        assert_eq!(lo.hardware, Hardware::Ethernet);
         assert!(lo.flags & LOOPBACK != 0 && lo.traffic.is_some() && lo.mtu.is_some(), "{lo:?}");
         queues(&mut netlink).unwrap();
         addresses(&mut netlink).unwrap();

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::json::VERSION;
 use crate::receivers::Totals;
 
 /// `kind` is `total`.
@@ -20,7 +21,7 @@ pub(super) struct TotalObject {
 impl TotalObject {
     pub(super) fn new(totals: &Totals) -> Self {
         Self {
-            version: 1,
+            version: VERSION,
             kind: "total",
             received_packets: totals.received,
             rejected_packets: totals.rejected,

@@ -91,12 +91,12 @@ impl Senders {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Counted {
     pub(super) answered: u64,
-    pub(super) doubled: u64,
+    pub(super) duplicates: u64,
     /// Too many.
     pub(super) declined: u64,
     /// Answers that could not be sent.
     pub(super) failed: u64,
-    pub(super) foreign: u64,
+    pub(super) others: u64,
 }
 
 struct Pong {
@@ -131,14 +131,14 @@ impl Pong {
             // Of another pong, or our own.
             Some(Packet::Answer(_)) => return Ok(()),
             None => {
-                self.counted.foreign = self.counted.foreign.saturating_add(1);
+                self.counted.others = self.counted.others.saturating_add(1);
                 return Ok(());
             }
         };
         let heard = match self.manners.consider(question, packet.source().ip(), Instant::now()) {
             Ok(heard) => heard,
-            Err(Declined::Doubled) => {
-                self.counted.doubled = self.counted.doubled.saturating_add(1);
+            Err(Declined::Duplicate) => {
+                self.counted.duplicates = self.counted.duplicates.saturating_add(1);
                 return Ok(());
             }
             Err(Declined::TooMany) => {
@@ -208,10 +208,10 @@ impl Pong {
 
     #[inline(never)]
     fn total(&mut self, limits: &Limits) -> Result<(), Stop> {
-        let Counted { answered, doubled, declined, failed, foreign } = self.counted;
+        let Counted { answered, duplicates, declined, failed, others } = self.counted;
         if !self.order.common.quiet {
             complain(&format_args!(
-                "answered {answered}, doubled {doubled}, declined {declined}, failed {failed}, foreign {foreign}"
+                "answered {answered}, duplicates {duplicates}, limited {declined}, refused {failed}, others {others}"
             ));
         }
         #[cfg(feature = "json")]

@@ -77,7 +77,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
     output.watch(receivers.poller(), OUTPUT)?;
     receivers.poller().register(&routes.poller, REPLIES, multicast::Interest::READABLE)?;
     routes.watch_links(receivers.poller(), LINKS)?;
-    let mut ask = Ask { order, output, routes, answers: 0, foreign: 0, asked: 0, next: Some(Instant::now()) };
+    let mut ask = Ask { order, output, routes, answers: 0, others: 0, asked: 0, next: Some(Instant::now()) };
     let ended = ask.until_end(&mut receivers, &limits);
     // As a program that SIGPIPE ends says nothing.
     if matches!(ended, Err(Stop::OutputClosed)) {
@@ -93,7 +93,7 @@ struct Ask<'l> {
     output: Output,
     routes: Routes<'l>,
     answers: u64,
-    foreign: u64,
+    others: u64,
     /// How often it asked on all routes.
     asked: u64,
     /// When it asks again; `None` is never.
@@ -144,7 +144,7 @@ impl Ask<'_> {
             // Our own ones, and those of others who ask.
             Some(Packet::Question(_)) => return Ok(()),
             _ => {
-                self.foreign = self.foreign.saturating_add(1);
+                self.others = self.others.saturating_add(1);
                 return Ok(());
             }
         };
@@ -153,12 +153,12 @@ impl Ask<'_> {
         let Some(route) = self.routes.routes.iter_mut().find(|route| route.id == answer.to.ping) else { return Ok(()) };
         let time = match route.tally.answer(&answer, from, now) {
             Found::Trip(time) => time,
-            Found::Foreign => {
-                self.foreign = self.foreign.saturating_add(1);
+            Found::Other => {
+                self.others = self.others.saturating_add(1);
                 return Ok(());
             }
             // The tally counts them.
-            Found::Doubled | Found::Late | Found::Beyond => return Ok(()),
+            Found::Duplicate | Found::Late | Found::Beyond => return Ok(()),
         };
         self.answers = self.answers.saturating_add(1);
         let Some(responder) = route.tally.responders().iter().find(|responder| responder.pong == answer.pong) else {
@@ -215,14 +215,14 @@ impl Ask<'_> {
                 text::total(&text::name(place, responder), responder, &mut text);
             }
         }
-        let (asked, unsent, foreign) = (self.asked, self.routes.unsent, self.foreign);
+        let (asked, unsent, others) = (self.asked, self.routes.unsent, self.others);
         #[cfg(feature = "json")]
         if self.order.common.json {
-            self.output.object(&super::json::Asked::new(asked, unsent, responders, foreign, beyond), limits)?;
+            self.output.object(&super::json::Asked::new(asked, unsent, responders, others, beyond), limits)?;
         }
         if !self.order.common.quiet {
             complain(&format_args!(
-                "asked {asked}, responders {responders}, not sent {unsent}, foreign {foreign}, beyond {beyond}"
+                "asked {asked}, responders {responders}, not sent {unsent}, others {others}, beyond {beyond}"
             ));
         }
         self.output.write(text.as_bytes(), limits)

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::answer::Counted;
 use super::packet::Way;
 use super::tally::{Losses, Responder, Trips};
+use crate::json::{VERSION, microseconds};
 
 type Place = (Group, Interface);
 
@@ -24,7 +25,7 @@ pub(super) struct Trip {
     way: &'static str,
     number: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    round_trip_ns: Option<u64>,
+    round_trip_us: Option<f64>,
 }
 
 impl Trip {
@@ -36,7 +37,7 @@ impl Trip {
         time: Option<Duration>,
     ) -> Self {
         Self {
-            version: 1,
+            version: VERSION,
             kind: if time.is_some() { "answer" } else { "lost" },
             group: group.to_string(),
             interface: interface.to_string(),
@@ -44,7 +45,7 @@ impl Trip {
             responder_id: format!("{:016x}", responder.pong),
             way: way.name(),
             number,
-            round_trip_ns: time.map(nanoseconds),
+            round_trip_us: time.map(micros),
         }
     }
 }
@@ -63,33 +64,34 @@ pub(super) struct Sum {
     lost_questions: u64,
     lost_unicast_answers: u64,
     lost_multicast_answers: u64,
-    lost_unknown: u64,
+    /// Of these it is not known whether the question or an answer was lost.
+    lost_unknown_packets: u64,
 }
 
 #[derive(Serialize)]
 struct SumOfWay {
-    asked: u64,
-    answered: u64,
-    lost: u64,
-    doubled: u64,
-    late: u64,
-    min_ns: Option<u64>,
-    avg_ns: Option<u64>,
-    max_ns: Option<u64>,
+    questions: u64,
+    answers: u64,
+    unanswered_questions: u64,
+    duplicate_answers: u64,
+    late_answers: u64,
+    round_trip_min_us: Option<f64>,
+    round_trip_avg_us: Option<f64>,
+    round_trip_max_us: Option<f64>,
 }
 
 impl SumOfWay {
     fn new(trips: &Trips) -> Self {
         let average = trips.average();
         Self {
-            asked: trips.asked,
-            answered: trips.answered,
-            lost: trips.lost(),
-            doubled: trips.doubled,
-            late: trips.late,
-            min_ns: average.map(|_| nanoseconds(trips.min)),
-            avg_ns: average.map(nanoseconds),
-            max_ns: average.map(|_| nanoseconds(trips.max)),
+            questions: trips.asked,
+            answers: trips.answered,
+            unanswered_questions: trips.lost(),
+            duplicate_answers: trips.duplicates,
+            late_answers: trips.late,
+            round_trip_min_us: average.map(|_| micros(trips.min)),
+            round_trip_avg_us: average.map(micros),
+            round_trip_max_us: average.map(|_| micros(trips.max)),
         }
     }
 }
@@ -98,7 +100,7 @@ impl Sum {
     pub(super) fn new((group, interface): Place, responder: &Responder) -> Self {
         let Losses { questions, by_unicast, by_multicast, unknown } = responder.losses();
         Self {
-            version: 1,
+            version: VERSION,
             kind: "responder",
             group: group.to_string(),
             interface: interface.to_string(),
@@ -109,7 +111,7 @@ impl Sum {
             lost_questions: questions,
             lost_unicast_answers: by_unicast,
             lost_multicast_answers: by_multicast,
-            lost_unknown: unknown,
+            lost_unknown_packets: unknown,
         }
     }
 }
@@ -119,16 +121,24 @@ impl Sum {
 pub(super) struct Asked {
     version: u8,
     kind: &'static str,
-    asked: u64,
-    unsent: u64,
+    questions: u64,
+    unsent_questions: u64,
     responders: usize,
-    foreign_packets: u64,
+    other_packets: u64,
     beyond_packets: u64,
 }
 
 impl Asked {
-    pub(super) fn new(asked: u64, unsent: u64, responders: usize, foreign: u64, beyond: u64) -> Self {
-        Self { version: 1, kind: "total", asked, unsent, responders, foreign_packets: foreign, beyond_packets: beyond }
+    pub(super) fn new(questions: u64, unsent: u64, responders: usize, others: u64, beyond: u64) -> Self {
+        Self {
+            version: VERSION,
+            kind: "total",
+            questions,
+            unsent_questions: unsent,
+            responders,
+            other_packets: others,
+            beyond_packets: beyond,
+        }
     }
 }
 
@@ -147,7 +157,7 @@ pub(super) struct Question<'q> {
 impl<'q> Question<'q> {
     pub(super) fn new(group: String, interface: &'q str, source: String, question: super::packet::Question) -> Self {
         let ping_id = format!("{:016x}", question.ping);
-        Self { version: 1, kind: "question", group, interface, source, ping_id, number: question.number }
+        Self { version: VERSION, kind: "question", group, interface, source, ping_id, number: question.number }
     }
 }
 
@@ -156,20 +166,30 @@ impl<'q> Question<'q> {
 pub(super) struct Answered {
     version: u8,
     kind: &'static str,
-    answered: u64,
-    doubled: u64,
-    declined: u64,
-    failed: u64,
-    foreign_packets: u64,
+    answered_questions: u64,
+    duplicate_questions: u64,
+    /// Too many.
+    limited_questions: u64,
+    /// Could not be sent.
+    refused_answers: u64,
+    other_packets: u64,
 }
 
 impl Answered {
     pub(super) fn new(counted: &Counted) -> Self {
-        let Counted { answered, doubled, declined, failed, foreign } = *counted;
-        Self { version: 1, kind: "total", answered, doubled, declined, failed, foreign_packets: foreign }
+        let Counted { answered, duplicates, declined, failed, others } = *counted;
+        Self {
+            version: VERSION,
+            kind: "total",
+            answered_questions: answered,
+            duplicate_questions: duplicates,
+            limited_questions: declined,
+            refused_answers: failed,
+            other_packets: others,
+        }
     }
 }
 
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+fn micros(time: Duration) -> f64 {
+    microseconds(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }

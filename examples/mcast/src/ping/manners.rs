@@ -22,8 +22,8 @@ pub(crate) struct Manners {
 /// Why a question is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Declined {
-    /// It was answered before: the network has doubled it.
-    Doubled,
+    /// It was answered before: the network has duplicated it.
+    Duplicate,
     /// There are too many questions.
     TooMany,
 }
@@ -56,7 +56,7 @@ impl Manners {
             || Ping::new(question, source),
         );
         let ping = found.ok_or(Declined::TooMany)?;
-        if ping.hear(question.number) { Ok(ping.heard) } else { Err(Declined::Doubled) }
+        if ping.hear(question.number) { Ok(ping.heard) } else { Err(Declined::Duplicate) }
     }
 
     fn may_ask(&mut self, source: IpAddr, now: Instant) -> bool {
@@ -82,7 +82,7 @@ impl Ping {
         Self { id: question.ping, source, heard: 0, highest: question.number, seen: 0 }
     }
 
-    /// Whether the number is heard for the first time. One far below the highest is taken for a double.
+    /// Whether the number is heard for the first time. One far below the highest is taken for a duplicate.
     fn hear(&mut self, number: u64) -> bool {
         let (ahead, behind) = (number.saturating_sub(self.highest), self.highest.saturating_sub(number));
         if ahead > 0 {
@@ -138,12 +138,12 @@ mod tests {
         let mut ask = |ping, number| manners.consider(Question { ping, number }, source(1), now);
         assert_eq!(
             [5, 6, 6, 8, 7, 5].map(|number| ask(1, number)),
-            [Ok(1), Ok(2), Err(Declined::Doubled), Ok(3), Ok(4), Err(Declined::Doubled)]
+            [Ok(1), Ok(2), Err(Declined::Duplicate), Ok(3), Ok(4), Err(Declined::Duplicate)]
         );
         assert_eq!(ask(2, 6), Ok(1));
         assert_eq!(ask(1, u64::MAX), Ok(5));
-        assert_eq!(ask(1, u64::MAX), Err(Declined::Doubled));
-        assert_eq!(ask(1, 9), Err(Declined::Doubled));
+        assert_eq!(ask(1, u64::MAX), Err(Declined::Duplicate));
+        assert_eq!(ask(1, 9), Err(Declined::Duplicate));
         assert_eq!(ask(1, u64::MAX - 63), Ok(6));
     }
 

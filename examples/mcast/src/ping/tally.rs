@@ -43,7 +43,7 @@ pub(crate) struct Trips {
     /// Questions from the first one that was answered on, without those whose answers may still come.
     pub(crate) asked: u64,
     pub(crate) answered: u64,
-    pub(crate) doubled: u64,
+    pub(crate) duplicates: u64,
     /// Came after they were called lost.
     pub(crate) late: u64,
     timed: u32,
@@ -80,11 +80,11 @@ impl Trips {
 pub(crate) enum Found {
     /// The round trip took this long.
     Trip(Duration),
-    Doubled,
+    Duplicate,
     /// It had been called lost.
     Late,
     /// To somebody else, or to a question that was not asked.
-    Foreign,
+    Other,
     /// There are too many responders.
     Beyond,
 }
@@ -130,7 +130,7 @@ impl Tally {
     pub(crate) fn answer(&mut self, answer: &Answer, from: SocketAddr, now: Instant) -> Found {
         let number = answer.to.number;
         if answer.to.ping != self.ping || number >= self.asked {
-            return Found::Foreign;
+            return Found::Other;
         }
         let open = self.open.iter_mut().find(|asked| asked.number == number);
         let index = match self.responders.iter().position(|responder| responder.pong == answer.pong) {
@@ -155,8 +155,8 @@ impl Tally {
         responder.heard(number, answer.heard);
         let trips = responder.trips_mut(answer.way);
         if asked.answered.contains(&(index, answer.way)) {
-            trips.doubled = trips.doubled.saturating_add(1);
-            return Found::Doubled;
+            trips.duplicates = trips.duplicates.saturating_add(1);
+            return Found::Duplicate;
         }
         asked.answered.push((index, answer.way));
         let time = now.saturating_duration_since(asked.at);
@@ -308,15 +308,15 @@ mod tests {
     }
 
     #[test]
-    fn doubles_late_answers_and_other_peoples_are_told_apart() {
+    fn duplicates_late_answers_and_other_peoples_are_told_apart() {
         let (mut tally, start) = (Tally::new(1, PATIENCE), Instant::now());
         let answer = |ping, number, pong| Answer { to: Question { ping, number }, way: Way::Unicast, pong, heard: 1 };
-        assert_eq!(tally.answer(&answer(1, 0, 5), address(1), start), Found::Foreign);
+        assert_eq!(tally.answer(&answer(1, 0, 5), address(1), start), Found::Other);
         tally.ask(start);
-        assert_eq!(tally.answer(&answer(2, 0, 5), address(1), start), Found::Foreign);
-        assert_eq!(tally.answer(&answer(1, 1, 5), address(1), start), Found::Foreign);
+        assert_eq!(tally.answer(&answer(2, 0, 5), address(1), start), Found::Other);
+        assert_eq!(tally.answer(&answer(1, 1, 5), address(1), start), Found::Other);
         assert_eq!(tally.answer(&answer(1, 0, 5), address(1), start + PATIENCE / 2), Found::Trip(PATIENCE / 2));
-        assert_eq!(tally.answer(&answer(1, 0, 5), address(1), start), Found::Doubled);
+        assert_eq!(tally.answer(&answer(1, 0, 5), address(1), start), Found::Duplicate);
         // Two on one host.
         assert_eq!(tally.answer(&answer(1, 0, 6), address(1), start), Found::Trip(Duration::ZERO));
         tally.close(start + PATIENCE, |_, way, _| assert_eq!(way, Way::Multicast));

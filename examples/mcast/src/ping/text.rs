@@ -30,7 +30,8 @@ pub(super) fn total(name: &str, responder: &Responder, text: &mut String) {
         let trips = responder.trips(way);
         let (lost, asked) = (trips.lost(), trips.asked);
         let _ = write!(text, "total {name} {} asked {asked}, answered {}, ", way.name(), trips.answered);
-        let _ = write!(text, "lost {lost} ({} %), doubled {}, late {}, ", percent(lost, asked), trips.doubled, trips.late);
+        let _ =
+            write!(text, "lost {lost} ({} %), duplicates {}, late {}, ", percent(lost, asked), trips.duplicates, trips.late);
         let _ = match trips.average() {
             Some(average) => {
                 let [min, avg, max] = [trips.min, average, trips.max].map(duration);

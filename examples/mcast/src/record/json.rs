@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::Recorder;
 use super::file::Kept;
+use crate::json::VERSION;
 use crate::limits::Limits;
 use crate::output::Output;
 use crate::receivers::Totals;
@@ -16,8 +17,8 @@ struct Report {
     kind: &'static str,
     group: String,
     interface: String,
-    packets: u64,
-    payload_bytes: u64,
+    recorded_packets: u64,
+    recorded_bytes: u64,
 }
 
 /// `kind` is `total`.
@@ -27,7 +28,8 @@ struct Total<'n> {
     kind: &'static str,
     file: &'n str,
     recorded_packets: u64,
-    payload_bytes: u64,
+    /// Payloads.
+    recorded_bytes: u64,
     file_bytes: u64,
     /// Null if the kernel is too old to report it.
     dropped_packets: Option<u64>,
@@ -40,15 +42,16 @@ pub(super) fn print(recorder: &Recorder, totals: &Totals, limits: &Limits) -> Re
     let Kept { packets, bytes } = recorder.recording.kept;
     for (place, heard) in recorder.places.iter().zip(&recorder.heard).filter(|(_, heard)| heard.packets > 0) {
         let (group, interface) = (place.group.to_string(), place.interface.to_string());
-        let (packets, payload_bytes) = (heard.packets, heard.bytes);
-        output.object(&Report { version: 1, kind: "report", group, interface, packets, payload_bytes }, limits)?;
+        let (recorded_packets, recorded_bytes) = (heard.packets, heard.bytes);
+        let report = Report { version: VERSION, kind: "report", group, interface, recorded_packets, recorded_bytes };
+        output.object(&report, limits)?;
     }
     let total = Total {
-        version: 1,
+        version: VERSION,
         kind: "total",
         file: recorder.recording.name(),
         recorded_packets: packets,
-        payload_bytes: recorder.bytes,
+        recorded_bytes: recorder.bytes,
         file_bytes: bytes,
         dropped_packets: totals.dropped,
         foreign_packets: totals.foreign,

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Counts, Relay};
+use crate::json::VERSION;
 use crate::limits::Limits;
 use crate::output::Output;
 use crate::receivers::Totals;
@@ -21,7 +22,8 @@ struct Total {
     own_packets: u64,
     /// Came from where they would go.
     back_packets: u64,
-    over_rate_packets: u64,
+    /// Over `--rate`.
+    limited_packets: u64,
     refused_packets: u64,
     lost_in_outages_packets: u64,
     /// Null if the kernel is too old to report it.
@@ -47,7 +49,7 @@ pub(super) fn print(relay: &Relay<'_>, totals: &Totals, limits: &Limits) -> Resu
         Pairs { askers, forgotten_askers: forgotten, answers, refused_packets: refused }
     });
     let total = Total {
-        version: 1,
+        version: VERSION,
         kind: "total",
         received_packets: received,
         relayed_packets: relayed,
@@ -55,7 +57,7 @@ pub(super) fn print(relay: &Relay<'_>, totals: &Totals, limits: &Limits) -> Resu
         stayed_packets: stayed,
         own_packets: own,
         back_packets: back,
-        over_rate_packets: over_rate,
+        limited_packets: over_rate,
         refused_packets: relay.outputs.lost.refused,
         lost_in_outages_packets: relay.outputs.lost.in_outages,
         dropped_packets: totals.dropped,

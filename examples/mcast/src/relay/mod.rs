@@ -142,7 +142,7 @@ impl<'r> Relay<'r> {
         let hops = Hops(order.hops);
         let (mut pairs, mut ways) = (None, order.ways.as_slice());
         if let (true, [way]) = (order.pair, ways) {
-            let table = Pairs::new(*way, options)?;
+            let table = Pairs::new(*way, options, limits)?;
             table.try_out(&families)?;
             (pairs, ways) = (Some(table), &[]);
         }
@@ -182,7 +182,7 @@ impl<'r> Relay<'r> {
                     LINKS => self.follow()?,
                     PAIRS => {
                         if let Some(pairs) = &mut self.pairs {
-                            pairs.pass_answers()?;
+                            pairs.pass_answers(self.limits)?;
                         }
                     }
                     Token(token) => {
@@ -234,7 +234,7 @@ impl<'r> Relay<'r> {
                 ) {
                     (None, _) => Sent::Back,
                     (_, None) => Sent::Stayed,
-                    (Some(to), Some(hops)) => pairs.ask(packet, to, hops)?,
+                    (Some(to), Some(hops)) => pairs.ask(packet, to, hops, self.limits)?,
                 }
             }
             None => self.outputs.send(packet.payload(), sent_to, came_on, hops, self.limits)?,

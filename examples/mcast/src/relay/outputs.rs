@@ -17,7 +17,7 @@ use crate::senders::{self, may_pass};
 use crate::stop::{Stop, complain};
 
 /// How long a packet is tried that the queue of an interface refuses. Longer, and packets are lost on the other side.
-const PATIENCE: Duration = Duration::from_millis(100);
+pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 /// How many routers a unicast packet may pass, if it is not said.
 const UNICAST_HOPS: u8 = 64;
 

@@ -11,15 +11,14 @@ use multicast::{
     AsFd, BorrowedFd, Destination, Events, Family, Interest, Outcome, Packet, Poller, Received, SendOptions, Sender, Token,
 };
 
-use super::outputs::{Sent, Way, families_of, set_hops};
+use super::outputs::{PATIENCE, Sent, Way, families_of, set_hops};
+use crate::limits::Limits;
 use crate::senders::{Replies, open_with_replies};
 use crate::stop::{Stop, complain, failed};
 
 /// How many askers are known at a time. Each has a buffer of 64 KiB.
 const MOST: usize = 128;
 const QUIET: Duration = Duration::from_secs(30);
-/// How often a packet is tried that the socket or the interface has no room for.
-const TRIES: u32 = 20;
 /// How many answers to one asker are passed on before others get their turn.
 const TURN: u32 = 64;
 
@@ -30,6 +29,8 @@ pub(super) struct Pairs {
     /// The token of the next asker: none is used twice, so that a late event is not taken for another's.
     next_token: u64,
     poller: Poller,
+    /// For waiting until there is room again, or a signal comes.
+    room: Poller,
     events: Box<Events<32>>,
     /// For the answers, one for each family.
     back: [Option<Sender>; 2],
@@ -61,13 +62,16 @@ struct Asker {
 }
 
 impl Pairs {
-    pub(super) fn new(way: Way, options: SendOptions) -> Result<Self, Stop> {
+    pub(super) fn new(way: Way, options: SendOptions, limits: &Limits) -> Result<Self, Stop> {
+        let room = Poller::new()?;
+        limits.register(&room)?;
         Ok(Self {
             way,
             options,
             askers: Vec::new(),
             next_token: 0,
             poller: Poller::new()?,
+            room,
             events: Box::new(Events::new()),
             back: [None, None],
             last_error: None,
@@ -86,7 +90,7 @@ impl Pairs {
 
     /// Sends a question on, with this TTL.
     #[inline(never)]
-    pub(super) fn ask(&mut self, question: &Packet<'_>, to: SocketAddr, hops: u8) -> Result<Sent, Stop> {
+    pub(super) fn ask(&mut self, question: &Packet<'_>, to: SocketAddr, hops: u8, limits: &Limits) -> Result<Sent, Stop> {
         // Anybody can send from 0.0.0.0, and nobody can be answered there.
         let Ok(back) = Destination::answering(question) else { return Ok(self.lose(None)) };
         let came_on = question.metadata().and_then(|metadata| metadata.interface);
@@ -97,10 +101,10 @@ impl Pairs {
             set_hops(&asker.sender, asker.family, hops).map_err(failed("set the TTL"))?;
             asker.hops = hops;
         }
-        match send(&mut asker.sender, question.payload(), to.into()) {
-            Ok(true) => Ok(Sent::Left),
-            Ok(false) => Ok(self.lose(None)),
-            Err(error) => {
+        match send(&mut asker.sender, question.payload(), to.into(), &self.room, limits)? {
+            Tried::Left => Ok(Sent::Left),
+            Tried::NoRoom => Ok(self.lose(None)),
+            Tried::Refused(error) => {
                 // The next question gets a new socket: the interface may have been created again.
                 self.forget(number);
                 Ok(self.lose(Some(error)))
@@ -146,13 +150,13 @@ impl Pairs {
 
     /// Passes on the answers that have come.
     #[inline(never)]
-    pub(super) fn pass_answers(&mut self) -> Result<(), Stop> {
+    pub(super) fn pass_answers(&mut self, limits: &Limits) -> Result<(), Stop> {
         let Ok(events) = self.poller.poll(&mut self.events, Duration::ZERO) else { return Ok(()) };
         let ready: Vec<_> = events.map(|event| event.token()).collect();
         for token in ready {
             let Some(number) = self.askers.iter().position(|asker| asker.token == token) else { continue };
             for _ in 0..TURN {
-                if !self.pass_answer(number)? {
+                if !self.pass_answer(number, limits)? {
                     break;
                 }
             }
@@ -160,8 +164,8 @@ impl Pairs {
         Ok(())
     }
 
-    /// Passes on one answer to this asker; false if there is none.
-    fn pass_answer(&mut self, number: usize) -> Result<bool, Stop> {
+    /// Passes on one answer to this asker; false if there is none, or no room for the next one.
+    fn pass_answer(&mut self, number: usize, limits: &Limits) -> Result<bool, Stop> {
         let Some(asker) = self.askers.get_mut(number) else { return Ok(false) };
         // A report of the network, for example that nobody listens where the question went.
         asker.sender.forget_errors();
@@ -192,10 +196,14 @@ impl Pairs {
         if is_ours {
             return Ok(true);
         }
-        match send(sender, answer.payload(), asker.back) {
-            Ok(true) => self.counts.answers = self.counts.answers.saturating_add(1),
-            Ok(false) => _ = self.lose(None),
-            Err(error) => _ = self.lose(Some(error)),
+        match send(sender, answer.payload(), asker.back, &self.room, limits)? {
+            Tried::Left => self.counts.answers = self.counts.answers.saturating_add(1),
+            Tried::NoRoom => {
+                // Each one that is tried now takes as long; meanwhile nothing else is passed on.
+                self.lose(None);
+                return Ok(false);
+            }
+            Tried::Refused(error) => _ = self.lose(Some(error)),
         }
         Ok(true)
     }
@@ -244,15 +252,25 @@ impl AsFd for Pairs {
     }
 }
 
-/// Sends a packet, and waits a little if there is no room. Returns whether it left.
-fn send(sender: &mut Sender, payload: &[u8], to: Destination) -> multicast::Result<bool> {
-    for _ in 0..TRIES {
-        let time = match sender.send(payload, to)? {
-            Outcome::Sent => return Ok(true),
-            Outcome::Wait(time) => time,
-            Outcome::Blocked => Duration::from_millis(1),
+/// What became of a packet.
+enum Tried {
+    Left,
+    /// The socket or the interface had no room for it, for too long.
+    NoRoom,
+    Refused(multicast::Error),
+}
+
+/// Sends a packet, and waits a little if there is no room, or until the relay must end.
+fn send(sender: &mut Sender, payload: &[u8], to: Destination, room: &Poller, limits: &Limits) -> Result<Tried, Stop> {
+    let begin = Instant::now();
+    loop {
+        let time = match sender.send(payload, to) {
+            Ok(Outcome::Sent) => return Ok(Tried::Left),
+            Ok(Outcome::Wait(time)) => time,
+            Ok(Outcome::Blocked) => Duration::from_millis(1),
+            Err(error) => return Ok(Tried::Refused(error)),
         };
-        std::thread::sleep(time.min(Duration::from_millis(5)));
+        let Some(left) = PATIENCE.checked_sub(begin.elapsed()) else { return Ok(Tried::NoRoom) };
+        limits.wait(room, &mut Events::<2>::new(), Some(time.min(left)))?;
     }
-    Ok(false)
 }

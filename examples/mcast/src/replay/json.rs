@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::Sent;
 use super::contents::LeftOut;
+use crate::json::{VERSION, microseconds, whole_microseconds};
 use crate::limits::Limits;
 use crate::output::Output;
 use crate::stop::Stop;
@@ -15,33 +16,44 @@ pub(super) struct Report {
     version: u8,
     kind: &'static str,
     group: String,
-    packets: u64,
-    payload_bytes: u64,
-    duration_ns: u64,
+    captured_packets: u64,
+    captured_bytes: u64,
+    duration_us: f64,
 }
 
 impl Report {
-    pub(super) fn new(group: Group, packets: u64, payload_bytes: u64, nanoseconds: i128) -> Self {
-        let duration_ns = u64::try_from(nanoseconds).unwrap_or(u64::MAX);
-        Self { version: 1, kind: "report", group: group.to_string(), packets, payload_bytes, duration_ns }
+    pub(super) fn new(group: Group, captured_packets: u64, captured_bytes: u64, nanoseconds: i128) -> Self {
+        let duration_us = microseconds(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+        Self { version: VERSION, kind: "report", group: group.to_string(), captured_packets, captured_bytes, duration_us }
     }
 }
 
 #[derive(Serialize)]
-struct LeftOutPackets {
-    fragments: u64,
-    cut: u64,
-    not_udp: u64,
-    not_to_a_group: u64,
-    not_chosen: u64,
-    of_unknown_links: u64,
-    refused: u64,
+struct Reasons {
+    fragment_packets: u64,
+    truncated_packets: u64,
+    not_udp_packets: u64,
+    not_to_a_group_packets: u64,
+    not_chosen_packets: u64,
+    unknown_link_packets: u64,
+    refused_packets: u64,
 }
 
-impl LeftOutPackets {
-    fn of(left_out: &LeftOut) -> Self {
+impl Reasons {
+    /// How many packets were left out, and why.
+    fn of(left_out: &LeftOut) -> (u64, Self) {
         let LeftOut { fragments, cut, not_udp, not_to_a_group, not_chosen, of_unknown_links, refused, .. } = *left_out;
-        Self { fragments, cut, not_udp, not_to_a_group, not_chosen, of_unknown_links, refused }
+        let all = [fragments, cut, not_udp, not_to_a_group, not_chosen, of_unknown_links, refused];
+        let reasons = Self {
+            fragment_packets: fragments,
+            truncated_packets: cut,
+            not_udp_packets: not_udp,
+            not_to_a_group_packets: not_to_a_group,
+            not_chosen_packets: not_chosen,
+            unknown_link_packets: of_unknown_links,
+            refused_packets: refused,
+        };
+        (all.into_iter().fold(0, u64::saturating_add), reasons)
     }
 }
 
@@ -50,13 +62,15 @@ impl LeftOutPackets {
 pub(super) struct ListTotal {
     version: u8,
     kind: &'static str,
-    groups: usize,
-    left_out_packets: LeftOutPackets,
+    group_count: usize,
+    left_out_packets: u64,
+    left_out: Reasons,
 }
 
 impl ListTotal {
     pub(super) fn new(groups: usize, left_out: &LeftOut) -> Self {
-        Self { version: 1, kind: "total", groups, left_out_packets: LeftOutPackets::of(left_out) }
+        let (left_out_packets, left_out) = Reasons::of(left_out);
+        Self { version: VERSION, kind: "total", group_count: groups, left_out_packets, left_out }
     }
 }
 
@@ -69,20 +83,23 @@ struct Total {
     sent_bytes: u64,
     rounds: u64,
     /// How much later than due the latest packet left.
-    latest_us: u64,
-    left_out_packets: LeftOutPackets,
+    lateness_max_us: u64,
+    left_out_packets: u64,
+    left_out: Reasons,
 }
 
 #[inline(never)]
 pub(super) fn print(sent: &Sent, left_out: &LeftOut, limits: &Limits) -> Result<(), Stop> {
+    let (left_out_packets, left_out) = Reasons::of(left_out);
     let total = Total {
-        version: 1,
+        version: VERSION,
         kind: "total",
         sent_packets: sent.packets,
         sent_bytes: sent.bytes,
         rounds: sent.rounds,
-        latest_us: u64::try_from(sent.latest.as_micros()).unwrap_or(u64::MAX),
-        left_out_packets: LeftOutPackets::of(left_out),
+        lateness_max_us: whole_microseconds(sent.latest),
+        left_out_packets,
+        left_out,
     };
     Output::new(limits)?.object(&total, limits)
 }

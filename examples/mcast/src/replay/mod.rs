@@ -17,7 +17,7 @@ use multicast::{ErrorKind, Links, SendOptions};
 
 use contents::{Choice, LeftOut, Packet, Then};
 use source::Source;
-use timeline::Timeline;
+use timeline::{Early, Timeline};
 
 use crate::decimal::{self, fixed};
 use crate::limits::Limits;
@@ -41,9 +41,10 @@ said at the end.
 A capture may name groups that carry live traffic here. So without --to, it must be said on which interface to send, and packets stay on
 the local network (--ttl 1) unless it is said how far they may go, whatever TTL they had.
 
+  --list               print which groups, how many packets and how much time the capture has, and send nothing
   --to TARGET          [SOURCE@]GROUP[/LEN|+COUNT][:PORT][%IF], repeatable: all packets go there, whatever group they were for
   --from TARGET        only packets to this group, or range; without :PORT to each port of it; repeatable
-  --interface IF       repeatable: each packet leaves on all of them
+  --interface IF       by name, index or address, or all; repeatable: each packet leaves on all of them
   --speed X            2 is twice as fast, 0.5 half as fast (default: 1)
   --loop N|forever     send it N times; between two rounds is the average gap
   --ttl TTL            how far, as of mcast send (default: subnet)
@@ -53,7 +54,8 @@ the local network (--ttl 1) unless it is said how far they may go, whatever TTL 
   --limit N            end after N packets
   --json, --quiet, --timeout, --give-up: see mcast --help
 
-Gaps are kept by the time since the first packet, so delays do not add up.
+Gaps are kept by the time since the first packet, so delays do not add up. mcast wakes up before a packet is due, by as much as this
+machine mostly wakes it up late, 0.2 ms at most. So on a machine with a free processor, most packets leave within 0.1 ms of their time.
 
 Example:
   mcast replay --list recording.pcapng
@@ -149,6 +151,7 @@ pub(crate) fn run(parser: Parser) -> Result<(), Stop> {
         choice: &order.choice,
         is_redirected: names_groups,
         timeline: Timeline::new(order.speed),
+        early: Early::default(),
         limit: order.common.limit,
         sent: Sent::default(),
         left_out: LeftOut::default(),
@@ -176,6 +179,7 @@ struct Replayer<'r> {
     /// Whether all packets go to other groups than the capture names.
     is_redirected: bool,
     timeline: Timeline,
+    early: Early,
     limit: Option<u64>,
     sent: Sent,
     left_out: LeftOut,
@@ -222,7 +226,17 @@ impl Replayer<'_> {
             }
             // Shown while there is time, and not before a packet that is due.
             self.progress.show(self.sent.packets, self.sent.bytes);
-            self.senders.wait(self.limits, Some(left))?;
+            let early = self.early.time().min(left);
+            let sleep = left.saturating_sub(early);
+            // Also if there is nothing to sleep: changes of the links are read here.
+            self.senders.wait(self.limits, Some(sleep))?;
+            let Some(due) = due else { continue };
+            self.early.learn(due.checked_sub(early), Instant::now());
+            if due.saturating_duration_since(Instant::now()) <= early {
+                while Instant::now() < due {
+                    std::hint::spin_loop();
+                }
+            }
         }
         let late = due.map_or(Duration::ZERO, |due| due.elapsed());
         let ended = if self.is_redirected {

@@ -9,6 +9,7 @@ use super::latency::Summary;
 use super::stream::Counts;
 use super::text::Line;
 use crate::figures::per_second;
+use crate::json::{VERSION, microseconds, whole_microseconds};
 use crate::receivers::Totals;
 
 /// What has left: of one stream, or of all.
@@ -21,7 +22,7 @@ pub(super) struct Sent {
     #[serde(skip_serializing_if = "Option::is_none")]
     interface: Option<String>,
     sent_packets: u64,
-    duration_ms: u64,
+    duration_us: u64,
     packets_per_second: u64,
 }
 
@@ -33,12 +34,12 @@ impl Sent {
 
     pub(super) fn total(sent: u64, time: Duration) -> Self {
         Self {
-            version: 1,
+            version: VERSION,
             kind: "total",
             group: None,
             interface: None,
             sent_packets: sent,
-            duration_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+            duration_us: whole_microseconds(time),
             packets_per_second: per_second(sent, time),
         }
     }
@@ -57,13 +58,13 @@ pub(super) struct Report<'r> {
     #[serde(flatten)]
     counts: Packets,
     restarts: u64,
-    jitter_ns: u64,
+    jitter_us: f64,
     /// Null if nothing came, or if the clocks do not agree.
     clocks_agree: Option<bool>,
-    latency_min_ns: Option<u64>,
-    latency_avg_ns: Option<u64>,
-    latency_p99_ns: Option<u64>,
-    latency_max_ns: Option<u64>,
+    latency_min_us: Option<f64>,
+    latency_avg_us: Option<f64>,
+    latency_p99_us: Option<f64>,
+    latency_max_us: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -73,8 +74,8 @@ struct Packets {
     received_packets: u64,
     lost_packets: u64,
     reordered_packets: u64,
-    doubled_packets: u64,
-    too_late_packets: u64,
+    duplicate_packets: u64,
+    late_packets: u64,
     skipped_packets: u64,
 }
 
@@ -85,8 +86,8 @@ impl From<&Counts> for Packets {
             received_packets: counts.received,
             lost_packets: counts.lost,
             reordered_packets: counts.reordered,
-            doubled_packets: counts.doubled,
-            too_late_packets: counts.too_late,
+            duplicate_packets: counts.duplicates,
+            late_packets: counts.late,
             skipped_packets: counts.skipped,
         }
     }
@@ -95,11 +96,11 @@ impl From<&Counts> for Packets {
 impl<'r> Report<'r> {
     pub(super) fn new(line: &Line<'r>) -> Self {
         let [min, avg, p99, max] = match line.latency {
-            Summary::Known { min, avg, p99, max } => [min, avg, p99, max].map(Some),
+            Summary::Known { min, avg, p99, max } => [min, avg, p99, max].map(|time| Some(microseconds(time))),
             Summary::Nothing | Summary::ClocksDisagree => [None; 4],
         };
         Self {
-            version: 1,
+            version: VERSION,
             kind: if line.rate.is_some() { "report" } else { "stream" },
             group: line.group,
             interface: line.interface,
@@ -107,16 +108,16 @@ impl<'r> Report<'r> {
             packets_per_second: line.rate,
             counts: Packets::from(&line.counts),
             restarts: line.restarts,
-            jitter_ns: line.jitter,
+            jitter_us: microseconds(line.jitter),
             clocks_agree: match line.latency {
                 Summary::Nothing => None,
                 Summary::ClocksDisagree => Some(false),
                 Summary::Known { .. } => Some(true),
             },
-            latency_min_ns: min,
-            latency_avg_ns: avg,
-            latency_p99_ns: p99,
-            latency_max_ns: max,
+            latency_min_us: min,
+            latency_avg_us: avg,
+            latency_p99_us: p99,
+            latency_max_us: max,
         }
     }
 }
@@ -130,14 +131,14 @@ pub(super) struct Total {
     counts: Packets,
     /// By the kernel, since the receive buffer was full. Null if it is too old to report it.
     dropped_packets: Option<u64>,
-    foreign_packets: u64,
+    other_packets: u64,
     beyond_packets: u64,
 }
 
 impl Total {
-    pub(super) fn new(sum: &Counts, totals: &Totals, foreign: u64, beyond: u64) -> Self {
+    pub(super) fn new(sum: &Counts, totals: &Totals, others: u64, beyond: u64) -> Self {
         let counts = Packets::from(sum);
-        let (dropped_packets, foreign_packets, beyond_packets) = (totals.dropped, foreign, beyond);
-        Self { version: 1, kind: "total", counts, dropped_packets, foreign_packets, beyond_packets }
+        let (dropped_packets, other_packets, beyond_packets) = (totals.dropped, others, beyond);
+        Self { version: VERSION, kind: "total", counts, dropped_packets, other_packets, beyond_packets }
     }
 }

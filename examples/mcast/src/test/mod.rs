@@ -26,7 +26,7 @@ use crate::options::{self, Argument};
 use crate::stop::Stop;
 
 pub(crate) const HELP: &str = "\
-Tests a network with numbered and stamped packets: what is lost, reordered, doubled, and how long it takes.
+Tests a network with numbered and stamped packets: what is lost, reordered, duplicated, and how long it takes.
 
 Usage: mcast test send [--to TARGET].. [OPTION..]
        mcast test receive [--from TARGET].. [OPTION..]
@@ -38,6 +38,7 @@ Options of test send, which tells the total at its end, so that the loss of the 
   --size N             the payload of each packet: 32 to 65507 bytes (default: 64)
   --ttl TTL, --no-loopback: as of mcast send
   --timeout SECONDS    end after this time, with status 0
+  --interface, --json, --quiet, --give-up: see mcast --help
 
 Options of test receive, which prints a line a second for each group and source, or a table on a terminal:
   --from TARGET        as above
@@ -50,12 +51,12 @@ Options of test receive, which prints a line a second for each group and source,
   --timeout SECONDS    end after this time; status 3 if nothing was heard
   --interface, --json, --quiet, --give-up: see mcast --help
 
-A packet is lost if its number is missing, and reordered if a higher one came before it (RFC 4737); a double is counted apart. The
+A packet is lost if its number is missing, and reordered if a higher one came before it (RFC 4737); a duplicate is counted apart. The
 jitter is that of RFC 3550. The latency needs clocks that agree: if a packet comes before it was sent, or more than 10 seconds after,
 it says so instead. At the end, sent is received plus lost, plus those that were sent before the receiver heard the first one.
 
 At its end test receive prints counters to standard error: received; dropped by the kernel, since its buffer was full, which are among
-the lost ones; foreign, which are packets of others; beyond, which are packets of more than 64 sources of a group.
+the lost ones; others, which are no packets of mcast test send; beyond, which are packets of more than 64 sources of a group.
 
 Example:
   mcast test receive --from 239.1.2.3:5000 --interface lo --once --timeout 10 --max-loss 0 &

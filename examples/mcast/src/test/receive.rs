@@ -109,7 +109,7 @@ struct Watch {
     table: Option<Table>,
     /// Of the report of each second.
     has_lines: bool,
-    /// Numbered packets, also doubles.
+    /// Numbered packets, also duplicates.
     received: u64,
     /// Something of a stream came: if only its beginning or end, then all the rest is lost.
     has_heard: bool,
@@ -208,16 +208,16 @@ impl Watch {
             }
             line.write_total(&mut text);
         }
-        let (foreign, beyond) = (self.streams.foreign(), self.streams.beyond());
+        let (others, beyond) = (self.streams.others(), self.streams.beyond());
         #[cfg(feature = "json")]
         if self.order.common.json {
-            let total = super::json::Total::new(&self.streams.sum(), totals, foreign, beyond);
+            let total = super::json::Total::new(&self.streams.sum(), totals, others, beyond);
             self.output.object(&total, limits)?;
         }
         if !self.order.common.quiet {
             let dropped = totals.dropped.map_or_else(|| "unknown".to_owned(), |dropped| dropped.to_string());
             let received = self.received;
-            complain(&format_args!("received {received}, dropped {dropped}, foreign {foreign}, beyond {beyond}"));
+            complain(&format_args!("received {received}, dropped {dropped}, others {others}, beyond {beyond}"));
         }
         self.output.write(text.as_bytes(), limits)
     }

@@ -16,8 +16,8 @@ pub(crate) struct Stream {
     window: Option<Window>,
     received: u64,
     reordered: u64,
-    doubled: u64,
-    too_late: u64,
+    duplicates: u64,
+    late: u64,
     /// How many the sender says that it has sent.
     total: Option<u64>,
     jitter: Jitter,
@@ -31,11 +31,11 @@ pub(crate) struct Stream {
 pub(crate) struct Counts {
     pub(crate) received: u64,
     pub(crate) lost: u64,
-    /// A number below the highest one seen before it (RFC 4737). A double is not.
+    /// A number below the highest one seen before it (RFC 4737). A duplicate is not.
     pub(crate) reordered: u64,
-    pub(crate) doubled: u64,
+    pub(crate) duplicates: u64,
     /// So far below the highest number that nobody knows whether they came before. They stay counted as lost.
-    pub(crate) too_late: u64,
+    pub(crate) late: u64,
     /// Sent before this program heard the first one.
     pub(crate) skipped: u64,
     /// How many the sender says that it has sent.
@@ -53,8 +53,8 @@ impl Counts {
         self.received = self.received.saturating_add(other.received);
         self.lost = self.lost.saturating_add(other.lost);
         self.reordered = self.reordered.saturating_add(other.reordered);
-        self.doubled = self.doubled.saturating_add(other.doubled);
-        self.too_late = self.too_late.saturating_add(other.too_late);
+        self.duplicates = self.duplicates.saturating_add(other.duplicates);
+        self.late = self.late.saturating_add(other.late);
         self.skipped = self.skipped.saturating_add(other.skipped);
         self.total = self.total.zip(other.total).map(|(total, other)| total.saturating_add(other));
     }
@@ -70,8 +70,8 @@ impl Stream {
             window: None,
             received: 0,
             reordered: 0,
-            doubled: 0,
-            too_late: 0,
+            duplicates: 0,
+            late: 0,
             total: None,
             jitter: Jitter::default(),
             recent: Latency::new(),
@@ -130,8 +130,8 @@ impl Stream {
                 self.first = self.first.min(number);
                 self.time(packet, came);
             }
-            Seen::Again => self.doubled = self.doubled.saturating_add(1),
-            Seen::Unknown => self.too_late = self.too_late.saturating_add(1),
+            Seen::Again => self.duplicates = self.duplicates.saturating_add(1),
+            Seen::Unknown => self.late = self.late.saturating_add(1),
         }
         true
     }
@@ -154,7 +154,7 @@ impl Stream {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let Self { received, reordered, doubled, too_late, total, .. } = *self;
+        let Self { received, reordered, duplicates, late, total, .. } = *self;
         let seen = self.window.as_ref().map(|window| window.highest().saturating_add(1));
         let end = total.or(seen).unwrap_or(0);
         let skipped = match (self.has_begun, seen) {
@@ -163,7 +163,7 @@ impl Stream {
             (false, None) => end,
         };
         let lost = end.saturating_sub(skipped).saturating_sub(received);
-        Counts { received, lost, reordered, doubled, too_late, skipped, total }
+        Counts { received, lost, reordered, duplicates, late, skipped, total }
     }
 
     /// Whether the sender has told that it ended.

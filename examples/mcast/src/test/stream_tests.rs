@@ -31,7 +31,7 @@ fn a_number_below_the_highest_is_reordered_and_a_double_is_not() {
     assert_eq!(after(&[1, 2, 3, 5, 4, 6]).counts().reordered, 1);
     assert_eq!(after(&[1, 2, 3, 7, 4, 5, 6, 8]).counts().reordered, 3);
     let counts = after(&[1, 2, 2, 3, 1, 1, 4]).counts();
-    assert_eq!((counts.received, counts.doubled, counts.reordered, counts.lost), (4, 3, 0, 0));
+    assert_eq!((counts.received, counts.duplicates, counts.reordered, counts.lost), (4, 3, 0, 0));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn below_the_first_the_stream_began_earlier() {
 #[test]
 fn what_is_below_the_window_is_told_apart_and_stays_lost() {
     let counts = after(&[0, SPAN + 10, 0, 3]).counts();
-    assert_eq!((counts.received, counts.too_late, counts.doubled), (2, 2, 0));
+    assert_eq!((counts.received, counts.late, counts.duplicates), (2, 2, 0));
     assert_eq!(counts.lost, SPAN + 9);
 }
 
@@ -92,13 +92,13 @@ fn the_beginning_tells_the_loss_of_the_first_ones() {
 fn contradictions_are_not_of_the_stream() {
     let mut stream = after(&[0, 1, 2]);
     let before = stream.counts();
-    for foreign in [
+    for others in [
         packet(Kind::Data, u64::MAX),
         packet(Kind::Data, 3 + LARGEST_STEP),
         packet(Kind::End, 2),
         packet(Kind::End, u64::MAX),
     ] {
-        assert!(!stream.add(&foreign, 0), "{foreign:?}");
+        assert!(!stream.add(&others, 0), "{others:?}");
     }
     assert_eq!(stream.counts(), before);
     assert!(stream.add(&packet(Kind::End, 3), 0) && stream.add(&packet(Kind::End, 3), 0));
@@ -119,7 +119,7 @@ fn the_sum_is_exact_whatever_comes() {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            // Lost, doubled, swapped with an earlier or later one.
+            // Lost, duplicated, swapped with an earlier or later one.
             let number = match random % 10 {
                 0 | 1 => continue,
                 2 => number.saturating_sub(random >> 40 & 15),

@@ -17,7 +17,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 const OVER: u64 = 100_000_000;
 
 /// Those of no streams: their total is known.
-const NONE: Counts = Counts { received: 0, lost: 0, reordered: 0, doubled: 0, too_late: 0, skipped: 0, total: Some(0) };
+const NONE: Counts = Counts { received: 0, lost: 0, reordered: 0, duplicates: 0, late: 0, skipped: 0, total: Some(0) };
 
 pub(crate) struct Streams {
     /// By the number of the place: a group on an interface.
@@ -26,7 +26,7 @@ pub(crate) struct Streams {
     streams: usize,
     /// Of streams that made room for others.
     gone: Stopped,
-    foreign: u64,
+    others: u64,
     beyond: u64,
 }
 
@@ -86,7 +86,7 @@ pub(crate) enum Added {
     /// It told the beginning or the end of a stream.
     Told,
     /// It is of no stream, or contradicts what its stream told before.
-    Foreign,
+    Other,
     /// There are too many streams.
     Beyond,
 }
@@ -100,18 +100,18 @@ impl Added {
 impl Streams {
     pub(crate) fn new() -> Self {
         let gone = Stopped { counts: NONE, latency: Latency::new() };
-        Self { places: Vec::new(), streams: 0, gone, foreign: 0, beyond: 0 }
+        Self { places: Vec::new(), streams: 0, gone, others: 0, beyond: 0 }
     }
 
     /// Adds a packet that came at this place. `came` is the time since 1970, in nanoseconds.
     pub(crate) fn add(&mut self, place: usize, origin: Origin, payload: &[u8], came: u64, now: Instant) -> Added {
         let added = match Packet::read(payload) {
             Some(packet) => self.count(place, origin, &packet, came, now),
-            None => Added::Foreign,
+            None => Added::Other,
         };
         match added {
             Added::Number | Added::Told => {}
-            Added::Foreign => self.foreign = self.foreign.saturating_add(1),
+            Added::Other => self.others = self.others.saturating_add(1),
             Added::Beyond => self.beyond = self.beyond.saturating_add(1),
         }
         added
@@ -132,7 +132,7 @@ impl Streams {
             }
             let mut row = Row::new(origin, packet.stream, now);
             if !row.add(packet, came, now) {
-                return Added::Foreign;
+                return Added::Other;
             }
             if let Some(silent) = silent {
                 let mut row = place.rows.swap_remove(silent);
@@ -148,9 +148,9 @@ impl Streams {
         match place.rows.get_mut(found) {
             Some(row) => {
                 row.origin = origin;
-                if row.add(packet, came, now) { Added::of(packet) } else { Added::Foreign }
+                if row.add(packet, came, now) { Added::of(packet) } else { Added::Other }
             }
-            None => Added::Foreign,
+            None => Added::Other,
         }
     }
 
@@ -180,8 +180,8 @@ impl Streams {
     }
 
     /// Packets that are none of `mcast test send`, or contradict their stream.
-    pub(crate) fn foreign(&self) -> u64 {
-        self.foreign
+    pub(crate) fn others(&self) -> u64 {
+        self.others
     }
 
     /// Packets of streams for which there was no room.
@@ -286,11 +286,11 @@ mod tests {
             assert_eq!(add(1, Kind::Data, number, 0), Added::Number);
         }
         // A stranger cannot end it.
-        assert_eq!(add(9, Kind::Data, 0, OVER - 1), Added::Foreign);
-        assert_eq!(add(9, Kind::End, 0, OVER - 1), Added::Foreign);
+        assert_eq!(add(9, Kind::Data, 0, OVER - 1), Added::Other);
+        assert_eq!(add(9, Kind::End, 0, OVER - 1), Added::Other);
         // Killed, it tells no end.
         assert_eq!(add(2, Kind::Data, 0, OVER), Added::Number);
-        assert_eq!(add(1, Kind::Data, 2, 3 * OVER), Added::Foreign);
+        assert_eq!(add(1, Kind::Data, 2, 3 * OVER), Added::Other);
         assert_eq!(add(2, Kind::Data, 1, 3 * OVER), Added::Number);
         assert_eq!(add(2, Kind::End, 3, 3 * OVER), Added::Told);
         assert_eq!(add(3, Kind::Begin, 0, 3 * OVER), Added::Told);
@@ -309,22 +309,22 @@ mod tests {
         let elsewhere = Origin { interface: NonZeroU32::new(2), ..source(1) };
         assert_eq!(streams.add(3, elsewhere, &bytes(1, Kind::Data, 9), 0, now), Added::Number);
         assert_eq!(streams.rows().map(|(place, _)| place).collect::<Vec<_>>(), [0, 3, 3]);
-        assert_eq!(streams.sum().doubled, 0);
+        assert_eq!(streams.sum().duplicates, 0);
         // Unless it is one interface, which was created again.
         for interface in [1, 2].map(NonZeroU32::new) {
             let origin = Origin { interface, is_on_several: false, ..source(2) };
             assert_eq!(streams.add(0, origin, &bytes(1, Kind::Data, 9), 0, now), Added::Number);
         }
-        assert_eq!((streams.rows().count(), streams.sum().doubled), (4, 1));
+        assert_eq!((streams.rows().count(), streams.sum().duplicates), (4, 1));
     }
 
     #[test]
     fn strangers_are_counted_and_make_no_stream() {
         let (mut streams, now) = (Streams::new(), Instant::now());
         for payload in [&b""[..], b"mcts", &[0xff; 1500]] {
-            assert_eq!(streams.add(0, source(1), payload, 0, now), Added::Foreign);
+            assert_eq!(streams.add(0, source(1), payload, 0, now), Added::Other);
         }
-        assert_eq!((streams.foreign(), streams.rows().count()), (3, 0));
+        assert_eq!((streams.others(), streams.rows().count()), (3, 0));
     }
 
     #[test]

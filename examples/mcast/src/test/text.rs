@@ -32,17 +32,17 @@ impl Line<'_> {
 
     /// As a line of the report of each second.
     pub(super) fn write(&self, text: &mut String) {
-        let Counts { lost, reordered, doubled, .. } = self.counts;
+        let Counts { lost, reordered, duplicates, .. } = self.counts;
         let rate = self.rate.unwrap_or(0);
         // Writing into a string does not fail.
-        let _ = write!(text, "{} rate {rate}/s, lost {lost}, reordered {reordered}, doubled {doubled}, ", self.name());
+        let _ = write!(text, "{} rate {rate}/s, lost {lost}, reordered {reordered}, duplicates {duplicates}, ", self.name());
         self.write_times(text);
         text.push('\n');
     }
 
     /// As a line of the totals.
     pub(super) fn write_total(&self, text: &mut String) {
-        let Counts { received, lost, reordered, doubled, too_late, skipped, total } = self.counts;
+        let Counts { received, lost, reordered, duplicates, late, skipped, total } = self.counts;
         let _ = write!(text, "total {} ", self.name());
         let _ = match total {
             Some(total) => write!(text, "sent {total}"),
@@ -50,9 +50,8 @@ impl Line<'_> {
         };
         let percent = percent(lost, self.counts.expected());
         let _ = write!(text, ", received {received}, lost {lost} ({percent} %)");
-        let _ = write!(text, ", reordered {reordered}, doubled {doubled}, ");
-        for (count, what) in
-            [(too_late, "too late to tell"), (skipped, "sent before the first that was heard"), (self.restarts, "restarts")]
+        let _ = write!(text, ", reordered {reordered}, duplicates {duplicates}, ");
+        for (count, what) in [(late, "late"), (skipped, "sent before the first that was heard"), (self.restarts, "restarts")]
         {
             if count > 0 {
                 let _ = write!(text, "{what} {count}, ");
@@ -81,21 +80,21 @@ impl Line<'_> {
 
     /// As a row of the table.
     fn cells(&self) -> [String; CELLS] {
-        let Counts { lost, reordered, doubled, .. } = self.counts;
+        let Counts { lost, reordered, duplicates, .. } = self.counts;
         let rate = match self.silence {
             Some(silence) => format!("silent {} s", silence.as_secs()),
             None if self.counts.total.is_some() => "ended".to_owned(),
             None => self.rate.unwrap_or(0).to_string(),
         };
         let (jitter, latency) = (milliseconds(self.jitter), self.latency());
-        let [lost, reordered, doubled] = [lost, reordered, doubled].map(|count| count.to_string());
+        let [lost, reordered, duplicates] = [lost, reordered, duplicates].map(|count| count.to_string());
         [
             format!("{}%{}", self.group, self.interface),
             self.source.to_owned(),
             rate,
             lost,
             reordered,
-            doubled,
+            duplicates,
             jitter,
             latency,
         ]
@@ -104,7 +103,7 @@ impl Line<'_> {
 
 const CELLS: usize = 8;
 const HEAD: [&str; CELLS] =
-    ["GROUP", "SOURCE", "PACKETS/S", "LOST", "REORDERED", "DOUBLED", "JITTER MS", "LATENCY MIN/AVG/P99/MAX MS"];
+    ["GROUP", "SOURCE", "PACKETS/S", "LOST", "REORDERED", "DUPLICATES", "JITTER MS", "LATENCY MIN/AVG/P99/MAX MS"];
 
 /// The rows of the table, with its head.
 pub(super) fn rows(lines: &[Line<'_>]) -> Vec<[String; CELLS]> {
@@ -139,8 +138,8 @@ mod tests {
         assert_eq!(
             text,
             format!(
-                "239.1.2.3:5000%lo 10.0.0.1:4000 rate 100/s, lost 3, reordered 0, doubled 0, {times}\n\
-                 total 239.1.2.3:5000%lo 10.0.0.1:4000 sent 105, received 97, lost 3 (3.000 %), reordered 0, doubled 0, \
+                "239.1.2.3:5000%lo 10.0.0.1:4000 rate 100/s, lost 3, reordered 0, duplicates 0, {times}\n\
+                 total 239.1.2.3:5000%lo 10.0.0.1:4000 sent 105, received 97, lost 3 (3.000 %), reordered 0, duplicates 0, \
                  sent before the first that was heard 5, {times}\n"
             )
         );

@@ -11,20 +11,12 @@ use super::rtp::Rtp;
 use super::stream::{Loss, Origin, Rate, Stream};
 use super::text::notice as text_of;
 use super::{mpegts, sequence};
+use crate::json::{VERSION, microseconds, whole_microseconds};
 
 /// Nanoseconds since 1970.
 fn time() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Nanoseconds as microseconds.
-fn micros(nanoseconds: u64) -> f64 {
-    nanoseconds as f64 / 1_000.0
 }
 
 /// `kind` is `report`: about one source, or about a group that is silent. Counters are those since the start, rates those since the last
@@ -36,7 +28,7 @@ pub(super) struct Report<'f> {
     time_ns: u64,
     group: &'f str,
     interface: &'f str,
-    silent_ms: u64,
+    silent_us: u64,
     #[serde(flatten)]
     source: Option<Source<'f>>,
     packets_per_second: f64,
@@ -53,7 +45,7 @@ impl<'f> Report<'f> {
         clock_rate: Option<u32>,
     ) -> Self {
         Self {
-            silent_ms: milliseconds(now.saturating_sub(stream.heard)),
+            silent_us: whole_microseconds(now.saturating_sub(stream.heard)),
             source: Some(Source::new(stream, clock_rate, false)),
             packets_per_second: rate.packets,
             bits_per_second: rate.bits,
@@ -64,12 +56,12 @@ impl<'f> Report<'f> {
 
     pub(super) fn of_silence(feed: &'f Feed, now: Duration) -> Self {
         Self {
-            version: 1,
+            version: VERSION,
             kind: "report",
             time_ns: time(),
             group: &feed.group,
             interface: &feed.interface,
-            silent_ms: milliseconds(feed.silence(now)),
+            silent_us: whole_microseconds(feed.silence(now)),
             source: None,
             packets_per_second: 0.0,
             bits_per_second: 0.0,
@@ -86,8 +78,8 @@ struct Source<'f> {
     #[serde(skip_serializing_if = "str::is_empty")]
     source_interface: &'f str,
     format: &'static str,
-    packets: u64,
-    bytes: u64,
+    received_packets: u64,
+    received_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     rtp: Option<RtpPart>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,8 +93,8 @@ impl<'f> Source<'f> {
             source: stream.origin.source.to_string(),
             source_interface: &stream.interface,
             format: stream.format(),
-            packets: stream.packets,
-            bytes: stream.bytes,
+            received_packets: stream.packets,
+            received_bytes: stream.bytes,
             rtp: stream.rtp.identity().map(|identity| RtpPart::new(identity, &stream.rtp, stream.others, clock_rate)),
             mpegts: transport.is_known().then(|| TransportPart::new(transport, all_pids)),
         }
@@ -135,8 +127,8 @@ impl RtpPart {
             ssrc_changes: rtp.ssrc_changes,
             beyond_packets: rtp.beyond,
             other_packets: others,
-            jitter_us: jitter.map(|(now, _)| micros(now)),
-            jitter_max_us: jitter.map(|(_, highest)| micros(highest)),
+            jitter_us: jitter.map(|(now, _)| microseconds(now)),
+            jitter_max_us: jitter.map(|(_, highest)| microseconds(highest)),
         }
     }
 }
@@ -185,8 +177,8 @@ impl TransportPart {
         Self {
             counts: TransportCounts::new(&transport.counts),
             pid_count: pids.len(),
-            pcr_jitter_us: jitter.map(|(now, _)| micros(now)),
-            pcr_jitter_max_us: jitter.map(|(_, highest)| micros(highest)),
+            pcr_jitter_us: jitter.map(|(now, _)| microseconds(now)),
+            pcr_jitter_max_us: jitter.map(|(_, highest)| microseconds(highest)),
             pids: pids.iter().filter(|pid| all_pids || pid.continuity_errors > 0).map(PidPart::new).collect(),
         }
     }
@@ -200,9 +192,9 @@ struct TransportCounts {
     explained_errors: u64,
     marked_errors: u64,
     sync_errors: u64,
-    repeated_packets: u64,
-    stuffing_packets: u64,
-    beyond_packets: u64,
+    repeated_ts_packets: u64,
+    stuffing_ts_packets: u64,
+    beyond_ts_packets: u64,
 }
 
 impl TransportCounts {
@@ -213,9 +205,9 @@ impl TransportCounts {
             explained_errors: counts.explained_errors,
             marked_errors: counts.marked_errors,
             sync_errors: counts.sync_errors,
-            repeated_packets: counts.repeated,
-            stuffing_packets: counts.stuffing,
-            beyond_packets: counts.beyond,
+            repeated_ts_packets: counts.repeated,
+            stuffing_ts_packets: counts.stuffing,
+            beyond_ts_packets: counts.beyond,
         }
     }
 }
@@ -223,13 +215,13 @@ impl TransportCounts {
 #[derive(Serialize)]
 struct PidPart {
     pid: u16,
-    packets: u64,
+    ts_packets: u64,
     continuity_errors: u64,
 }
 
 impl PidPart {
     fn new(pid: &Pid) -> Self {
-        Self { pid: pid.pid, packets: pid.packets, continuity_errors: pid.continuity_errors }
+        Self { pid: pid.pid, ts_packets: pid.packets, continuity_errors: pid.continuity_errors }
     }
 }
 
@@ -255,7 +247,7 @@ pub(super) struct Happening<'f> {
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    silent_ms: Option<u64>,
+    silent_us: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lost_packets: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -268,7 +260,7 @@ pub(super) struct Happening<'f> {
 impl<'f> Happening<'f> {
     pub(super) fn new(feed: &'f Feed, notice: &Notice) -> Self {
         let base = |kind, origin: Option<Origin>| Self {
-            version: 1,
+            version: VERSION,
             kind,
             time_ns: time(),
             group: &feed.group,
@@ -278,7 +270,7 @@ impl<'f> Happening<'f> {
             event: None,
             alarm: None,
             state: None,
-            silent_ms: None,
+            silent_us: None,
             lost_packets: None,
             continuity_errors: None,
             lost_percent: None,
@@ -286,7 +278,7 @@ impl<'f> Happening<'f> {
         };
         let source = |origin: &Origin, event, silence: Option<&Duration>| Self {
             event: Some(event),
-            silent_ms: silence.map(|silence| milliseconds(*silence)),
+            silent_us: silence.map(|silence| whole_microseconds(*silence)),
             ..base("source", Some(*origin))
         };
         let alarm = |origin: Option<&Origin>, alarm, state| Self {
@@ -299,9 +291,11 @@ impl<'f> Happening<'f> {
             Notice::Gone(origin, silence) => source(origin, "gone", Some(silence)),
             Notice::Back(origin, silence) => source(origin, "back", Some(silence)),
             Notice::NoRoom(origin) => source(origin, "no room", None),
-            Notice::Silent(silence) => Self { silent_ms: Some(milliseconds(*silence)), ..alarm(None, "silence", "raised") },
+            Notice::Silent(silence) => {
+                Self { silent_us: Some(whole_microseconds(*silence)), ..alarm(None, "silence", "raised") }
+            }
             Notice::HeardAgain(silence) => {
-                Self { silent_ms: Some(milliseconds(*silence)), ..alarm(None, "silence", "over") }
+                Self { silent_us: Some(whole_microseconds(*silence)), ..alarm(None, "silence", "over") }
             }
             Notice::Lost(origin, loss) => Self {
                 lost_packets: Some(loss.packets),
@@ -320,8 +314,8 @@ pub(super) struct Total<'f> {
     version: u8,
     kind: &'static str,
     time_ns: u64,
-    duration_ms: u64,
-    packets: u64,
+    duration_us: u64,
+    received_packets: u64,
     /// Packets that this machine dropped, since the watcher was too slow: they are no losses of the network. Null if the kernel is too
     /// old to report it.
     dropped_packets: Option<u64>,
@@ -335,11 +329,11 @@ impl<'f> Total<'f> {
     pub(super) fn new(feeds: &'f [Feed], dropped: Dropped, duration: Duration, clock_rate: Option<u32>) -> Self {
         let sum = |count: fn(&Feed) -> u64| feeds.iter().map(count).fold(0, u64::saturating_add);
         Self {
-            version: 1,
+            version: VERSION,
             kind: "total",
             time_ns: time(),
-            duration_ms: milliseconds(duration),
-            packets: sum(|feed| feed.packets),
+            duration_us: whole_microseconds(duration),
+            received_packets: sum(|feed| feed.packets),
             dropped_packets: dropped.buffers,
             backlog_dropped_packets: dropped.backlog,
             alarms: sum(Feed::alarms),
@@ -352,8 +346,8 @@ impl<'f> Total<'f> {
 struct Group<'f> {
     group: &'f str,
     interface: &'f str,
-    packets: u64,
-    bytes: u64,
+    received_packets: u64,
+    received_bytes: u64,
     silence_alarms: u64,
     loss_alarms: u64,
     /// Packets of sources for which there was no room.
@@ -373,8 +367,8 @@ impl<'f> Group<'f> {
         Self {
             group: &feed.group,
             interface: &feed.interface,
-            packets: feed.packets,
-            bytes: feed.bytes,
+            received_packets: feed.packets,
+            received_bytes: feed.bytes,
             silence_alarms: feed.silence_alarms,
             loss_alarms: feed.loss_alarms,
             beyond_packets: feed.beyond,

@@ -6,6 +6,7 @@ use super::{FilterState, Total};
 use crate::host::groups::{Joined, Mode, Source};
 use crate::host::holders::{Certainty, Holder};
 use crate::host::sockets::Kind;
+use crate::json::VERSION;
 
 /// `kind` is `membership`.
 #[derive(Serialize)]
@@ -14,7 +15,7 @@ pub(super) struct MembershipObject<'m> {
     kind: &'static str,
     interface: &'m str,
     interface_index: u32,
-    group: String,
+    group_address: String,
     /// `include`: from the named sources alone; `exclude`: from all but the blocked ones; `unknown`: the figures fit both, or
     /// the sources could not be read.
     filter_mode: &'static str,
@@ -27,7 +28,7 @@ pub(super) struct MembershipObject<'m> {
 
 #[derive(Serialize)]
 struct SourceObject {
-    source: String,
+    source_address: String,
     included_by_sockets: u64,
     excluded_by_sockets: u64,
 }
@@ -66,16 +67,16 @@ struct ProcessObject<'m> {
 impl<'m> MembershipObject<'m> {
     pub(super) fn new(joined: &'m Joined, filter: &FilterState<'_>, holders: &[Holder<'m>]) -> Self {
         let source = |source: &&Source| SourceObject {
-            source: source.source.to_string(),
+            source_address: source.source.to_string(),
             included_by_sockets: source.included,
             excluded_by_sockets: source.excluded,
         };
         Self {
-            version: 1,
+            version: VERSION,
             kind: "membership",
             interface: &joined.interface,
             interface_index: joined.index,
-            group: joined.group.to_string(),
+            group_address: joined.group.to_string(),
             filter_mode: match filter.mode {
                 Mode::Include => "include",
                 Mode::Exclude => "exclude",
@@ -128,23 +129,23 @@ impl<'m> HolderObject<'m> {
 pub(super) struct TotalObject {
     version: u8,
     kind: &'static str,
-    memberships: usize,
+    membership_count: usize,
     /// Each counts once for each of its memberships.
-    holders: usize,
-    candidates: usize,
+    holder_count: usize,
+    candidate_count: usize,
     /// Of these holders the process is not known.
-    holders_without_process: usize,
+    unknown_holder_count: usize,
 }
 
 impl TotalObject {
     pub(super) fn new(total: &Total) -> Self {
         Self {
-            version: 1,
+            version: VERSION,
             kind: "total",
-            memberships: total.memberships,
-            holders: total.sockets,
-            candidates: total.candidates,
-            holders_without_process: total.strangers,
+            membership_count: total.memberships,
+            holder_count: total.sockets,
+            candidate_count: total.candidates,
+            unknown_holder_count: total.strangers,
         }
     }
 }

@@ -127,7 +127,7 @@ fn answers_are_printed_in_all_formats() {
     for arguments in [&["--json"][..], &["--format", "json"]] {
         let lines = with(arguments).lines;
         let (answer, total) = (&lines[..1], &lines[1..]);
-        assert_eq!(parsed(answer, "o['version'], o['kind'], o['interface'], o['group']"), ["(1, 'answer', 'lo', None)"]);
+        assert_eq!(parsed(answer, "o['version'], o['kind'], o['interface'], o['group']"), ["(2, 'answer', 'lo', None)"]);
         assert_eq!(parsed(answer, "o['source'].startswith('127.0.0.1:') and 0 < o['after_us'] < 10_000_000"), ["True"]);
         assert_eq!(
             parsed(
@@ -139,7 +139,7 @@ fn answers_are_printed_in_all_formats() {
         assert_eq!(
             parsed(total, "sorted(o.items())"),
             ["[('answers', 1), ('dropped_packets', 0), ('kind', 'total'), ('other_packets', 0), ('questions', 1), \
-              ('repeated_answers', 0), ('version', 1)]"]
+              ('repeated_answers', 0), ('version', 2)]"]
         );
     }
 }
@@ -175,6 +175,7 @@ fn a_question_that_cannot_be_asked_is_an_error_message() {
         (&["--repeat", "0", "who"], "--repeat 0: give 1 to"),
         (&["--wait", "soon", "who"], "--wait soon: give seconds"),
         (&["--count", "2", "who"], "no such option here: --count"),
+        (&["--min", "3", "--limit", "2", "who"], "--limit 2 ends before --min 3 is reached: give at least 3"),
     ] {
         run(&mut ask(group, arguments)).expect(2).saying(reason).saying("mcast ask --help");
     }

@@ -48,6 +48,7 @@ fn wrong_arguments_are_usage_errors_with_their_reason() {
         (&["--from", "239.1.2.3:5000", "--seconds", "0"], "--seconds: give 0.2 to 86400"),
         (&["--from", "239.1.2.3:5000", "--seconds", "soon"], "--seconds soon: give seconds"),
         (&["--from", "239.1.2.3:5000", "--limit", "3"], "no such option here: --limit"),
+        (&["--from", "239.1.2.3:5000", "--quiet", "--verbose"], "--quiet prints less, --verbose more"),
         (&["--from", "239.1.2.3:5000", "now"], "now"),
     ] {
         let ended = run(command(["doctor"]).args(arguments)).expect(2).saying(reason).saying("mcast doctor --help");
@@ -63,21 +64,31 @@ fn the_example_of_its_help_works() {
     assert_eq!(ended.lines.last().unwrap(), "verdict: sound: This host can send to 239.1.2.3:5000 by lo.");
 }
 
-/// Each check has a status, what was seen, and one sentence; so in both formats.
+/// Each check has a status, what was seen, and one sentence; so in both formats. Without --verbose those that are ok are counted only.
 #[test]
 fn a_stream_is_heard_and_each_check_shows_what_it_has_seen() {
     for group in [unique_group(), unique_v6_group(0xff05)] {
         let sending = stream(group);
-        let text = run(&mut doctor("--from", group, &[])).expect(0).quietly();
+        let text = run(&mut doctor("--from", group, &["--verbose"])).expect(0).quietly();
+        let short = run(&mut doctor("--from", group, &[])).expect(0).quietly();
         let json = run(&mut doctor("--from", group, &["--json"])).expect(0).quietly();
         sending.join().unwrap();
-        assert!(text.lines.last().unwrap().starts_with("verdict: sound: "), "{text:?}");
+        for lines in [&text.lines, &short.lines] {
+            assert!(lines.last().unwrap().starts_with("verdict: sound: "), "{lines:?}");
+        }
+        assert!(short.lines.len() < 20, "{short:?}");
+        let (counted, findings) = short.lines[..short.lines.len() - 1].split_last().unwrap();
+        let checks = |lines: &[String]| lines.iter().filter(|line| !line.starts_with(' ')).count();
+        let all = checks(&text.lines[..text.lines.len() - 1]);
+        let ok = all - checks(findings);
+        assert_eq!(*counted, format!("ok      {ok} of {all} checks: --verbose prints them"));
+        assert!(findings.iter().all(|line| !line.starts_with("ok ")), "{findings:?}");
 
         let objects = objects(&json);
         let (total, checks) = objects.split_last().unwrap();
-        assert_eq!((&total["version"], &total["kind"], &total["stage"]), (&1.into(), &"total".into(), &"sound".into()));
+        assert_eq!((&total["version"], &total["kind"], &total["stage"]), (&2.into(), &"total".into(), &"sound".into()));
         assert!(total["verdict"].as_str().unwrap().starts_with("sound: "), "{total}");
-        assert!(total["heard_packets"].as_u64().unwrap() > 0, "{total}");
+        assert!(total["received_packets"].as_u64().unwrap() > 0, "{total}");
         assert!(checks.len() >= 30, "{}", checks.len());
         for check in checks {
             let keys: Vec<_> = check.as_object().unwrap().keys().map(String::as_str).collect();

@@ -85,7 +85,7 @@ fn clients_that_are_slow_or_hostile_do_not_stop_the_watching() {
     }
     send_all(group, (0..100).map(|count| rtp(1, 400 + count)));
     let ended = watching.end().expect(0);
-    assert_eq!(total(&ended)["packets"], 500);
+    assert_eq!(total(&ended)["received_packets"], 500);
     assert_eq!(total(&ended)["dropped_packets"], 0);
     let mut answer = Vec::new();
     let _ = clients[3].read_to_end(&mut answer);

@@ -99,13 +99,19 @@ fn two_who_answer_and_two_who_ask_are_told_apart() {
         let responders: Vec<_> = ended.lines.iter().filter(|line| line.contains("\"kind\":\"responder\"")).collect();
         assert_eq!(responders.len(), 2, "{ended:?}");
         for responder in responders {
-            assert_eq!(responder.matches("\"asked\":10,\"answered\":10,\"lost\":0,\"doubled\":0").count(), 2, "{responder}");
+            assert_eq!(
+                responder
+                    .matches("\"questions\":10,\"answers\":10,\"unanswered_questions\":0,\"duplicate_answers\":0")
+                    .count(),
+                2,
+                "{responder}"
+            );
         }
-        line(&ended, &["\"kind\":\"total\"", "\"asked\":10", "\"responders\":2", "\"foreign_packets\":0"]);
+        line(&ended, &["\"kind\":\"total\"", "\"questions\":10", "\"responders\":2", "\"other_packets\":0"]);
     }
     for pong in pongs {
         pong.signal("TERM");
-        pong.end().expect(143).saying("answered 20, doubled 0, declined 0, failed 0, foreign 0");
+        pong.end().expect(143).saying("answered 20, duplicates 0, limited 0, refused 0, others 0");
     }
 }
 
@@ -148,12 +154,12 @@ fn what_is_lost_on_each_way_is_told_apart() {
         assert_eq!(lost, ["unicast 3", "multicast 3", "unicast 4", "multicast 5", "multicast 6"], "{ended:?}");
         line(
             &ended,
-            &["total", " unicast asked 9, answered 7, lost 2 (22.223 %), doubled 1, late 0, round trip min/avg/max "],
+            &["total", " unicast asked 9, answered 7, lost 2 (22.223 %), duplicates 1, late 0, round trip min/avg/max "],
         );
-        line(&ended, &["total", " multicast asked 9, answered 6, lost 3 (33.334 %), doubled 1, late 0, "]);
+        line(&ended, &["total", " multicast asked 9, answered 6, lost 3 (33.334 %), duplicates 1, late 0, "]);
         line(&ended, &["total", " lost questions 1, answers by unicast 1, answers by multicast 2, unknown 0"]);
         // Eight were answered, and four strange packets came with each.
-        assert!(ended.errors.contains("asked 11, responders 1, not sent 0, foreign 32, beyond 0"), "{ended:?}");
+        assert!(ended.errors.contains("asked 11, responders 1, not sent 0, others 32, beyond 0"), "{ended:?}");
         assert_eq!(
             ended.errors.contains(" multicast: lost 3 of 9 (33.334 %): --max-loss allows 33 %"),
             code == 4,
@@ -182,7 +188,7 @@ while True:
     let late = line(&ended, &["\"kind\":\"lost\""]);
     assert!(late.contains("\"way\":\"multicast\",\"number\":1"), "{ended:?}");
     let sum = line(&ended, &["\"kind\":\"responder\""]);
-    assert!(sum.contains("\"multicast\":{\"asked\":4,\"answered\":3,\"lost\":1,\"doubled\":0,\"late\":1,"), "{ended:?}");
+    assert!(sum.contains("\"multicast\":{\"questions\":4,\"answers\":3,\"unanswered_questions\":1,\"duplicate_answers\":0,\"late_answers\":1,"), "{ended:?}");
     assert!(sum.contains("\"lost_multicast_answers\":0"), "{ended:?}");
 }
 
@@ -226,9 +232,9 @@ print("as documented")
     let mut python = peer(program, group);
     assert_eq!(python.line(), "as documented");
     pong.signal("TERM");
-    let ended = pong.end().expect(143).saying("doubled 1, ").saying("foreign 3").saying("failed 0");
-    let declined = ended.errors.split_once("declined ").unwrap().1.split_once(',').unwrap().0.parse::<u64>().unwrap();
-    assert!(declined >= 500, "{ended:?}");
+    let ended = pong.end().expect(143).saying("duplicates 1, ").saying("others 3").saying("refused 0");
+    let limited = ended.errors.split_once("limited ").unwrap().1.split_once(',').unwrap().0.parse::<u64>().unwrap();
+    assert!(limited >= 500, "{ended:?}");
 }
 
 #[test]

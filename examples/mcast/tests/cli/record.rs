@@ -139,9 +139,11 @@ fn json_has_an_object_for_each_group_and_the_totals() {
     assert_eq!(
         ended.lines,
         [
-            format!(r#"{{"version":1,"kind":"report","group":"{heard}","interface":"lo","packets":2,"payload_bytes":3}}"#),
             format!(
-                r#"{{"version":1,"kind":"total","file":"{}","recorded_packets":2,"payload_bytes":3,"file_bytes":{bytes},"dropped_packets":0,"foreign_packets":0}}"#,
+                r#"{{"version":2,"kind":"report","group":"{heard}","interface":"lo","recorded_packets":2,"recorded_bytes":3}}"#
+            ),
+            format!(
+                r#"{{"version":2,"kind":"total","file":"{}","recorded_packets":2,"recorded_bytes":3,"file_bytes":{bytes},"dropped_packets":0,"foreign_packets":0}}"#,
                 file.text()
             ),
         ]

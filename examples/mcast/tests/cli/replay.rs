@@ -210,10 +210,10 @@ fn without_an_interface_nothing_is_sent_to_the_groups_of_a_capture() {
     assert_eq!(ended.lines, [format!("{group} 2 packets, 2 bytes, 1.500 s")]);
     let ended = run(&mut command(["replay", "--list", "--json", file.text()])).expect(0).quietly();
     let report = format!(
-        r#"{{"version":1,"kind":"report","group":"{group}","packets":2,"payload_bytes":2,"duration_ns":1500000000}}"#
+        r#"{{"version":2,"kind":"report","group":"{group}","captured_packets":2,"captured_bytes":2,"duration_us":1500000.0}}"#
     );
     assert_eq!(ended.lines[0], report);
-    assert!(ended.lines[1].contains(r#""kind":"total","groups":1"#), "{ended:?}");
+    assert!(ended.lines[1].contains(r#""kind":"total","group_count":1"#), "{ended:?}");
     assert_quiet(&mut listener);
 }
 
@@ -360,9 +360,10 @@ fn json_has_the_totals_with_all_that_was_left_out() {
     let ended = run(&mut replay(&file, &["--json", "--quiet"])).expect(0).quietly();
     let line = ended.lines.concat();
     assert!(
-        line.starts_with(r#"{"version":1,"kind":"total","sent_packets":1,"sent_bytes":3,"rounds":1,"latest_us":"#),
+        line.starts_with(r#"{"version":2,"kind":"total","sent_packets":1,"sent_bytes":3,"rounds":1,"lateness_max_us":"#),
         "{line}"
     );
-    assert!(line.contains(r#""not_to_a_group":1"#), "{line}");
+    assert!(line.contains(r#""left_out_packets":1,"left_out":{"fragment_packets":0,"#), "{line}");
+    assert!(line.contains(r#""not_to_a_group_packets":1,"#), "{line}");
     assert_eq!(payload_of(&listener.line()), "one");
 }

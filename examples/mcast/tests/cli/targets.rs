@@ -170,7 +170,7 @@ fn the_schema_of_json_is_as_documented() {
         ]
     );
     let values = "o['version'], o['kind'], o['interface'], o['group'], o['ttl']";
-    assert_eq!(parsed(&lines[..1], values), [format!("(1, 'packet', 'lo', '{group}', 1)")]);
+    assert_eq!(parsed(&lines[..1], values), [format!("(2, 'packet', 'lo', '{group}', 1)")]);
     assert_eq!(parsed(&lines[..1], &format!("0 <= o['time_ns'] - {before} < 20_000_000_000")), ["True"]);
 
     let group = unique_group();
@@ -180,7 +180,7 @@ fn the_schema_of_json_is_as_documented() {
     let all = "sorted(o.items())";
     assert_eq!(
         parsed(&sent, all),
-        ["[('kind', 'total'), ('left_out_packets', 0), ('sent_bytes', 12), ('sent_packets', 3), ('version', 1)]"]
+        ["[('kind', 'total'), ('left_out_packets', 0), ('sent_bytes', 12), ('sent_packets', 3), ('version', 2)]"]
     );
     for _ in 0..3 {
         expect_packet(&mut listener);

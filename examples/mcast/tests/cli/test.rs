@@ -109,14 +109,14 @@ fn what_a_bad_network_does_is_counted_exactly() {
     let receiver = receive(far, &["--once", "--timeout", "20", "--json"]);
     let sent = send(near, &["--count", "400", "--rate", "1000", "--json"]).expect(0).quietly();
     assert_eq!(totals(&sent, ["sent_packets"]), [400]);
-    let ended = receiver.end_within(Duration::from_secs(30)).expect(0).saying("dropped 0, foreign 0, beyond 0");
+    let ended = receiver.end_within(Duration::from_secs(30)).expect(0).saying("dropped 0, others 0, beyond 0");
     let keys =
-        ["sent_packets", "received_packets", "lost_packets", "reordered_packets", "doubled_packets", "skipped_packets"];
+        ["sent_packets", "received_packets", "lost_packets", "reordered_packets", "duplicate_packets", "skipped_packets"];
     assert_eq!(totals(&ended, keys), [400, 395, 5, 2, 3, 0]);
     // The clock is the same.
     let stream = ended.lines.iter().find(|line| line.contains("\"kind\":\"stream\"")).unwrap();
-    assert!(stream.contains("\"clocks_agree\":true") && number(stream, "latency_max_ns") > 0, "{stream}");
-    assert!(number(stream, "latency_min_ns") <= number(stream, "latency_avg_ns"), "{stream}");
+    assert!(stream.contains("\"clocks_agree\":true") && number(stream, "latency_max_us") > 0, "{stream}");
+    assert!(number(stream, "latency_min_us") <= number(stream, "latency_avg_us"), "{stream}");
     assert!(ended.lines.iter().any(|line| line.contains("\"kind\":\"report\"")) || ended.time < Duration::from_secs(1));
 }
 
@@ -201,7 +201,7 @@ print("sent")
 "#;
     assert_eq!(peer(program, &[group]).line(), "sent");
     let ended = receiver.end_within(Duration::from_secs(30)).expect(0);
-    let keys = ["sent_packets", "received_packets", "lost_packets", "doubled_packets", "foreign_packets"];
+    let keys = ["sent_packets", "received_packets", "lost_packets", "duplicate_packets", "other_packets"];
     assert_eq!(totals(&ended, keys), [50, 50, 0, 0, 50 * 5 + 48 * 2 + 1]);
     let streams: Vec<_> = ended.lines.iter().filter(|line| line.contains("\"kind\":\"stream\"")).collect();
     assert!(streams.len() == 1 && number(streams[0], "restarts") == 1, "{streams:?}");

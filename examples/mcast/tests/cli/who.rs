@@ -74,8 +74,8 @@ fn objects(command: &mut Command) -> Vec<Value> {
 fn membership(command: &mut Command, group: Group) -> Value {
     let mut found = objects(command);
     let total = found.pop().unwrap();
-    assert_eq!((&total["kind"], &total["memberships"]), (&"total".into(), &found.len().into()));
-    found.retain(|object| object["group"] == group.address().to_string() && object["interface"] == "lo");
+    assert_eq!((&total["kind"], &total["membership_count"]), (&"total".into(), &found.len().into()));
+    found.retain(|object| object["group_address"] == group.address().to_string() && object["interface"] == "lo");
     assert_eq!(found.len(), 1, "{found:?}");
     found.remove(0)
 }
@@ -121,7 +121,7 @@ fn a_python_program_is_shown_with_name_pid_port_and_drops() {
     // It does not read them, and its buffer holds a few hundred.
     send_all(group, ["packet"; 2000]);
     let membership = membership(&mut who(group), group);
-    assert_eq!((&membership["version"], &membership["kind"]), (&1.into(), &"membership".into()));
+    assert_eq!((&membership["version"], &membership["kind"]), (&2.into(), &"membership".into()));
     assert_eq!((&membership["filter_mode"], &membership["joins"]), (&"exclude".into(), &1.into()));
     let [holder] = holders(&membership) else { panic!("{membership}") };
     assert!(peer.is(holder), "{holder}");
@@ -180,7 +180,7 @@ fn sources_and_the_filter_mode_are_shown() {
     let _later = Peer::start(unique_group(), "group", "join");
     let first = membership(&mut who(group), group);
     assert_eq!(first["filter_mode"], "include");
-    assert_eq!(first["sources"][0]["source"], "127.0.0.1");
+    assert_eq!(first["sources"][0]["source_address"], "127.0.0.1");
     assert_eq!(first["sources"][0]["included_by_sockets"], 1);
     assert!(named.is(&holders(&first)[0]));
     // Who asks for a source sees what hears it.

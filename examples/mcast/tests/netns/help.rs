@@ -38,12 +38,15 @@ struct Example {
 }
 
 /// Sends until it is killed, for ten seconds at most.
-const TALKER: &str = r#"python3 -u -c '
+const TALKER: &str = r#"mkfifo ready
+python3 -u -c '
 import socket, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+open("ready", "w").close()
 for _ in range(200):
     s.sendto(b"hello", ("239.1.2.3", 5000))
     time.sleep(0.05)' & peer=$!
+cat ready
 "#;
 
 /// Prints what comes first.
@@ -85,10 +88,12 @@ cat ready
 "#;
 
 /// Asks until there is an answer.
-const ASKER: &str = r#"python3 -u -c '
+const ASKER: &str = r#"mkfifo ready
+python3 -u -c '
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.settimeout(0.1)
+open("ready", "w").close()
 for _ in range(100):
     s.sendto(b"hello", ("239.1.2.3", 5000))
     try:
@@ -96,6 +101,7 @@ for _ in range(100):
         break
     except OSError:
         pass' & listener=$!
+cat ready
 "#;
 
 /// Makes the file of the example.

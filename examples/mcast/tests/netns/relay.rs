@@ -1,5 +1,6 @@
 //! `mcast relay` between links: TTL, loops, both directions, another host, and a link that goes.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use crate::common::hosts::Host;
@@ -289,4 +290,83 @@ fn answers_come_back_to_a_host_from_another_one_behind_the_relay() {
         assert_eq!(answers.lines().collect::<Vec<_>>(), expected, "{group}");
         end(relay, "relayed 4 of 4 packets; dropped 0; askers 3, forgotten 0, answers 4, refused 0");
     }
+}
+
+/// Asks twice from one socket: the second time when it is told to.
+const ASKING_TWICE: &str = "
+import socket, struct, sys
+group, port, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack('=4s4si', bytes(4), bytes(4), socket.if_nametoindex(name)))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 4)
+s.sendto(b'one', (group, port))
+print(s.recvfrom(9000)[0].decode(), flush=True)
+input()
+s.sendto(b'many', (group, port))
+input()
+";
+
+/// The next question that came over the relay, and who asked.
+fn question(listener: &mut Listener<1500>) -> (String, SocketAddr) {
+    let (poller, mut events) = (Poller::new().unwrap(), Events::<1>::new());
+    poller.register(&*listener, Token(0), Interest::READABLE).unwrap();
+    assert_eq!(poller.poll(&mut events, PATIENCE).unwrap().count(), 1);
+    let Received::Packet(packet) = listener.recv().unwrap() else { panic!("no question") };
+    (String::from_utf8(packet.payload().to_vec()).unwrap(), packet.source())
+}
+
+/// Each answer that finds no room takes a tenth of a second, and many may wait.
+#[test]
+fn a_signal_ends_a_relay_whose_answers_find_no_room() {
+    let (host, right) = (Host::new(), Pair::new());
+    let left = &host.links[0];
+    let group = unique_group();
+    let (mut questions, answers) = (listener(group, &right.b), UdpSocket::bind((right.addresses[1], 50_000)).unwrap());
+    let relay = relay(&[(group, &left.a)], &["--to-interface", &right.a, "--pair"]);
+    let (address, port) = (group.address().to_string(), group.port().to_string());
+    let mut asking = Running::start(host.command("python3").args(["-c", ASKING_TWICE, &address, &port, &left.b]));
+    let (_, asker) = question(&mut questions);
+    answers.send_to(b"an answer", asker).unwrap();
+    assert_eq!(asking.line(), "an answer");
+
+    // From now on the kernel refuses each packet to the host that asks.
+    link::run(&format!("tc qdisc replace dev {} root pfifo limit 0", left.a));
+    asking.say(b"\n");
+    assert_eq!(question(&mut questions), ("many".to_owned(), asker));
+    for _ in 0..100 {
+        answers.send_to(b"an answer", asker).unwrap();
+    }
+    std::thread::sleep(QUIET);
+    relay.signal("TERM");
+    let ended = relay.end().expect(143).saying("askers 1, forgotten 0, answers 1, refused ");
+    let refused: u32 = ended.errors.trim().rsplit(' ').next().unwrap().parse().unwrap();
+    // A turn for one asker is 64 answers. It began before the signal, and must not go on after it.
+    assert!((1..60).contains(&refused), "{ended:?}");
+}
+
+/// Somebody asks as if from the very port to which the answer will come: what the relay sends there comes to itself.
+#[test]
+fn an_answer_that_the_relay_sent_itself_is_not_passed_on_again() {
+    if !link::is_alone("relay::an_answer_that_the_relay_sent_itself_is_not_passed_on_again") {
+        return;
+    }
+    let (left, right) = (Pair::new(), Pair::new());
+    let group = unique_group();
+    let (mut questions, answers) = (listener(group, &right.b), UdpSocket::bind((right.addresses[1], 50_000)).unwrap());
+    let relay = relay(&[(group, &left.a)], &["--to-interface", &right.a, "--pair"]);
+    let setting = |name: &str, value: &str| std::fs::write(format!("/proc/sys/net/ipv4/{name}"), value).unwrap();
+    // The next socket of the relay, which is that for the question, gets this port.
+    setting("ip_local_port_range", "40000 40001");
+    setting("ip_local_reserved_ports", "40001");
+    relay.signal("STOP");
+    let forged = SendOptions::new().interface(link::named(&left.a)).ttl(Ttl::new(9)).source_port(40_000);
+    common::send_with(forged, group, ["a question"]);
+    relay.signal("CONT");
+    let (text, asker) = question(&mut questions);
+    assert_eq!((text.as_str(), asker.port()), ("a question", 40_000));
+    // The one for the answers gets the other.
+    setting("ip_local_reserved_ports", "40000");
+    answers.send_to(b"an answer", asker).unwrap();
+    std::thread::sleep(QUIET);
+    end(relay, "relayed 1 of 1 packets; dropped 0; askers 1, forgotten 0, answers 1, refused 0");
 }

@@ -40,7 +40,7 @@ fn each_packet_over_a_link_is_received_or_counted_as_lost() {
         let total = ended.lines.last().unwrap();
         assert_eq!(number(total, "sent_packets"), 2000, "{ended:?}");
         assert_eq!(number(total, "received_packets") + number(total, "lost_packets"), 2000, "{ended:?}");
-        assert_eq!(number(total, "doubled_packets") + number(total, "foreign_packets"), 0, "{ended:?}");
+        assert_eq!(number(total, "duplicate_packets") + number(total, "other_packets"), 0, "{ended:?}");
         let stream = ended.lines.iter().find(|line| line.contains("\"kind\":\"stream\"")).unwrap();
         assert!(stream.contains(&format!("\"group\":\"{group}\",\"interface\":\"{}\"", link.b)), "{stream}");
     }
@@ -95,7 +95,7 @@ fn the_same_stream_on_two_interfaces_is_counted_on_each() {
     assert_eq!(sent.lines.len(), 2, "{sent:?}");
     let ended = receiver.end_within(Duration::from_secs(90)).expect(0);
     let total = ended.lines.last().unwrap();
-    assert_eq!((number(total, "sent_packets"), number(total, "doubled_packets")), (200, 0), "{ended:?}");
+    assert_eq!((number(total, "sent_packets"), number(total, "duplicate_packets")), (200, 0), "{ended:?}");
     for link in &links {
         let of_link = format!("\"interface\":\"{}\"", link.b);
         let stream = ended.lines.iter().find(|line| line.contains("\"kind\":\"stream\"") && line.contains(&of_link));
@@ -149,5 +149,5 @@ fn another_host_answers_both_ways_and_is_lost_while_its_link_is_down() {
     let ended = ping.end().expect(130).saying("responders 1, ");
     assert!(ended.lines.iter().any(|line| line.contains(" lost questions ")), "{ended:?}");
     pong.signal("TERM");
-    pong.end().expect(143).saying("declined 0, ");
+    pong.end().expect(143).saying("limited 0, ");
 }

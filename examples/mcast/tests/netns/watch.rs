@@ -76,10 +76,14 @@ fn on_all_interfaces_a_source_is_one_for_each_of_them() {
     watching.signal("TERM");
     let total = total(&watching.end().expect(143));
     let of_group = &total["groups"][0];
-    let sources: Vec<Value> =
-        of_group["sources"].as_array().unwrap().iter().map(|source| pick(source, ["source_interface", "packets"])).collect();
+    let sources: Vec<Value> = of_group["sources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|source| pick(source, ["source_interface", "received_packets"]))
+        .collect();
     assert_eq!(sources, [json!([links[1].a, 20]), json!([links[0].a, 5])], "{total}");
-    assert_eq!(pick(of_group, ["packets", "replaced_sources"]), json!([35, 1]));
+    assert_eq!(pick(of_group, ["received_packets", "replaced_sources"]), json!([35, 1]));
 }
 
 /// tshark, which writes what it sees into a file. It is ended when this is dropped.

@@ -26,7 +26,7 @@ pub fn watch(group: Group, arguments: &[&str]) -> Running {
 /// The objects that it printed and that were not taken, of this kind.
 pub fn objects(ended: &Ended, kind: &str) -> Vec<Value> {
     let objects = ended.lines.iter().map(|line| serde_json::from_str::<Value>(line).expect(line));
-    objects.inspect(|object| assert_eq!(object["version"], 1)).filter(|object| object["kind"] == kind).collect()
+    objects.inspect(|object| assert_eq!(object["version"], 2)).filter(|object| object["kind"] == kind).collect()
 }
 
 /// The total, which is the last object.

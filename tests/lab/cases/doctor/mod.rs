@@ -1,7 +1,9 @@
 //! The house of the doctor: one fault in each case, and `mcast doctor` must name it, without privilege.
 
+mod devices;
 mod faults;
 mod harmless;
+mod routers;
 mod surroundings;
 
 use std::path::PathBuf;
@@ -14,7 +16,10 @@ use crate::programs::{Program, faulty};
 use crate::trial::Case;
 
 pub fn cases() -> Vec<Case> {
-    [faults::cases, surroundings::cases, harmless::cases].into_iter().flat_map(|cases| cases()).collect()
+    [faults::cases, surroundings::cases, devices::cases, routers::cases, harmless::cases]
+        .into_iter()
+        .flat_map(|cases| cases())
+        .collect()
 }
 
 /// What the doctor found.
@@ -67,7 +72,7 @@ fn doctor_with_privilege(host: &Host, arguments: &str) -> Finding {
 }
 
 fn examine(host: &Host, mut command: Command, arguments: &str) -> Finding {
-    command.args(["doctor", "--seconds", "2"]).args(arguments.split(' '));
+    command.args(["doctor", "--verbose", "--seconds", "2"]).args(arguments.split(' '));
     let output = host.within(|| command.output()).expect("setpriv is needed, of the package util-linux");
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     Finding { code: output.status.code(), text }

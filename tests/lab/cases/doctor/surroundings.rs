@@ -1,5 +1,7 @@
 //! What is not among the thirteen: sending, links, bridges, addresses, and a network that is silent.
 
+use std::process::Command;
+
 use super::{doctor, from, program, two_hosts};
 use crate::network::{Host, address, bare_cable, cable};
 use crate::peers::Kind::{self, SiteLocal, V4};
@@ -16,6 +18,8 @@ pub fn cases() -> Vec<Case> {
         case("doctor/sending-is-sound-ipv6", "a firewall forbids it", |trial| sending(trial, SiteLocal)),
         case("doctor/firewall-output-ipv4", none, |trial| output(trial, V4)),
         case("doctor/firewall-output-ipv6", none, |trial| output(trial, SiteLocal)),
+        case("doctor/tc-drops-on-the-way-out-ipv4", none, |trial| tc_output(trial, V4)),
+        case("doctor/tc-drops-on-the-way-out-ipv6", none, |trial| tc_output(trial, SiteLocal)),
         case("doctor/no-source-address-ipv4", none, |trial| no_address(trial, V4)),
         case("doctor/no-source-address-ipv6", none, |trial| no_address(trial, SiteLocal)),
         case("doctor/ipv6-is-off", none, ipv6_off),
@@ -69,6 +73,22 @@ fn output(trial: &Trial, kind: Kind) {
         forbid(&host, "udp dport 5000");
     }
     doctor(&host, &to(kind)).blames("firewall-out");
+}
+
+/// Other packets leave: reports, and what finds neighbours.
+fn tc_output(trial: &Trial, kind: Kind) {
+    let (host, _other) = two_hosts();
+    if trial.works() {
+        host.run("tc qdisc add dev eth0 clsact");
+        // Drops what is UDP: the protocol is byte 23 of a frame of IPv4, and byte 20 of IPv6.
+        let program = format!("4,48 0 0 {},21 0 1 17,6 0 0 2,6 0 0 0,", if kind == V4 { 23 } else { 20 });
+        let arguments = ["filter", "add", "dev", "eth0", "egress", "bpf", "da", "bytecode", &program];
+        assert!(host.within(|| Command::new("tc").args(arguments).status()).unwrap().success());
+    }
+    let _sender = program(&host, "stream", kind);
+    let finding = doctor(&host, &to(kind));
+    finding.blames("queue");
+    finding.mentions("IP sends, and eth0 does not: look at tc qdisc, tc filter");
 }
 
 fn no_address(trial: &Trial, kind: Kind) {

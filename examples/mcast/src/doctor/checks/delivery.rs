@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 use super::super::case::Case;
 use super::super::ears::Looped;
-use super::super::evidence::is_ingress;
+use super::super::evidence::{Snapshot, is_ingress};
 use super::super::report::{Check, Status, shown};
 use super::super::tree::{FEW, Stage};
 use super::membership::effective;
@@ -22,6 +22,8 @@ pub(super) fn before_ip(case: &Case, stage: Stage, check: &mut Check) {
     if case.is_ipv6() {
         check.counts_here(case.listening(), "Ip6InReceives");
     }
+    let for_others = |snapshot: &Snapshot| snapshot.traffic(case.place.index).and_then(|traffic| traffic.rx_other_host);
+    check.saw_number("RTM_GETLINK {if} rx_otherhost_dropped", for_others(&case.listen), for_others(&case.end));
     let queues = case.end.queues.as_ref().map_or(&[][..], Vec::as_slice);
     let has_queue = queues.iter().any(|queue| queue.index == case.place.index && is_ingress(queue));
     if has_queue {
@@ -46,6 +48,10 @@ pub(super) fn before_ip(case: &Case, stage: Stage, check: &mut Check) {
                 "{if} receives packets, and a tc rule drops them before IP: tc filter show dev {if} ingress.",
             );
         }
+        Stage::BeforeIp if has_xdp => check.is(
+            Status::Fail,
+            "{if} receives packets, and an XDP program drops them before IP: ip link show {if}, and with CAP_BPF bpftool net.",
+        ),
         Stage::BeforeIp => check.is(
             Status::Fail,
             "Packets are dropped between {if} and IP: look at nft list ruleset (netdev), tc filter and ip link (xdp).",
@@ -54,6 +60,10 @@ pub(super) fn before_ip(case: &Case, stage: Stage, check: &mut Check) {
             check.is(Status::Warn, "An XDP program on {if} sees packets first: with CAP_BPF, bpftool net shows it.")
         }
         _ if case.heard.packets > 0 => check.is(Status::Ok, "Packets get from the device to IP."),
+        _ if case.for_others() >= Some(FEW) => check.is(
+            Status::Unknown,
+            "Frames come in that are for another VLAN or another host, so IP does not take them: compare the VLANs (tcpdump -e vlan).",
+        ),
         _ if is_heard && !has_queue => {
             check.is(
                 Status::Ok,

@@ -8,7 +8,7 @@ use super::super::report::{Check, Status, listed, shown};
 use super::super::tree::{LinkSign, Stage};
 use super::blamed;
 use crate::host::groups::HardwareAddress;
-use crate::host::links::{DORMANT, DUPLICATE, LOOPBACK, Link, MULTICAST, TENTATIVE};
+use crate::host::links::{DORMANT, DUPLICATE, Hardware, LOOPBACK, Link, MULTICAST, TENTATIVE};
 
 fn flags(case: &Case, check: &mut Check) {
     let flags = |snapshot: &Snapshot| {
@@ -122,6 +122,12 @@ pub(super) fn mac_filter(case: &Case, _: Stage, check: &mut Check) {
     match after {
         None => check.is(Status::Unknown, "The filter of the device cannot be read."),
         _ if link.flags & LOOPBACK != 0 => check.is(Status::Ok, "lo has no filter."),
+        _ if link.hardware == Hardware::NoAddresses => {
+            check.is(Status::Ok, "{if} has no hardware addresses, so nothing is filtered by them.")
+        }
+        Some(0) if link.hardware == Hardware::Other => {
+            check.is(Status::Unknown, "Which address the group has on hardware of this kind is not known here.")
+        }
         Some(1..) => check.is(Status::Ok, "The device was told to take the address, which 32 groups share in IPv4."),
         Some(0) if case.joined.is_err() => {
             check.is(Status::Unknown, "The doctor is not joined, so the address need not be there.")
@@ -169,15 +175,17 @@ pub(super) fn device_drops(case: &Case, _: Stage, check: &mut Check) {
     check.carries(case, "rx_errors", |traffic| traffic.rx_errors);
     check.counts(whole, "softnet:dropped");
     check.counts(whole, "softnet:squeezed");
-    let grows = after.rx_dropped > before.rx_dropped
-        || after.rx_missed > before.rx_missed
-        || after.rx_fifo > before.rx_fifo
-        || after.rx_errors > before.rx_errors;
+    let grows = after.rx_missed > before.rx_missed || after.rx_fifo > before.rx_fifo || after.rx_errors > before.rx_errors;
     match (grows, whole.grown("softnet:dropped")) {
         (true, _) => check.is(Status::Warn, "{if} drops packets: enlarge its ring (ethtool -G {if} rx N)."),
         (_, Some(1..)) => {
             check.is(Status::Warn, "A processor drops packets of some interface: raise net.core.netdev_max_backlog.")
         }
+        // The kernel counts a frame there as well that no protocol takes.
+        _ if after.rx_dropped > before.rx_dropped => check.is(
+            Status::Warn,
+            "{if} counts dropped frames: of a protocol that nobody takes here, as LLDP, or since the driver had no room (ethtool -S {if}).",
+        ),
         (false, None) => check.is(Status::Unknown, "The queues of the processors cannot be read."),
         (false, Some(0)) => check.is(Status::Ok, "Neither {if} nor a processor dropped anything meanwhile."),
     }

@@ -88,7 +88,13 @@ pub(super) fn queue(case: &Case, stage: Stage, check: &mut Check) {
             check.is(Status::Fail, "IP sends, and {if} does not: look at tc qdisc, tc filter and netdev rules.");
         }
         _ if grows => check.is(Status::Warn, "The queue of {if} drops packets: send slower, or enlarge it."),
-        Some(1..) => check.is(Status::Ok, "What IP sends to groups, {if} sends."),
+        Some(sent @ 1..) if case.sent_by(|index| index == case.place.index) >= Some(sent) => {
+            check.is(Status::Ok, "What IP sends to groups, {if} sends.")
+        }
+        Some(1..) => check.is(
+            Status::Unknown,
+            "IP sent more packets to groups than {if} sent of all: by other interfaces, or they were dropped (tc filter show dev {if} egress).",
+        ),
         _ => check.is(Status::Unknown, "No program of this host sent to a group in this time, so nothing could get stuck."),
     }
 }

@@ -59,6 +59,16 @@ pub(super) fn containers(case: &Case, stage: Stage, check: &mut Check) {
             "{if} is a port of {}, which takes all its packets: join on {}.",
             &case.interface_of(link.master.unwrap_or(0)),
         ),
+        _ if link.port_of == "vrf" => check.is_of(
+            Status::Warn,
+            "{if} belongs to the routing domain {}: a program hears it only if it is bound to one of them, or by net.ipv4.udp_l3mdev_accept=1.",
+            &case.interface_of(link.master.unwrap_or(0)),
+        ),
+        _ if !link.port_of.is_empty() => check.is_of(
+            Status::Unknown,
+            "{if} is a port of a device of kind {}, and whether that takes its packets is not known here.",
+            &link.port_of,
+        ),
         Some(above) => check.is_of(
             Status::Warn,
             "{if} and the container's interface {} on it do not hear each other: give the host one of its own, or use a bridge.",
@@ -93,10 +103,13 @@ pub(super) fn ttl(case: &Case, _: Stage, check: &mut Check) {
     }
 }
 
-/// A line of `ip_mr_cache`: the group, and the packets that came in by the wrong interface.
+/// A line of `ip_mr_cache`: the group, and the packets that came in by the wrong interface. Packets that no entry fits have a line, too,
+/// for some seconds, without an interface that they may come in by: it is none of these.
 struct Entry {
     group: IpAddr,
     wrong: u64,
+    /// Whether there is an interface that they go out by: without one the router drops them.
+    goes_out: bool,
 }
 
 fn entries(table: &str, is_ipv6: bool) -> Vec<Entry> {
@@ -108,7 +121,9 @@ fn entries(table: &str, is_ipv6: bool) -> Vec<Entry> {
             // In the byte order of this host.
             false => IpAddr::V4(u32::from_str_radix(group, 16).ok()?.to_ne_bytes().into()),
         };
-        Some(Entry { group, wrong: fields.get(5)?.parse().ok()? })
+        let comes_by: i32 = fields.get(2)?.parse().ok()?;
+        let (wrong, goes_out) = (fields.get(5)?.parse().ok()?, fields.get(6).is_some());
+        (comes_by >= 0).then_some(Entry { group, wrong, goes_out })
     };
     table.lines().skip(1).filter_map(parse).collect()
 }
@@ -134,6 +149,8 @@ pub(super) fn router(case: &Case, _: Stage, check: &mut Check) {
         entries.iter().filter(|entry| entry.group == case.address()).map(|entry| entry.wrong).reduce(u64::saturating_add)
     };
     let (before, after) = (wrong(&case.start.routed), wrong(&case.end.routed));
+    let entries = entries(case.end.routed.as_deref().unwrap_or_default(), case.is_ipv6());
+    let goes_out = entries.iter().any(|entry| entry.group == case.address() && entry.goes_out);
     check.saw_number(cache, before, after);
     match after {
         _ if case.end.routed.is_none() => check.is(Status::Unknown, "The groups that this host routes cannot be read."),
@@ -146,6 +163,10 @@ pub(super) fn router(case: &Case, _: Stage, check: &mut Check) {
                 "The group comes in by another interface than its entry says: look at the routes to its source.",
             );
         }
+        Some(_) if !goes_out => check.is(
+            Status::Warn,
+            "This host takes the group in and sends it out by no interface: look at what smcrouted or pimd knows of its members.",
+        ),
         Some(_) => check.is(Status::Ok, "This host routes the group."),
     }
 }
@@ -158,13 +179,15 @@ mod tests {
     fn the_table_of_a_router_has_groups_and_wrong_packets() {
         let group = u32::from_ne_bytes([239, 1, 2, 3]);
         let table = format!(
-            "Group    Origin   In      Pkts    Bytes    Wrong Outs\n{group:08X} 0200000A 1    10  1000     4  2:1\nx\n"
+            "Group    Origin   In      Pkts    Bytes    Wrong Outs\n{group:08X} 0200000A 1    10  1000     4  2:1\n\
+             {group:08X} 0300000A -1   0   0   0\nx\n"
         );
         let read = entries(&table, false);
         assert_eq!(read.len(), 1);
         let entry = read.first().unwrap();
-        assert_eq!((entry.group, entry.wrong), ("239.1.2.3".parse().unwrap(), 4));
-        let table = "heading\nff05:0000:0000:0000:0000:0000:0000:0001 fd00::1 1 10 1000 7 2:1\n";
-        assert_eq!(entries(table, true).first().unwrap().wrong, 7);
+        assert_eq!((entry.group, entry.wrong, entry.goes_out), ("239.1.2.3".parse().unwrap(), 4, true));
+        let table = "heading\nff05:0000:0000:0000:0000:0000:0000:0001 fd00::1 1 10 1000 7\n";
+        let read = entries(table, true);
+        assert_eq!((read.first().unwrap().wrong, read.first().unwrap().goes_out), (7, false));
     }
 }
