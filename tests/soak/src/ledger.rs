@@ -19,7 +19,7 @@ pub struct Line {
     pub rejected: u64,
     pub refused: u64,
     pub dropped: u64,
-    /// Accepted by the kernel while a link was down.
+    /// Taken by the kernel while a link was away, or lost in the queue of the machine: no socket counts it.
     pub lost: u64,
 }
 

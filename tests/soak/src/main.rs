@@ -6,6 +6,7 @@
 
 mod flat;
 mod gate;
+mod host;
 mod items;
 mod lanes;
 mod ledger;
@@ -152,7 +153,12 @@ fn work(shared: &Shared, worker: u8) -> ledger::Result<()> {
             key(*one).partial_cmp(&key(*other)).unwrap_or(std::cmp::Ordering::Equal)
         });
         let Some((lane, had)) = next.and_then(|next| lanes.get_mut(next).zip(turns.get_mut(next))) else { return Ok(()) };
-        let Some(done) = gate.turn(|| lane.turn(ledger)) else { return Ok(()) };
+        let Some(done) = gate.turn(|| {
+            host::begin_turn();
+            lane.turn(ledger)
+        }) else {
+            return Ok(());
+        };
         done.map_err(|error| format!("{}: {error}", lane.name()))?;
         *had += 1;
     }

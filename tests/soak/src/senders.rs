@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use multicast::{Destination, Group, Interface, Multicaster, Outbox, Outcome, Progress, SendOptions, Sender};
 
+use crate::host;
 use crate::items::{Item, Items, item};
 use crate::ledger::Result;
 use crate::stations::PATIENCE;
@@ -22,10 +23,12 @@ pub fn on_lo() -> SendOptions {
 pub fn send_one(sender: &mut Sender, payload: &[u8], to: impl Into<Destination> + Copy) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match sender.send(payload, to).map_err(|error| error.to_string())? {
-            Outcome::Sent => return Ok(()),
-            Outcome::Wait(time) => std::thread::sleep(time),
-            Outcome::Blocked => std::thread::yield_now(),
+        match sender.send(payload, to) {
+            Ok(Outcome::Sent) => return Ok(()),
+            Ok(Outcome::Wait(time)) => std::thread::sleep(time),
+            Ok(Outcome::Blocked) => std::thread::yield_now(),
+            Err(error) if host::is_full(&error) && Instant::now() < deadline => {}
+            Err(error) => return Err(error.to_string()),
         }
         if Instant::now() > deadline {
             return Err("a packet cannot be sent".to_owned());
@@ -40,15 +43,17 @@ pub fn step_all<I: Iterator<Item: AsRef<[u8]>>, const BATCH: usize>(
 ) -> Result<()> {
     let (mut sent, deadline) = (0, Instant::now() + PATIENCE);
     loop {
-        match caster.step().map_err(|error| error.to_string())? {
-            Progress::Sent(packets) => {
+        match caster.step() {
+            Ok(Progress::Sent(packets)) => {
                 sent += packets;
                 continue;
             }
-            Progress::Done if sent == count => return Ok(()),
-            Progress::Done => return Err(format!("it says that it sent {sent} of {count} packets")),
-            Progress::Wait(time) => std::thread::sleep(time),
-            Progress::Blocked => std::thread::yield_now(),
+            Ok(Progress::Done) if sent == count => return Ok(()),
+            Ok(Progress::Done) => return Err(format!("it says that it sent {sent} of {count} packets")),
+            Ok(Progress::Wait(time)) => std::thread::sleep(time),
+            Ok(Progress::Blocked) => std::thread::yield_now(),
+            Err(error) if host::is_full(&error) && Instant::now() < deadline => {}
+            Err(error) => return Err(error.to_string()),
         }
         if Instant::now() > deadline {
             return Err(format!("{sent} of {count} packets can be sent"));

@@ -9,6 +9,7 @@ use multicast::{
     Listener, Membership, Packet, Poller, Received, Receiver, Token,
 };
 
+use crate::host;
 use crate::items::Expected;
 use crate::ledger::{Ledger, Line, Result};
 
@@ -103,9 +104,14 @@ impl Station {
         Ok(Self { kind, listener: Box::new(listener), poller, expected, sent: 0, line, destination: None })
     }
 
+    /// How many of those that it wants have not come, without those that the machine lost.
+    pub fn missing(&self) -> u64 {
+        self.expected.missing.saturating_sub(self.line.lost)
+    }
+
     /// After all packets below `end` were sent: takes them until the ledger is exact.
     pub fn settle(&mut self, end: u64, ledger: &Ledger) -> Result<()> {
-        let (mut events, deadline) = (Events::<1>::new(), Instant::now() + PATIENCE);
+        let (mut events, since) = (Events::<1>::new(), Instant::now());
         let Self { kind, listener, expected, destination, .. } = self;
         let is_whole = |packet: &Packet<'_>| {
             destination.is_none_or(|destination| {
@@ -121,7 +127,10 @@ impl Station {
                 }
             });
             drained.map_err(|error| format!("{kind}: {error}"))?;
-            let now = Line::of(self.sent, &listener.counters());
+            let mut now = Line { lost: self.line.lost, ..Line::of(self.sent, &listener.counters()) };
+            if now.open() != 0 && host::has_lost(now.open(), since) {
+                now.lost += u64::from(now.open());
+            }
             if now.open() == 0 {
                 ledger.add(kind, now, &mut self.line);
                 expected.close(end).map_err(|error| format!("{kind}: {error}"))?;
@@ -130,7 +139,7 @@ impl Station {
                 }
                 return Ok(());
             }
-            if Instant::now() > deadline {
+            if since.elapsed() > PATIENCE {
                 return Err(format!("{kind}: the ledger is not exact: {now:?}"));
             }
             self.poller.poll(&mut events, Duration::from_millis(5)).map(drop).map_err(|error| error.to_string())?;

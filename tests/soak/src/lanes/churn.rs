@@ -68,12 +68,12 @@ impl Churn {
             }
             ledger.sent(if is_member { "joins" } else { "packets to nobody" }, if is_member { 2 } else { BURST });
             for (_, station) in &mut self.members {
-                let missing = station.expected.missing;
+                let missing = station.missing();
                 if is_member {
                     station.sent += BURST;
                 }
                 station.settle(self.next, ledger)?;
-                let missing = station.expected.missing - missing;
+                let missing = station.missing().saturating_sub(missing);
                 let expected = if is_member { 0 } else { BURST };
                 if missing != expected {
                     return Err(format!("{}: {missing} packets are missing, not {expected}", station.kind));

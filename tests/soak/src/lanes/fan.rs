@@ -82,9 +82,9 @@ impl Fan {
         self.next += count as u64;
         for station in &mut self.stations {
             station.sent += count as u64;
-            let missing = station.expected.missing;
+            let missing = station.missing();
             station.settle(self.next, ledger)?;
-            let missing = station.expected.missing - missing;
+            let missing = station.missing().saturating_sub(missing);
             if missing > 0 && !is_flood {
                 return Err(format!("{}: {missing} packets of {count} are missing", station.kind));
             }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use multicast::{Group, ListenOptions, Listener, Outcome, Received, SendOptions, Sender};
 
 use super::{Lane, part};
+use crate::host;
 use crate::items::{Expected, item};
 use crate::ledger::{Ledger, Line, Result};
 use crate::senders::{on_lo, send_one};
@@ -23,7 +24,8 @@ pub struct Questions {
     asked: Expected,
     answered: Expected,
     next: u64,
-    line: Line,
+    /// Of the answers, and of the questions.
+    lines: [Line; 2],
 }
 
 impl Questions {
@@ -33,7 +35,7 @@ impl Questions {
         let mut responder = ListenOptions::new().answers().bind::<1500>(membership(group)).map_err(text)?;
         let answerer = responder.sender(SendOptions::new()).map_err(text)?;
         let (asked, answered) = (Expected::from(0, 1), Expected::from(0, 1));
-        Ok(Self { kind, group, asker, answers, responder, answerer, asked, answered, next: 0, line: Line::default() })
+        Ok(Self { kind, group, asker, answers, responder, answerer, asked, answered, next: 0, lines: [Line::default(); 2] })
     }
 
     /// Answers all questions that have come.
@@ -52,13 +54,23 @@ impl Questions {
         }
     }
 
+    /// The line of the answers (0) or of the questions (1).
+    fn counted(&self, which: usize, sent: u64, since: Instant) -> Line {
+        let counters = if which == 0 { self.answers.counters() } else { self.responder.counters() };
+        let mut now = Line { lost: self.lines[which].lost, ..Line::of(sent, &counters) };
+        if now.open() != 0 && host::has_lost(now.open(), since) {
+            now.lost += u64::from(now.open());
+        }
+        now
+    }
+
     fn burst(&mut self, ledger: &Ledger) -> Result<()> {
         let kind = self.kind;
         for number in self.next..self.next + BURST {
             send_one(&mut self.asker, &item(number), self.group)?;
         }
         self.next += BURST;
-        let deadline = Instant::now() + PATIENCE;
+        let since = Instant::now();
         loop {
             self.answer().map_err(|error| format!("{kind}, answering: {error}"))?;
             loop {
@@ -68,19 +80,23 @@ impl Questions {
                     Received::Empty => break,
                 }
             }
-            let now = Line::of(self.next, &self.answers.counters());
-            if now.open() == 0 && Line::of(self.next, &self.responder.counters()).open() == 0 {
-                ledger.add(kind, now, &mut self.line);
+            // What was not asked cannot be answered.
+            let asked = self.counted(1, self.next, since);
+            let answered = self.counted(0, self.next - asked.lost, since);
+            if asked.open() == 0 && answered.open() == 0 {
+                self.lines[1] = asked;
+                ledger.add(kind, answered, &mut self.lines[0]);
                 break;
             }
-            if Instant::now() > deadline {
-                return Err(format!("{kind}: the ledger is not exact: {now:?}, {:?}", self.responder.counters()));
+            if since.elapsed() > PATIENCE {
+                return Err(format!("{kind}: the ledger is not exact: {asked:?}, {answered:?}"));
             }
             std::thread::sleep(Duration::from_micros(50));
         }
-        for expected in [&mut self.asked, &mut self.answered] {
+        let [answered, asked] = self.lines.map(|line| line.lost);
+        for (expected, lost) in [(&mut self.asked, asked), (&mut self.answered, asked + answered)] {
             expected.close(self.next).map_err(|error| format!("{kind}: {error}"))?;
-            if expected.missing > 0 {
+            if expected.missing > lost {
                 return Err(format!("{kind}: {} are missing", expected.missing));
             }
         }

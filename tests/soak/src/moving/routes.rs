@@ -6,6 +6,7 @@ use multicast::{Bind, Group, Interface, Links, ListenOptions, Membership, Member
 
 use super::{Pair, ip};
 use crate::gate::Gate;
+use crate::host;
 use crate::items::{Items, item};
 use crate::ledger::{Ledger, Result};
 use crate::senders::send_one;
@@ -66,6 +67,7 @@ pub fn send_on(gate: &Gate, ledger: &Ledger) -> Result<()> {
         lanes.push((group, kinds, Station::new(kinds.1, listener, 1)?, sender, caster, 0_u64));
     }
     while let Some(done) = gate.turn(|| {
+        host::begin_turn();
         for (group, kinds, station, sender, caster, next) in &mut lanes {
             // One half by a sender that asks the routing table for each packet, one by a multicaster that follows it.
             for number in *next..*next + BURST as u64 / 2 {
@@ -80,9 +82,9 @@ pub fn send_on(gate: &Gate, ledger: &Ledger) -> Result<()> {
             *next += BURST as u64;
             station.sent += BURST as u64;
             ledger.sent(kinds.0, BURST as u64);
-            let missing = station.expected.missing;
+            let missing = station.missing();
             station.settle(*next, ledger)?;
-            if station.expected.missing > missing {
+            if station.missing() > missing {
                 return Err(format!("{}: packets are missing", kinds.1));
             }
         }
