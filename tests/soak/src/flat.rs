@@ -2,6 +2,7 @@
 
 use std::alloc::System;
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use cap::Cap;
 
@@ -46,6 +47,19 @@ pub fn look() -> Look {
         anonymous: number_after(&memory, "Anonymous:"),
         sockets: lines("/proc/thread-self/net/udp") + lines("/proc/thread-self/net/udp6"),
         memberships: lines("/proc/thread-self/net/igmp") + lines("/proc/thread-self/net/igmp6"),
+    }
+}
+
+/// Looks again, for some seconds, until all is as at the first look: a link that was created again gets its own memberships (the
+/// solicited-node groups of its addresses) from a worker of the kernel, a short time later.
+pub fn look_again_until_flat(first: Option<&Look>) -> Look {
+    let end = Instant::now() + Duration::from_secs(5);
+    loop {
+        let now = look();
+        if first.is_none_or(|first| now.differs_from(first).is_none()) || Instant::now() > end {
+            return now;
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

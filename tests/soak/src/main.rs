@@ -92,7 +92,8 @@ fn run(time: Duration) -> Report {
         while Instant::now() < next && !shared.gate.is_over() {
             std::thread::sleep(Duration::from_millis(20));
         }
-        let Some(now) = shared.gate.closed(LONGEST_TURN, look) else {
+        let Some(now) = shared.gate.closed(LONGEST_TURN, || flat::look_again_until_flat(rows.first().map(|row| &row.look)))
+        else {
             shared.fault("a turn does not end".to_owned());
             break;
         };
