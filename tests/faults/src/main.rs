@@ -79,7 +79,7 @@ impl Subject<'_> {
             Self::Driver(..) => [&mut once, &mut lasting]
                 .into_iter()
                 .for_each(|faults| faults.retain(|fault| !fault.call.ends_with("nanosleep"))),
-            Self::Tool(..) => lasting.retain(|fault| !fault.is_retried_by_std()),
+            Self::Tool(..) => lasting.retain(|fault| !fault.is_endless()),
         }
         Ok((once, lasting))
     }

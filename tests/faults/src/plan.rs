@@ -31,6 +31,11 @@ const LASTING_ANSWERS: &[(&str, &[&str])] = &[
     ("recvfrom", &["EAGAIN", "EINTR", "ECONNREFUSED", "EHOSTUNREACH", "EPROTO"]),
     ("recvmsg", &["EAGAIN", "EINTR", "ECONNREFUSED", "EHOSTUNREACH", "EPROTO"]),
     ("recvmmsg", &["EAGAIN", "EINTR", "ECONNREFUSED", "EHOSTUNREACH", "EPROTO"]),
+    // Nothing has happened yet, as a poller sees it.
+    ("epoll_wait", &["EINTR", "retval=0"]),
+    ("epoll_pwait", &["EINTR", "retval=0"]),
+    ("epoll_pwait2", &["EINTR", "retval=0"]),
+    ("ppoll", &["EINTR", "retval=0"]),
     // For a membership, this says that the interface has no address yet.
     ("getsockopt", &["EINVAL"]),
     // It stands still, so no time passes for a rate.
@@ -151,9 +156,11 @@ impl Fault {
         ANSWERS.iter().chain(lasting).any(|(call, answers)| *call == self.call && answers.contains(&self.what))
     }
 
-    /// Whether it is std that would never end, and not what this harness checks.
-    pub fn is_retried_by_std(&self) -> bool {
-        self.is_lasting && self.what == "EINTR" && RETRIED_BY_STD.contains(&self.call.as_str())
+    /// Whether a program rightly never ends: std tries again after each signal, and a pipe that has nothing, or no room, may have it later.
+    pub fn is_endless(&self) -> bool {
+        let is_of_std = self.what == "EINTR" && RETRIED_BY_STD.contains(&self.call.as_str());
+        let is_of_pipe = self.what == "EAGAIN" && matches!(self.call.as_str(), "read" | "write" | "writev");
+        self.is_lasting && (is_of_std || is_of_pipe)
     }
 
     /// For `strace -e inject=`.

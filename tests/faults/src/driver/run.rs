@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// The same, where it may never come.
 const LASTING_PATIENCE: Duration = Duration::from_millis(150);
 /// The same for sending: longer than a queue may refuse a packet.
-const SENDING_PATIENCE: Duration = Duration::from_millis(1500);
+const SENDING_PATIENCE: Duration = Duration::from_millis(6500);
 /// How long to wait for what must not come.
 const SILENCE: Duration = Duration::from_millis(5);
 
