@@ -192,7 +192,8 @@ fn run_all(subject: &Subject<'_>, faults: &[Fault]) -> Tally {
         let options = ["-o", "/dev/null", "-e", &trace, "-e", &expression];
         let launch = if fault.is_lasting { Launch::lasting(&options) } else { Launch::traced(&options) };
         let (ended, bad) = run_thrice(subject, &launch);
-        let bad = if fault.is_answer() { ended.misbehaved() } else { bad };
+        let is_silenced = fault.silences() && matches!(subject, Subject::Tool(..)) && ended.code != Some(0);
+        let bad = if fault.is_answer() || is_silenced { ended.misbehaved() } else { bad };
         if let Ok(mut tally) = tally.lock() {
             tally.add(&expression, &ended, bad);
         }

@@ -104,7 +104,8 @@ const FAULTS: &[(&[&str], &[&str])] = &[
     (&["write", "writev"], &["EINTR", "EAGAIN", "EIO", "ENOSPC", "EPIPE"]),
     (&["openat", "open"], &["EMFILE", "ENFILE", "EACCES", "ENOENT", "EINTR"]),
     (&["prlimit64", "getrlimit", "setrlimit"], &["EPERM", "EINVAL"]),
-    (&["clock_nanosleep", "nanosleep"], &["EINVAL", "EINTR"]),
+    // For a time that is valid, sleeping fails in no other way.
+    (&["clock_nanosleep", "nanosleep"], &["EINTR"]),
     (&["clock_gettime"], &["EINVAL", "EPERM", CLOCK_AT_BEGIN, CLOCK_AT_END, CLOCK_BEFORE_BEGIN, CLOCK_WITHOUT_SENSE]),
     (&["getrandom"], &["EINTR"]),
     (&["pidfd_open", "pidfd_getfd"], &["EMFILE", "EPERM", "ESRCH"]),
@@ -160,7 +161,16 @@ impl Fault {
     pub fn is_endless(&self) -> bool {
         let is_of_std = self.what == "EINTR" && RETRIED_BY_STD.contains(&self.call.as_str());
         let is_of_pipe = self.what == "EAGAIN" && matches!(self.call.as_str(), "read" | "write" | "writev");
-        self.is_lasting && (is_of_std || is_of_pipe)
+        // The kernel interrupts no read that does not wait. The library says each time that there may be more.
+        let is_of_socket = self.what == "EINTR" && self.call.starts_with("recv");
+        // Of netlink: at each read, changes have been lost since the last one. The kernel says it once for each loss.
+        let is_of_links = self.what == "ENOBUFS" && self.call == "recvfrom";
+        self.is_lasting && (is_of_std || is_of_pipe || is_of_socket || is_of_links)
+    }
+
+    /// Whether a program cannot say anything: it cannot write, or cannot see that it can.
+    pub fn silences(&self) -> bool {
+        self.is_lasting && matches!(self.call.as_str(), "write" | "writev" | "ppoll" | "poll")
     }
 
     /// For `strace -e inject=`.
