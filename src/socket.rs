@@ -50,6 +50,8 @@ const UNWANTED: [(u32, u32); 8] = [
 const MEMBERSHIPS: u32 = 1000;
 /// More packets than a receive buffer of 2 GB holds.
 const QUEUED: u32 = 1 << 22;
+/// More errors one after another than the network's reports cause.
+const REPORTS: u32 = 1000;
 
 /// One UDP socket, close-on-exec and non-blocking.
 #[derive(Debug)]
@@ -245,11 +247,14 @@ impl Socket {
             }
         }
         self.refuse_all();
-        let mut nobody = Address::EMPTY;
+        let (mut nobody, mut failures) = (Address::EMPTY, 0_u32);
         for _ in 0..QUEUED {
-            // Another error is a report of the network: packets may be queued behind it.
-            if sys::recvfrom(&self.fd, &mut [], &mut nobody) == Err(Errno::WOULD_BLOCK) {
-                break;
+            match sys::recvfrom(&self.fd, &mut [], &mut nobody) {
+                Ok(_) => failures = 0,
+                Err(Errno::WOULD_BLOCK) => break,
+                // Another error is a report of the network: packets may be queued behind it. But not without an end.
+                Err(_) if failures == REPORTS => break,
+                Err(_) => failures = failures.saturating_add(1),
             }
         }
     }

@@ -113,7 +113,8 @@ where
         self.step_at(now)
     }
 
-    /// As [`step`](Self::step), with your own clock for [`SendOptions::rate`](crate::SendOptions::rate): any time that does not go back.
+    /// As [`step`](Self::step), with your own clock for [`SendOptions::rate`](crate::SendOptions::rate): any time that does not go back. If it
+    /// does, the next wait is that of one packet.
     ///
     /// # Errors
     /// As [`step`](Self::step).
@@ -128,7 +129,7 @@ where
         if let Some(kind) = self.sender.lacks {
             return Err(self.cannot_send(kind));
         }
-        let allowed = match &self.sender.rate {
+        let allowed = match &mut self.sender.rate {
             None => staged,
             Some(rate) => match rate.allowed(now, staged) {
                 Ok(allowed) => allowed,

@@ -24,8 +24,10 @@ impl Rate {
     }
 
     /// How many packets may leave now, at most `wanted`; if none, how long to wait for the first one.
-    pub(crate) fn allowed(&self, now: Duration, wanted: usize) -> Result<usize, Duration> {
+    pub(crate) fn allowed(&mut self, now: Duration, wanted: usize) -> Result<usize, Duration> {
         let depth = u64::from(self.interval.get()).saturating_mul(self.burst.get().into());
+        // An empty bucket lacks this much. Only a clock that went back says more: then the bucket is empty now, and fills from now on.
+        self.full_at = self.full_at.min(nanoseconds(now).saturating_add(depth));
         let mut missing = self.full_at.saturating_sub(nanoseconds(now));
         let mut allowed = 0_usize;
         while allowed < wanted {
@@ -105,12 +107,21 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_or_to_its_end_does_no_harm() {
-        let (packets, burst) = rate(1, 1);
-        let mut rate = Rate::new(packets, burst);
-        rate.sent(Duration::from_secs(10), 1);
-        assert_eq!(rate.allowed(Duration::from_secs(5), 1), Err(Duration::from_secs(6)));
-        rate.sent(Duration::MAX, usize::MAX);
-        assert_eq!(rate.allowed(Duration::ZERO, 1).unwrap_err(), Duration::from_nanos(u64::MAX - 1_000_000_000));
+    fn after_a_clock_went_back_or_jumped_the_wait_is_that_of_one_packet() {
+        let (packets, burst) = rate(1, 3);
+        let second = Duration::from_secs(1);
+        for wrong in [Duration::from_secs(10), Duration::from_secs(u64::MAX), Duration::MAX] {
+            let mut rate = Rate::new(packets, burst);
+            rate.sent(wrong, 1);
+            let mut now = Duration::from_secs(5);
+            assert_eq!(rate.allowed(now, 1), Err(second), "{wrong:?}");
+            // The rate holds from then on.
+            for _ in 0..4 {
+                now += second;
+                assert_eq!(rate.allowed(now, 64), Ok(1), "{wrong:?}");
+                rate.sent(now, 1);
+                assert_eq!(rate.allowed(now, 64), Err(second), "{wrong:?}");
+            }
+        }
     }
 }

@@ -144,7 +144,7 @@ impl Sender {
         let to = self.checked(to, way, payload.len())?;
         let way = self.named.way_to(&to, way, self.interface, self.index);
         let now = self.now()?;
-        if let Some(rate) = &self.rate {
+        if let Some(rate) = &mut self.rate {
             if let Err(wait) = rate.allowed(now, 1) {
                 return Ok(Outcome::Wait(wait));
             }

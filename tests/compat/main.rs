@@ -10,6 +10,7 @@ mod classes;
 mod exit;
 mod listen;
 mod live;
+mod model;
 mod nested;
 mod refusals;
 mod run;

@@ -1,4 +1,4 @@
-//! Which calls fail, and how.
+//! Which calls fail, how, and whether once or from then on.
 
 /// A fault, as strace injects it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,6 +8,8 @@ pub struct Fault {
     pub when: usize,
     /// `ENOMEM`, or `retval=0`.
     pub what: &'static str,
+    /// All later occurrences of the call fail, too.
+    pub is_lasting: bool,
 }
 
 /// What these mean is an answer, not a failure: the interface, the address or the membership is not there, or is there already. The
@@ -17,6 +19,42 @@ const ANSWERS: &[(&str, &[&str])] = &[
     ("getsockopt", &["EADDRNOTAVAIL"]),
     ("ioctl", &["ENODEV"]),
     ("read", &["retval=0"]),
+];
+
+/// What these mean, if they come each time: there is nothing to receive, or no room to send yet. Nothing can be reported.
+const LASTING_ANSWERS: &[(&str, &[&str])] = &[
+    ("sendto", &["EAGAIN"]),
+    ("sendmsg", &["EAGAIN"]),
+    ("sendmmsg", &["EAGAIN"]),
+    // After 64 interrupted tries there may be more to read: the library says so.
+    // And the network reports about sent packets, which is no error of receiving.
+    ("recvfrom", &["EAGAIN", "EINTR", "ECONNREFUSED", "EHOSTUNREACH", "EPROTO"]),
+    ("recvmsg", &["EAGAIN", "EINTR", "ECONNREFUSED", "EHOSTUNREACH", "EPROTO"]),
+    ("recvmmsg", &["EAGAIN", "EINTR", "ECONNREFUSED", "EHOSTUNREACH", "EPROTO"]),
+    // Nothing has happened yet, as a poller sees it.
+    ("epoll_wait", &["EINTR", "retval=0"]),
+    ("epoll_pwait", &["EINTR", "retval=0"]),
+    ("epoll_pwait2", &["EINTR", "retval=0"]),
+    ("ppoll", &["EINTR", "retval=0"]),
+    // For a membership, this says that the interface has no address yet.
+    ("getsockopt", &["EINVAL"]),
+    // It stands still, so no time passes for a rate.
+    ("clock_gettime", &[CLOCK_AT_BEGIN, CLOCK_WITHOUT_SENSE]),
+];
+
+/// The standard library of a program tries these again without an end.
+const RETRIED_BY_STD: &[&str] = &[
+    "read",
+    "write",
+    "writev",
+    "openat",
+    "open",
+    "getrandom",
+    "clock_nanosleep",
+    "nanosleep",
+    "epoll_wait",
+    "poll",
+    "ppoll",
 ];
 
 /// What each call can fail with, by its manual page; and returns that are odd but allowed. Signals and memory are left out: the first are
@@ -66,10 +104,18 @@ const FAULTS: &[(&[&str], &[&str])] = &[
     (&["write", "writev"], &["EINTR", "EAGAIN", "EIO", "ENOSPC", "EPIPE"]),
     (&["openat", "open"], &["EMFILE", "ENFILE", "EACCES", "ENOENT", "EINTR"]),
     (&["prlimit64", "getrlimit", "setrlimit"], &["EPERM", "EINVAL"]),
-    (&["clock_gettime", "clock_nanosleep", "nanosleep"], &["EINVAL", "EINTR"]),
+    // For a time that is valid, sleeping fails in no other way.
+    (&["clock_nanosleep", "nanosleep"], &["EINTR"]),
+    (&["clock_gettime"], &["EINVAL", "EPERM", CLOCK_AT_BEGIN, CLOCK_AT_END, CLOCK_BEFORE_BEGIN, CLOCK_WITHOUT_SENSE]),
     (&["getrandom"], &["EINTR"]),
     (&["pidfd_open", "pidfd_getfd"], &["EMFILE", "EPERM", "ESRCH"]),
 ];
+
+/// The kernel says that it is second 0; the last second that fits; second -1; and more nanoseconds than a second has.
+const CLOCK_AT_BEGIN: &str = "poke_exit=@arg2=00000000000000000000000000000000";
+const CLOCK_AT_END: &str = "poke_exit=@arg2=ffffffffffffff7fffc99a3b00000000";
+const CLOCK_BEFORE_BEGIN: &str = "poke_exit=@arg2=ffffffffffffffff0000000000000000";
+const CLOCK_WITHOUT_SENSE: &str = "poke_exit=@arg2=0100000000000000ffffffffffffff7f";
 
 /// All faults for these calls, which a run without a fault made in this order. Only those with numbers in `part` fail.
 pub fn faults(calls: &[String], part: std::ops::Range<usize>) -> Vec<Fault> {
@@ -79,7 +125,27 @@ pub fn faults(calls: &[String], part: std::ops::Range<usize>) -> Vec<Fault> {
         let Some((_, errors)) = FAULTS.iter().find(|(names, _)| names.contains(&call.as_str())) else { continue };
         let name = name_of(call);
         let when = calls.iter().take(number + 1).filter(|other| name_of(other) == name).count();
-        faults.extend(errors.iter().map(|what| Fault { call: name.to_owned(), when, what }));
+        faults.extend(errors.iter().map(|what| Fault { call: name.to_owned(), when, what, is_lasting: false }));
+    }
+    faults
+}
+
+/// For each call that is in `part`, and each way to fail: it fails from the first time in `part` on, without an end.
+pub fn lasting(calls: &[String], part: std::ops::Range<usize>) -> Vec<Fault> {
+    let mut begun: Vec<(String, usize)> = Vec::new();
+    let mut faults: Vec<Fault> = Vec::new();
+    for fault in self::faults(calls, part) {
+        let when = match begun.iter().find(|(call, _)| *call == fault.call) {
+            Some((_, when)) => *when,
+            None => {
+                begun.push((fault.call.clone(), fault.when));
+                fault.when
+            }
+        };
+        let fault = Fault { when, is_lasting: true, ..fault };
+        if !faults.contains(&fault) {
+            faults.push(fault);
+        }
     }
     faults
 }
@@ -87,14 +153,32 @@ pub fn faults(calls: &[String], part: std::ops::Range<usize>) -> Vec<Fault> {
 impl Fault {
     /// Whether the program may take it for an answer.
     pub fn is_answer(&self) -> bool {
-        ANSWERS.iter().any(|(call, answers)| *call == self.call && answers.contains(&self.what))
+        let lasting = if self.is_lasting { LASTING_ANSWERS } else { &[] };
+        ANSWERS.iter().chain(lasting).any(|(call, answers)| *call == self.call && answers.contains(&self.what))
+    }
+
+    /// Whether a program rightly never ends: std tries again after each signal, and a pipe that has nothing, or no room, may have it later.
+    pub fn is_endless(&self) -> bool {
+        let is_of_std = self.what == "EINTR" && RETRIED_BY_STD.contains(&self.call.as_str());
+        let is_of_pipe = self.what == "EAGAIN" && matches!(self.call.as_str(), "read" | "write" | "writev");
+        // The kernel interrupts no read that does not wait. The library says each time that there may be more.
+        let is_of_socket = self.what == "EINTR" && self.call.starts_with("recv");
+        // Of netlink: at each read, changes have been lost since the last one. The kernel says it once for each loss.
+        let is_of_links = self.what == "ENOBUFS" && self.call == "recvfrom";
+        self.is_lasting && (is_of_std || is_of_pipe || is_of_socket || is_of_links)
+    }
+
+    /// Whether a program cannot say anything: it cannot write, or cannot see that it can.
+    pub fn silences(&self) -> bool {
+        self.is_lasting && matches!(self.call.as_str(), "write" | "writev" | "ppoll" | "poll")
     }
 
     /// For `strace -e inject=`.
     pub fn expression(&self) -> String {
-        let Self { call, when, what } = self;
+        let Self { call, when, what, is_lasting } = self;
+        let on = if *is_lasting { "+" } else { "" };
         let effect = if what.contains('=') { (*what).to_owned() } else { format!("error={what}") };
-        format!("inject={call}:{effect}:when={when}")
+        format!("inject={call}:{effect}:when={when}{on}")
     }
 }
 
@@ -129,5 +213,14 @@ mod tests {
         assert_eq!(faults.len(), 6 + 7);
         assert_eq!(faults[0].expression(), "inject=bind:error=EADDRINUSE:when=1");
         assert_eq!(faults[6].expression(), "inject=socket:error=EMFILE:when=2");
+    }
+
+    #[test]
+    fn a_lasting_fault_begins_with_the_first_call_and_never_ends() {
+        let calls = ["bind", "socket", "bind", "socket", "bind"].map(str::to_owned);
+        let faults = lasting(&calls, 1..5);
+        assert_eq!(faults.len(), 7 + 6);
+        assert_eq!(faults[0].expression(), "inject=socket:error=EMFILE:when=1+");
+        assert_eq!(faults[7].expression(), "inject=bind:error=EADDRINUSE:when=2+");
     }
 }

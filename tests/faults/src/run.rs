@@ -1,12 +1,12 @@
-//! Runs a program under strace, at most for some seconds.
+//! Runs a program under strace, or with something taken away, at most for some seconds.
 
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The longest a run may last.
-pub const LONGEST: Duration = Duration::from_secs(5);
+/// The longest a run may last: where nothing comes that should, a scenario waits up to four times.
+pub const LONGEST: Duration = Duration::from_secs(10);
 
 /// How a program ended.
 #[derive(Debug)]
@@ -19,6 +19,11 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// Whether the program reported an error.
+    pub fn has_reported(&self) -> bool {
+        self.output.lines().any(|line| line.starts_with("error ")) || !self.errors.is_empty()
+    }
+
     /// What no program may do, whatever fails.
     pub fn misbehaved(&self) -> Option<String> {
         if self.errors.contains("panicked") || self.output.contains("panicked") {
@@ -32,12 +37,44 @@ impl Ended {
     }
 }
 
-/// Starts it under strace with these options. Its group of processes can be killed at once.
-pub fn traced(options: &[&str], program: &[String]) -> Command {
-    let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "--seccomp-bpf"]).args(options).arg("--").args(program).process_group(0);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
+/// How a program is started: what stands before it on the command line.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    words: Vec<String>,
+    /// The driver's own options.
+    pub driver: Vec<String>,
+}
+
+impl Launch {
+    /// Under strace, with these options. One call fails.
+    pub fn traced(options: &[&str]) -> Self {
+        let words = ["strace", "-f", "-qq", "--seccomp-bpf"].iter().chain(options).chain(&["--"]);
+        Self { words: words.map(|word| (*word).to_owned()).collect(), driver: Vec::new() }
+    }
+
+    /// As [`traced`](Self::traced), where a call fails at each try: the driver is told that.
+    pub fn lasting(options: &[&str]) -> Self {
+        Self { driver: vec!["--lasting".to_owned()], ..Self::traced(options) }
+    }
+
+    /// By another program, which takes something away.
+    pub fn by(words: &[&str]) -> Self {
+        Self { words: words.iter().map(|word| (*word).to_owned()).collect(), driver: vec!["--lasting".to_owned()] }
+    }
+
+    /// With these options for the driver.
+    pub fn driver(self, options: &[&str]) -> Self {
+        Self { driver: options.iter().map(|option| (*option).to_owned()).collect(), ..self }
+    }
+
+    /// Its group of processes can be killed at once.
+    pub fn command(&self, program: &[String]) -> Command {
+        let mut words = self.words.iter().chain(program);
+        let mut command = Command::new(words.next().map_or("", String::as_str));
+        command.args(words).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
 }
 
 /// Waits for its end. Both pipes are read at the end only: what these programs print fits into a pipe.

@@ -3,42 +3,40 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
-use crate::run::{Ended, traced, wait};
+use crate::run::{Ended, Launch, wait};
 
 /// Runs one command once; returns how it ended, and what was wrong.
-pub type Trial = fn(mcast: &str, options: &[&str], number: u16) -> (Ended, Option<String>);
+pub type Trial = fn(mcast: &str, launch: &Launch, number: u16) -> (Ended, Option<String>);
 
 pub const ALL: &[(&str, Trial)] = &[
     ("mcast-send", send),
     ("mcast-lines", lines),
     ("mcast-listen", listen),
     ("mcast-demo", demo),
-    ("mcast-ask", |mcast, options, number| alone(mcast, options, number, "ask --to GROUP --interface lo --wait 0.1 who")),
-    ("mcast-answer", |mcast, options, number| {
-        alone(mcast, options, number, "answer --from GROUP --interface lo --timeout 0.1 me")
+    ("mcast-ask", |mcast, launch, number| alone(mcast, launch, number, "ask --to GROUP --interface lo --wait 0.1 who")),
+    ("mcast-answer", |mcast, launch, number| {
+        alone(mcast, launch, number, "answer --from GROUP --interface lo --timeout 0.1 me")
     }),
-    ("mcast-test-send", |mcast, options, number| {
-        alone(mcast, options, number, "test send --to GROUP --interface lo --count 5 --give-up 0.5")
+    ("mcast-test-send", |mcast, launch, number| {
+        alone(mcast, launch, number, "test send --to GROUP --interface lo --count 5 --give-up 0.5")
     }),
-    ("mcast-test-receive", |mcast, options, number| {
-        alone(mcast, options, number, "test receive --from GROUP --interface lo --timeout 0.1")
+    ("mcast-test-receive", |mcast, launch, number| {
+        alone(mcast, launch, number, "test receive --from GROUP --interface lo --timeout 0.1")
     }),
-    ("mcast-ping", |mcast, options, number| {
-        alone(mcast, options, number, "ping --to GROUP --interface lo --count 1 --timeout 0.2")
+    ("mcast-ping", |mcast, launch, number| {
+        alone(mcast, launch, number, "ping --to GROUP --interface lo --count 1 --timeout 0.2")
     }),
-    ("mcast-pong", |mcast, options, number| alone(mcast, options, number, "pong --from GROUP --interface lo --timeout 0.1")),
-    ("mcast-watch", |mcast, options, number| {
-        alone(mcast, options, number, "watch --from GROUP --interface lo --timeout 0.1")
+    ("mcast-pong", |mcast, launch, number| alone(mcast, launch, number, "pong --from GROUP --interface lo --timeout 0.1")),
+    ("mcast-watch", |mcast, launch, number| alone(mcast, launch, number, "watch --from GROUP --interface lo --timeout 0.1")),
+    ("mcast-record", |mcast, launch, number| {
+        alone(mcast, launch, number, "record --from GROUP --interface lo --timeout 0.1 -")
     }),
-    ("mcast-record", |mcast, options, number| {
-        alone(mcast, options, number, "record --from GROUP --interface lo --timeout 0.1 -")
+    ("mcast-relay", |mcast, launch, number| {
+        alone(mcast, launch, number, "relay --from GROUP --interface lo --to 239.201.0.1:9%lo --timeout 0.1")
     }),
-    ("mcast-relay", |mcast, options, number| {
-        alone(mcast, options, number, "relay --from GROUP --interface lo --to 239.201.0.1:9%lo --timeout 0.1")
-    }),
-    ("mcast-who", |mcast, options, number| alone(mcast, options, number, "who --interface lo")),
-    ("mcast-doctor", |mcast, options, number| {
-        alone(mcast, options, number, "doctor --from GROUP --interface lo --seconds 0.2")
+    ("mcast-who", |mcast, launch, number| alone(mcast, launch, number, "who --interface lo")),
+    ("mcast-doctor", |mcast, launch, number| {
+        alone(mcast, launch, number, "doctor --from GROUP --interface lo --seconds 0.2")
     }),
 ];
 
@@ -91,20 +89,20 @@ fn judged(ended: &Ended, got: &[String], expected: &[&str]) -> Option<String> {
     }
 }
 
-fn send(mcast: &str, options: &[&str], number: u16) -> (Ended, Option<String>) {
-    send_with(mcast, options, number, "--count 3 -- text", &["text"; 3])
+fn send(mcast: &str, launch: &Launch, number: u16) -> (Ended, Option<String>) {
+    send_with(mcast, launch, number, "--count 3 -- text", &["text"; 3])
 }
 
 /// Lines of a file.
-fn lines(mcast: &str, options: &[&str], number: u16) -> (Ended, Option<String>) {
+fn lines(mcast: &str, launch: &Launch, number: u16) -> (Ended, Option<String>) {
     let path = std::env::temp_dir().join(format!("faults-{}-{number}", std::process::id()));
     let _ = std::fs::write(&path, "1 one\n2 two\n3 three\n");
-    let result = send_with(mcast, options, number, &format!("< {}", path.display()), &["1 one", "2 two", "3 three"]);
+    let result = send_with(mcast, launch, number, &format!("< {}", path.display()), &["1 one", "2 two", "3 three"]);
     let _ = std::fs::remove_file(path);
     result
 }
 
-fn send_with(mcast: &str, options: &[&str], number: u16, how: &str, expected: &[&str]) -> (Ended, Option<String>) {
+fn send_with(mcast: &str, launch: &Launch, number: u16, how: &str, expected: &[&str]) -> (Ended, Option<String>) {
     let (group, port) = address(number);
     let failed = |error: &dyn std::fmt::Display| {
         (Ended { code: None, signal: None, output: String::new(), errors: String::new() }, Some(error.to_string()))
@@ -119,7 +117,7 @@ fn send_with(mcast: &str, options: &[&str], number: u16, how: &str, expected: &[
     if file.is_none() {
         arguments.extend(how.split(' '));
     }
-    let mut command = traced(options, &words(mcast, &arguments));
+    let mut command = launch.command(&words(mcast, &arguments));
     if let Some(path) = file {
         match std::fs::File::open(path) {
             Ok(file) => drop(command.stdin(file)),
@@ -137,7 +135,7 @@ fn send_with(mcast: &str, options: &[&str], number: u16, how: &str, expected: &[
 }
 
 /// Packets come until it ends, each once.
-fn listen(mcast: &str, options: &[&str], number: u16) -> (Ended, Option<String>) {
+fn listen(mcast: &str, launch: &Launch, number: u16) -> (Ended, Option<String>) {
     let (group, port) = address(number);
     let from = format!("{group}:{port}");
     let arguments = ["listen", "--interface", "lo", "--from", &from, "--limit", "3", "--timeout", "2"];
@@ -145,7 +143,7 @@ fn listen(mcast: &str, options: &[&str], number: u16) -> (Ended, Option<String>)
         rustix::net::sockopt::set_ip_multicast_if(&socket, &Ipv4Addr::LOCALHOST)?;
         Ok(socket)
     });
-    let (sender, child) = match (sender, traced(options, &words(mcast, &arguments)).spawn()) {
+    let (sender, child) = match (sender, launch.command(&words(mcast, &arguments)).spawn()) {
         (Ok(sender), Ok(child)) => (sender, child),
         (Err(error), _) | (_, Err(error)) => {
             let ended = Ended { code: None, signal: None, output: String::new(), errors: String::new() };
@@ -169,11 +167,11 @@ fn listen(mcast: &str, options: &[&str], number: u16) -> (Ended, Option<String>)
 }
 
 /// A command without a peer: whatever fails, it ends, with a documented status, and says why.
-fn alone(mcast: &str, options: &[&str], number: u16, line: &str) -> (Ended, Option<String>) {
+fn alone(mcast: &str, launch: &Launch, number: u16, line: &str) -> (Ended, Option<String>) {
     let (group, port) = address(number);
     let target = format!("{group}:{port}");
     let arguments: Vec<&str> = line.split(' ').map(|word| if word == "GROUP" { &target } else { word }).collect();
-    match traced(options, &words(mcast, &arguments)).spawn() {
+    match launch.command(&words(mcast, &arguments)).spawn() {
         Ok(child) => {
             let ended = wait(child, &mut || {});
             let fault = check(&ended);
@@ -186,8 +184,8 @@ fn alone(mcast: &str, options: &[&str], number: u16, line: &str) -> (Ended, Opti
     }
 }
 
-fn demo(mcast: &str, options: &[&str], _: u16) -> (Ended, Option<String>) {
-    match traced(options, &words(mcast, &["demo"])).spawn() {
+fn demo(mcast: &str, launch: &Launch, _: u16) -> (Ended, Option<String>) {
+    match launch.command(&words(mcast, &["demo"])).spawn() {
         Ok(child) => {
             let ended = wait(child, &mut || {});
             let is_whole = ended.output.contains("sent 7, received 5, rejected 2, lost 0");

@@ -22,7 +22,7 @@ fn replies(run: &mut Run, group: Group, family: Family) {
     let Some(poller) = run.poller_for(&replies) else { return };
     for _ in 0..2 {
         run.send(&mut asker, group, &["who?"]);
-        let end = Instant::now() + Duration::from_millis(1500);
+        let end = Instant::now() + run.patience();
         let mut is_answered = false;
         while !is_answered && Instant::now() < end {
             let question = match responder.recv() {
@@ -36,19 +36,24 @@ fn replies(run: &mut Run, group: Group, family: Family) {
                     continue;
                 }
             };
-            for _ in 0..4 {
+            let (mut failures, until) = (0, Instant::now() + run.sending_patience());
+            while failures < 4 && Instant::now() < until {
                 match answerer.reply(&responder.packet(question), b"me") {
                     Ok(Outcome::Sent) => {
                         is_answered = true;
                         break;
                     }
-                    Ok(_) => std::thread::sleep(Duration::from_millis(1)),
-                    Err(error) => run.note(&error),
+                    Ok(Outcome::Wait(time)) => std::thread::sleep(time),
+                    Ok(Outcome::Blocked) => std::thread::sleep(Duration::from_millis(1)),
+                    Err(error) => {
+                        run.note(&error);
+                        failures += 1;
+                    }
                 }
             }
         }
         if !is_answered {
-            run.bad("the question was not answered");
+            run.failed("the question was not answered");
         }
         run.expect(&["me"], &poller, || Ok(heard(&replies.recv()?)));
     }

@@ -15,7 +15,6 @@ use crate::run::Run;
 pub const ALL: &[Scenario] = &[("compat-handlers", handlers), ("compat-generator", generator), ("compat-live", live)];
 
 const PACKETS: [&str; 3] = ["one", "two", "three"];
-const PATIENCE: Duration = Duration::from_millis(1500);
 
 fn to(group: Group, poller: &Poller) -> SendOptions {
     SendOptions::new().group(group).interface(Interface::LOOPBACK).poller(poller)
@@ -27,17 +26,11 @@ fn from(group: Group, poller: &Poller) -> ListenOptions {
 
 /// Polls until this is so.
 fn poll_until(run: &mut Run, poller: &Poller, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + run.patience();
     while !is_so() && Instant::now() < end {
         if let Err(error) = poller.poll(Duration::from_millis(5)) {
             run.note(&error);
         }
-    }
-}
-
-fn expect(run: &mut Run, got: &[String], expected: &[&str]) {
-    if got != expected {
-        run.bad(format!("{got:?} came, not {expected:?}"));
     }
 }
 
@@ -71,7 +64,7 @@ fn handlers(run: &mut Run) {
         poll_until(run, &poller, || log.borrow().len() >= 3 * round);
     }
     let log = log.take();
-    expect(run, &log, &["one", "two", "three", "one", "two", "three"]);
+    run.judge(&log, &["one", "two", "three", "one", "two", "three"]);
 }
 
 fn generator(run: &mut Run) {
@@ -81,7 +74,7 @@ fn generator(run: &mut Run) {
         run.retry(|| multicast::compat::sendto_with([packet], to(group, &poller)).map(drop));
     }
     let mut got = Vec::new();
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + run.patience();
     while got.len() < 3 && Instant::now() < end {
         if let Err(error) = poller.poll(Duration::from_millis(5)) {
             run.note(&error);
@@ -97,7 +90,7 @@ fn generator(run: &mut Run) {
             }
         }
     }
-    expect(run, &got, &PACKETS);
+    run.judge(&got, &PACKETS);
 }
 
 fn live(run: &mut Run) {
@@ -110,13 +103,13 @@ fn live(run: &mut Run) {
     for round in 1..=2 {
         for packet in PACKETS {
             if live.push(packet).is_err() {
-                run.bad("it takes no packet");
+                run.failed("it takes no packet");
             }
         }
         poll_until(run, &poller, || log.borrow().len() >= 3 * round);
     }
     let got = log.take();
-    expect(run, &got, &["one", "two", "three", "one", "two", "three"]);
+    run.judge(&got, &["one", "two", "three", "one", "two", "three"]);
     if let Err(error) = poller.unregister(live.handle()) {
         run.note(&error);
     }
