@@ -67,15 +67,15 @@ lint: ## check format, words, spelling, lints, documentation, imports, dependenc
 bench: ## compare the speed with that of its peers (QUICK=1: less than two minutes)
 	@cargo run --quiet --release --manifest-path benches/Cargo.toml --bin bench -- $(if $(QUICK),--quick)
 
-# Each call of each scenario and command fails in each way that its manual page names: some 25,000 runs. The static mcast, since the
-# loader of a dynamic program has faults of its own. PART=3/10
-# runs a tenth of them. ONLY: scenarios with one of these words in their names.
-faults: ## make every system call of the library and of mcast fail, and check what follows (PART=3/10, ONLY=word)
+# Each call of each scenario and command fails in each way that its manual page names, once and from then on. Then descriptors, stack, /proc
+# and system calls are taken away. The static mcast, since the loader of a dynamic program has faults of its own. PART=3/10 runs a tenth of
+# them. ONLY: scenarios with one of these words in their names.
+faults: ## make every system call of the library and of mcast fail, once and for ever, take away what they need, and check what follows (PART=3/10, ONLY=word)
 	@.ci/install all
 	@cargo build --quiet --release --locked --manifest-path tests/faults/Cargo.toml
 	@.ci/static x86_64
 	@sh tests/in-namespace.sh tests/faults/target/release/faults tests/faults/target/release/driver \
-	    target/static/x86_64-unknown-linux-musl/mcast \
+	    target/static/x86_64-unknown-linux-musl/mcast tests/faults/target/release/confined \
 	    $(if $(PART),--part $(PART)) $(ONLY)
 
 # HOURS may be a fraction. The result is in target/soak/result.txt, too.

@@ -37,7 +37,7 @@ pub enum Change {
         address: IpAddr,
     },
     /// A route that packets to groups can take, a policy rule (`ip rule`) or a next hop (`ip nexthop`) was added or removed:
-    /// [`Interface::Default`](crate::Interface::Default) may now mean another interface. A route to a unicast network is not reported,
+    /// [`Interface::Default`] may now mean another interface. A route to a unicast network is not reported,
     /// unless the kernel itself made it, for an address: so followers ask nothing while a routing daemon writes thousands of them.
     Route,
     /// What [`Route`](Self::Route) means for one group: the answer of [`for_group`](Self::for_group).
@@ -78,7 +78,7 @@ pub struct Link {
 
 impl Change {
     /// If this is [`Route`](Self::Route), asks the kernel what it means for this group, so that not each of many listeners of the group on
-    /// [`Interface::Default`](crate::Interface::Default) asks: [apply](Self::apply) the result to all of them, at once, since the next
+    /// [`Interface::Default`] asks: [apply](Self::apply) the result to all of them, at once, since the next
     /// change makes it wrong. Any other change is returned as it is. So is this one if the kernel cannot tell: then each asks.
     ///
     /// ```no_run
