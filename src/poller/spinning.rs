@@ -22,8 +22,12 @@ impl Poller {
     /// let spinning = poller.spin(Duration::from_micros(200));
     /// loop {
     ///     for _event in spinning.poll(&mut events, None)? {
-    ///         while let Received::Packet(packet) = listener.recv()? {
-    ///             println!("{:?}", packet.payload());
+    ///         loop {
+    ///             match listener.recv()? {
+    ///                 Received::Packet(packet) => println!("{:?}", packet.payload()),
+    ///                 Received::Paused => continue,
+    ///                 Received::Empty => break,
+    ///             }
     ///         }
     ///     }
     /// }
