@@ -124,7 +124,7 @@ impl Talk for OursSpinning {
     fn hear(&mut self, tally: &mut Tally) -> Outcome<()> {
         let Ours { poller, listener, .. } = &mut self.0;
         let mut events = Events::<1>::new();
-        if poller.spin(SPIN).poll(&mut events, PATIENCE)?.next().is_none() {
+        if poller.spin(SPIN).poll(&mut events, LONG_PATIENCE)?.next().is_none() {
             return Err("a packet is lost".into());
         }
         if let Received::Packet(packet) = listener.recv()? {
