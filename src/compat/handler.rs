@@ -115,7 +115,8 @@ pub trait Handler: AsFd + 'static {
     }
 
     /// The group whose route it follows, if any. In place of [`Change::Route`] it then gets [`Change::RouteTo`], for which the poller asks
-    /// the kernel once for all handlers of the group, unless the kernel cannot tell.
+    /// the kernel once for all handlers of the group, unless the kernel cannot tell. A handler that failed and follows the change again
+    /// later has a question of its own.
     fn route_to(&self) -> Option<Group> {
         None
     }

@@ -12,7 +12,8 @@ impl Poller {
     /// receive buffers meanwhile. A process that wakes up once for ten packets uses much less processor time than one that wakes
     /// up ten times.
     ///
-    /// The setting belongs to the returned value. [`Poller::poll`] does not gather.
+    /// The setting belongs to the returned value: keep it, since a new one reports its first events at once. [`Poller::poll`] does not
+    /// gather. A timeout that is shorter than the interval also ends it.
     ///
     /// ```no_run
     /// # use multicast::{Events, Group, Interest, Listener, Membership, Poller, Received, Token};

@@ -114,7 +114,8 @@ where
     }
 
     /// As [`step`](Self::step), with your own clock for [`SendOptions::rate`](crate::SendOptions::rate): any time that does not go back. If it
-    /// does, the next wait is that of one packet.
+    /// does, the next wait is that of one packet. If you also send by its [`sender`](Self::sender), which reads `CLOCK_MONOTONIC`, it
+    /// must be that clock.
     ///
     /// # Errors
     /// As [`step`](Self::step).

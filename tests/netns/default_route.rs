@@ -29,17 +29,17 @@ fn without_an_interface_the_routing_table_decides() {
 fn without_a_route_the_error_says_to_name_an_interface() {
     require_private_network();
     // This network has routes for 224.0.0.0/4 and ff00::/8. A more specific route takes precedence.
-    common::link::run("ip route add prohibit 239.77.0.0/16");
-    common::link::run("ip route add unreachable 239.78.0.0/16");
-    let unreachable = "239.78.1.1:4242".parse().unwrap();
+    common::link::run("ip route add prohibit 238.3.0.0/16");
+    common::link::run("ip route add unreachable 238.4.0.0/16");
+    let unreachable = "238.4.1.1:4242".parse().unwrap();
     let error = Listener::bind(Membership::any(unreachable)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable);
     let said =
-        "239.78.1.1 on default: its route is of the type unreachable (ip route get): name an interface, or change the route";
+        "238.4.1.1 on default: its route is of the type unreachable (ip route get): name an interface, or change the route";
     assert_eq!(error.to_string(), format!("join {said}"));
     let error = SendOptions::new().packets(unreachable, [""]).unwrap_err();
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::Unreachable, format!("send {said}")));
-    let prohibited = "239.77.1.1:4242".parse().unwrap();
+    let prohibited = "238.3.1.1:4242".parse().unwrap();
     assert_eq!(SendOptions::new().packets(prohibited, [""]).unwrap_err().kind(), ErrorKind::Denied);
 }
 

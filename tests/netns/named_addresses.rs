@@ -135,12 +135,12 @@ fn an_ipv6_address_that_comes_later_is_the_source() {
 #[test]
 fn an_interface_without_an_address_sends_with_the_source_that_the_route_names() {
     let (bare, other) = (Pair::bare(), Pair::new());
-    let group: Group = "239.191.1.1:4242".parse().unwrap();
+    let group: Group = "238.191.1.1:4242".parse().unwrap();
     let options = SendOptions::new().interface(named(&bare.a));
-    run(&format!("ip route add 239.191.0.0/16 dev {}", bare.a));
+    run(&format!("ip route add 238.191.0.0/16 dev {}", bare.a));
     // The kernel would choose an address of some other interface. Nobody wrote that.
     assert_eq!(options.packets(group, ["x"]).unwrap_err().kind(), ErrorKind::NoAddress);
-    run(&format!("ip route replace 239.191.0.0/16 dev {} src {}", bare.a, other.addresses[0]));
+    run(&format!("ip route replace 238.191.0.0/16 dev {} src {}", bare.a, other.addresses[0]));
     let mut listener = on(group, &bare.b);
     common::send_with(options, group, ["x"]);
     assert_eq!(source_of_next(&mut listener), IpAddr::V4(other.addresses[0]));
