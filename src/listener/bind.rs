@@ -31,7 +31,8 @@ pub enum Bind {
     ///
     /// While its interface is a port of a bridge, the listener receives nothing: join on the bridge. A program whose socket has
     /// `SO_REUSEPORT` and not `SO_REUSEADDR` cannot be bound after an IPv4 listener that is not pinned: with that option, the kernel would
-    /// distribute multicast among both (Linux 6.6 and later; of 40 packets the listener got 16 to 22). For IPv6 it distributes none.
+    /// distribute multicast among both (Linux 6.6 and later; of 40 packets the listener got 16 to 22). For IPv6 it distributes none: there it can, unless
+    /// the kernel did not allow to pin the listener at all.
     Group(Membership),
     /// Binds to the group, and joins nothing yet. Use it with [`Memberships`](crate::Memberships) if the network may not be up
     /// yet: the book joins as soon as the interface exists. It is pinned as with [`Bind::Group`]; an IPv6 listener has a guard, too.

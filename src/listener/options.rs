@@ -159,8 +159,8 @@ impl<F: Filter> ListenOptions<F> {
     /// Whether to share the port also with sockets that have `SO_REUSEPORT` but not `SO_REUSEADDR` (`socket(7)`). Default: true.
     ///
     /// The listener can then be created beside such sockets of the same user. They can be bound beside it as long as it is
-    /// [pinned](Bind::Group) to an interface, and at any time if it is bound to an IPv6 group. With `false`, whoever comes second gets [`ErrorKind::AddressInUse`], and a program that
-    /// listens to one IPv4 group is about 700 bytes smaller.
+    /// [pinned](Bind::Group) to an interface, and for an IPv6 group also after it was unpinned. With `false`, whoever comes second gets
+    /// [`ErrorKind::AddressInUse`], and a program that listens to one IPv4 group is about 700 bytes smaller.
     ///
     /// With `true` there is one neighbour that takes packets away: a program of the same user that pins a socket to the same interface, and
     /// then binds it to the same IPv4 group with `SO_REUSEPORT`. If only one of the two sockets has joined the source of a packet, the kernel

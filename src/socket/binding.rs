@@ -9,8 +9,8 @@
 //! packets (`SO_REUSEPORT`, `socket(7)`). Since Linux 6.6 it also distributes some IPv4 multicast packets: those that arrive over a
 //! real link and match only one socket. Another socket of the group may then receive a packet that it did not join, and the socket
 //! that joined does not. A socket that is pinned to an interface after the bind leaves its group, and enters none of sockets that are
-//! not pinned. So `SO_REUSEPORT` is on while a socket is pinned, and off while it is not. It stays on for a socket on an IPv6 group, which
-//! receives no unicast, and whose packets the kernel gives to all.
+//! not pinned. So `SO_REUSEPORT` is on while a socket is pinned, and off while it is not. It stays on for a socket on an IPv6 group that was
+//! pinned once: it receives no unicast, and the kernel gives its packets to all.
 
 use core::num::NonZeroU32;
 
@@ -152,7 +152,8 @@ impl Socket {
         if can_move {
             self.unpin()?;
             // A group with others on `lo` is left when it is pinned once more, also there. A socket that will not be pinned need not leave
-            // it: on the wildcard address it has left when it was unpinned, and of groups only those of IPv4 are distributed.
+            // it: on the wildcard address it has left when it was unpinned (since Linux 5.6), and of groups only those of IPv4 are
+            // distributed.
             if let Some(index) = pinned {
                 self.pin(index)?;
             }
