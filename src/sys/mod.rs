@@ -275,11 +275,12 @@ pub(crate) fn sendmsg(fd: &Fd, payload: &[u8], to: &Address, control: &[u8]) -> 
 /// `sendmsg(2)`, never blocking: the parts in one datagram, which the kernel cuts into segments of this size.
 pub(crate) fn send_segments<'p>(
     fd: &Fd,
-    parts: impl Iterator<Item = &'p [u8]>,
+    slices: impl Iterator<Item = &'p [u8]>,
     segment: u16,
     to: &Address,
 ) -> Result<(), Errno> {
-    let mut parts = Parts::of(parts);
+    let mut parts = Parts::none();
+    parts.gather(slices);
     let control = SegmentSize::new(segment);
     // SAFETY: each part holds pointer and length of slices side by side that outlive the call; the control message comes with its size.
     unsafe { sendmsg_of(fd, parts.as_mut_slice(), &raw const control as usize, size_of::<SegmentSize>(), to) }

@@ -20,11 +20,14 @@ pub(super) struct Parts<'p> {
 }
 
 impl<'p> Parts<'p> {
-    pub(super) fn of(slices: impl Iterator<Item = &'p [u8]>) -> Self {
+    pub(super) const fn none() -> Self {
         let nothing = iovec { iov_base: null_mut(), iov_len: 0 };
-        let mut parts = Self { gathered: [nothing; SEGMENTS], count: 0, end: 0, lent: PhantomData };
-        slices.take(SEGMENTS).for_each(|slice| parts.push(slice));
-        parts
+        Self { gathered: [nothing; SEGMENTS], count: 0, end: 0, lent: PhantomData }
+    }
+
+    /// In place: the value has 1 KiB, and one that is returned is copied on the stack.
+    pub(super) fn gather(&mut self, slices: impl Iterator<Item = &'p [u8]>) {
+        slices.take(SEGMENTS).for_each(|slice| self.push(slice));
     }
 
     /// Does nothing if there is no place left.
@@ -61,7 +64,8 @@ mod tests {
 
     /// What the kernel would read of these slices: where each part begins in `memory`, and how long it is.
     fn gathered(memory: &[u8], slices: &[&[u8]]) -> Vec<(usize, usize)> {
-        let mut parts = Parts::of(slices.iter().copied());
+        let mut parts = Parts::none();
+        parts.gather(slices.iter().copied());
         let place = |part: &iovec| (part.iov_base.addr() - memory.as_ptr().addr(), part.iov_len as usize);
         parts.as_mut_slice().iter().map(place).collect()
     }
